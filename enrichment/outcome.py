@@ -1,0 +1,91 @@
+"""What an answer, a callback or a poll says, as one value.
+
+Answered    the provider looked; there is a number or there is none          -> job answered
+Accepted    the provider took the question and will answer later             -> job awaiting
+Running     asked by a poll: still at work                                   -> nothing changes
+Refused     the provider refused, or said failed; nothing was charged        -> job failed
+Unreadable  a success we cannot read: perhaps charged                        -> job failed or waits, body kept
+Retry       a definite failure: nothing was done, asking again is safe       -> job queued again
+Pause       the account cannot ask at all (key, credits, plan, address)      -> provider paused, job queued again
+Unclear     asked, and nobody can tell what came of it                       -> job unknown, or waits for its callback
+Forgotten   the provider no longer knows the request                         -> job lost
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from decimal import Decimal
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """The provider looked. *mobile* is what it wrote, or None; *credits* what it says it charged, None if silent."""
+
+    mobile: str | None
+    credits: Decimal | None = None
+    request_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """The provider took the question; *request_id* is its handle for polls, None when its answer hid it."""
+
+    request_id: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """The provider is still at work."""
+
+    request_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """The provider refused this question, or its job failed: asking the same again would end the same."""
+
+    reason: str
+    request_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Unreadable:
+    """A success in a form never seen; the raw body is kept for a person."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Retry:
+    """A definite failure: nothing was done. *after* is in seconds, None for our own backoff.
+
+    *throttled* marks a 429: it costs no attempt, and the provider rests for *after*.
+    """
+
+    reason: str
+    after: float | None = None
+    throttled: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """No question can be asked through this account until a person acts."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Unclear:
+    """The request was written and its outcome is not known: perhaps charged, never asked again by itself."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Forgotten:
+    """The provider no longer knows the request_id."""
+
+    reason: str
+
+
+Outcome = Answered | Accepted | Running | Refused | Unreadable | Retry | Pause | Unclear | Forgotten

@@ -1,0 +1,100 @@
+"""How a shared rate limit hands out permits.  Pure: `store/claim.py` keeps the meters in PostgreSQL, under lock.
+
+A short window is paced: permits are (window + slack) / allowance apart (GCRA without a burst), so that no window
+of the provider's, fixed or sliding, sees more than its allowance, even when the network bunches two requests up.
+A long window is counted in slices, so that a burst may use what the hour still has, and every sliding hour holds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+PACED_UP_TO = 60  # seconds
+SLICES = 120  # of a long window: the oldest is forgotten one slice late, so at most 1/120 is left unused
+# Requests do not arrive as evenly as they leave. The slack keeps late ones out of the next one's window.
+SLACK = 0.015  # of the window,
+SLACK_MOST = 0.5  # but at most this, in seconds
+# Permits are handed out this far ahead: enough to keep the wire busy between two claims.
+HORIZON = 0.25  # seconds
+
+
+@dataclass(frozen=True, slots=True)
+class Meter:
+    """One limit's state. Times are seconds of the database's clock."""
+
+    purpose: str
+    window: int
+    allowance: int
+    next_at: float = 0.0
+    spent: tuple[int, ...] = ()
+    spent_at: int = 0
+
+    @property
+    def paced(self) -> bool:
+        return self.window <= PACED_UP_TO
+
+    @property
+    def interval(self) -> float:
+        """Seconds between two permits of a paced window."""
+        return (self.window + min(self.window * SLACK, SLACK_MOST)) / self.allowance
+
+    def slice_at(self, now: float) -> int:
+        return int(now * SLICES / self.window)
+
+    def rolled(self, now: float) -> Meter:
+        """The meter of a counted window, its ring turned to *now*."""
+        newest = self.slice_at(now)
+        turned = max(0, newest - self.spent_at)
+        ring = (*self.spent, *([0] * (SLICES + 1)))[: SLICES + 1] if not self.spent else self.spent
+        kept = ring[min(turned, SLICES + 1) :]
+        return replace(self, spent=(*kept, *([0] * (SLICES + 1 - len(kept)))), spent_at=max(newest, self.spent_at))
+
+    def room(self, now: float) -> int:
+        """How many more requests a counted window takes now."""
+        return max(0, self.allowance - sum(self.rolled(now).spent))
+
+
+def permits(meters: Sequence[Meter], now: float, wanted: int) -> list[float]:
+    """When up to *wanted* requests may leave, the earliest first; none later than HORIZON from *now*."""
+    most = min([wanted, *(meter.room(now) for meter in meters if not meter.paced)])
+    paced = [meter for meter in meters if meter.paced]
+    next_at = [meter.next_at for meter in paced]
+    times: list[float] = []
+    while len(times) < most:
+        at = max([now, *next_at])
+        if at > now + HORIZON:
+            break
+        times.append(at)
+        next_at = [at + meter.interval for meter in paced]
+    return times
+
+
+def spend(meters: Sequence[Meter], now: float, times: Sequence[float]) -> list[Meter]:
+    """The meters after requests left at *times*."""
+    if not times:
+        return list(meters)
+    after = []
+    for meter in meters:
+        if meter.paced:
+            after.append(replace(meter, next_at=times[-1] + meter.interval))
+        else:
+            rolled = meter.rolled(now)
+            after.append(replace(rolled, spent=(*rolled.spent[:-1], rolled.spent[-1] + len(times))))
+    return after
+
+
+def wait(meters: Sequence[Meter], now: float) -> float:
+    """Seconds until `permits` may give one again; 0 when it would now."""
+    waits = [0.0]
+    for meter in meters:
+        if meter.paced:
+            waits.append(meter.next_at - now - HORIZON)
+        elif meter.room(now) == 0:
+            waits.append(_until_a_slice_is_forgotten(meter.rolled(now), now))
+    return max(waits)
+
+
+def _until_a_slice_is_forgotten(meter: Meter, now: float) -> float:
+    oldest = next(index for index, count in enumerate(meter.spent) if count)
+    return (meter.spent_at + oldest + 1) * meter.window / SLICES - now

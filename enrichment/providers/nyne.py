@@ -1,0 +1,295 @@
+"""Nyne takes the question with a 202 and answers by callback; meanwhile it can be polled, which is free.
+
+Its words, and ours. Where no address is given, https://api.nyne.ai/documentation/person/phone
+
+    POST /person/phone
+    2xx with a request_id                  Accepted     {success, data, timestamp} around it, or bare
+    2xx, status completed | failed         as a poll    a quick job is done before the POST is answered
+    2xx without a request_id               Unreadable   the job may exist: only its callback can tell
+    400, 404; other 3xx, 4xx               Refused
+    401 missing_ | invalid_api_key         Pause        https://api.nyne.ai/documentation/usage-playground
+        missing_ | invalid_api_secret
+    402 insufficient_credits               Pause
+    403 subscription_required              Pause
+        ip_not_allowed
+    429 rate_limit_exceeded                Retry
+    429 insufficient_credits, *quota*      Pause        https://api.nyne.ai/documentation/person/search.md
+    408, 503 service_unavailable           Retry
+    500, 502, 504; other 5xx               Unclear      the job may exist, and no key makes two POSTs one
+
+    GET /person/phone?request_id=          also the body of a callback, with 2xx understood
+    2xx queued | processing | pending      Running
+    2xx completed                          Answered     no result, no mobile, or an empty one: no number
+    2xx failed                             Refused      `error` is a text or an object
+    any status not_found                   Answered     https://api.nyne.ai/documentation/person/lookup-fields
+    404 request_not_found; any other 404   Forgotten
+    401, 402, 403                          Pause
+    408, 429, 5xx                          Retry        asking again costs nothing
+    anything else                          Unreadable
+
+    GET /usage                             https://api.nyne.ai/documentation/usage-playground
+    200 available_credits, is_unlimited    Health       free
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+from urllib.parse import quote
+
+from pydantic import SecretStr
+
+from enrichment.identifiers import Contact
+from enrichment.outcome import (
+    Accepted,
+    Answered,
+    Forgotten,
+    Outcome,
+    Pause,
+    Refused,
+    Retry,
+    Running,
+    Unclear,
+    Unreadable,
+)
+from enrichment.providers.base import Health, HttpRequest, HttpResponse, Limit, LimitNews
+from enrichment.providers.replies import (
+    LONGEST_MOBILE,
+    Complaint,
+    read_complaint,
+    read_number,
+    read_object,
+    read_reason,
+    storable,
+)
+from enrichment.providers.waits import read_limit_news, read_wait
+
+# https://api.nyne.ai/documentation/person/phone.md; whether polls count is not said, so they do.
+LIMITS = (Limit(100, 60), Limit(1000, 3600))
+LONGEST_REQUEST_ID = 128  # characters
+_RUNNING = frozenset({"queued", "processing", "pending"})
+_NUMBER_KEYS = ("mobile", "fullphone", "number", "phone")
+_MEANS_CREDITS = re.compile(r"credit|quota|balance")
+_ADVICE = {
+    401: "the key was refused; check NYNE_API_KEY and NYNE_API_SECRET",
+    402: "out of credits; top up the Nyne account",
+    403: "the account may not ask; check its plan and allowed addresses",
+    404: "not Nyne's API; check NYNE_BASE_URL",
+}
+
+
+@dataclass(slots=True)
+class Nyne:
+    """https://api.nyne.ai: accepts with 202, calls back, can be polled."""
+
+    api_key: SecretStr
+    api_secret: SecretStr
+    base_url: str = "https://api.nyne.ai"
+    # The page names no price; its sibling's does: https://api.nyne.ai/documentation/person/lookup-fields
+    price: Decimal = Decimal(3)
+    limits: tuple[Limit, ...] = LIMITS
+    name = "nyne"
+    calls_back = True
+
+    def can_ask(self, contact: Contact) -> bool:
+        """Whether there is a profile, an e-mail or a name: a company alone is nobody."""
+        return bool(contact.profile_url or contact.work_email or contact.personal_email or contact.name)
+
+    def submit(self, contact: Contact, callback_url: str | None) -> HttpRequest:
+        """The question, with the address to call back if there is one."""
+        body = {
+            "name": contact.name,
+            "company": contact.company,
+            "email": contact.work_email or contact.personal_email,
+            "social_media_url": contact.profile_url and f"https://www.{quote(contact.profile_url)}",
+            "callback_url": callback_url,
+        }
+        given = {field: value for field, value in body.items() if value}
+        return HttpRequest("POST", self._url("/person/phone"), self._headers(), given)
+
+    def read_submit(self, response: HttpResponse) -> Outcome:
+        """What came of the question. Never raises."""
+        job = _job(response.body)
+        if _status(job) == "not_found" and _request_id(job):
+            return Answered(None, request_id=_request_id(job))
+        if not 200 <= response.status < 300:
+            return _read_failed_submit(response, self._complaint(response))
+        if _status(job) in {"completed", "failed"}:
+            return self._read_job(job)
+        request_id = _request_id(job)
+        if request_id is None:
+            return Unreadable(self._complaint(response).advised("a success without a request_id"))
+        return Accepted(request_id)
+
+    def poll(self, request_id: str) -> HttpRequest:
+        """The free question about a question."""
+        url = self._url(f"/person/phone?request_id={quote(request_id, safe='')}")
+        return HttpRequest("GET", url, self._headers())
+
+    def read_poll(self, response: HttpResponse) -> Outcome:
+        """What the job has come to. Never raises."""
+        job = _job(response.body)
+        complaint = self._complaint(response)
+        if _status(job) == "not_found" and complaint.code != "request_not_found":
+            return Answered(None, request_id=_request_id(job))
+        if 200 <= response.status < 300:
+            return self._read_job(job)
+        return _read_failed_poll(response, complaint)
+
+    def read_callback(self, body: bytes) -> Outcome:
+        """What the job has come to, from the body that a poll would have had. Never raises."""
+        return self._read_job(_job(body))
+
+    def health(self) -> HttpRequest:
+        """The question for the balance."""
+        return HttpRequest("GET", self._url("/usage"), self._headers())
+
+    def read_health(self, response: HttpResponse) -> Health:
+        """Well with a positive balance, which is what each question needs, or with no limit. Never raises."""
+        if response.status != 200:
+            return Health(well=False, reason=self._complaint(response).advised(_ADVICE.get(response.status)))
+        limits = (_job(response.body) or {}).get("limits")
+        if not isinstance(limits, dict):
+            return Health(well=False, reason="Nyne named no balance")
+        balance = read_number(limits.get("available_credits"))
+        if limits.get("is_unlimited") is True or (balance is not None and balance > 0):
+            return Health(well=True, balance=balance)
+        return Health(well=False, balance=balance, reason=_ADVICE[402])
+
+    def read_limits(self, response: HttpResponse) -> LimitNews | None:
+        """The allowance of this minute or hour. Never raises."""
+        return read_limit_news(response, LIMITS)
+
+    def _read_job(self, job: dict[str, Any] | None) -> Outcome:
+        """A job as polls and callbacks carry it."""
+        if job is None:
+            return Unreadable("no JSON object")
+        status, request_id = _status(job), _request_id(job)
+        if status in _RUNNING:
+            return Running(request_id)
+        if status == "not_found":
+            return Answered(None, request_id=request_id)
+        if status == "failed":
+            reason = read_reason(job.get("error"), secrets=self._secrets())
+            return Refused(f"the job failed: {reason}" if reason else "the job failed", request_id)
+        if status == "completed" or _looks_completed(job):
+            return _read_result(job, request_id)
+        return Unreadable("a status never seen")
+
+    def _url(self, path: str) -> str:
+        return f"{self.base_url.rstrip('/')}{path}"
+
+    def _headers(self) -> dict[str, str]:
+        return {
+            "X-API-Key": self.api_key.get_secret_value(),
+            "X-API-Secret": self.api_secret.get_secret_value(),
+            "Accept": "application/json",
+        }
+
+    def _secrets(self) -> tuple[str, str]:
+        return self.api_key.get_secret_value(), self.api_secret.get_secret_value()
+
+    def _complaint(self, response: HttpResponse) -> Complaint:
+        return read_complaint(response, secrets=self._secrets())
+
+
+def _read_failed_submit(response: HttpResponse, complaint: Complaint) -> Outcome:
+    """The answer to a POST that is no 2xx: retried only where no job can have been made."""
+    outcome: Outcome
+    match response.status:
+        case 401 | 402 | 403:
+            outcome = Pause(complaint.advised(_ADVICE[complaint.status]))
+        case 429:
+            outcome = _read_throttle(response, complaint)
+        case 408 | 503:
+            outcome = Retry(str(complaint), after=read_wait(response))
+        case status if 300 <= status < 500:
+            outcome = Refused(complaint.advised(_ADVICE.get(status)))
+        case _:
+            outcome = Unclear(complaint.advised("a job may have been made"))
+    return outcome
+
+
+def _read_failed_poll(response: HttpResponse, complaint: Complaint) -> Outcome:
+    """The answer to a GET that is no 2xx: it costs nothing, so whatever may pass is asked again."""
+    outcome: Outcome
+    match response.status:
+        case 404:
+            outcome = Forgotten(complaint.advised("Nyne does not know the request"))
+        case 401 | 402 | 403:
+            outcome = Pause(complaint.advised(_ADVICE[complaint.status]))
+        case 429:
+            outcome = _read_throttle(response, complaint)
+        case status if status == 408 or status >= 500:
+            outcome = Retry(str(complaint), after=read_wait(response))
+        case _:
+            outcome = Unreadable(str(complaint))
+    return outcome
+
+
+def _read_throttle(response: HttpResponse, complaint: Complaint) -> Outcome:
+    """A 429: too fast, or as older pages have it, out of credits."""
+    # Without a code the words decide, or an empty account would be asked for ever: a 429 costs no attempt.
+    if _MEANS_CREDITS.search(complaint.code or complaint.words.lower()):
+        return Pause(complaint.advised(_ADVICE[402]))
+    return Retry(str(complaint), after=read_wait(response), throttled=True)
+
+
+def _job(body: bytes) -> dict[str, Any] | None:
+    """The job in *body*, out of its envelope if it has one."""
+    whole = read_object(body)
+    data = whole.get("data") if whole else None
+    return data if isinstance(data, dict) else whole
+
+
+def _status(job: dict[str, Any] | None) -> str:
+    """The job's status word, "" without one."""
+    status = job.get("status") if job else None
+    return status.strip().lower() if isinstance(status, str) else ""
+
+
+def _request_id(job: dict[str, Any] | None) -> str | None:
+    """Nyne's handle, opaque: <hex>_<Unix time, perhaps with a fraction>_<number> so far."""
+    value = job.get("request_id") if job else None
+    if not isinstance(value, str) or not value.isprintable() or not value.strip():
+        return None
+    return value if len(value) <= LONGEST_REQUEST_ID else None
+
+
+def _looks_completed(job: dict[str, Any]) -> bool:
+    """A status word never seen on a job that is done all the same."""
+    return not job.get("error") and (job.get("completed") is True or isinstance(job.get("result"), dict))
+
+
+def _read_result(job: dict[str, Any], request_id: str | None) -> Outcome:
+    """The number of a completed job: one text so far, lists and objects at sibling endpoints."""
+    result = job.get("result") or {"mobile": job.get("mobile")}
+    if not isinstance(result, dict):
+        return Unreadable(f"result is of type {type(result).__name__}")
+    written = [entry for key in _NUMBER_KEYS for entry in _entries(result.get(key), depth=3)]
+    for entry in written:
+        if isinstance(entry, str) and len(entry) <= LONGEST_MOBILE and any(map(str.isdecimal, entry)):
+            return Answered(storable(entry).strip(), request_id=request_id)
+    if written:
+        return Unreadable("a mobile in a form never seen")
+    return Answered(None, request_id=request_id)
+
+
+def _entries(value: object, *, depth: int) -> Iterator[object]:
+    """Whatever stands where a number may stand, and is not empty.
+
+    https://github.com/MichaelFanous2/nyne-skills: "fullphone": [{"fullphone": "...", "type": "mobile"}]
+    """
+    if value is None or value in ({}, [], False) or (isinstance(value, str) and not value.strip()):
+        return
+    if isinstance(value, list) and depth:
+        for entry in value:
+            yield from _entries(entry, depth=depth - 1)
+    elif isinstance(value, dict) and depth and value.keys() & set(_NUMBER_KEYS):
+        for key in _NUMBER_KEYS:
+            yield from _entries(value.get(key), depth=depth - 1)
+    else:
+        yield value

@@ -1,0 +1,136 @@
+"""Reading what any provider sends: JSON that may be anything, and complaints in all the shapes seen so far.
+
+Complaints are shown to users and logged, so they carry the vendor's machine code, and its words only where
+those hold nothing about a person and no secret. The raw body is kept elsewhere.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Collection, Iterable, Iterator
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+
+from enrichment.providers.base import HttpResponse
+
+LONGEST_REASON = 200  # characters
+LONGEST_MOBILE = 64  # characters
+LONGEST_READ = 4096  # characters; longer words than these are a page, not a reason
+MOST_CREDITS = 10**9  # beyond is a defect of theirs, and no reason to write it into our ledger
+
+_CODES = ("code", "error_code", "error")
+_MACHINE_WORD = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{1,63}")
+# An address, a profile, a URL (ours carries a token), or as many digits as a phone number has.
+_PERSONAL = re.compile(r"@|%40|linkedin|https?:|\d(?:[\s().-]*\d){6}", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class Complaint:
+    """What a vendor says is wrong: HTTP status, machine code in lower case, and words fit to be shown."""
+
+    status: int
+    code: str | None
+    words: str
+
+    def __str__(self) -> str:
+        """The whole complaint on one line, such as: HTTP 402 insufficient_credits: Insufficient credits."""
+        known = f"HTTP {self.status} {self.code}" if self.code else f"HTTP {self.status}"
+        return (f"{known}: {self.words}" if self.words else known)[:LONGEST_REASON]
+
+    def advised(self, advice: str | None) -> str:
+        """*advice* on what to do next, if any, then the complaint."""
+        if not advice:
+            return str(self)
+        return f"{advice} ({self})"[:LONGEST_REASON]
+
+
+def read_object(body: bytes) -> dict[str, Any] | None:
+    """The JSON object in *body*; None for anything else. Never raises."""
+    try:
+        # Not strict, because Nyne sends control characters inside strings:
+        # https://github.com/MichaelFanous2/nyne-skills
+        value = json.loads(body.decode("utf-8-sig", errors="replace"), strict=False)
+    except (ValueError, RecursionError):  # ValueError also for integers of more than 4,300 digits
+        return None
+    return value if isinstance(value, dict) else None
+
+
+def read_complaint(response: HttpResponse, *, secrets: Collection[str]) -> Complaint:
+    """What *response* complains of, in any shape seen; only the status of what is no JSON object.
+
+    {errors: [{code, title, detail}]}: https://leadmagic.io/docs/v1/making-api-calls. Vendors' clients also read
+    {error: {code, message}}, {error: code, message}, {error, detail}, {message} and {data: {error}}.
+    """
+    places = list(_places(read_object(response.body) or {}))
+    return Complaint(response.status, _code(places, secrets), _words(places, secrets))
+
+
+def read_reason(error: object, *, secrets: Collection[str]) -> str:
+    """Why a job failed, from a text or an object; "" when nothing of it can be shown."""
+    places = list(_places({"error": error}))
+    shown = (_code(places, secrets), _words(places, secrets))
+    return ": ".join(part for part in shown if part)[:LONGEST_REASON]
+
+
+def read_number(value: object) -> Decimal | None:
+    """*value* as a finite number of credits; None for any other JSON value."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        return None
+    return Decimal(str(value)) if abs(value) <= MOST_CREDITS else None
+
+
+def storable(text: str) -> str:
+    """*text* without what PostgreSQL or a terminal cannot hold: NUL, other controls, half surrogate pairs."""
+    return text if text.isprintable() else "".join(filter(str.isprintable, text))
+
+
+def _places(body: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Where a body may say what is wrong, the most telling place first."""
+    errors, data = body.get("errors"), body.get("data")
+    first = errors[0] if isinstance(errors, list) and errors else None
+    inner = data.get("error") if isinstance(data, dict) else None
+    first = {"message": first} if isinstance(first, str) else first
+    yield from (place for place in (first, body.get("error"), body, inner, data) if isinstance(place, dict))
+
+
+def _code(places: Iterable[dict[str, Any]], secrets: Collection[str]) -> str | None:
+    """The first machine code."""
+    for place in places:
+        for key in _CODES:
+            word = place.get(key)
+            if _is_code(word) and not _tells(str(word), secrets):
+                return str(word).lower()
+    return None
+
+
+def _words(places: Iterable[dict[str, Any]], secrets: Collection[str]) -> str:
+    """The words of the first place that has any fit to be shown: title, message, detail."""
+    for place in places:
+        said = [place.get("title"), place.get("message"), place.get("detail")]
+        if not _is_code(place.get("error")):
+            said.append(place.get("error"))
+        shown = dict.fromkeys(_shown(text, secrets).rstrip(".") for text in said if isinstance(text, str))
+        if any(shown):
+            return ". ".join(filter(None, shown))[:LONGEST_REASON]
+    return ""
+
+
+def _is_code(word: object) -> bool:
+    """Whether *word* is a machine's, as opposed to a sentence."""
+    return isinstance(word, str) and _MACHINE_WORD.fullmatch(word) is not None
+
+
+def _shown(text: str, secrets: Collection[str]) -> str:
+    """*text* on one line if anyone may see it, else ""."""
+    # Tested before it is cut: half an address would pass.
+    if len(text) > LONGEST_READ or _PERSONAL.search(text) or _tells(text, secrets):
+        return ""
+    return storable(" ".join(text.split()))
+
+
+def _tells(text: str, secrets: Collection[str]) -> bool:
+    """Whether *text* repeats one of our *secrets*."""
+    return any(secret and secret in text for secret in secrets)

@@ -1,0 +1,103 @@
+"""How long a provider asks us to wait, and what its headers say about our allowance.
+
+Retry-After          seconds or an HTTP date      https://www.rfc-editor.org/rfc/rfc9110#section-10.2.3
+RateLimit-Limit      requests in a window         https://leadmagic.io/docs/v1/developer-experience
+RateLimit-Remaining  of them, still free
+RateLimit-Reset      seconds until the window ends
+X-RateLimit-*        the older names; at Nyne, the reset of these is a Unix time
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+
+from enrichment.providers.base import HttpResponse, Limit, LimitNews
+
+LONGEST_WAIT = 3600.0  # seconds; who asks for more is asked again after an hour
+LONGEST_HEADER = 64  # characters
+MOST_REQUESTS = 10**9  # in any window; beyond is no limit
+# A reset above this is a moment, not a duration: 2001 as Unix time, or 31 years of waiting.
+FIRST_MOMENT = 1_000_000_000.0
+
+
+def read_wait(response: HttpResponse) -> float | None:
+    """The seconds to wait, from 0 to 3600; None when the response does not say."""
+    asked = _header(response, "retry-after")
+    seconds = _number(asked)
+    if seconds is None:
+        seconds = _seconds_until(asked, response)
+    return _reset(response) if seconds is None else _clamped(seconds)
+
+
+def read_limit_news(response: HttpResponse, documented: Sequence[Limit]) -> LimitNews | None:
+    """What the headers say about the one of the *documented* limits they mean; None when they say nothing."""
+    allowance = _number(_rate_limit(response, "limit"))
+    if allowance is not None and not 1 <= allowance <= MOST_REQUESTS:
+        allowance = None  # an allowance of nothing would silence us for good
+    rest = read_wait(response) if response.status == 429 else None
+    if rest is None and _number(_rate_limit(response, "remaining")) == 0:
+        rest = _reset(response)
+    if allowance is None and rest is None:
+        return None
+    window = _window(allowance, _reset(response), documented)
+    return LimitNews(None if allowance is None else int(allowance), window, rest)
+
+
+def _window(allowance: float | None, reset: float | None, documented: Sequence[Limit]) -> int:
+    """The window meant: no header names it, so one that lasts until *reset* and allows about as much."""
+    possible = [limit for limit in documented if limit.window >= (reset or 0)] or [documented[-1]]
+    if allowance is None:
+        return possible[0].window
+    return min(possible, key=lambda limit: abs(limit.allowance - allowance)).window
+
+
+def _reset(response: HttpResponse) -> float | None:
+    """Seconds until the window ends."""
+    reset = _number(_rate_limit(response, "reset"))
+    if reset is not None and reset >= FIRST_MOMENT:
+        reset -= _now(response).timestamp()
+    return None if reset is None else _clamped(reset)
+
+
+def _seconds_until(date: str, response: HttpResponse) -> float | None:
+    """Seconds from the response to *date*."""
+    moment = _moment(date)
+    return None if moment is None else (moment - _now(response)).total_seconds()
+
+
+def _now(response: HttpResponse) -> datetime:
+    """The provider's clock where it shows it, or a wrong clock of either side would be waited for."""
+    return _moment(_header(response, "date")) or datetime.now(UTC)
+
+
+def _moment(date: str) -> datetime | None:
+    """An HTTP date."""
+    try:
+        moment = parsedate_to_datetime(date)
+        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
+    except (ValueError, TypeError, IndexError, OverflowError):
+        return None
+
+
+def _number(text: str) -> float | None:
+    """The leading number: structured fields may add parameters (100;w=60) or the policy (100, 1000)."""
+    try:
+        number = float(text.partition(",")[0].partition(";")[0])
+    except ValueError:
+        return None
+    return number if math.isfinite(number) else None
+
+
+def _rate_limit(response: HttpResponse, name: str) -> str:
+    return _header(response, f"ratelimit-{name}") or _header(response, f"x-ratelimit-{name}")
+
+
+def _header(response: HttpResponse, name: str) -> str:
+    return response.headers.get(name, "")[:LONGEST_HEADER]
+
+
+def _clamped(seconds: float) -> float:
+    return min(max(seconds, 0.0), LONGEST_WAIT)

@@ -1,0 +1,153 @@
+"""Lookups that follow another for the same person: they end as it ends, or take their own turn."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+import asyncpg
+from uuid_utils.compat import uuid7
+
+from enrichment.database import ACQUIRE_TIMEOUT, Db
+from enrichment.identifiers import Contact
+from enrichment.identity import Decision, Follow, Lead, ReusePolicy, decide, person_keys
+from enrichment.store.keys import claim_keys, follow, lock_leaders, move_keys
+
+
+async def release_followers(pool: asyncpg.Pool[Any], leaders: Sequence[UUID], policy: ReusePolicy) -> None:
+    """Whoever followed one of these ended lookups has ended as well, or leads, or follows another."""
+    while leaders:
+        done = await pool.fetch(
+            """
+            SELECT followers.id
+              FROM lookups AS followers
+              JOIN lookups AS leaders ON leaders.id = followers.reused_from
+             WHERE followers.reused_from = ANY($1::uuid[])
+               AND leaders.final_status IS NOT NULL
+               AND (followers.final_status IS NULL
+                    OR leaders.final_status = 'found'
+                       AND followers.final_status IN ('not_found', 'failed', 'unresolved'))
+             ORDER BY followers.id
+            """,
+            list(leaders),
+        )
+        ended = await end_followers(pool, [row["id"] for row in done])
+        for row in done:
+            if row["id"] not in ended:
+                await promote(pool, row["id"], policy)
+        leaders = [id for id, has_followers in ended.items() if has_followers]
+
+
+async def end_followers(db: Db, followers: Sequence[UUID]) -> dict[UUID, bool]:
+    """open -> final: these end as their leaders ended; those that take their own turn are left alone.
+
+    A follower that had ended without a number ends again when its leader found one late.  Returns those that
+    ended, and whether they are followed themselves.
+    """
+    rows = await db.fetch(
+        """
+        UPDATE lookups AS follower
+           SET final_status = leader.final_status,
+               finished_at  = now(),
+               mobile       = leader.mobile,
+               mobile_raw   = leader.mobile_raw,
+               region       = leader.region,
+               line_type    = leader.line_type,
+               provider     = leader.provider,
+               reason       = leader.reason
+          FROM lookups AS leader
+         WHERE follower.id = ANY($1::uuid[])
+           AND leader.id = follower.reused_from
+           AND (leader.final_status = 'found'
+                    AND (follower.final_status IS NULL
+                         OR follower.final_status IN ('not_found', 'failed', 'unresolved'))
+                OR follower.final_status IS NULL
+                    AND leader.final_status IN ('not_found', 'failed', 'unresolved')
+                    AND NOT follower.brings_more)
+        RETURNING follower.id, follower.followers > 0 AS has_followers
+        """,
+        list(followers),
+    )
+    return {row["id"]: row["has_followers"] for row in rows}
+
+
+async def promote(pool: asyncpg.Pool[Any], id: UUID, policy: ReusePolicy, *, by_a_person: bool = False) -> bool:
+    """A lookup whose leader is of no use to it takes its own turn: it leads, or follows or takes another's answer.
+
+    *by_a_person* (a retry) makes a lookup that ended without a number lead.  False when there was nothing to do.
+    """
+    async with pool.acquire(timeout=ACQUIRE_TIMEOUT) as connection, connection.transaction():
+        contact = await _contact(connection, id)
+        if contact is None:
+            return False
+        keys = person_keys(contact)
+        claimed = await claim_keys(connection, dict.fromkeys(keys, id))
+        leaders = await lock_leaders(connection, {*claimed.values(), id})
+        me = leaders.pop(id)
+        if by_a_person:
+            if me.final_status not in ("failed", "unresolved"):
+                return False
+            fate: Decision = Lead()
+        elif me.final_status is not None:
+            return False
+        else:
+            fate = decide(keys, leaders.values(), datetime.now(UTC), policy)
+        if isinstance(fate, Lead):
+            await _lead(connection, id)
+            await move_keys(connection, dict.fromkeys(keys, id))
+            return True
+        brings_more = isinstance(fate, Follow) and fate.brings_more
+        await _follow_another(connection, id, fate.leader.id, brings_more=brings_more)
+        await move_keys(connection, {key: fate.leader.id for key, owner in claimed.items() if owner not in leaders})
+        if isinstance(fate, Follow):
+            await follow(connection, {fate.leader.id: 1})
+        else:
+            await end_followers(connection, [id])
+        return True
+
+
+async def _contact(db: Db, id: UUID) -> Contact | None:
+    row = await db.fetchrow(
+        "SELECT profile_url, work_email, personal_email, name, company FROM lookups WHERE id = $1", id
+    )
+    return Contact(**dict(row)) if row else None
+
+
+async def _lead(db: Db, id: UUID) -> None:
+    """open, failed or unresolved -> queued: the providers that have not answered yet are asked, from the first."""
+    await db.execute(
+        """
+        WITH lookup AS (
+            UPDATE lookups
+               SET final_status = NULL, finished_at = NULL, reason = NULL,
+                   reused_from = NULL, brings_more = false
+             WHERE id = $1
+               AND (final_status IS NULL OR final_status IN ('failed', 'unresolved'))
+            RETURNING id, providers
+        )
+        INSERT INTO jobs (id, lookup_id, provider, todo)
+        SELECT $2, id, chain[1], chain[2:]
+          FROM lookup
+         CROSS JOIN LATERAL (
+               SELECT COALESCE(NULLIF(array_agg(wanted.provider ORDER BY wanted.place), '{}'), providers) AS chain
+                 FROM unnest(providers) WITH ORDINALITY AS wanted (provider, place)
+                WHERE NOT EXISTS (SELECT FROM finished_jobs
+                                   WHERE finished_jobs.lookup_id = lookup.id
+                                     AND finished_jobs.provider = wanted.provider
+                                     AND finished_jobs.state = 'answered')) AS unasked
+            ON CONFLICT (lookup_id) DO NOTHING
+        """,
+        id,
+        uuid7(),
+    )
+
+
+async def _follow_another(db: Db, id: UUID, leader: UUID, *, brings_more: bool) -> None:
+    await db.execute(
+        "UPDATE lookups SET reused_from = $2, brings_more = $3 WHERE id = $1 AND final_status IS NULL",
+        id,
+        leader,
+        brings_more,
+    )

@@ -1,0 +1,187 @@
+"""What a tester sees and steers: truth, faults, ledger and log, under /sandbox, no credentials needed."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator, Sequence
+from typing import Any, ClassVar, Protocol
+
+from pydantic import ValidationError
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from sandbox.behaviours import PREFIXES, Behaviour, UnknownWordError, VendorName, rows
+from sandbox.faults import Chaos, Faults
+from sandbox.ledger import Callback, Charge, Ledger, Question
+from sandbox.people import Person, person
+from sandbox.wire import encode
+
+PAGE = 1000  # entries of a page, unless ?limit= says otherwise
+MANUAL = {
+    "GET /sandbox/behaviours": "the words that identifiers may carry, and what happens",
+    "GET /sandbox/truth": "?profile_url= &work_email= &personal_email= &name= &company=: known, at what price",
+    "GET /sandbox/faults": "the faults in force",
+    "POST /sandbox/faults": "the faults from now on: the document replaces the one in force",
+    "DELETE /sandbox/faults": "no faults",
+    "GET /sandbox/ledger": "?after= &limit=: what was charged, with totals",
+    "GET /sandbox/requests": "?after= &limit=: every paid POST and its outcome",
+    "GET /sandbox/callbacks": "?after= &limit=: every callback and the status it got",
+    "GET /sandbox/stats": "the counts",
+    "POST /sandbox/reset": "as if just started",
+}
+
+
+class Account(Protocol):
+    """What the admin needs of a vendor."""
+
+    name: ClassVar[VendorName]
+    chaos: Chaos
+    ledger: Ledger
+
+    def truth(self, someone: Person) -> dict[str, Any]:
+        """What the vendor knows about *someone*."""
+
+    def stats(self) -> dict[str, Any]:
+        """The counts."""
+
+    def reset(self) -> None:
+        """As if just started."""
+
+    def open(self) -> contextlib.AbstractAsyncContextManager[None]:
+        """Inside the block the vendor can work."""
+
+
+def create_app(account: Account) -> Starlette:
+    """The admin of one vendor; its lifespan is the vendor's."""
+
+    @contextlib.asynccontextmanager
+    async def lifespan(app: Starlette) -> AsyncIterator[None]:
+        app.state.account = account
+        async with account.open():
+            yield
+
+    routes = [
+        Route("/sandbox", show_manual),
+        Route("/sandbox/behaviours", show_behaviours),
+        Route("/sandbox/truth", show_truth),
+        Route("/sandbox/faults", show_faults, methods=["GET"]),
+        Route("/sandbox/faults", set_faults, methods=["POST"]),
+        Route("/sandbox/faults", clear_faults, methods=["DELETE"]),
+        Route("/sandbox/ledger", show_ledger),
+        Route("/sandbox/requests", show_requests),
+        Route("/sandbox/callbacks", show_callbacks),
+        Route("/sandbox/stats", show_stats),
+        Route("/sandbox/reset", reset, methods=["POST"]),
+    ]
+    return Starlette(routes=routes, lifespan=lifespan)
+
+
+async def show_manual(request: Request) -> Response:
+    """What the admin offers."""
+    return _json({"vendor": _account(request).name, "endpoints": MANUAL})
+
+
+async def show_behaviours(request: Request) -> Response:
+    """The vendor's rows of the table."""
+    vendor = _account(request).name
+    return _json({"vendor": vendor, "behaviours": [_row(row) for row in rows(vendor)]})
+
+
+async def show_truth(request: Request) -> Response:
+    """What the vendor knows about the person of the query, and takes for it."""
+    query = request.query_params
+    someone = person(
+        profile_url=query.get("profile_url") or query.get("social_media_url"),
+        work_email=query.get("work_email") or query.get("email"),
+        personal_email=query.get("personal_email"),
+        name=query.get("name"),
+        company=query.get("company"),
+    )
+    if someone is None:
+        return _json({"detail": "give profile_url, work_email, personal_email or name"}, 400)
+    try:
+        return _json(_account(request).truth(someone))
+    except UnknownWordError as exc:
+        return _json({"detail": str(exc)}, 400)
+
+
+async def show_faults(request: Request) -> Response:
+    """The faults in force."""
+    return _json(_account(request).chaos.faults.model_dump(mode="json"))
+
+
+async def set_faults(request: Request) -> Response:
+    """The document's faults are in force, and no others."""
+    try:
+        _account(request).chaos.faults = Faults.model_validate_json(await request.body())
+    except ValidationError as exc:
+        return _json({"detail": exc.errors(include_url=False, include_context=False)}, 422)
+    return await show_faults(request)
+
+
+async def clear_faults(request: Request) -> Response:
+    """No faults are in force."""
+    _account(request).chaos.faults = Faults()
+    return await show_faults(request)
+
+
+async def show_ledger(request: Request) -> Response:
+    """Totals, and a page of charges."""
+    ledger = _account(request).ledger
+    totals = {"charges": len(ledger.charges), "credits": ledger.charged, "balance": ledger.balance}
+    return _page(request, ledger.charges, {"totals": totals})
+
+
+async def show_requests(request: Request) -> Response:
+    """A page of paid POSTs, and how many polls came between them."""
+    ledger = _account(request).ledger
+    totals = {name: ledger.counts[name] for name in ("posts", "polls", "limited", "answers_429")}
+    return _page(request, ledger.questions, {"totals": totals})
+
+
+async def show_callbacks(request: Request) -> Response:
+    """A page of callbacks."""
+    return _page(request, _account(request).ledger.callbacks, {})
+
+
+async def show_stats(request: Request) -> Response:
+    """The counts."""
+    return _json(_account(request).stats())
+
+
+async def reset(request: Request) -> Response:
+    """The vendor is as if just started."""
+    _account(request).reset()
+    return await show_stats(request)
+
+
+def _json(content: object, status: int = 200) -> Response:
+    # Not JSONResponse: what a tester sent may hold lone surrogates, which only an escape can carry.
+    return Response(encode(content), status, media_type="application/json")
+
+
+def _account(request: Request) -> Account:
+    account: Account = request.app.state.account
+    return account
+
+
+def _row(row: Behaviour) -> dict[str, Any]:
+    return {
+        "word": PREFIXES[row.vendor] + row.word,
+        "happens": row.happens,
+        "charged": row.finds,
+        "number_readable": row.finds and row.tells,
+    }
+
+
+def _page(request: Request, entries: Sequence[Charge | Question | Callback], extra: dict[str, Any]) -> Response:
+    try:
+        after = max(0, int(request.query_params.get("after", 0)))
+        limit = max(1, int(request.query_params.get("limit", PAGE)))
+    except ValueError:
+        return _json({"detail": "after and limit are whole numbers"}, 400)
+    page = [{"n": n} | entry.as_json() for n, entry in enumerate(entries[after : after + limit], after + 1)]
+    more = after + len(page) < len(entries)
+    return _json(extra | {"entries": page, "next": page[-1]["n"] if more else None})

@@ -1,0 +1,77 @@
+"""Faults that befall requests and callbacks at random, whoever is asked about."""
+
+from __future__ import annotations
+
+import random
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from sandbox.wire import Answer
+
+Rate = Annotated[float, Field(ge=0, le=1)]
+Seconds = Annotated[float, Field(ge=0, le=86_400)]
+
+
+class Faults(BaseModel):
+    """Which faults befall what share of the requests; a rate of 0.3 means three in ten."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    reset_connections: Rate = Field(0, description="RST before anything is read or done; free")
+    bad_credentials: bool = Field(False, description="401 to every request, the free endpoints too")
+    payment_required: bool = Field(False, description="402 to every paid question; free endpoints say 0")
+    rate_limit_storm: Rate = Field(0, description="429 with Retry-After: 1, below the limit; free")
+    error_rate: Rate = Field(0, description="answered with error_status before any work; free")
+    error_status: int = Field(503, ge=400, le=599, description="the status of error_rate")
+    hang_rate: Rate = Field(0, description="done and charged, answered after hang_seconds")
+    hang_seconds: Seconds = Field(90, description="for hang_rate")
+    disconnect_after_accept: Rate = Field(0, description="done and charged, never answered")
+    slow_bytes: Rate = Field(0, description="the answer leaves byte by byte, fifty a second")
+    forget_requests: Rate = Field(0, description="Nyne: accepted, then unknown to polls, no callback; free")
+    drop_callbacks: Rate = Field(0, description="Nyne: the callback is never sent; polls tell")
+    duplicate_callbacks: Rate = Field(0, description="Nyne: the callback is sent twice")
+    delay_callbacks_seconds: tuple[Seconds, Seconds] = Field(
+        (0, 0), description="Nyne: callbacks leave so much later, drawn evenly between the two"
+    )
+    early_callbacks: Rate = Field(0, description="Nyne: the callback is answered before the 202 leaves")
+    forge_callbacks: Rate = Field(0, description="Nyne: a false number under a wrong token comes first")
+    wrong_job_callbacks: Rate = Field(
+        0, description="Nyne: the callback carries another job's request_id and a false number; polls tell"
+    )
+    unreadable_callbacks: Rate = Field(0, description="Nyne: the body of the callback is garbage; polls tell")
+
+    @model_validator(mode="after")
+    def _delays_in_order(self) -> Faults:
+        shortest, longest = self.delay_callbacks_seconds
+        if shortest > longest:
+            raise ValueError("delay_callbacks_seconds is [shortest, longest]")
+        return self
+
+
+class Chaos:
+    """The faults in force and the dice that decide whom they befall; the same seed throws the same dice."""
+
+    def __init__(self, seed: int) -> None:
+        """No faults yet."""
+        self.faults = Faults()
+        self._dice = random.Random(seed)  # noqa: S311
+
+    def strikes(self, rate: float) -> bool:
+        """Whether a fault of this rate befalls the thing at hand."""
+        return rate > 0 and self._dice.random() < rate
+
+    def callback_delay(self) -> float:
+        """So many seconds a callback leaves later."""
+        shortest, longest = self.faults.delay_callbacks_seconds
+        return self._dice.uniform(shortest, longest) if longest else 0.0
+
+    def mar(self, answer: Answer) -> None:
+        """The answer to a paid question is late, cut or slow, if the dice say so."""
+        faults = self.faults
+        if self.strikes(faults.hang_rate):
+            answer.wait += faults.hang_seconds
+        if self.strikes(faults.disconnect_after_accept):
+            answer.ending = "cut"
+        if answer.leaves and self.strikes(faults.slow_bytes):
+            answer.ending = "trickle"

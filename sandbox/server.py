@@ -1,0 +1,112 @@
+"""One vendor on one socket: listens, says where, and leaves in good order."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+import socket
+from collections.abc import AsyncIterator, Callable, Iterator
+
+import uvicorn
+from starlette.types import ASGIApp
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+BACKLOG = 4096
+KEEP_ALIVE = 75  # seconds; a vendor's gateway outlasts the idle connections of a client's pool
+PATIENCE = 2.0  # seconds that requests in flight have after a SIGTERM; then they are cut, not answered
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A listening socket; port 0 is any free one. OSError when the port is taken."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    return socket.create_server((host, port), family=family, backlog=BACKLOG)
+
+
+def address(listener: socket.socket) -> str:
+    """The base URL under which the socket is reached."""
+    host, port = listener.getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+async def serve(app: ASGIApp, listener: socket.socket, ready: Callable[[str], None]) -> None:
+    """Serve until SIGTERM or SIGINT; *ready* is told the base URL once requests are answered."""
+    server = Server(app)
+    url = address(listener)
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, server.stop)
+    server.when_ready = lambda: ready(url)
+    await server.serve(sockets=[listener])
+
+
+@contextlib.asynccontextmanager
+async def running(app: ASGIApp, host: str = "127.0.0.1", port: int = 0) -> AsyncIterator[str]:
+    """Inside the block the app answers at the yielded base URL, on this event loop."""
+    started = asyncio.Event()
+    listener = listen(host, port)
+    url = address(listener)
+    server = Server(app)
+    server.when_ready = started.set
+    task = asyncio.create_task(server.serve(sockets=[listener]))
+    try:
+        await started.wait()
+        yield url
+    finally:
+        server.stop()
+        await task
+
+
+class Connection(HttpToolsProtocol):
+    """A connection that the app may cut, as a vendor that dies does; ASGI alone cannot say that."""
+
+    def on_message_begin(self) -> None:
+        """Each request finds its transport in its scope."""
+        super().on_message_begin()
+        self.scope["state"]["transport"] = self.transport
+
+
+class Server(uvicorn.Server):
+    """Uvicorn without its signal handling, which would end the process by the signal and not with 0."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        """Ready to serve *app*; nothing is logged but what goes wrong."""
+        super().__init__(
+            uvicorn.Config(
+                app,
+                http=Connection,
+                ws="none",
+                lifespan="on",
+                access_log=False,
+                log_config=None,
+                server_header=False,
+                backlog=BACKLOG,
+                timeout_keep_alive=KEEP_ALIVE,
+            )
+        )
+        self.when_ready: Callable[[], object] = lambda: None
+
+    def stop(self) -> None:
+        """No new connections; what is in flight has a moment to finish."""
+        self.should_exit = True
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Listening, and said so."""
+        await super().startup(sockets)
+        self.when_ready()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Every connection is closed, by itself or by us."""
+        cut = asyncio.get_running_loop().call_later(PATIENCE, self._cut_all)
+        await super().shutdown(sockets)
+        cut.cancel()
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Signals stay with whoever started us."""
+        yield
+
+    def _cut_all(self) -> None:
+        for connection in list(self.server_state.connections):
+            if isinstance(connection, Connection):
+                connection.transport.abort()

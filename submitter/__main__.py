@@ -1,0 +1,50 @@
+"""python -m submitter: asks the providers, one loop for each, and writes down what they say."""
+
+from __future__ import annotations
+
+import asyncio
+
+import structlog
+
+from enrichment.group_commit import GroupCommit
+from enrichment.notify import Listener
+from submitter.outcomes import OutcomeWriter, Told
+from submitter.process import Process, main
+from submitter.submit import Submitter
+
+log = structlog.get_logger()
+
+# After the last call has been answered, or timed out, its outcome may need the database to come back.
+WRITING_TIMEOUT = 10.0  # seconds
+
+
+async def work(process: Process, stop: asyncio.Event) -> None:
+    """Questions are asked until *stop*; then those in flight finish, and their outcomes are stored."""
+
+    def wake() -> None:
+        for submitter in submitters:
+            submitter.awake.set()
+
+    writer = OutcomeWriter(process.pool, process.settings, process.policy, wake)
+    outcomes: GroupCommit[Told, None] = GroupCommit(writer.write, most=200, flushers=2)
+    submitters = [
+        Submitter(provider, process.pool, process.sessions[name], process.settings, outcomes, writer)
+        for name, provider in process.providers.items()
+    ]
+    listening = asyncio.create_task(Listener(process.url, wake, name="submitter listener").run())
+    giving_up = asyncio.create_task(_give_up_after_draining(process, stop, writer))
+    await asyncio.gather(*(submitter.run(stop) for submitter in submitters))
+    await outcomes.close()
+    giving_up.cancel()
+    listening.cancel()
+
+
+async def _give_up_after_draining(process: Process, stop: asyncio.Event, writer: OutcomeWriter) -> None:
+    await stop.wait()
+    log.info("draining")
+    await asyncio.sleep(process.settings.provider_timeout_seconds + WRITING_TIMEOUT)
+    writer.giving_up.set()
+
+
+if __name__ == "__main__":
+    main("submitter", work)

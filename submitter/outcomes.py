@@ -1,0 +1,221 @@
+"""What came of the questions, written down: many outcomes in one go, and none of them dropped.
+
+An answer may have been paid for, so writing it is tried until it succeeds; every statement matches the attempt, so
+that writing twice, or too late, changes nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+import asyncpg
+import structlog
+
+from enrichment.database import ACQUIRE_TIMEOUT, UNREACHABLE
+from enrichment.endings import read_ending, unknown
+from enrichment.identity import ReusePolicy
+from enrichment.outcome import Accepted, Answered, Outcome, Pause, Retry, Unclear, Unreadable
+from enrichment.providers.base import LimitNews, Provider
+from enrichment.settings import Settings
+from enrichment.store import asked, providers
+from enrichment.store.asked import Acceptance, Requeueing
+from enrichment.store.claim import Claimed
+from enrichment.store.finish import Ended, Ending, finish, settle_late
+from enrichment.store.followers import release_followers
+from submitter.backoff import backoff
+
+log = structlog.get_logger()
+
+# A question whose 202 was lost can only be answered by its callback: so many graces are left to it.
+GRACES_WITHOUT_REQUEST_ID = 5
+# Where no callback can come, the first poll need not wait for one. Nyne: "every few seconds at first".
+FIRST_POLL_WITHOUT_CALLBACK = timedelta(seconds=5)
+CHECK_PAUSED_AFTER = timedelta(seconds=5)
+REST_AFTER_429 = 1.0  # seconds, when the provider does not say
+
+
+@dataclass(frozen=True, slots=True)
+class NotAsked:
+    """A claimed question that was not sent after all."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What a provider's answer to *job* says."""
+
+    provider: Provider
+    job: Claimed
+    outcome: Outcome | NotAsked
+    body: bytes = b""
+    callback_expected: bool = False
+
+
+Step = Ending | Acceptance | Requeueing
+
+
+class OutcomeWriter:
+    """Writes outcomes for all providers of a process; `write` is the flush of a GroupCommit."""
+
+    def __init__(
+        self, pool: asyncpg.Pool[Any], settings: Settings, policy: ReusePolicy, wake: Callable[[], None]
+    ) -> None:
+        self._pool = pool
+        self._settings = settings
+        self._policy = policy
+        self.wake = wake
+        self._failing: set[str] = set()  # providers whose last answers were failures: a success closes the breaker
+        self.giving_up = asyncio.Event()  # at the end of a drain: the leases will expire, and the reconciler decides
+
+    def note_failing(self, provider: str) -> None:
+        """Another process saw this provider fail: our next success has to be noted."""
+        self._failing.add(provider)
+
+    async def write(self, batch: Sequence[Told]) -> list[None]:
+        """Every outcome is committed. Tried again until the database is back, or until giving up."""
+        steps = [self._step(told) for told in batch]
+        failures = 0
+        while True:
+            try:
+                await self._store(steps)
+                await self._note_health(batch)
+                return [None] * len(batch)
+            except UNREACHABLE as error:
+                failures += 1
+                log.warning("database_away", holding=len(batch), error=type(error).__name__, failures=failures)
+                if await self._gave_up(backoff(failures, first=0.1, longest=5)):
+                    raise
+
+    async def _gave_up(self, seconds: float) -> bool:
+        try:
+            async with asyncio.timeout(seconds):
+                return await self.giving_up.wait()
+        except TimeoutError:
+            return False
+
+    async def _store(self, steps: Sequence[Step]) -> None:
+        endings = [step for step in steps if isinstance(step, Ending)]
+        acceptances = [step for step in steps if isinstance(step, Acceptance)]
+        requeueings = [step for step in steps if isinstance(step, Requeueing)]
+        ended = await finish(self._pool, endings) if endings else {}
+        await self._look_after(ended, [ending for ending in endings if ending.job_id not in ended])
+        if acceptances:
+            accepted = await asked.accept(self._pool, acceptances)
+            if overtaken := [a for a in acceptances if a.job_id not in accepted]:
+                await asked.check_overtaken(self._pool, overtaken)
+            for acceptance in acceptances:
+                log.info("accepted", job=str(acceptance.job_id), request_id=acceptance.request_id)
+        if requeueings:
+            requeued = await asked.requeue(self._pool, requeueings)
+            for step in requeueings:
+                log.info(
+                    "requeued", job=str(step.job_id), after=step.after.total_seconds(), why=step.error,
+                    fenced=step.job_id not in requeued,
+                )  # fmt: skip
+
+    async def _look_after(self, ended: dict[Any, Ended], late: Sequence[Ending]) -> None:
+        """Followers end, next providers are woken, and answers that came too late still count."""
+        leaders = [job.lookup_id for job in ended.values() if job.has_followers]
+        for ending in late:
+            if ending.state == "answered":
+                async with self._pool.acquire(timeout=ACQUIRE_TIMEOUT) as connection, connection.transaction():
+                    lookup_id = await settle_late(connection, ending)
+                if lookup_id is not None:
+                    log.warning("answered_late", job=str(ending.job_id), lookup=str(lookup_id))
+                    leaders.append(lookup_id)
+        for job in ended.values():
+            log.info(
+                "job_ended", job=str(job.job_id), lookup=str(job.lookup_id), provider=job.provider, state=job.state,
+                status=job.status, next_provider=job.next_provider,
+            )  # fmt: skip
+        if any(job.next_provider for job in ended.values()):
+            self.wake()
+        if leaders:
+            await release_followers(self._pool, leaders, self._policy)
+
+    def _step(self, told: Told) -> Step:
+        outcome, job = told.outcome, told.job
+        match outcome:
+            case Accepted():
+                return self._acceptance(told, outcome.request_id)
+            case Unreadable() | Unclear() if told.provider.calls_back and told.callback_expected:
+                return self._acceptance(told, None, outcome.reason)
+            case Pause() | NotAsked():
+                return Requeueing(job.id, job.attempt, timedelta(0), counts=False, error=outcome.reason)
+            case Retry():
+                return self._retry(told, outcome)
+        ending = read_ending(
+            outcome,
+            job.id,
+            answered_by="inline",
+            price=told.provider.price,
+            region=job.contact.region or self._settings.default_region,
+            attempt=job.attempt,
+            body=told.body,
+            stop_when_doubtful=self._settings.unknown_policy == "hold",
+        )
+        return ending or unknown(job.id, "an answer that fits no question", attempt=job.attempt, body=told.body)
+
+    def _acceptance(self, told: Told, request_id: str | None, reason: str | None = None) -> Acceptance:
+        grace = self._settings.callback_grace
+        if request_id is None:
+            look_after = grace * GRACES_WITHOUT_REQUEST_ID
+        else:
+            look_after = grace if told.callback_expected else min(grace, FIRST_POLL_WITHOUT_CALLBACK)
+        raw = told.body.decode("utf-8", "replace").replace("\0", "") if reason else None
+        return Acceptance(told.job.id, told.job.attempt, request_id, look_after, reason, raw or None)
+
+    def _retry(self, told: Told, outcome: Retry) -> Step:
+        job = told.job
+        if outcome.throttled:
+            after = timedelta(seconds=outcome.after or REST_AFTER_429)
+            return Requeueing(job.id, job.attempt, after, counts=False, error=outcome.reason)
+        if job.tries + 1 >= self._settings.max_attempts:
+            reason = f"given up after {job.tries + 1} attempts: {outcome.reason}"
+            return Ending(job_id=job.id, state="failed", attempt=job.attempt, error=reason)
+        after = timedelta(seconds=max(outcome.after or 0.0, backoff(job.tries)))
+        return Requeueing(job.id, job.attempt, after, counts=True, error=outcome.reason)
+
+    async def _note_health(self, batch: Sequence[Told]) -> None:
+        """The providers' rows say what these outcomes say about them: paused, resting, failing, or well."""
+        failures: Counter[str] = Counter()
+        answered: set[str] = set()
+        for told in batch:
+            name = told.provider.name
+            match told.outcome:
+                case Pause(reason):
+                    await note_pause(self._pool, name, reason)
+                    self.wake()
+                case Retry(throttled=True, after=after):
+                    await note_throttled(self._pool, name, after)
+                case Retry() | Unclear():
+                    failures[name] += 1
+                case Answered() | Accepted():
+                    answered.add(name)
+        for name in answered & self._failing:
+            await providers.note_success(self._pool, name)
+            self._failing.discard(name)
+        for name, count in failures.items():
+            if name in answered:
+                continue
+            self._failing.add(name)
+            if await providers.note_failures(self._pool, name, count):
+                log.error("breaker_open", provider=name)
+
+
+async def note_pause(pool: asyncpg.Pool[Any], provider: str, reason: str) -> None:
+    """The provider is paused for all processes, and whoever reads the log knows why."""
+    if await providers.pause(pool, provider, reason, CHECK_PAUSED_AFTER):
+        log.error("provider_paused", provider=provider, why=reason)
+
+
+async def note_throttled(pool: asyncpg.Pool[Any], provider: str, after: float | None) -> None:
+    """The provider rests, for as long as its 429 said."""
+    await providers.correct_limits(pool, provider, LimitNews(rest=after or REST_AFTER_429))
+    log.warning("throttled", provider=provider, rest=after or REST_AFTER_429)

@@ -1,0 +1,112 @@
+"""Polls one provider for the answers that no callback brought."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from datetime import timedelta
+
+import structlog
+
+from enrichment.database import ACQUIRE_TIMEOUT
+from enrichment.endings import read_ending
+from enrichment.outcome import Pause, Retry, Running, Unreadable
+from enrichment.providers.base import HttpResponse, Provider
+from enrichment.store import sweep
+from enrichment.store.finish import Ending, finish, settle_late
+from enrichment.store.followers import release_followers
+from enrichment.store.sweep import Poll
+from submitter.outcomes import FIRST_POLL_WITHOUT_CALLBACK, note_pause, note_throttled
+from submitter.process import Process
+from submitter.transport import send
+
+log = structlog.get_logger()
+
+POLLS_AT_ONCE = 50
+LONGEST_INTERVAL = timedelta(minutes=30)
+
+
+class Poller:
+    """One provider's polls in one process."""
+
+    def __init__(self, provider: Provider, process: Process, wake: Callable[[], None]) -> None:
+        self._provider = provider
+        self._process = process
+        self._pool = process.pool
+        self._wake = wake
+        grace = process.settings.callback_grace
+        self._first = grace if process.settings.public_url else min(grace, FIRST_POLL_WITHOUT_CALLBACK)
+
+    async def poll_once(self) -> int:
+        """Every due job was polled, as far as permits go, and what the answers say is stored; how many were."""
+        if not await sweep.has_due_polls(self._pool, self._provider.name):
+            return 0
+        polls = await sweep.claim_polls(
+            self._pool,
+            self._provider.name,
+            most=POLLS_AT_ONCE,
+            first=self._first,
+            longest=LONGEST_INTERVAL,
+            deadline=self._process.settings.job_deadline,
+        )
+        endings = await asyncio.gather(*(self._poll(poll) for poll in polls))
+        told = [(poll, ending) for poll, ending in zip(polls, endings, strict=True) if ending is not None]
+        await self._finish([ending for poll, ending in told if not poll.is_check])
+        await self._verify([ending for poll, ending in told if poll.is_check])
+        return len(polls)
+
+    async def _poll(self, poll: Poll) -> Ending | None:
+        await asyncio.sleep(poll.after)
+        answer = await send(self._process.sessions[self._provider.name], self._provider.poll(poll.request_id))
+        if not isinstance(answer, HttpResponse):
+            log.info("poll_unanswered", job=str(poll.id), why=answer.reason)
+            return None
+        outcome = self._provider.read_poll(answer)
+        match outcome:
+            case Running():
+                return None
+            case Unreadable(reason):
+                # It stays awaiting: the body is kept for a person, and the next poll may be readable.
+                await sweep.keep_unreadable(self._pool, poll.id, reason, answer.body)
+                log.warning("poll_unreadable", job=str(poll.id), why=reason)
+                return None
+            case Pause(reason):
+                await note_pause(self._pool, self._provider.name, reason)
+                return None
+            case Retry(throttled=True, after=after):
+                await note_throttled(self._pool, self._provider.name, after)
+                return None
+        ending = read_ending(
+            outcome,
+            poll.id,
+            answered_by="poll",
+            price=self._provider.price,
+            region=poll.region or self._process.settings.default_region,
+            request_id=poll.request_id,
+            body=answer.body,
+            stop_when_doubtful=self._process.settings.unknown_policy == "hold",
+        )
+        log.info("polled", job=str(poll.id), outcome=type(outcome).__name__)
+        return ending
+
+    async def _finish(self, endings: Sequence[Ending]) -> None:
+        if not endings:
+            return
+        ended = await finish(self._pool, endings)
+        for job in ended.values():
+            log.info("job_ended", job=str(job.job_id), provider=job.provider, state=job.state, status=job.status)
+        if any(job.next_provider for job in ended.values()):
+            self._wake()
+        leaders = [job.lookup_id for job in ended.values() if job.has_followers]
+        await release_followers(self._pool, leaders, self._process.policy)
+
+    async def _verify(self, endings: Sequence[Ending]) -> None:
+        """Jobs that a doubted callback had finished: a number that it did not bring still counts."""
+        for ending in endings:
+            if ending.state != "answered":
+                continue
+            async with self._pool.acquire(timeout=ACQUIRE_TIMEOUT) as connection, connection.transaction():
+                lookup_id = await settle_late(connection, ending, verified=True)
+            log.warning("callback_verified", job=str(ending.job_id), changed=lookup_id is not None)
+            if lookup_id is not None:
+                await release_followers(self._pool, [lookup_id], self._process.policy)

@@ -1,0 +1,79 @@
+"""What the submitter and the reconciler have in common as processes: start, stop, and what they hold."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sys
+from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+import aiohttp
+import asyncpg
+import structlog
+import uvloop
+
+from enrichment import logs
+from enrichment.database import DatabaseDown, close_pool, database_url, open_pool
+from enrichment.identity import ReusePolicy
+from enrichment.migrations import SchemaError, require_current
+from enrichment.providers import build_providers
+from enrichment.providers.base import Provider
+from enrichment.settings import Settings, SettingsError
+from enrichment.store.providers import register_provider
+from submitter.transport import open_session
+
+log = structlog.get_logger()
+
+WINDOWS = {"per_minute": 60, "per_hour": 3600, "per_day": 86_400}  # seconds, by the name of the setting
+
+
+@dataclass(frozen=True, slots=True)
+class Process:
+    """What a running process holds; all of it is closed when it stops."""
+
+    settings: Settings
+    url: str  # of PostgreSQL, past any pooler
+    pool: asyncpg.Pool[Any]
+    providers: dict[str, Provider]
+    sessions: dict[str, aiohttp.ClientSession]
+    policy: ReusePolicy
+
+
+def main(name: str, work: Callable[[Process, asyncio.Event], Awaitable[None]]) -> None:
+    """*work* runs until SIGTERM or SIGINT; what cannot start says why in one message, and exits with 2."""
+    try:
+        settings = Settings.load("submitter")
+        logs.configure(settings.log_level, name)
+        url = database_url(settings)
+        uvloop.run(_run(name, settings, url, work))
+    except (SettingsError, DatabaseDown, SchemaError) as error:
+        sys.stderr.write(f"{error}\n")
+        sys.exit(2)
+
+
+async def _run(
+    name: str, settings: Settings, url: str, work: Callable[[Process, asyncio.Event], Awaitable[None]]
+) -> None:
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    direct = settings.database_direct_url.get_secret_value() if settings.database_direct_url else url
+    async with AsyncExitStack() as stack:
+        pool = await open_pool(url, name=name, size=settings.database_pool)
+        stack.push_async_callback(close_pool, pool)
+        await require_current(pool)
+        providers = build_providers(settings)
+        sessions = {}
+        for provider in providers.values():
+            ceilings = {w: n for field, w in WINDOWS.items() if (n := settings.of(provider.name, field)) is not None}
+            await register_provider(pool, provider.name, provider.limits, ceilings)
+            session = open_session(limit=settings.provider_concurrency, timeout=settings.provider_timeout_seconds)
+            sessions[provider.name] = await stack.enter_async_context(session)
+        policy = ReusePolicy(timedelta(days=settings.reuse_found_days), timedelta(days=settings.reuse_not_found_days))
+        log.info("started", providers=list(providers))
+        await work(Process(settings, direct, pool, providers, sessions, policy), stop)
+        log.info("stopped")

@@ -1,0 +1,180 @@
+"""python -m submitter.reconciler: looks for everything that waits for something that may never come.
+
+Each duty is a loop of its own, so that none waits for another: a rescue is never held up by a slow poll.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import timedelta
+
+import structlog
+
+from enrichment.database import ACQUIRE_TIMEOUT, UNREACHABLE
+from enrichment.endings import lost, unknown
+from enrichment.notify import Notifier
+from enrichment.providers.base import HttpResponse, Provider
+from enrichment.store import providers, sweep
+from enrichment.store.claim import affordable_questions
+from enrichment.store.finish import Ending, finish
+from enrichment.store.followers import release_followers
+from enrichment.store.sweep import Overdue
+from submitter.backoff import backoff
+from submitter.outcomes import GRACES_WITHOUT_REQUEST_ID
+from submitter.poll import Poller
+from submitter.process import Process, main
+from submitter.submit import RENEWALS_PER_LEASE, read_budgets
+from submitter.transport import send
+
+log = structlog.get_logger()
+
+BATCH = 500  # rows of one pass; a full batch is followed by another at once
+SETTLE_EVERY = 1.0  # seconds
+UNHOLD_EVERY = 2.0
+STALE_EVERY = 600.0
+CHECK_EVERY = timedelta(seconds=30)  # between two looks at a paused provider's free endpoint
+# Nothing waits for ever: not even for a budget that nobody raises, or an account that nobody tops up. A month's
+# budget comes back within 31 days; the rest is slack.
+QUEUED_AT_MOST = timedelta(days=35)
+
+
+class Reconciler:
+    """The duties; every one is a pass over what is due now, and returns how much it found."""
+
+    def __init__(self, process: Process, wake: Callable[[], None]) -> None:
+        self._process = process
+        self._pool = process.pool
+        self._settings = process.settings
+        self._budgets = read_budgets(process.settings)
+        self._wake = wake
+
+    async def rescue(self) -> int:
+        """submitting with an expired lease: the question may have been sent; its submitter will not tell."""
+        expired = await sweep.expired_leases(self._pool, BATCH)
+        endings = []
+        for job in expired:
+            if job.callback_expected:
+                patience = self._settings.callback_grace * GRACES_WITHOUT_REQUEST_ID
+                if await sweep.wait_for_callback(self._pool, job.id, job.attempt, patience):
+                    log.warning("lease_taken_over", job=str(job.id), now="awaiting")
+            else:
+                endings.append(self._unknown(job, "its submitter fell silent while it was asked"))
+        await self._end(endings)
+        return len(expired)
+
+    async def give_up(self) -> int:
+        """awaiting and past all hope: no request_id to poll by, or past the deadline."""
+        overdue = await sweep.past_deadline(self._pool, self._settings.job_deadline, BATCH)
+        await self._end([
+            lost(job.id, "no answer before the deadline", stop=self._stops)
+            if job.request_id
+            else self._unknown(job, "the answer to the question was lost, and no callback came")
+            for job in overdue
+        ])  # fmt: skip
+        return len(overdue)
+
+    async def end_stale(self) -> int:
+        """queued for longer than anything should be."""
+        stale = await sweep.queued_too_long(self._pool, QUEUED_AT_MOST, BATCH)
+        reason = f"could not be asked for {QUEUED_AT_MOST.days} days"
+        await self._end([Ending(job_id=job.id, state="failed", attempt=job.attempt, error=reason) for job in stale])
+        return len(stale)
+
+    async def settle_followers(self) -> int:
+        """Followers whose leader ended, and whoever ended it died before looking after them."""
+        leaders = await sweep.leaders_left_behind(self._pool, BATCH)
+        await release_followers(self._pool, leaders, self._process.policy)
+        if leaders:
+            self._wake()
+        return 0  # what could not be settled now is not tried again at once
+
+    async def look_after_providers(self) -> int:
+        """Paused providers are asked how they are; what was held for a provider or a budget goes on if it can."""
+        released = 0
+        for provider in self._process.providers.values():
+            await self._check(provider)
+            released += await providers.release_held(self._pool, provider.name, "paused", BATCH)
+            released += await self._release_budget(provider)
+        if released:
+            log.info("released", lookups=released)
+            self._wake()
+        return released
+
+    async def _check(self, provider: Provider) -> None:
+        if not await providers.claim_check(self._pool, provider.name, CHECK_EVERY):
+            return
+        answer = await send(self._process.sessions[provider.name], provider.health())
+        if not isinstance(answer, HttpResponse):
+            log.warning("provider_still_paused", provider=provider.name, why=answer.reason)
+            return
+        health = provider.read_health(answer)
+        if not health.well:
+            log.warning("provider_still_paused", provider=provider.name, why=health.reason)
+        elif await providers.resume(self._pool, provider.name):
+            log.info("provider_resumed", provider=provider.name)
+
+    async def _release_budget(self, provider: Provider) -> int:
+        async with self._pool.acquire(timeout=ACQUIRE_TIMEOUT) as connection, connection.transaction():
+            affordable = await affordable_questions(connection, provider.name, provider.price, self._budgets)
+            if affordable == 0:
+                return 0
+            return await providers.release_held(connection, provider.name, "budget", min(affordable, BATCH))
+
+    async def _end(self, endings: Sequence[Ending]) -> None:
+        if not endings:
+            return
+        ended = await finish(self._pool, endings)
+        for job in ended.values():
+            log.warning("job_ended", job=str(job.job_id), provider=job.provider, state=job.state, status=job.status)
+        if any(job.next_provider for job in ended.values()):
+            self._wake()
+        leaders = [job.lookup_id for job in ended.values() if job.has_followers]
+        await release_followers(self._pool, leaders, self._process.policy)
+
+    def _unknown(self, job: Overdue, reason: str) -> Ending:
+        return unknown(job.id, reason, attempt=job.attempt, stop=self._stops)
+
+    @property
+    def _stops(self) -> bool:
+        return self._settings.unknown_policy == "hold"
+
+
+async def repeat(duty: Callable[[], Awaitable[int]], every: float, stop: asyncio.Event) -> None:
+    """*duty* is done until *stop*: again at once after a full batch, else *every* so many seconds."""
+    failures = 0
+    while not stop.is_set():
+        try:
+            pause = 0.0 if await duty() >= BATCH else every
+            failures = 0
+        except UNREACHABLE as error:
+            failures += 1
+            pause = backoff(failures, first=0.5, longest=10)
+            log.warning("database_away", duty=getattr(duty, "__name__", "duty"), error=type(error).__name__)
+        try:
+            async with asyncio.timeout(pause):
+                await stop.wait()
+        except TimeoutError:
+            continue
+
+
+async def work(process: Process, stop: asyncio.Event) -> None:
+    """All duties are done until *stop*; polls in flight are finished."""
+    notifier = Notifier(process.url, name="reconciler notifier")
+    notifying = asyncio.create_task(notifier.run())
+    reconciler = Reconciler(process, notifier.wake)
+    rescue_every = process.settings.lease_seconds / RENEWALS_PER_LEASE
+    pollers = [Poller(p, process, notifier.wake) for p in process.providers.values() if p.calls_back]
+    await asyncio.gather(
+        repeat(reconciler.rescue, min(rescue_every, 3.0), stop),
+        repeat(reconciler.give_up, SETTLE_EVERY, stop),
+        repeat(reconciler.settle_followers, SETTLE_EVERY, stop),
+        repeat(reconciler.look_after_providers, UNHOLD_EVERY, stop),
+        repeat(reconciler.end_stale, STALE_EVERY, stop),
+        *(repeat(poller.poll_once, SETTLE_EVERY, stop) for poller in pollers),
+    )
+    notifying.cancel()
+
+
+if __name__ == "__main__":
+    main("reconciler", work)

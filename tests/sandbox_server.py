@@ -1,0 +1,120 @@
+"""A pretend vendor as a process of its own, a client for its admin, and a mailbox for its callbacks."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+from aiohttp import web
+
+ROOT = Path(__file__).parent.parent
+DEADLINE = 10.0
+
+
+@contextlib.contextmanager
+def playing(*arguments: str) -> Iterator[str]:
+    """Inside the block `python -m sandbox ARGUMENTS` answers at the yielded URL; it leaves with 0."""
+    command = [sys.executable, "-m", "sandbox", *arguments, "--port", "0"]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        try:
+            yield json.loads(process.stdout.readline())["listening"]
+        finally:
+            process.terminate()
+            assert process.wait(DEADLINE) == 0
+
+
+class Admin:
+    """A client of one vendor: its own endpoints, and /sandbox."""
+
+    def __init__(self, session: aiohttp.ClientSession, url: str, headers: dict[str, str]) -> None:
+        """*headers* are the vendor's credentials."""
+        self.session = session
+        self.url = url
+        self.headers = headers
+
+    async def send(self, method: str, path: str, body: Any = None, **more: Any) -> tuple[int, bytes, dict[str, str]]:
+        """Status, body and lower-case headers of the vendor's answer."""
+        data = body if isinstance(body, bytes | None) else json.dumps(body).encode()
+        headers = more.pop("headers", self.headers)
+        async with self.session.request(method, self.url + path, data=data, headers=headers, **more) as response:
+            heads = {name.lower(): value for name, value in response.headers.items()}
+            return response.status, await response.read(), heads
+
+    async def get(self, path: str, **query: str) -> Any:
+        """The JSON of one admin page."""
+        async with self.session.get(f"{self.url}/sandbox/{path}", params=query) as response:
+            return await response.json()
+
+    async def post(self, path: str, document: Any = None) -> Any:
+        """The JSON answer to an admin POST."""
+        async with self.session.post(f"{self.url}/sandbox/{path}", json=document) as response:
+            assert response.status == 200, await response.text()
+            return await response.json()
+
+    async def settled(self) -> Any:
+        """The stats once no job and no callback is under way."""
+        async with asyncio.timeout(DEADLINE):
+            while True:
+                stats = await self.get("stats")
+                if not stats["jobs_unfinished"] and not stats["callbacks_pending"]:
+                    return stats
+
+
+@contextlib.asynccontextmanager
+async def visiting(url: str, headers: dict[str, str]) -> AsyncIterator[Admin]:
+    """Inside the block a client of the vendor, which is as if just started."""
+    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=DEADLINE)) as session:
+        admin = Admin(session, url, headers)
+        await admin.post("reset")
+        yield admin
+
+
+class Mailbox:
+    """Receives callbacks: 200 where the path ends in the right token, else 404."""
+
+    def __init__(self) -> None:
+        """Empty."""
+        self.url = ""
+        self.accepted: list[bytes] = []
+        self.refused: list[bytes] = []
+        self._arrivals: asyncio.Queue[bytes] = asyncio.Queue()
+
+    async def receive(self, request: web.Request) -> web.Response:
+        """One callback is kept."""
+        body = await request.read()
+        right = request.path.endswith("/right-token")
+        (self.accepted if right else self.refused).append(body)
+        if right:
+            self._arrivals.put_nowait(body)
+        return web.Response(status=200 if right else 404)
+
+    async def next(self) -> bytes:
+        """The next accepted callback."""
+        async with asyncio.timeout(DEADLINE):
+            return await self._arrivals.get()
+
+
+@contextlib.asynccontextmanager
+async def listening() -> AsyncIterator[Mailbox]:
+    """Inside the block the mailbox receives at its URL."""
+    mailbox = Mailbox()
+    app = web.Application()
+    app.router.add_post("/{tail:.*}", mailbox.receive)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    host, port = runner.addresses[0][:2]
+    mailbox.url = f"http://{host}:{port}/callbacks/job-1/right-token"
+    try:
+        yield mailbox
+    finally:
+        await runner.cleanup()

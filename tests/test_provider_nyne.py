@@ -1,0 +1,116 @@
+"""Nyne: https://api.nyne.ai/documentation/person/phone."""
+
+from __future__ import annotations
+
+import json
+from typing import ClassVar
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import SecretStr
+
+from enrichment.identifiers import Contact
+from enrichment.outcome import Accepted, Answered, Retry, Unreadable
+from enrichment.providers.base import HttpResponse
+from enrichment.providers.nyne import Nyne
+from tests.provider_suite import CALLBACK_URL, CONTACT, ProviderSuite, anything, quick
+
+
+class TestNyne(ProviderSuite):
+    """Nyne keeps to what every provider keeps to."""
+
+    provider = Nyne(api_key=SecretStr("nyne_live_key_of_tests"), api_secret=SecretStr("nyne_sec_of_tests"))
+    secrets: ClassVar = ("nyne_live_key_of_tests", "nyne_sec_of_tests")
+
+
+nyne = TestNyne.provider
+
+
+def test_the_question_is_the_one_of_its_page() -> None:
+    """Address, headers and parameters are those of the vendor's page; the work e-mail goes before the other."""
+    request = nyne.submit(CONTACT, CALLBACK_URL)
+
+    assert request.url == "https://api.nyne.ai/person/phone"
+    assert request.headers["X-API-Key"] == "nyne_live_key_of_tests"
+    assert request.headers["X-API-Secret"] == "nyne_sec_of_tests"
+    assert request.body == {
+        "name": "John Doe",
+        "company": "Acme",
+        "email": "john@acme.test",
+        "social_media_url": "https://www.linkedin.com/in/johndoe",
+        "callback_url": CALLBACK_URL,
+    }
+
+
+@pytest.mark.parametrize(
+    ("contact", "body"),
+    [
+        (Contact(personal_email="john@mail.test"), {"email": "john@mail.test"}),
+        (Contact(name="John Doe"), {"name": "John Doe"}),
+        (
+            Contact(profile_url="linkedin.com/in/jané"),
+            {"social_media_url": "https://www.linkedin.com/in/jan%C3%A9"},
+        ),
+    ],
+)
+def test_each_identifier_alone_can_be_asked(contact: Contact, body: dict[str, str]) -> None:
+    """An e-mail, a name or a profile is enough, and what is not given is not sent."""
+    assert nyne.can_ask(contact)
+    assert nyne.submit(contact, None).body == body
+
+
+def test_a_handle_is_opaque_in_the_poll() -> None:
+    """Whatever the handle holds, it stays one parameter."""
+    url = nyne.poll("a1b2_1717000000.53783_2615&x=1/é").url
+
+    assert url == "https://api.nyne.ai/person/phone?request_id=a1b2_1717000000.53783_2615%26x%3D1%2F%C3%A9"
+
+
+@pytest.mark.parametrize("handle", ["", " ", "a" * 129, "a\x00b", "a\nb", "\ud800", 7, None, ["a"], {"a": 1}])
+def test_a_handle_that_cannot_be_stored_is_none(handle: object) -> None:
+    """Empty, overlong or unprintable handles are unreadable; the callback's token still finds the job."""
+    body = json.dumps({"success": True, "data": {"request_id": handle, "status": "queued"}}).encode()
+
+    assert isinstance(nyne.read_submit(HttpResponse(202, {}, body)), Unreadable)
+
+
+def test_the_longest_handle_is_taken() -> None:
+    """128 characters are within the promise of opaque text."""
+    body = json.dumps({"request_id": "a" * 128}).encode()
+
+    assert nyne.read_submit(HttpResponse(202, {}, body)) == Accepted("a" * 128)
+
+
+@quick
+@given(status=st.integers(500, 599), body=anything.map(lambda value: json.dumps(value).encode()))
+def test_a_poll_may_always_be_repeated(status: int, body: bytes) -> None:
+    """A poll costs nothing, so every failure of the server is asked again."""
+    assert isinstance(nyne.read_poll(HttpResponse(status, {}, body)), Retry)
+
+
+@quick
+@given(mobile=anything)
+def test_any_form_of_a_number_has_an_outcome(mobile: object) -> None:
+    """A completed job reads as a number, as none, or as unreadable: never as at work and never as refused."""
+    body = json.dumps({"status": "completed", "result": {"mobile": mobile}}).encode()
+
+    assert isinstance(nyne.read_callback(body), Answered | Unreadable)
+
+
+def test_a_deep_list_of_numbers_does_not_exhaust_us() -> None:
+    """Nesting that JSON can still carry is not followed to its end."""
+    body = f'{{"status": "completed", "result": {{"mobile": {"[" * 500}"+1-555-123-4567"{"]" * 500}}}}}'
+
+    assert isinstance(nyne.read_callback(body.encode()), Unreadable)
+
+
+def test_a_callback_reads_as_the_poll_would() -> None:
+    """One payload, two ways to arrive, one outcome."""
+    body = (
+        b'{"success": true, "data": {"request_id": "a1", "status": "completed", "result": {"mobile": "+15551234567"}}}'
+    )
+
+    assert (
+        nyne.read_callback(body) == nyne.read_poll(HttpResponse(200, {}, body)) == Answered("+15551234567", None, "a1")
+    )
