@@ -26,7 +26,8 @@ LONGEST_EMAIL = 254  # characters; https://www.rfc-editor.org/errata/eid1690
 _JOINERS = "\u200c\u200d"
 _DUST = "\u00ad\u200b\u200e\u200f\u2060\ufeff\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
 _CLEAN = dict.fromkeys([*range(0x20), *range(0x7F, 0xA0)], " ") | dict.fromkeys(map(ord, _DUST), "")
-_WRAPPERS = " \"'`<>()[]{}«»“”‘’„,;:.!" + _JOINERS
+_OPENING = " \"'`<([{«»“”‘’„" + _JOINERS
+_CLOSING = _OPENING + ">)]},;:.!"
 _BLANKS = frozenset({"n/a", "none", "null", "undefined", "unknown", "not available"})
 
 _SCHEME = re.compile(r"(?:https?:/*|[a-z][a-z0-9+.-]*://|//+)", re.IGNORECASE)
@@ -63,7 +64,7 @@ _PLACEHOLDERS = frozenset({"test@test.com"})
 _NOTHING = "a LinkedIn profile_url, a work_email, a personal_email, or at least a name"
 
 
-class NotUsable(ValueError):  # noqa: N818 - a word of the domain, like the outcomes
+class NotUsable(ValueError):
     """The contact cannot be looked up as it is: one (field, what would be usable) for each problem."""
 
     def __init__(self, problems: tuple[tuple[str, str], ...]) -> None:
@@ -148,9 +149,14 @@ def _read_text(raw: str) -> str:
     return "" if text.casefold() in _BLANKS else text
 
 
+def _unwrapped(text: str) -> str:
+    """*text* without the quotes, brackets and punctuation of the sentence it was copied from."""
+    return text.lstrip(_OPENING).rstrip(_CLOSING)
+
+
 def _read_profile_url(raw: str) -> str | None:
     """linkedin.com/in/<slug>, from a URL of any length or the slug alone."""
-    text = raw.strip(_WRAPPERS)
+    text = _unwrapped(raw)
     if not text:
         return None
     address = _SCHEME.sub("", text, count=1) if _SCHEME.match(text) else text
@@ -215,9 +221,9 @@ def _is_in_slugs(character: str) -> bool:
 def _read_email(raw: str) -> str | None:
     """The address alone, in lower case, its domain in ASCII."""
     shown = re.search(r"<([^<>]*)>$", raw)  # Jane Doe <jane@acme.co>
-    text = (shown[1] if shown else raw).strip(_WRAPPERS)
+    text = _unwrapped(shown[1] if shown else raw)
     if text.lower().startswith("mailto:"):
-        text = text[len("mailto:") :].partition("?")[0].strip(_WRAPPERS)
+        text = _unwrapped(text[len("mailto:") :].partition("?")[0])
     if not text:
         return None
     local, at, domain = text.rpartition("@")

@@ -13,7 +13,7 @@ Forgotten   the provider no longer knows the request                         -> 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
 
 
@@ -21,7 +21,7 @@ from decimal import Decimal
 class Answered:
     """The provider looked. *mobile* is what it wrote, or None; *credits* what it says it charged, None if silent."""
 
-    mobile: str | None
+    mobile: str | None = field(repr=False)
     credits: Decimal | None = None
     request_id: str | None = None
 

@@ -41,7 +41,7 @@ KINDS = {kind.__name__: kind for kind in (*get_args(Outcome), Health)}
 # The classes share these functions, so hypothesis meets them with more than one self.
 quick = settings(max_examples=60, deadline=None, database=None, suppress_health_check=[HealthCheck.differing_executors])
 anything = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
+    st.none() | st.booleans() | st.integers() | st.just(10**400) | st.floats() | st.text(max_size=20),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
     max_leaves=8,
 )

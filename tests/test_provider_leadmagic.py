@@ -59,7 +59,9 @@ def test_a_slug_of_another_script_is_sent_as_urls_are() -> None:
     assert body == {"profile_url": "linkedin.com/in/jan%C3%A9-doe"}
 
 
-@pytest.mark.parametrize("consumed", ["NaN", "Infinity", "-5", "true", "null", '"5"', "[5]", "1e400", "1e30"])
+@pytest.mark.parametrize(
+    "consumed", ["NaN", "Infinity", "-5", "true", "null", '"5"', "[5]", "1e400", "1e30", "9" * 400]
+)
 def test_credits_that_are_no_number_are_not_said(consumed: str) -> None:
     """credits_consumed counts when it is a finite number that is not negative; the number found counts anyway."""
     body = f'{{"mobile_number": "+1-555-123-4567", "credits_consumed": {consumed}}}'

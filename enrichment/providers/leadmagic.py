@@ -85,7 +85,7 @@ class LeadMagic:
     def read_submit(self, response: HttpResponse) -> Outcome:
         """What came of the question. Never raises."""
         if response.status == 200:
-            return _read_answer(response, self._complaint(response))
+            return self._read_answer(response)
         if 200 <= response.status < 300:
             return Unreadable(f"a success of a kind never seen (HTTP {response.status})")
         return _read_failure(response, self._complaint(response))
@@ -124,6 +124,23 @@ class LeadMagic:
         """The allowance of this minute. Never raises."""
         return read_limit_news(response, LIMITS[:1])  # its headers speak of minutes only
 
+    def _read_answer(self, response: HttpResponse) -> Outcome:
+        """A 200: the number, or none."""
+        answer = read_object(response.body)
+        if answer is None:
+            return Unreadable("a 200 without a JSON object")
+        mobile = answer.get("mobile_number")
+        if not (mobile is None or isinstance(mobile, str)):
+            return Unreadable(f"mobile_number is of type {type(mobile).__name__}")
+        if mobile and len(mobile) > LONGEST_MOBILE:
+            return Unreadable("mobile_number is too long to be one")
+        # credits_consumed is always there. Without it and the number this is some other page, no answer.
+        if not answer.keys() & {"mobile_number", "credits_consumed"} or (not mobile and _complains(answer)):
+            return Unreadable(self._complaint(response).advised("a 200 that is no answer"))
+        charged = read_number(answer.get("credits_consumed"))
+        number = storable(mobile or "").strip()
+        return Answered(number or None, charged if charged is not None and charged >= 0 else None)
+
     def _url(self, path: str) -> str:
         return f"{self.base_url.rstrip('/')}{path}"
 
@@ -132,24 +149,6 @@ class LeadMagic:
 
     def _complaint(self, response: HttpResponse) -> Complaint:
         return read_complaint(response, secrets=(self.api_key.get_secret_value(),))
-
-
-def _read_answer(response: HttpResponse, complaint: Complaint) -> Outcome:
-    """A 200: the number, or none."""
-    answer = read_object(response.body)
-    if answer is None:
-        return Unreadable("a 200 without a JSON object")
-    mobile = answer.get("mobile_number")
-    if not (mobile is None or isinstance(mobile, str)):
-        return Unreadable(f"mobile_number is of type {type(mobile).__name__}")
-    if mobile and len(mobile) > LONGEST_MOBILE:
-        return Unreadable("mobile_number is too long to be one")
-    # credits_consumed is always there. Without it and the number this is some other page, no answer.
-    if not answer.keys() & {"mobile_number", "credits_consumed"} or (not mobile and _complains(answer)):
-        return Unreadable(complaint.advised("a 200 that is no answer"))
-    charged = read_number(answer.get("credits_consumed"))
-    number = storable(mobile or "").strip()
-    return Answered(number or None, charged if charged is not None and charged >= 0 else None)
 
 
 def _complains(answer: dict[str, Any]) -> bool:

@@ -22,7 +22,8 @@ Its words, and ours. Where no address is given, https://api.nyne.ai/documentatio
     2xx completed                          Answered     no result, no mobile, or an empty one: no number
     2xx failed                             Refused      `error` is a text or an object
     any status not_found                   Answered     https://api.nyne.ai/documentation/person/lookup-fields
-    404 request_not_found; any other 404   Forgotten
+    404 request_not_found; any JSON 404    Forgotten
+    404 otherwise                          Retry        a gateway, in the middle of a deployment
     401, 402, 403                          Pause
     408, 429, 5xx                          Retry        asking again costs nothing
     anything else                          Unreadable
@@ -132,11 +133,11 @@ class Nyne:
     def read_poll(self, response: HttpResponse) -> Outcome:
         """What the job has come to. Never raises."""
         job = _job(response.body)
+        if 200 <= response.status < 300:
+            return self._read_job(job)
         complaint = self._complaint(response)
         if _status(job) == "not_found" and complaint.code != "request_not_found":
             return Answered(None, request_id=_request_id(job))
-        if 200 <= response.status < 300:
-            return self._read_job(job)
         return _read_failed_poll(response, complaint)
 
     def read_callback(self, body: bytes) -> Outcome:
@@ -217,6 +218,9 @@ def _read_failed_poll(response: HttpResponse, complaint: Complaint) -> Outcome:
     """The answer to a GET that is no 2xx: it costs nothing, so whatever may pass is asked again."""
     outcome: Outcome
     match response.status:
+        case 404 if _job(response.body) is None:
+            # Not Nyne's word but a gateway's, in the middle of a deployment perhaps.
+            outcome = Retry(str(complaint), after=read_wait(response))
         case 404:
             outcome = Forgotten(complaint.advised("Nyne does not know the request"))
         case 401 | 402 | 403:

@@ -1,0 +1,145 @@
+"""Numbers as vendors write them, and E.164."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from enrichment.phone import Phone, read_phone
+
+quick = settings(max_examples=150, deadline=None, database=None)
+texts = st.text(max_size=40) | st.text("+0123456789 ()-./;ext=,#*", max_size=40)
+regions = st.none() | st.sampled_from(["US", "DE", "us", "ZZ", "001", "", "XX"]) | st.text(max_size=3)
+
+
+@pytest.mark.parametrize("region", [None, "US", "us", "DE", "XX"])
+@pytest.mark.parametrize(
+    "written",
+    [
+        "+1-555-123-4567",
+        "+1 555 123 4567",
+        "+15551234567",
+        "(+1) 555-123-4567",
+        "+1 (555) 123-4567 ext. 8",
+        "tel:+1-555-123-4567",
+        "\u202a+1\u00a0555\u2011123\u20114567\u202c",
+        "＋１ ５５５ １２３ ４５６７",
+    ],
+)
+def test_the_samples_of_vendors_are_numbers(written: str, region: str | None) -> None:
+    """A number with its country code is the same everywhere, even in 555, which no table lists."""
+    phone = read_phone(written, region)
+
+    assert phone == Phone("+15551234567", "US", "unknown")
+
+
+@pytest.mark.parametrize("written", ["555-123-4567", "(555) 123-4567", "1-555-123-4567", "5551234567"])
+def test_a_number_without_country_code_is_read_in_its_region(written: str) -> None:
+    """The region of the event says where a number is at home."""
+    assert read_phone(written, "US") == Phone("+15551234567", "US", "unknown")
+
+
+@pytest.mark.parametrize("written", ["555-123-4567", "(555) 123-4567", "5551234567", "030 123456"])
+def test_a_number_at_home_nowhere_is_none(written: str) -> None:
+    """Without country code and region nobody can tell whose number it is."""
+    assert read_phone(written, None) is None
+
+
+@pytest.mark.parametrize("region", [None, "US", "GB"])
+@pytest.mark.parametrize("written", ["15551234567", "1 555 123 4567", "0015551234567"])
+def test_a_missing_plus_is_put_back(written: str, region: str | None) -> None:
+    """Eleven digits and more that are no number at home are read as written in full."""
+    phone = read_phone(written, region)
+
+    assert phone is not None
+    assert phone.e164 == "+15551234567"
+
+
+def test_a_number_at_home_goes_before_a_missing_plus() -> None:
+    """Eleven digits that are possible in the region are a number there."""
+    phone = read_phone("01512 3456789", "DE")
+
+    assert phone == Phone("+4915123456789", "DE", "mobile")
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        "",
+        " ",
+        "+",
+        "N/A",
+        "not found",
+        "call me",
+        "12",
+        "123-4567",
+        "+1 555 123",
+        "+15551234567890123",
+        "0" * 300,
+        "+999 12345678",
+    ],
+)
+def test_what_cannot_be_a_number_is_none(written: str) -> None:
+    """Words, fragments and what is too long or short for its country."""
+    assert read_phone(written, "US") is None
+
+
+@pytest.mark.parametrize(
+    ("written", "hint", "region"),
+    [
+        ("+1-555-123-4567", None, "US"),  # in no table: the main region of +1
+        ("+1-555-123-4567", "CA", "CA"),  # in no table: the hint, which has +1 as well
+        ("+1-555-123-4567", "DE", "US"),  # a hint of another code says nothing
+        ("+1 416 555 0123", "US", "CA"),  # in the tables: they outweigh the hint
+        ("+44 20 7946 0000", None, "GB"),
+        ("+800 1234 5678", None, None),  # of no country
+        ("+882 16 1234 5678", "US", None),
+    ],
+)
+def test_the_region_is_the_numbers_own_where_it_has_one(written: str, hint: str | None, region: str | None) -> None:
+    """The digits decide, then a hint that fits, then the main region of the code."""
+    phone = read_phone(written, hint)
+
+    assert phone is not None
+    assert phone.region == region
+
+
+@pytest.mark.parametrize(
+    ("written", "line_type"),
+    [
+        ("+49 1512 3456789", "mobile"),
+        ("+49 30 123456", "fixed_line"),
+        ("+44 7700 900123", "unknown"),  # kept for films: no table lists it
+        ("+44 56 0012 3456", "voip"),
+        ("+44 800 123 4567", "toll_free"),
+        ("+1 416 555 0123", "unknown"),
+        ("+1 212 555 0123", "unknown"),
+        ("+1 800 555 0123", "unknown"),
+    ],
+)
+def test_the_line_type_is_said_where_the_digits_decide_it(written: str, line_type: str) -> None:
+    """Elsewhere, and always in the USA and Canada, it is unknown."""
+    phone = read_phone(written, None)
+
+    assert phone is not None
+    assert phone.line_type == line_type
+
+
+def test_a_phone_shows_no_number() -> None:
+    """repr is what ends up in logs."""
+    assert "555" not in repr(read_phone("+1-555-123-4567", None))
+
+
+@quick
+@given(texts, regions)
+def test_no_text_raises_and_e164_reads_to_itself(written: str, region: str | None) -> None:
+    """Any text is a number or none; a number in E.164 is itself again, wherever it is read."""
+    phone = read_phone(written, region)
+    if phone is None:
+        return
+
+    assert phone.e164[0] == "+"
+    assert phone.e164[1:].isdecimal()
+    again = read_phone(phone.e164, region)
+    assert again == phone
