@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import time
 from collections import Counter
@@ -11,6 +10,22 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from sandbox.wire import Answer
+
+COUNTS = (
+    "posts",
+    "polls",
+    "limited",  # 429s by the rate limit itself, not by a fault or a word
+    "answers_429",
+    "callbacks_sent",
+    "callbacks_accepted",
+    "callbacks_refused",
+    "callbacks_failed",
+    "callbacks_dropped",
+    "forged_sent",
+    "forged_accepted",
+    "forged_refused",
+    "forged_failed",
+)
 
 
 class Charge(NamedTuple):
@@ -96,17 +111,11 @@ class Ledger:
         self._file = file
         self._opening = balance
         self._lines = file.open("a", encoding="utf-8") if file else None
-        self.reset()
+        self._start_over()
 
     def reset(self) -> None:
         """Nothing was asked and nothing charged; the file is empty."""
-        self.balance: float = self._opening
-        self.charged: float = 0
-        self.charges: list[Charge] = []
-        self.questions: list[Question] = []
-        self.callbacks: list[Callback] = []
-        self.counts: Counter[str] = Counter()
-        self.statuses: Counter[str] = Counter()
+        self._start_over()
         if self._lines is not None:
             self._lines.truncate(0)
 
@@ -154,25 +163,16 @@ class Ledger:
     def close(self) -> None:
         """The file is closed."""
         if self._lines is not None:
-            with contextlib.suppress(OSError):
-                self._lines.close()
+            self._lines.close()
 
-
-COUNTS = (
-    "posts",
-    "polls",
-    "limited",  # 429s by the rate limit itself, not by a fault or a word
-    "answers_429",
-    "callbacks_sent",
-    "callbacks_accepted",
-    "callbacks_refused",
-    "callbacks_failed",
-    "callbacks_dropped",
-    "forged_sent",
-    "forged_accepted",
-    "forged_refused",
-    "forged_failed",
-)
+    def _start_over(self) -> None:
+        self.balance: float = self._opening
+        self.charged: float = 0
+        self.charges: list[Charge] = []
+        self.questions: list[Question] = []
+        self.callbacks: list[Callback] = []
+        self.counts: Counter[str] = Counter()
+        self.statuses: Counter[str] = Counter()
 
 
 def _iso(at: float) -> str:

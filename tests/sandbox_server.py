@@ -59,6 +59,12 @@ class Admin:
             assert response.status == 200, await response.text()
             return await response.json()
 
+    async def asked(self, times: int) -> None:
+        """So many paid questions have reached the vendor."""
+        async with asyncio.timeout(DEADLINE):
+            while (await self.get("stats"))["posts"] < times:
+                pass
+
     async def settled(self) -> Any:
         """The stats once no job and no callback is under way."""
         async with asyncio.timeout(DEADLINE):

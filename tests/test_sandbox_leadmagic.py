@@ -12,6 +12,8 @@ import phonenumbers
 import pytest
 
 from sandbox.behaviours import rows
+from sandbox.leadmagic import LeadMagic, LeadMagicSettings
+from sandbox.server import running
 from tests.sandbox_server import Admin, playing, visiting
 
 PATH = "/v1/people/mobile-finder"
@@ -110,12 +112,8 @@ async def test_a_word_leads_to_its_answer(vendor: Admin, word: str) -> None:
     held = shown(body, headers["content-type"])
     truth = await vendor.get("truth", profile_url=question["profile_url"])
     assert {name: held[name] for name in case.holds} == in_true_number(case.holds, truth)
-    ledger = await vendor.get("ledger")
-    assert (
-        ledger["totals"]["credits"]
-        == case.credits
-        == int(headers["x-credits-cost"]) * (status == 200) + (5 if word == "504" else 0)
-    )
+    assert (await vendor.get("ledger"))["totals"]["credits"] == case.credits
+    assert status != 200 or int(headers["x-credits-cost"]) == case.credits
 
 
 @pytest.mark.parametrize("word", [word for word in CASES if word.endswith("once")])
@@ -151,22 +149,24 @@ async def test_a_connection_is_closed_without_an_answer(vendor: Admin, word: str
 
 @pytest.mark.parametrize("word", ["hang-charged", "hang-free"])
 async def test_a_connection_is_held_without_an_answer(vendor: Admin, word: str) -> None:
-    """The client's patience ends first; the charge was made at once."""
-    with pytest.raises(TimeoutError):
-        async with asyncio.timeout(0.2):
-            await vendor.send("POST", PATH, {"profile_url": f"lm-{word}--jane"})
+    """The client waits until its patience ends; the charge was made at once."""
+    held = asyncio.create_task(vendor.send("POST", PATH, {"profile_url": f"lm-{word}--jane"}))
+    await vendor.asked(1)
 
     charged = 5 if word in CHARGED_AND_SILENT else 0
+    assert not held.done()
+    assert held.cancel()
     assert (await vendor.get("ledger"))["totals"]["credits"] == charged
 
 
 async def test_a_slow_answer_is_charged_before_it_leaves(vendor: Admin) -> None:
-    """A client that gives up has paid all the same."""
-    with pytest.raises(TimeoutError):
-        async with asyncio.timeout(0.02):
-            await vendor.send("POST", PATH, {"profile_url": "lm-slow--jane"})
+    """A client that gives up has paid all the same; one that waits gets the number."""
+    answer = asyncio.create_task(vendor.send("POST", PATH, {"profile_url": "lm-slow--jane"}))
+    await vendor.asked(1)
 
     assert (await vendor.get("ledger"))["totals"]["credits"] == 5
+    assert (await answer)[0] == 200
+    assert (await vendor.get("requests"))["entries"][0]["wait_seconds"] == 0.05
 
 
 async def test_asking_twice_charges_twice(vendor: Admin) -> None:
@@ -298,10 +298,10 @@ async def test_the_truth_needs_a_person(vendor: Admin) -> None:
 
 async def test_below_the_price_every_question_is_a_402() -> None:
     """The balance is checked before the look, though a miss would be free."""
-    with playing("leadmagic", "--latency", "0", "--balance", "7.5") as url:
-        async with visiting(url, KEY) as poor:
-            first, _, headers = await poor.send("POST", PATH, {"profile_url": "lm-found--a"})
-            second, body, _ = await poor.send("POST", PATH, {"profile_url": "lm-none--a"})
+    account = LeadMagic(LeadMagicSettings(latency="0", balance=7.5))
+    async with running(account) as url, visiting(url, KEY) as poor:
+        first, _, headers = await poor.send("POST", PATH, {"profile_url": "lm-found--a"})
+        second, body, _ = await poor.send("POST", PATH, {"profile_url": "lm-none--a"})
 
     assert (first, headers["x-credits-remaining"], second) == (200, "2.50", 402)
     context = json.loads(body)["errors"][0]["context"]
@@ -310,12 +310,12 @@ async def test_below_the_price_every_question_is_a_402() -> None:
 
 async def test_beyond_the_limit_there_is_429() -> None:
     """Retry-After, the headers and the context say how long; what was refused is not counted or charged."""
-    with playing("leadmagic", "--latency", "0", "--per-minute", "2") as url:
-        async with visiting(url, KEY) as narrow:
-            statuses = [(await narrow.send("POST", PATH, {"profile_url": "lm-found--a"}))[0] for _ in range(3)]
-            status, body, headers = await narrow.send("POST", PATH, {"profile_url": "lm-found--a"})
-            free = (await narrow.send("GET", "/v1/credits"))[0]
-            stats = await narrow.get("stats")
+    account = LeadMagic(LeadMagicSettings(latency="0", per_minute=2))
+    async with running(account) as url, visiting(url, KEY) as narrow:
+        statuses = [(await narrow.send("POST", PATH, {"profile_url": "lm-found--a"}))[0] for _ in range(3)]
+        status, body, headers = await narrow.send("POST", PATH, {"profile_url": "lm-found--a"})
+        free = (await narrow.send("GET", "/v1/credits"))[0]
+        stats = await narrow.get("stats")
 
     assert (statuses, status, free) == ([200, 200, 429], 429, 200)
     assert (headers["ratelimit-limit"], headers["ratelimit-remaining"]) == ("2", "0")
