@@ -274,6 +274,7 @@ CREATE TABLE providers (
     paused_reason  text,                        -- the account cannot ask: key, credits, plan, address
     paused_at      timestamptz,
     check_at       timestamptz,                 -- when its free endpoint is asked next
+    resumed_at     timestamptz,                 -- paused again soon after: the free endpoint does not tell the truth
     rest_until     timestamptz,                 -- after a 429
     failures       integer     NOT NULL DEFAULT 0,  -- failures in a row, for the breaker
     trips          integer     NOT NULL DEFAULT 0,  -- how often the breaker opened in a row

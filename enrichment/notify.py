@@ -1,4 +1,7 @@
-"""Wake-up calls between processes, by NOTIFY: a hint that saves waiting, never the truth, which is in the table."""
+"""Word that jobs may be due: a coalesced NOTIFY, and whoever listens for it.
+
+It is only a hint. Whoever listens polls as well, so a hint that fails is dropped.
+"""
 
 from __future__ import annotations
 
@@ -7,72 +10,83 @@ from collections.abc import Callable
 from typing import Any
 
 import asyncpg
-import structlog
 
 from enrichment.database import UNREACHABLE, DatabaseDown, connect
 
-log = structlog.get_logger()
-
 CHANNEL = "ringback_jobs"
-# A commit that carries a NOTIFY takes a lock on the whole database; so it travels alone, and not too often.
-APART = 0.010  # seconds
-RECONNECT_AFTER = 1.0  # seconds
-PING_EVERY = 30.0  # seconds: a dead connection is an endless silence
+
+# A commit that notifies takes a lock shared by the whole database, so hints are few and outside of any other commit.
+SHORTEST_PAUSE = 0.01  # seconds between two hints
+LONGEST_PAUSE = 30.0  # seconds between two tries while the database is away
+PATIENCE = 5.0  # seconds for one statement
+PING_EVERY = 30.0  # seconds; a listener hears nothing of a connection that died silently
+
+_AWAY = (DatabaseDown, asyncpg.PostgresError, *UNREACHABLE)
 
 
 class Notifier:
-    """Tells the submitters that there are new jobs, on a connection of its own."""
+    """Sends the hint whenever it was woken: at once when idle, and at most once per SHORTEST_PAUSE."""
 
     def __init__(self, url: str, *, name: str) -> None:
         self._url = url
         self._name = name
-        self._news = asyncio.Event()
+        self._woken = asyncio.Event()
 
     def wake(self) -> None:
-        """The submitters hear of it within milliseconds; costs the caller nothing."""
-        self._news.set()
+        """A hint will be sent; never waits."""
+        self._woken.set()
 
     async def run(self) -> None:
-        """News is passed on until this is cancelled, the first at once, the rest together, APART seconds later."""
-        while True:
-            try:
-                connection = await connect(self._url, name=self._name)
+        """Until it is cancelled, hints are sent on a connection of its own."""
+        connection: asyncpg.Connection[Any] | None = None
+        pause = SHORTEST_PAUSE
+        self.wake()  # connects now, so that the first hint need not
+        try:
+            while True:
+                await self._woken.wait()
+                self._woken.clear()
                 try:
-                    await self._pass_on(connection)
-                finally:
-                    connection.terminate()
-            except (*UNREACHABLE, asyncpg.PostgresError, DatabaseDown):
-                await asyncio.sleep(RECONNECT_AFTER)
-
-    async def _pass_on(self, connection: asyncpg.Connection[Any]) -> None:
-        while True:
-            await self._news.wait()
-            self._news.clear()
-            await connection.execute("SELECT pg_notify($1, '')", CHANNEL)
-            await asyncio.sleep(APART)
+                    if connection is None or connection.is_closed():
+                        connection = await connect(self._url, name=self._name)
+                    await connection.execute(f"SELECT pg_notify('{CHANNEL}', '')", timeout=PATIENCE)
+                    pause = SHORTEST_PAUSE
+                except _AWAY:
+                    pause = min(pause * 2, LONGEST_PAUSE)
+                await asyncio.sleep(pause)
+        finally:
+            if connection is not None:
+                connection.terminate()
 
 
 class Listener:
-    """Hears what the notifiers say, on a connection of its own, past any pooler."""
+    """Calls *wake* at every hint, and whenever hints may have been missed."""
 
-    def __init__(self, url: str, heard: Callable[[], None], *, name: str) -> None:
+    def __init__(self, url: str, wake: Callable[[], None], *, name: str) -> None:
         self._url = url
-        self._heard = heard
+        self._wake = wake
         self._name = name
 
     async def run(self) -> None:
-        """*heard* is called at every wake-up until this is cancelled, and after every reconnection."""
+        """Until it is cancelled, it listens on a connection of its own, and connects again when that is lost."""
+        pause = SHORTEST_PAUSE
         while True:
             try:
                 connection = await connect(self._url, name=self._name)
-                try:
-                    await connection.add_listener(CHANNEL, lambda *_: self._heard())
-                    self._heard()
-                    while True:
-                        await asyncio.sleep(PING_EVERY)
-                        await connection.execute("SELECT 1")
-                finally:
-                    connection.terminate()
-            except (*UNREACHABLE, asyncpg.PostgresError, DatabaseDown) as error:
-                log.info("listener_away", error=type(error).__name__)
-                await asyncio.sleep(RECONNECT_AFTER)
+            except DatabaseDown:
+                pause = min(pause * 2, LONGEST_PAUSE)
+                await asyncio.sleep(pause)
+                continue
+            pause = SHORTEST_PAUSE
+            try:
+                await self._listen(connection)
+            except _AWAY:
+                await asyncio.sleep(pause)
+            finally:
+                connection.terminate()
+
+    async def _listen(self, connection: asyncpg.Connection[Any]) -> None:
+        await connection.add_listener(CHANNEL, lambda *_: self._wake())
+        while True:
+            self._wake()  # what was committed before we listened, or was missed
+            await asyncio.sleep(PING_EVERY)
+            await connection.execute("SELECT 1", timeout=PATIENCE)

@@ -36,7 +36,7 @@ GRACES_WITHOUT_REQUEST_ID = 5
 # Where no callback can come, the first poll need not wait for one. Nyne: "every few seconds at first".
 FIRST_POLL_WITHOUT_CALLBACK = timedelta(seconds=5)
 CHECK_PAUSED_AFTER = timedelta(seconds=5)
-REST_AFTER_429 = 1.0  # seconds, when the provider does not say
+REST_AFTER_429 = 1.0  # seconds, at least
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,7 +174,7 @@ class OutcomeWriter:
     def _retry(self, told: Told, outcome: Retry) -> Step:
         job = told.job
         if outcome.throttled:
-            after = timedelta(seconds=outcome.after or REST_AFTER_429)
+            after = timedelta(seconds=max(outcome.after or 0.0, REST_AFTER_429))
             return Requeueing(job.id, job.attempt, after, counts=False, error=outcome.reason)
         if job.tries + 1 >= self._settings.max_attempts:
             reason = f"given up after {job.tries + 1} attempts: {outcome.reason}"
@@ -217,5 +217,6 @@ async def note_pause(pool: asyncpg.Pool[Any], provider: str, reason: str) -> Non
 
 async def note_throttled(pool: asyncpg.Pool[Any], provider: str, after: float | None) -> None:
     """The provider rests, for as long as its 429 said."""
-    await providers.correct_limits(pool, provider, LimitNews(rest=after or REST_AFTER_429))
-    log.warning("throttled", provider=provider, rest=after or REST_AFTER_429)
+    rest = max(after or 0.0, REST_AFTER_429)
+    await providers.correct_limits(pool, provider, LimitNews(rest=rest))
+    log.warning("throttled", provider=provider, rest=rest)

@@ -67,11 +67,15 @@ async def correct_limits(db: Db, name: str, news: LimitNews) -> None:
 
 
 async def pause(db: Db, name: str, reason: str, check_after: timedelta) -> bool:
-    """The provider is paused, and its free endpoint is asked from then on.  False when it was already."""
+    """The provider is paused, and its free endpoint is asked *check_after* that.  False when it was already.
+
+    One that is paused again soon after it was well is asked later: its free endpoint sees less than its paid one.
+    """
     row = await db.fetchrow(
         """
         UPDATE providers
-           SET paused_reason = $2, paused_at = now(), check_at = now() + $3
+           SET paused_reason = $2, paused_at = now(),
+               check_at = now() + $3 * CASE WHEN resumed_at > now() - 2 * interval '1 minute' THEN 20 ELSE 1 END
          WHERE name = $1
            AND paused_at IS NULL
         RETURNING name
@@ -105,7 +109,8 @@ async def resume(db: Db, name: str) -> bool:
     row = await db.fetchrow(
         """
         UPDATE providers
-           SET paused_reason = NULL, paused_at = NULL, check_at = NULL, rest_until = NULL
+           SET paused_reason = NULL, paused_at = NULL, check_at = NULL, rest_until = NULL,
+               resumed_at = now()
          WHERE name = $1
            AND paused_at IS NOT NULL
         RETURNING name
