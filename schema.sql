@@ -256,8 +256,9 @@ CREATE TABLE ledger (
     CONSTRAINT ledger_credits_positive CHECK (credits > 0)
 );
 
--- Sums of the ledger and of the open reservations by day, so that nobody has to scan history. A row is spread
--- over slots, so that processes do not wait for one another; a slot alone may be negative, the sum never is.
+-- Sums of the ledger, of the open reservations and of the ended jobs by day, so that nobody has to scan history.
+-- A row is spread over slots, so that processes do not wait for one another; a slot alone may be negative, the sum
+-- never is.
 CREATE TABLE usage (
     provider  text          NOT NULL,
     day       date          NOT NULL,
@@ -265,8 +266,23 @@ CREATE TABLE usage (
     reserved  numeric(14,2) NOT NULL DEFAULT 0,
     charged   numeric(14,2) NOT NULL DEFAULT 0,
     possible  numeric(14,2) NOT NULL DEFAULT 0,
+    found     bigint        NOT NULL DEFAULT 0,   -- jobs that ended with a number
+    answered  bigint        NOT NULL DEFAULT 0,   -- without one
+    failed    bigint        NOT NULL DEFAULT 0,
+    unknown   bigint        NOT NULL DEFAULT 0,
+    lost      bigint        NOT NULL DEFAULT 0,
     PRIMARY KEY (provider, day, slot)
 ) WITH (fillfactor = 50, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 500);
+
+-- What the processes that nobody can ask over HTTP have counted, for /metrics: added to every few seconds.
+CREATE TABLE counters (
+    name      text             NOT NULL,
+    provider  text             NOT NULL,
+    label     text             NOT NULL,
+    slot      smallint         NOT NULL,
+    total     double precision NOT NULL,
+    PRIMARY KEY (name, provider, label, slot)
+) WITH (fillfactor = 50);
 
 -- How each provider is, as all processes see it.
 CREATE TABLE providers (

@@ -29,7 +29,8 @@ SERVER_SETTINGS = {
     "jit": "off",  # our statements are short; compiling them takes longer than running them
 }
 
-# What a database that is away, restarting, read-only or overloaded looks like from here.
+# What a database looks like from here that is away, restarting, closed, read-only or overloaded, or that asks to be
+# asked again because two transactions met.
 UNREACHABLE = (
     OSError,
     TimeoutError,
@@ -40,6 +41,10 @@ UNREACHABLE = (
     asyncpg.ReadOnlySQLTransactionError,
     asyncpg.QueryCanceledError,
     asyncpg.LockNotAvailableError,
+    asyncpg.TransactionRollbackError,
+    asyncpg.InvalidAuthorizationSpecificationError,
+    asyncpg.InvalidCatalogNameError,
+    asyncpg.ObjectNotInPrerequisiteStateError,
 )
 
 

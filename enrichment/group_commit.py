@@ -67,7 +67,7 @@ class GroupCommit(Generic[Item, Result]):
             task = asyncio.create_task(self._drain())
             self._running.add(task)
             task.add_done_callback(self._running.discard)
-        return await asyncio.shield(written)
+        return await written  # cancelling this gives up the result, not the item: that is in the queue
 
     async def close(self) -> None:
         """Nothing more is taken, and all that was taken is written."""
@@ -79,7 +79,7 @@ class GroupCommit(Generic[Item, Result]):
         while self._queue:
             batch = [self._queue.popleft() for _ in range(min(self._most, len(self._queue)))]
             try:
-                results = await self._flush([item for item, _ in batch])
+                answered = list(zip(batch, await self._flush([item for item, _ in batch]), strict=True))
             except ONE_ROW_AT_FAULT as error:
                 if len(batch) > 1:
                     await self._one_by_one(batch)
@@ -88,7 +88,7 @@ class GroupCommit(Generic[Item, Result]):
             except Exception as error:  # noqa: BLE001  whatever it is, the callers have to hear of it
                 _refuse(batch, error)
             else:
-                for (_, written), result in zip(batch, results, strict=True):
+                for (_, written), result in answered:
                     if not written.done():
                         written.set_result(result)
 

@@ -7,12 +7,14 @@ Messages of exceptions may repeat what somebody sent, so only their type and pla
 
 from __future__ import annotations
 
+import io
 import logging
 import sys
 import traceback
 from collections.abc import MutableMapping
+from contextlib import suppress
 from types import TracebackType
-from typing import Any
+from typing import Any, TextIO, cast
 
 import structlog
 
@@ -37,7 +39,7 @@ def configure(level: str, process: str) -> None:
     structlog.configure(
         processors=[*shared, as_json],
         wrapper_class=structlog.make_filtering_bound_logger(least),
-        logger_factory=structlog.WriteLoggerFactory(sys.stderr),
+        logger_factory=structlog.WriteLoggerFactory(cast("TextIO", _Stderr())),
         cache_logger_on_first_use=True,
     )
     handler = logging.StreamHandler(sys.stderr)
@@ -50,6 +52,19 @@ def configure(level: str, process: str) -> None:
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(least)
+
+
+class _Stderr(io.TextIOBase):
+    """stderr for as long as somebody reads it: a reader that went away must not end the work that is told about."""
+
+    def write(self, text: str) -> int:
+        with suppress(OSError):
+            sys.stderr.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        with suppress(OSError):
+            sys.stderr.flush()
 
 
 def place(error: BaseException) -> list[str]:

@@ -2,7 +2,8 @@
 
 A short window is paced: permits are (window + slack) / allowance apart (GCRA without a burst), so that no window
 of the provider's, fixed or sliding, sees more than its allowance, even when the network bunches two requests up.
-A long window is counted in slices, so that a burst may use what the hour still has, and every sliding hour holds.
+A long window is counted in slices, so that a burst may use what the hour still has, and every sliding hour holds:
+a request counts in the slice in which it arrives at the latest.
 """
 
 from __future__ import annotations
@@ -12,7 +13,8 @@ from dataclasses import dataclass, replace
 
 PACED_UP_TO = 60  # seconds
 SLICES = 120  # of a long window: the oldest is forgotten one slice late, so at most 1/120 is left unused
-# Requests do not arrive as evenly as they leave. The slack keeps late ones out of the next one's window.
+RING = SLICES + 2  # slices kept: a window, the one begun, and the next one, where what leaves now may arrive
+# Requests do not arrive as evenly as they leave. The slack keeps late ones out of the next window.
 SLACK = 0.015  # of the window,
 SLACK_MOST = 0.5  # but at most this, in seconds
 # Permits are handed out this far ahead: enough to keep the wire busy between two claims.
@@ -37,18 +39,29 @@ class Meter:
     @property
     def interval(self) -> float:
         """Seconds between two permits of a paced window."""
-        return (self.window + min(self.window * SLACK, SLACK_MOST)) / self.allowance
+        return (self.window + self.slack) / self.allowance
 
-    def slice_at(self, now: float) -> int:
-        return int(now * SLICES / self.window)
+    @property
+    def slack(self) -> float:
+        """Seconds by which a request may arrive late."""
+        return min(self.window * SLACK, SLACK_MOST)
+
+    def slice_at(self, time: float) -> int:
+        return int(time * SLICES / self.window)
 
     def rolled(self, now: float) -> Meter:
-        """The meter of a counted window, its ring turned to *now*."""
-        newest = self.slice_at(now)
+        """The meter of a counted window, its ring turned to *now*; the newest slice is the one after that."""
+        newest = self.slice_at(now) + 1
         turned = max(0, newest - self.spent_at)
-        ring = (*self.spent, *([0] * (SLICES + 1)))[: SLICES + 1] if not self.spent else self.spent
-        kept = ring[min(turned, SLICES + 1) :]
-        return replace(self, spent=(*kept, *([0] * (SLICES + 1 - len(kept)))), spent_at=max(newest, self.spent_at))
+        kept = self.spent[turned:] if len(self.spent) == RING else ()
+        return replace(self, spent=(*kept, *([0] * (RING - len(kept)))), spent_at=max(newest, self.spent_at))
+
+    def counted(self, now: float, times: Sequence[float]) -> Meter:
+        """The meter of a counted window after requests left at *times*."""
+        rolled = self.rolled(now)
+        late = sum(self.slice_at(time + self.slack) >= rolled.spent_at for time in times)
+        *past, current, following = rolled.spent
+        return replace(rolled, spent=(*past, current + len(times) - late, following + late))
 
     def room(self, now: float) -> int:
         """How many more requests a counted window takes now."""
@@ -79,8 +92,7 @@ def spend(meters: Sequence[Meter], now: float, times: Sequence[float]) -> list[M
         if meter.paced:
             after.append(replace(meter, next_at=times[-1] + meter.interval))
         else:
-            rolled = meter.rolled(now)
-            after.append(replace(rolled, spent=(*rolled.spent[:-1], rolled.spent[-1] + len(times))))
+            after.append(meter.counted(now, times))
     return after
 
 
@@ -97,4 +109,4 @@ def wait(meters: Sequence[Meter], now: float) -> float:
 
 def _until_a_slice_is_forgotten(meter: Meter, now: float) -> float:
     oldest = next(index for index, count in enumerate(meter.spent) if count)
-    return (meter.spent_at + oldest + 1) * meter.window / SLICES - now
+    return (meter.spent_at + oldest) * meter.window / SLICES - now

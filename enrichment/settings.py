@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, HttpUrl, SecretStr, ValidationError
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
 Role = Literal["receiver", "submitter", "console"]
 
@@ -54,7 +54,16 @@ def _signing_secret(secret: SecretStr | None) -> SecretStr | None:
     return secret
 
 
+def _key(secret: SecretStr | None) -> SecretStr | None:
+    """A key that a header can hold; what a file's last line break adds is not part of it."""
+    text = secret.get_secret_value().strip() if secret else ""
+    if not (text.isascii() and text.isprintable()):
+        raise ValueError("must be one line of plain characters")
+    return SecretStr(text) if text else None
+
+
 Secrets = Annotated[tuple[SecretStr, ...], NoDecode, BeforeValidator(_split)]
+Key = Annotated[SecretStr | None, AfterValidator(_key)]
 Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
 Url = Annotated[str, AfterValidator(_no_trailing_slash)]
 WebhookSecret = Annotated[SecretStr | None, AfterValidator(_signing_secret)]
@@ -79,11 +88,11 @@ class Settings(BaseSettings):
     events_signing_secret: WebhookSecret = Field(None, description="Standard Webhooks secret for /events/generic")
 
     providers: Names = Field(("leadmagic", "nyne"), description="who is asked, in this order")
-    leadmagic_api_key: SecretStr | None = Field(None, description="LeadMagic's key")
+    leadmagic_api_key: Key = Field(None, description="LeadMagic's key")
     leadmagic_base_url: Url = Field("https://api.leadmagic.io", description="LeadMagic's address")
     leadmagic_credits_per_found: Decimal = Field(Decimal(5), ge=0, description="credits reserved per question")
-    nyne_api_key: SecretStr | None = Field(None, description="Nyne's key")
-    nyne_api_secret: SecretStr | None = Field(None, description="Nyne's secret")
+    nyne_api_key: Key = Field(None, description="Nyne's key")
+    nyne_api_secret: Key = Field(None, description="Nyne's secret")
     nyne_base_url: Url = Field("https://api.nyne.ai", description="Nyne's address")
     nyne_credits_per_found: Decimal = Field(Decimal(3), ge=0, description="credits per number found; see your plan")
 
@@ -91,13 +100,15 @@ class Settings(BaseSettings):
     provider_concurrency: int = Field(100, ge=1, le=5000, description="questions in flight per provider and process")
     lease_seconds: float = Field(20, ge=1, le=3600, description="how long a silent process keeps a job")
     max_attempts: int = Field(8, ge=1, le=100, description="tries after definite failures")
-    callback_grace_seconds: float = Field(60, ge=0.1, description="how long a callback may take before we poll")
-    job_deadline_hours: float = Field(24, gt=0, description="after this a question without an answer is lost")
+    callback_grace_seconds: float = Field(
+        60, ge=0.1, le=86_400, description="how long a callback may take before we poll"
+    )
+    job_deadline_hours: float = Field(24, gt=0, le=8760, description="after this a question without an answer is lost")
     unknown_policy: Literal["next", "hold"] = Field(
         "next", description="after an unknown outcome: next provider, or stop"
     )
-    reuse_found_days: float = Field(90, ge=0, description="how long a found number is taken again for free")
-    reuse_not_found_days: float = Field(30, ge=0, description="how long no number is taken again for free")
+    reuse_found_days: float = Field(90, ge=0, le=36_500, description="how long a found number is taken again for free")
+    reuse_not_found_days: float = Field(30, ge=0, le=36_500, description="how long no number is taken again for free")
     default_region: str | None = Field(None, pattern="^[A-Z]{2}$", description="country of numbers without a prefix")
 
     budget_credits_per_day: Decimal | None = Field(None, ge=0, description="credits of all providers, per UTC day")
@@ -124,7 +135,7 @@ class Settings(BaseSettings):
             # The values are not shown: they may be secrets.
             problems = {str(e["loc"][0]).upper(): e["msg"] for e in error.errors()}
             sound = {n: v for n in cls.model_fields if n.upper() not in problems and (v := os.environ.get(n.upper()))}
-            settings = cls.model_validate(sound)
+            settings = _Given.model_validate(sound)
         problems = settings.missing(role) | problems
         if problems:
             raise SettingsError([f"{name}: {what}" for name, what in problems.items()])
@@ -133,8 +144,9 @@ class Settings(BaseSettings):
     def missing(self, role: Role) -> dict[str, str]:
         """The settings that *role* cannot do without, and what to do about each."""
         missing: dict[str, str] = {}
-        if not self.providers or set(self.providers) - set(NEEDED):
-            missing["PROVIDERS"] = f"name one or more of {', '.join(NEEDED)}; got {', '.join(self.providers) or 'none'}"
+        if not self.providers or set(self.providers) - set(NEEDED) or len(set(self.providers)) < len(self.providers):
+            got = ", ".join(self.providers) or "none"
+            missing["PROVIDERS"] = f"name one or more of {', '.join(NEEDED)}, each once; got {got}"
         if role == "receiver" and not self.api_tokens:
             missing["API_TOKENS"] = "missing; choose a long random token and give it to your CRM"
         if role != "console" and self.public_url and "nyne" in self.providers and not self.callback_keys:
@@ -161,3 +173,18 @@ class Settings(BaseSettings):
     @property
     def job_deadline(self) -> timedelta:
         return timedelta(hours=self.job_deadline_hours)
+
+
+class _Given(Settings):
+    """Settings out of what is given, and nothing else: the environment has what cannot be used."""
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return (init_settings,)

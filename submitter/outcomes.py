@@ -16,18 +16,18 @@ from typing import Any
 import asyncpg
 import structlog
 
-from enrichment.database import ACQUIRE_TIMEOUT, UNREACHABLE
+from enrichment.database import UNREACHABLE
 from enrichment.endings import read_ending, unknown
 from enrichment.identity import ReusePolicy
-from enrichment.outcome import Accepted, Answered, Outcome, Pause, Retry, Unclear, Unreadable
+from enrichment.outcome import Accepted, Answered, Outcome, Pause, Refused, Retry, Unclear, Unreadable
 from enrichment.providers.base import LimitNews, Provider
 from enrichment.settings import Settings
 from enrichment.store import asked, providers
 from enrichment.store.asked import Acceptance, Requeueing
 from enrichment.store.claim import Claimed
-from enrichment.store.finish import Ended, Ending, finish, settle_late
-from enrichment.store.followers import release_followers
+from enrichment.store.finish import Ending
 from submitter.backoff import backoff
+from submitter.finishing import end_jobs
 
 log = structlog.get_logger()
 
@@ -103,8 +103,7 @@ class OutcomeWriter:
         endings = [step for step in steps if isinstance(step, Ending)]
         acceptances = [step for step in steps if isinstance(step, Acceptance)]
         requeueings = [step for step in steps if isinstance(step, Requeueing)]
-        ended = await finish(self._pool, endings) if endings else {}
-        await self._look_after(ended, [ending for ending in endings if ending.job_id not in ended])
+        await end_jobs(self._pool, endings, self._policy, self.wake)
         if acceptances:
             accepted = await asked.accept(self._pool, acceptances)
             if overtaken := [a for a in acceptances if a.job_id not in accepted]:
@@ -118,26 +117,6 @@ class OutcomeWriter:
                     "requeued", job=str(step.job_id), after=step.after.total_seconds(), why=step.error,
                     fenced=step.job_id not in requeued,
                 )  # fmt: skip
-
-    async def _look_after(self, ended: dict[Any, Ended], late: Sequence[Ending]) -> None:
-        """Followers end, next providers are woken, and answers that came too late still count."""
-        leaders = [job.lookup_id for job in ended.values() if job.has_followers]
-        for ending in late:
-            if ending.state == "answered":
-                async with self._pool.acquire(timeout=ACQUIRE_TIMEOUT) as connection, connection.transaction():
-                    lookup_id = await settle_late(connection, ending)
-                if lookup_id is not None:
-                    log.warning("answered_late", job=str(ending.job_id), lookup=str(lookup_id))
-                    leaders.append(lookup_id)
-        for job in ended.values():
-            log.info(
-                "job_ended", job=str(job.job_id), lookup=str(job.lookup_id), provider=job.provider, state=job.state,
-                status=job.status, next_provider=job.next_provider,
-            )  # fmt: skip
-        if any(job.next_provider for job in ended.values()):
-            self.wake()
-        if leaders:
-            await release_followers(self._pool, leaders, self._policy)
 
     def _step(self, told: Told) -> Step:
         outcome, job = told.outcome, told.job
@@ -185,6 +164,7 @@ class OutcomeWriter:
     async def _note_health(self, batch: Sequence[Told]) -> None:
         """The providers' rows say what these outcomes say about them: paused, resting, failing, or well."""
         failures: Counter[str] = Counter()
+        probed = {told.provider.name for told in batch if told.job.is_probe}
         answered: set[str] = set()
         for told in batch:
             name = told.provider.name
@@ -196,7 +176,7 @@ class OutcomeWriter:
                     await note_throttled(self._pool, name, after)
                 case Retry() | Unclear():
                     failures[name] += 1
-                case Answered() | Accepted():
+                case Answered() | Accepted() | Refused():
                     answered.add(name)
         for name in answered & self._failing:
             await providers.note_success(self._pool, name)
@@ -205,7 +185,7 @@ class OutcomeWriter:
             if name in answered:
                 continue
             self._failing.add(name)
-            if await providers.note_failures(self._pool, name, count):
+            if await providers.note_failures(self._pool, name, count, probed=name in probed):
                 log.error("breaker_open", provider=name)
 
 

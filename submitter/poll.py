@@ -13,9 +13,11 @@ from enrichment.endings import read_ending
 from enrichment.outcome import Pause, Retry, Running, Unreadable
 from enrichment.providers.base import HttpResponse, Provider
 from enrichment.store import sweep
-from enrichment.store.finish import Ending, finish, settle_late
+from enrichment.store.finish import Ending, settle_late
 from enrichment.store.followers import release_followers
 from enrichment.store.sweep import Poll
+from submitter.counting import count
+from submitter.finishing import end_jobs
 from submitter.outcomes import FIRST_POLL_WITHOUT_CALLBACK, note_pause, note_throttled
 from submitter.process import Process
 from submitter.transport import send
@@ -49,9 +51,10 @@ class Poller:
             longest=LONGEST_INTERVAL,
             deadline=self._process.settings.job_deadline,
         )
-        endings = await asyncio.gather(*(self._poll(poll) for poll in polls))
-        told = [(poll, ending) for poll, ending in zip(polls, endings, strict=True) if ending is not None]
-        await self._finish([ending for poll, ending in told if not poll.is_check])
+        answers = await asyncio.gather(*(self._poll(poll) for poll in polls))
+        told = [(poll, ending) for poll, ending in zip(polls, answers, strict=True) if ending is not None]
+        endings = [ending for poll, ending in told if not poll.is_check]
+        await end_jobs(self._pool, endings, self._process.policy, self._wake)
         await self._verify([ending for poll, ending in told if poll.is_check])
         return len(polls)
 
@@ -59,9 +62,11 @@ class Poller:
         await asyncio.sleep(poll.after)
         answer = await send(self._process.sessions[self._provider.name], self._provider.poll(poll.request_id))
         if not isinstance(answer, HttpResponse):
+            count("polls", self._provider.name, "unanswered")
             log.info("poll_unanswered", job=str(poll.id), why=answer.reason)
             return None
         outcome = self._provider.read_poll(answer)
+        count("polls", self._provider.name, type(outcome).__name__.lower())
         match outcome:
             case Running():
                 return None
@@ -89,24 +94,13 @@ class Poller:
         log.info("polled", job=str(poll.id), outcome=type(outcome).__name__)
         return ending
 
-    async def _finish(self, endings: Sequence[Ending]) -> None:
-        if not endings:
-            return
-        ended = await finish(self._pool, endings)
-        for job in ended.values():
-            log.info("job_ended", job=str(job.job_id), provider=job.provider, state=job.state, status=job.status)
-        if any(job.next_provider for job in ended.values()):
-            self._wake()
-        leaders = [job.lookup_id for job in ended.values() if job.has_followers]
-        await release_followers(self._pool, leaders, self._process.policy)
-
     async def _verify(self, endings: Sequence[Ending]) -> None:
-        """Jobs that a doubted callback had finished: a number that it did not bring still counts."""
+        """Jobs that were over when their 202 came: a number that they did not bring still counts."""
         for ending in endings:
-            if ending.state != "answered":
-                continue
             async with self._pool.acquire(timeout=ACQUIRE_TIMEOUT) as connection, connection.transaction():
-                lookup_id = await settle_late(connection, ending, verified=True)
-            log.warning("callback_verified", job=str(ending.job_id), changed=lookup_id is not None)
+                answered = ending.state == "answered"
+                lookup_id = await settle_late(connection, ending, verified=True) if answered else None
+                await sweep.end_check(connection, ending.job_id)
+            log.warning("request_verified", job=str(ending.job_id), changed=lookup_id is not None)
             if lookup_id is not None:
                 await release_followers(self._pool, [lookup_id], self._process.policy)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import signal
 import sys
-from collections.abc import Awaitable, Callable
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -24,6 +24,7 @@ from enrichment.providers import build_providers
 from enrichment.providers.base import Provider
 from enrichment.settings import Settings, SettingsError
 from enrichment.store.providers import register_provider
+from submitter.counting import add_up, keep_adding
 from submitter.transport import open_session
 
 log = structlog.get_logger()
@@ -61,6 +62,18 @@ async def _run(
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    async with open_process(name, settings, url) as process:
+        counting = asyncio.create_task(keep_adding(process.pool))
+        log.info("started", providers=list(process.providers))
+        await work(process, stop)
+        counting.cancel()
+        await add_up(process.pool)
+        log.info("stopped")
+
+
+@asynccontextmanager
+async def open_process(name: str, settings: Settings, url: str) -> AsyncIterator[Process]:
+    """Inside the block the database is proven to be current, and the providers and their limits are registered."""
     direct = settings.database_direct_url.get_secret_value() if settings.database_direct_url else url
     async with AsyncExitStack() as stack:
         pool = await open_pool(url, name=name, size=settings.database_pool)
@@ -74,6 +87,4 @@ async def _run(
             session = open_session(limit=settings.provider_concurrency, timeout=settings.provider_timeout_seconds)
             sessions[provider.name] = await stack.enter_async_context(session)
         policy = ReusePolicy(timedelta(days=settings.reuse_found_days), timedelta(days=settings.reuse_not_found_days))
-        log.info("started", providers=list(providers))
-        await work(Process(settings, direct, pool, providers, sessions, policy), stop)
-        log.info("stopped")
+        yield Process(settings, direct, pool, providers, sessions, policy)

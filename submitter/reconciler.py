@@ -17,10 +17,12 @@ from enrichment.notify import Notifier
 from enrichment.providers.base import HttpResponse, Provider
 from enrichment.store import providers, sweep
 from enrichment.store.claim import affordable_questions
-from enrichment.store.finish import Ending, finish
+from enrichment.store.finish import Ending
 from enrichment.store.followers import release_followers
 from enrichment.store.sweep import Overdue
 from submitter.backoff import backoff
+from submitter.counting import count
+from submitter.finishing import end_jobs
 from submitter.outcomes import GRACES_WITHOUT_REQUEST_ID
 from submitter.poll import Poller
 from submitter.process import Process, main
@@ -58,7 +60,9 @@ class Reconciler:
                 patience = self._settings.callback_grace * GRACES_WITHOUT_REQUEST_ID
                 if await sweep.wait_for_callback(self._pool, job.id, job.attempt, patience):
                     log.warning("lease_taken_over", job=str(job.id), now="awaiting")
+                    count("lease_takeovers", job.provider)
             else:
+                count("lease_takeovers", job.provider)
                 endings.append(self._unknown(job, "its submitter fell silent while it was asked"))
         await self._end(endings)
         return len(expired)
@@ -122,15 +126,7 @@ class Reconciler:
             return await providers.release_held(connection, provider.name, "budget", min(affordable, BATCH))
 
     async def _end(self, endings: Sequence[Ending]) -> None:
-        if not endings:
-            return
-        ended = await finish(self._pool, endings)
-        for job in ended.values():
-            log.warning("job_ended", job=str(job.job_id), provider=job.provider, state=job.state, status=job.status)
-        if any(job.next_provider for job in ended.values()):
-            self._wake()
-        leaders = [job.lookup_id for job in ended.values() if job.has_followers]
-        await release_followers(self._pool, leaders, self._process.policy)
+        await end_jobs(self._pool, endings, self._process.policy, self._wake)
 
     def _unknown(self, job: Overdue, reason: str) -> Ending:
         return unknown(job.id, reason, attempt=job.attempt, stop=self._stops)
@@ -151,6 +147,11 @@ async def repeat(duty: Callable[[], Awaitable[int]], every: float, stop: asyncio
             failures += 1
             pause = backoff(failures, first=0.5, longest=10)
             log.warning("database_away", duty=getattr(duty, "__name__", "duty"), error=type(error).__name__)
+        except Exception:
+            # A deadlock, or a mistake of ours: one duty's trouble must not stop the others, nor itself for good.
+            failures += 1
+            pause = backoff(failures, first=0.5, longest=10)
+            log.exception("duty_failed", duty=getattr(duty, "__name__", "duty"))
         try:
             async with asyncio.timeout(pause):
                 await stop.wait()

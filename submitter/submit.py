@@ -20,6 +20,7 @@ from enrichment.store import asked, providers
 from enrichment.store.claim import Budget, Claim, Claimed, claim
 from enrichment.tokens import callback_url
 from submitter.backoff import backoff
+from submitter.counting import count
 from submitter.outcomes import NotAsked, OutcomeWriter, Told
 from submitter.transport import Unanswered, Unsent, send
 
@@ -71,6 +72,8 @@ class Submitter:
         while not stop.is_set():
             try:
                 await self._wait_for_slots(stop)
+                if stop.is_set():
+                    break
                 self.awake.clear()
                 claimed = await self.claim_once()
                 failures = 0
@@ -138,6 +141,7 @@ class Submitter:
             case _:
                 outcome, body = self.provider.read_submit(answer), answer.body
                 await self._heed(self.provider.read_limits(answer))
+        count("questions", self.provider.name, type(outcome).__name__.lower())
         return Told(self.provider, job, outcome, body, self._calls_back)
 
     async def _heed(self, news: LimitNews | None) -> None:
@@ -159,6 +163,7 @@ class Submitter:
 
     async def _rest(self, claimed: Claim, stop: asyncio.Event) -> None:
         if claimed.wait > 0:
+            count("limiter_wait_seconds", self.provider.name, amount=min(claimed.wait, 60.0))
             await _first_of(stop.wait(), timeout=min(claimed.wait, 60.0))
         elif not claimed.more:
             await _first_of(self.awake.wait(), stop.wait(), timeout=IDLE)

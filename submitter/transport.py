@@ -36,11 +36,11 @@ class Unanswered:
 
 def open_session(*, limit: int, timeout: float) -> aiohttp.ClientSession:
     """A session for one provider: its own connections, so that one slow provider does not hold up another."""
+    # Well before the whole is over, or a connection that never came about would look like an answer that did not.
+    connect = min(CONNECT_TIMEOUT, timeout / 2)
     return aiohttp.ClientSession(
         connector=aiohttp.TCPConnector(limit=limit, keepalive_timeout=KEEPALIVE, ttl_dns_cache=60),
-        timeout=aiohttp.ClientTimeout(
-            total=timeout, connect=CONNECT_TIMEOUT, sock_connect=CONNECT_TIMEOUT, sock_read=timeout
-        ),
+        timeout=aiohttp.ClientTimeout(total=timeout, connect=connect, sock_connect=connect, sock_read=timeout),
         cookie_jar=aiohttp.DummyCookieJar(),
         headers={"User-Agent": "ringback", "Accept": "application/json"},
     )

@@ -29,7 +29,10 @@ def read_wait(response: HttpResponse) -> float | None:
     seconds = _number(asked)
     if seconds is None:
         seconds = _seconds_until(asked, response)
-    return _reset(response) if seconds is None else _clamped(seconds)
+    if seconds is not None:
+        return _clamped(seconds)
+    # Every answer names the end of the window; only who is over the limit has to wait for it.
+    return _reset(response) if response.status == 429 else None
 
 
 def read_limit_news(response: HttpResponse, documented: Sequence[Limit]) -> LimitNews | None:

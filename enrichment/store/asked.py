@@ -64,9 +64,10 @@ async def accept(db: Db, acceptances: Sequence[Acceptance]) -> set[UUID]:
 
 
 async def check_overtaken(db: Db, acceptances: Sequence[Acceptance]) -> None:
-    """Jobs that a callback finished before their 202 was stored: where that names another request, it is polled.
+    """Jobs that were over before their 202 was stored: where that tells of a request nobody knew, it is polled.
 
-    The callback is flagged; the poll's answer counts as a late one.
+    Either the job was given up, or a callback finished it, which is flagged when it was another request's. The
+    poll's answer counts as a late one.
     """
     await db.execute(
         """
@@ -75,8 +76,8 @@ async def check_overtaken(db: Db, acceptances: Sequence[Acceptance]) -> None:
                SET check_request_id = told.request_id, check_at = now()
               FROM unnest($1::uuid[], $2::text[]) AS told (job_id, request_id)
              WHERE finished_jobs.id = told.job_id
-               AND finished_jobs.request_id IS NOT NULL
-               AND finished_jobs.request_id <> told.request_id
+               AND finished_jobs.request_id IS DISTINCT FROM told.request_id
+               AND (finished_jobs.request_id IS NOT NULL OR finished_jobs.state IN ('unknown', 'lost'))
             RETURNING finished_jobs.id
         )
         UPDATE callbacks
@@ -139,12 +140,17 @@ async def renew(db: Db, leased: Sequence[tuple[UUID, int]], lease: timedelta) ->
     """submitting: the leases of these (job, attempt) run on from now.  Returns the jobs that are still ours."""
     rows = await db.fetch(
         """
+        WITH mine AS MATERIALIZED (
+            SELECT jobs.id
+              FROM jobs
+              JOIN unnest($1::uuid[], $2::int[]) AS mine (id, attempt) USING (id, attempt)
+             WHERE jobs.state = 'submitting'
+               FOR UPDATE OF jobs SKIP LOCKED   -- whose outcome is being written needs no lease any more
+        )
         UPDATE jobs
            SET lease_expires_at = now() + $3
-          FROM unnest($1::uuid[], $2::int[]) AS mine (id, attempt)
+          FROM mine
          WHERE jobs.id = mine.id
-           AND jobs.attempt = mine.attempt
-           AND jobs.state = 'submitting'
         RETURNING jobs.id
         """,
         [id for id, _ in leased],

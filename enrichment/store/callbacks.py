@@ -52,7 +52,10 @@ async def record_callbacks(pool: asyncpg.Pool[Any], callbacks: Sequence[Callback
     """Every callback is stored once, and has done what it could; their fates are returned in order."""
     async with pool.acquire(timeout=ACQUIRE_TIMEOUT) as connection, connection.transaction():
         hints = await _region_hints(connection, callbacks)
-        endings = [callback.ending(hints.get(callback.job_id)) for callback in callbacks]
+        endings = [
+            None if isinstance(callback.outcome, Unreadable) else callback.ending(hints.get(callback.job_id))
+            for callback in callbacks
+        ]
         first: dict[UUID, int] = {}
         for index, ending in enumerate(endings):
             if ending is not None:
@@ -80,6 +83,9 @@ async def _not_applied(db: Db, callback: Callback, ending: Ending | None, job: _
         return Recorded("ignored", lookup_id)
     if job.request_id is not None and ending.request_id not in (None, job.request_id):
         return Recorded("flagged", lookup_id)
+    # Another callback of the same batch was tried first, and was not for this request.
+    if job.is_open and (ended := (await finish(db, [ending])).get(callback.job_id)):
+        return Recorded("applied", lookup_id, ended)
     if not job.is_open and isinstance(callback.outcome, Answered) and await settle_late(db, ending):
         return Recorded("late", lookup_id)
     return Recorded("ignored", lookup_id)

@@ -29,7 +29,10 @@ class Budget:
 
 @dataclass(frozen=True, slots=True)
 class Claimed:
-    """A job that is ours to ask, *after* so many seconds, as attempt number *attempt*."""
+    """A job that is ours to ask, *after* so many seconds, as attempt number *attempt*.
+
+    *is_probe*: the breaker is open, and this one question is let through to see whether it may be closed.
+    """
 
     id: UUID
     lookup_id: UUID
@@ -37,6 +40,7 @@ class Claimed:
     tries: int
     contact: Contact
     after: float
+    is_probe: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +104,7 @@ async def claim(
                 profile_url=row["profile_url"], work_email=row["work_email"], personal_email=row["personal_email"],
                 name=row["name"], company=row["company"], region=row["region_hint"],
             ),
-            max(0.0, at - gate.now),
+            max(0.0, at - gate.now), gate.tripped,
         )
         for row, at in zip(rows, times, strict=False)
     ]  # fmt: skip

@@ -14,6 +14,7 @@ from uuid import UUID
 from uuid_utils.compat import uuid7
 
 from enrichment.database import Db
+from enrichment.store.followers import share_number
 
 NOTHING = Decimal(0)
 
@@ -81,10 +82,14 @@ async def finish(db: Db, endings: Sequence[Ending]) -> dict[UUID, Ended]:
                AND (told.request_id IS NULL OR jobs.request_id IS NULL OR told.request_id = jobs.request_id)
             RETURNING jobs.id, jobs.lookup_id, jobs.provider, jobs.place, jobs.todo, jobs.spent, jobs.attempt,
                       jobs.polls, jobs.reserved, jobs.reserved_on, jobs.submitted_at,
+                      -- A question that was taken back may be answered all the same: it costs on the day it does.
+                      COALESCE(jobs.reserved_on, (now() AT TIME ZONE 'UTC')::date) AS day,
                       told.ends_as::job_state, told.answered_by, told.mobile, told.mobile_raw, told.region,
-                      told.line_type, told.raw, told.next_id,
+                      told.line_type, told.next_id,
                       COALESCE(told.request_id, jobs.request_id) AS request_id,
-                      COALESCE(told.error, jobs.error) AS error,
+                      -- What went wrong before an answer came is of no interest any more.
+                      COALESCE(told.error, CASE WHEN told.ends_as <> 'answered' THEN jobs.error END) AS error,
+                      COALESCE(told.raw, CASE WHEN told.ends_as <> 'answered' THEN jobs.raw END) AS raw,
                       COALESCE(told.charged, 0) AS charged,
                       CASE WHEN told.possible THEN jobs.reserved ELSE 0 END AS possible,
                       told.mobile IS NULL AND NOT told.stop AND jobs.todo <> '{}' AS goes_on,
@@ -98,28 +103,38 @@ async def finish(db: Db, endings: Sequence[Ending]) -> dict[UUID, Ended]:
             INSERT INTO finished_jobs (id, lookup_id, provider, state, answered_by, attempt, polls, request_id,
                                        credits, possible, reserved_on, submitted_at, error, raw)
             SELECT id, lookup_id, provider, ends_as, answered_by, attempt, polls, request_id,
-                   charged, possible, reserved_on, submitted_at,
-                   CASE WHEN ends_as <> 'answered' OR mobile IS NULL THEN error END, raw
+                   charged, possible, reserved_on, submitted_at, error, raw
               FROM gone
         ), entered AS (
             INSERT INTO ledger (job_id, lookup_id, provider, kind, credits, day)
-            SELECT gone.id, gone.lookup_id, gone.provider, entry.kind, entry.credits, gone.reserved_on
+            SELECT gone.id, gone.lookup_id, gone.provider, entry.kind, entry.credits, gone.day
               FROM gone
              CROSS JOIN LATERAL (VALUES ('charged', charged),
                                         ('possible', possible),
                                         ('released', reserved - charged - possible)) AS entry (kind, credits)
-             WHERE entry.credits > 0 AND gone.reserved_on IS NOT NULL
+             WHERE entry.credits > 0
         ), counted AS (
-            INSERT INTO usage (provider, day, slot, reserved, charged, possible)
-            SELECT provider, reserved_on, pg_backend_pid() % 16, -sum(reserved), sum(charged), sum(possible)
+            INSERT INTO usage (provider, day, slot, reserved, charged, possible,
+                               found, answered, failed, unknown, lost)
+            SELECT provider, day, pg_backend_pid() % 16,
+                   -sum(reserved), sum(charged), sum(possible),
+                   count(*) FILTER (WHERE mobile IS NOT NULL),
+                   count(*) FILTER (WHERE ends_as = 'answered' AND mobile IS NULL),
+                   count(*) FILTER (WHERE ends_as = 'failed'),
+                   count(*) FILTER (WHERE ends_as = 'unknown'),
+                   count(*) FILTER (WHERE ends_as = 'lost')
               FROM gone
-             WHERE reserved_on IS NOT NULL
-             GROUP BY provider, reserved_on
-             ORDER BY provider, reserved_on
+             GROUP BY provider, day
+             ORDER BY provider, day
                 ON CONFLICT (provider, day, slot) DO UPDATE
                SET reserved = usage.reserved + excluded.reserved,
                    charged = usage.charged + excluded.charged,
-                   possible = usage.possible + excluded.possible
+                   possible = usage.possible + excluded.possible,
+                   found = usage.found + excluded.found,
+                   answered = usage.answered + excluded.answered,
+                   failed = usage.failed + excluded.failed,
+                   unknown = usage.unknown + excluded.unknown,
+                   lost = usage.lost + excluded.lost
         ), chained AS (
             -- The next provider that is not paused; when all are, the first of them holds the lookup.
             INSERT INTO jobs (id, lookup_id, provider, held, place, todo, verdict, spent, reason)
@@ -189,33 +204,50 @@ async def settle_late(db: Db, ending: Ending, *, verified: bool = False) -> UUID
     *verified*: we asked the provider about a doubted callback; then a number counts for an answered job, too, whose
     lookup has none.
 
-    A possible charge is decided, and a number makes the lookup `found`, whatever it had ended as or still waits for.
-    Belongs into a transaction.  Returns the lookup's id, or None when the job had its answer, or this is another
-    request's.
+    A possible charge is decided, and a number makes the lookup `found`, whatever it had ended as or still waits for,
+    and its followers with it.  Belongs into a transaction.  Returns the lookup's id, or None when the job had its
+    answer, or this is another request's.
     """
+    await _lock_open_job(db, ending.job_id)
     lookup_id = await _settle(db, ending, verified)
     if lookup_id is not None and ending.mobile is not None:
         await _drop_unasked(db, lookup_id)
+        await share_number(db, lookup_id)
     return lookup_id
+
+
+async def _lock_open_job(db: Db, finished_id: UUID) -> None:
+    """What its lookup still asks is locked: jobs come before lookups."""
+    await db.execute(
+        """
+        SELECT
+          FROM jobs
+          JOIN finished_jobs USING (lookup_id)
+         WHERE finished_jobs.id = $1
+           FOR UPDATE OF jobs
+        """,
+        finished_id,
+    )
 
 
 async def _settle(db: Db, ending: Ending, verified: bool) -> UUID | None:
     row = await db.fetchrow(
         """
         WITH before AS (
-            SELECT id, lookup_id, provider, possible, COALESCE(reserved_on, (now() AT TIME ZONE 'UTC')::date) AS day
-              FROM finished_jobs
-             WHERE id = $1
-               AND (state IN ('unknown', 'lost', 'failed')
-                        AND ($2::text IS NULL OR request_id IS NULL OR request_id = $2)
-                    OR state = 'answered' AND $10 AND $5::text IS NOT NULL
-                        AND EXISTS (SELECT FROM lookups
-                                     WHERE lookups.id = finished_jobs.lookup_id
-                                       AND final_status IS DISTINCT FROM 'found'))
+            SELECT job.id, job.lookup_id, job.provider, job.possible,
+                   COALESCE(job.reserved_on, (now() AT TIME ZONE 'UTC')::date) AS day,
+                   $5::text IS NOT NULL AND lookups.final_status IS DISTINCT FROM 'found' AS is_news
+              FROM finished_jobs AS job
+              JOIN lookups ON lookups.id = job.lookup_id
+             WHERE job.id = $1
+               AND (job.state IN ('unknown', 'lost', 'failed')
+                        AND ($2::text IS NULL OR job.request_id IS NULL OR job.request_id = $2)
+                    OR job.state = 'answered' AND $10
+                        AND $5::text IS NOT NULL AND lookups.final_status IS DISTINCT FROM 'found')
                FOR UPDATE
         ), job AS (
             UPDATE finished_jobs
-               SET state = 'answered', answered_by = $3, credits = $4, possible = 0,
+               SET state = 'answered', answered_by = $3, credits = credits + $4, possible = 0,
                    request_id = COALESCE($2, request_id), error = $9, finished_at = now()
               FROM before
              WHERE finished_jobs.id = before.id
@@ -242,19 +274,16 @@ async def _settle(db: Db, ending: Ending, verified: bool) -> UUID | None:
              WHERE jobs.lookup_id = before.lookup_id AND $5::text IS NOT NULL
         )
         UPDATE lookups
-           SET final_status = CASE WHEN is_news THEN 'found' ELSE final_status END,
-               finished_at  = CASE WHEN is_news THEN now() ELSE finished_at END,
-               mobile       = CASE WHEN is_news THEN $5 ELSE mobile END,
-               mobile_raw   = CASE WHEN is_news THEN $6 ELSE mobile_raw END,
-               region       = CASE WHEN is_news THEN $7 ELSE region END,
-               line_type    = CASE WHEN is_news THEN $8 ELSE line_type END,
+           SET final_status = CASE WHEN is_news THEN 'found' ELSE lookups.final_status END,
+               finished_at  = CASE WHEN is_news THEN now() ELSE lookups.finished_at END,
+               mobile       = CASE WHEN is_news THEN $5 ELSE lookups.mobile END,
+               mobile_raw   = CASE WHEN is_news THEN $6 ELSE lookups.mobile_raw END,
+               region       = CASE WHEN is_news THEN $7 ELSE lookups.region END,
+               line_type    = CASE WHEN is_news THEN $8 ELSE lookups.line_type END,
                provider     = CASE WHEN is_news THEN before.provider ELSE lookups.provider END,
-               reason       = CASE WHEN is_news THEN NULL ELSE reason END,
-               credits      = credits + $4
+               reason       = CASE WHEN is_news THEN NULL ELSE lookups.reason END,
+               credits      = lookups.credits + $4
           FROM before
-          JOIN lookups AS old ON old.id = before.lookup_id
-         CROSS JOIN LATERAL (
-               SELECT $5::text IS NOT NULL AND old.final_status IS DISTINCT FROM 'found') AS told (is_news)
          WHERE lookups.id = before.lookup_id
         RETURNING lookups.id
         """,

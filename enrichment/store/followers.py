@@ -73,6 +73,14 @@ async def end_followers(db: Db, followers: Sequence[UUID]) -> dict[UUID, bool]:
     return {row["id"]: row["has_followers"] for row in rows}
 
 
+async def share_number(db: Db, leader: UUID) -> None:
+    """Whoever followed *leader*, or took its answer, has its number as well."""
+    leaders = [leader]
+    while leaders:
+        rows = await db.fetch("SELECT id FROM lookups WHERE reused_from = ANY($1::uuid[]) ORDER BY id", leaders)
+        leaders = list(await end_followers(db, [row["id"] for row in rows]))
+
+
 async def promote(pool: asyncpg.Pool[Any], id: UUID, policy: ReusePolicy, *, by_a_person: bool = False) -> bool:
     """A lookup whose leader is of no use to it takes its own turn: it leads, or follows or takes another's answer.
 

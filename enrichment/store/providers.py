@@ -75,7 +75,8 @@ async def pause(db: Db, name: str, reason: str, check_after: timedelta) -> bool:
         """
         UPDATE providers
            SET paused_reason = $2, paused_at = now(),
-               check_at = now() + $3 * CASE WHEN resumed_at > now() - 2 * interval '1 minute' THEN 20 ELSE 1 END
+               check_at = now() + $3::interval
+                                * CASE WHEN resumed_at > now() - 2 * interval '1 minute' THEN 20 ELSE 1 END
          WHERE name = $1
            AND paused_at IS NULL
         RETURNING name
@@ -120,24 +121,36 @@ async def resume(db: Db, name: str) -> bool:
     return row is not None
 
 
-async def note_failures(db: Db, name: str, failures: int) -> bool:
-    """So many more failures in a row; at FAILURES_TO_TRIP the breaker opens.  True when it is open now."""
-    row = await db.fetchrow(
+async def note_failures(db: Db, name: str, failures: int, *, probed: bool) -> bool:
+    """So many more failures in a row; at FAILURES_TO_TRIP the breaker opens.  True when it opened now.
+
+    Open, it opens for longer only when the question that was let through failed (*probed*): the others were asked
+    before it opened.
+    """
+    opens: bool | None = await db.fetchval(
         """
+        WITH before AS (
+            SELECT name, failures + $2 >= $3 AND (trips = 0 OR $4) AS opens
+              FROM providers
+             WHERE name = $1
+               FOR UPDATE
+        )
         UPDATE providers
            SET failures = failures + $2,
-               trips = CASE WHEN failures + $2 < $3 THEN trips ELSE trips + 1 END,
-               open_until = CASE WHEN failures + $2 < $3 THEN open_until
-                                 ELSE now() + LEAST(interval '1 second' * power(2, LEAST(trips, 10)),
-                                                    interval '1 minute') END
-         WHERE name = $1
-        RETURNING failures >= $3 AS is_open
+               trips = trips + opens::int,
+               open_until = CASE WHEN opens THEN now() + LEAST(interval '1 second' * power(2, LEAST(trips, 10)),
+                                                               interval '1 minute')
+                                 ELSE open_until END
+          FROM before
+         WHERE providers.name = before.name
+        RETURNING opens
         """,
         name,
         failures,
         FAILURES_TO_TRIP,
+        probed,
     )
-    return bool(row and row["is_open"])
+    return bool(opens)
 
 
 async def note_success(db: Db, name: str) -> None:

@@ -19,8 +19,8 @@ class Overdue:
     """A job that was asked, and nothing came: what it is, for the decision how it ends."""
 
     id: UUID
+    provider: str
     attempt: int
-    state: str
     request_id: str | None
     callback_expected: bool
 
@@ -40,7 +40,7 @@ async def expired_leases(db: Db, limit: int) -> list[Overdue]:
     """submitting jobs whose submitter fell silent."""
     rows = await db.fetch(
         """
-        SELECT id, attempt, state::text, request_id, callback_expected
+        SELECT id, provider, attempt, request_id, callback_expected
           FROM jobs
          WHERE state = 'submitting'
            AND lease_expires_at < now()
@@ -56,7 +56,7 @@ async def past_deadline(db: Db, deadline: timedelta, limit: int) -> list[Overdue
     """awaiting jobs that are due and cannot be polled any more: no request_id, or older than *deadline*."""
     rows = await db.fetch(
         """
-        SELECT id, attempt, state::text, request_id, callback_expected
+        SELECT id, provider, attempt, request_id, callback_expected
           FROM jobs
          WHERE state = 'awaiting'
            AND due_at <= now()
@@ -73,7 +73,7 @@ async def queued_too_long(db: Db, at_most: timedelta, limit: int) -> list[Overdu
     """queued jobs, held or not, of lookups older than *at_most*."""
     rows = await db.fetch(
         """
-        SELECT jobs.id, jobs.attempt, jobs.state::text, jobs.request_id, jobs.callback_expected
+        SELECT jobs.id, jobs.provider, jobs.attempt, jobs.request_id, jobs.callback_expected
           FROM jobs
           JOIN lookups ON lookups.id = jobs.lookup_id
          WHERE jobs.state = 'queued'
@@ -98,13 +98,14 @@ async def claim_polls(
     """awaiting jobs of *provider* that are due, with a permit each; the next poll is scheduled at once.
 
     So a poll that comes to nothing needs no writing, and one that is never made is made up for.  While questions
-    wait to be asked, polls take no more than half of the allowance.
+    wait to be asked, polls take no more than half of the allowance.  A paused account is polled all the same: what
+    it was asked before may be answered.
     """
     async with pool.acquire(timeout=ACQUIRE_TIMEOUT) as connection, connection.transaction():
         gate = await read_gate(
             connection, provider, "any", *(["poll"] if await _questions_wait(connection, provider) else [])
         )
-        if gate.paused or gate.shut_for > 0:
+        if gate.shut_for > 0:
             return []
         times = permits(gate.meters, gate.now, most)
         if not times:
@@ -170,7 +171,10 @@ async def _take_due(
                FOR UPDATE SKIP LOCKED
         ), checked AS (
             UPDATE finished_jobs
-               SET check_at = NULL
+               SET polls = polls + 1,
+                   check_at = CASE WHEN submitted_at + $5::interval > now()
+                                   THEN LEAST(now() + LEAST($3::interval * power(2, LEAST(polls, 20)), $4::interval),
+                                              submitted_at + $5::interval) END
               FROM to_check
              WHERE finished_jobs.id = to_check.id
             RETURNING finished_jobs.id, finished_jobs.lookup_id, finished_jobs.check_request_id AS request_id
@@ -226,6 +230,11 @@ async def poll_now(db: Db, job_ids: list[UUID]) -> None:
         """,
         job_ids,
     )
+
+
+async def end_check(db: Db, job_id: UUID) -> None:
+    """The doubt about this job, which is over, is settled: it is polled no more."""
+    await db.execute("UPDATE finished_jobs SET check_at = NULL WHERE id = $1", job_id)
 
 
 async def keep_unreadable(db: Db, job_id: UUID, reason: str, body: bytes) -> None:

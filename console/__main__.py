@@ -1,0 +1,69 @@
+"""`ringback`: one command, a module for each of its verbs. Exit codes: 0 well, 1 something is wrong, 2 cannot start."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from console.demo.command import demo
+from console.doctor import doctor
+from console.migrate import migrate
+from console.status import status
+from console.up import up
+
+cli = typer.Typer(
+    help="A CRM event comes in, the person's mobile number goes out.\n\n"
+    "\b\nNew here?        ringback demo      everything against pretend vendors, no keys needed\n"
+    "On one machine   ringback up        all processes, with a PostgreSQL of its own\n"
+    "Something wrong  ringback doctor    says what, and what to do about it",
+    epilog="Exit codes: 0 well, 1 something is wrong, 2 cannot start. Settings come from the environment.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+for verb in (migrate, up, demo, status, doctor):
+    cli.command()(verb)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        typer.echo(f"ringback {version('ringback')}")
+        raise typer.Exit
+
+
+@cli.callback()
+def options(
+    *, version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Say it.")] = False
+) -> None:
+    """What every verb has in common: nothing."""
+
+
+def main() -> None:
+    """The command was carried out; what cannot start says why in one message, and exits with 2."""
+    try:
+        cli(prog_name="ringback")
+    except Exception as error:
+        if not _is_told(error):
+            raise
+        sys.stderr.write(f"{error}\n")
+        sys.exit(2)
+
+
+def _is_told(error: Exception) -> bool:
+    """Whether the error's message says it all, remedy included, so that a traceback would only hide it."""
+    from console.processes import CannotStart
+    from enrichment.database import DatabaseDown
+    from enrichment.migrations import SchemaError
+    from enrichment.settings import SettingsError
+
+    return isinstance(error, CannotStart | DatabaseDown | SchemaError | SettingsError)
+
+
+if __name__ == "__main__":
+    main()

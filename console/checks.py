@@ -1,0 +1,200 @@
+"""What `ringback doctor` looks at. Every check returns what it found; none raises, and none costs anything."""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+from urllib.parse import urlsplit
+
+import aiohttp
+from pydantic import SecretStr
+
+from console.database import connected, embedded_exists
+from enrichment.database import DatabaseDown
+from enrichment.migrations import SchemaError, require_current
+from enrichment.providers import build_providers
+from enrichment.providers.base import HttpRequest, HttpResponse, Provider
+from enrichment.settings import NEEDED, Role, Settings, SettingsError
+from submitter.transport import Unanswered, Unsent, open_session, send
+
+PATIENCE = 10.0  # seconds for one answer
+SHORTEST_SECRET, GOOD_SECRET = 16, 32  # characters; whoever guesses one can put numbers into your CRM
+OLDEST_POSTGRES = 14  # the oldest that its makers still mended when this was written
+FEW = 20  # numbers that the balance should still pay for
+MAKE_ONE = "make one: python3 -c 'import secrets; print(secrets.token_urlsafe(32))'"
+REMEDIES = {  # by what is in the setting's name
+    "TOKENS": MAKE_ONE,
+    "KEYS": MAKE_ONE,
+    "API_KEY": "copy it from your account with the provider, or leave the provider out of PROVIDERS",
+    "API_SECRET": "copy it from your account with the provider, or leave the provider out of PROVIDERS",
+}
+OUR_TITLE = "Ringback"  # how our own API calls itself in /openapi.json
+
+Verdict = Literal["ok", "warn", "fail"]
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What one check found, and what to do about it."""
+
+    about: str
+    verdict: Verdict
+    found: str
+    remedy: str | None = None
+
+
+async def examine() -> list[Finding]:
+    """Everything was looked at that the settings allow to look at."""
+    findings = check_settings()
+    try:
+        settings = Settings.load("console")
+    except SettingsError:
+        rest = "Database, PUBLIC_URL and providers"
+        return [*findings, Finding(rest, "warn", "not looked at", "mend the settings above first")]
+    findings += check_secrets("API_TOKENS", settings.api_tokens)
+    findings += check_secrets("CALLBACK_KEYS", settings.callback_keys)
+    async with open_session(limit=10, timeout=PATIENCE) as session:
+        others = await asyncio.gather(
+            check_database(settings),
+            check_public_url(session, settings),
+            *(check_provider(session, settings, provider) for provider in build_providers(settings).values()),
+        )
+    return findings + [finding for found in others for finding in found]
+
+
+def check_settings() -> list[Finding]:
+    """Whether every process has what it needs; one finding for each thing that is missing or wrong."""
+    problems: dict[str, None] = {}
+    roles: tuple[Role, ...] = ("receiver", "submitter")
+    for role in roles:
+        try:
+            Settings.load(role)
+        except SettingsError as error:
+            problems |= dict.fromkeys(error.problems)
+    if not problems:
+        return [Finding("Settings", "ok", "complete, for every process")]
+    findings = []
+    for problem in problems:
+        name, _, found = problem.partition(": ")
+        remedy = next((remedy for part, remedy in REMEDIES.items() if part in name), "the README lists every setting")
+        findings.append(Finding(f"Setting {name}", "fail", found, remedy))
+    return findings
+
+
+def check_secrets(name: str, secrets: Sequence[SecretStr]) -> list[Finding]:
+    """Whether each of these is too long to be guessed; nothing where there are none."""
+    if not secrets:
+        return []
+    shortest = min(len(secret.get_secret_value()) for secret in secrets)
+    if shortest >= GOOD_SECRET:
+        return [Finding(name, "ok", f"{len(secrets)} set, long enough")]
+    verdict: Verdict = "fail" if shortest < SHORTEST_SECRET else "warn"
+    found = f"one of {len(secrets)} has {shortest} characters; {GOOD_SECRET} cannot be guessed"
+    return [Finding(name, verdict, found, MAKE_ONE)]
+
+
+async def check_database(settings: Settings) -> list[Finding]:
+    """Whether PostgreSQL answers, is new enough, and is at the newest step of the schema."""
+    where = "Database" if settings.database_url else f"Embedded database under {settings.ringback_home.resolve()}"
+    if not embedded_exists(settings):
+        return [Finding(where, "warn", "does not exist yet", "`ringback up` or `ringback migrate` makes it")]
+    try:
+        async with connected(settings) as connection:
+            version = connection.get_server_version()
+            try:
+                await require_current(connection)
+            except SchemaError as error:
+                found, _, remedy = str(error).partition(" Remedy: ")
+                schema = Finding("Schema", "fail", found, remedy)
+            else:
+                schema = Finding("Schema", "ok", "current")
+    except DatabaseDown as error:
+        found, _, remedy = str(error).partition(" Remedy: ")
+        return [Finding(where, "fail", found, remedy)]
+    told = f"PostgreSQL {version.major}.{version.minor} answers"
+    if version.major < OLDEST_POSTGRES:
+        return [Finding(where, "warn", told, "it is no longer maintained; upgrade it"), schema]
+    return [Finding(where, "ok", told), schema]
+
+
+async def check_public_url(session: aiohttp.ClientSession, settings: Settings) -> list[Finding]:
+    """Whether PUBLIC_URL leads to our receiver, and not to somebody else's server."""
+    url = settings.public_url
+    if url is None:
+        found = "not set: no callbacks, Nyne is polled"
+        return [Finding("PUBLIC_URL", "warn", found, "set it to where the internet reaches the receiver")]
+    answer = await send(session, HttpRequest("GET", f"{url}/healthz", {}))
+    if not isinstance(answer, HttpResponse):
+        return [Finding("PUBLIC_URL", "fail", f"{url} does not answer: {answer.reason}", _unreachable(answer))]
+    if 300 <= answer.status < 400:
+        remedy = "set it to the address that is redirected to: a callback is a POST, and is not sent again"
+        return [Finding("PUBLIC_URL", "fail", f"{url} redirects (HTTP {answer.status})", remedy)]
+    if answer.status in {502, 503, 504}:
+        found = f"{url} leads to a proxy with nothing behind it (HTTP {answer.status})"
+        return [Finding("PUBLIC_URL", "fail", found, "start the receiver, or tell the proxy where it listens")]
+    if not await _is_ours(session, url, answer):
+        found = f"{url} leads to another server (HTTP {answer.status})"
+        return [Finding("PUBLIC_URL", "fail", found, "point it, or the proxy behind it, at the receiver")]
+    return [_privacy(url)]
+
+
+def _unreachable(answer: Unsent | Unanswered) -> str:
+    if isinstance(answer, Unsent):
+        return "start the receiver; check the name, the port, and the firewall between"
+    return "something accepts connections there and says nothing: check the proxy"
+
+
+async def _is_ours(session: aiohttp.ClientSession, url: str, health: HttpResponse) -> bool:
+    """Many servers say that they are well; ours also describes its API, under its own name."""
+    if health.status != 200:
+        return False
+    answer = await send(session, HttpRequest("GET", f"{url}/openapi.json", {}))
+    if not isinstance(answer, HttpResponse):
+        return False
+    try:
+        return bool(json.loads(answer.body)["info"]["title"] == OUR_TITLE)
+    except (ValueError, KeyError, TypeError):
+        return False
+
+
+def _privacy(url: str) -> Finding:
+    """It leads to us; but who else can use it?"""
+    parts = urlsplit(url)
+    if _is_private(parts.hostname or ""):
+        found = f"{url} leads to this receiver, from here"
+        return Finding("PUBLIC_URL", "warn", found, "providers cannot reach a private address; use a public one")
+    if parts.scheme != "https":
+        found = f"{url} leads to this receiver, unencrypted"
+        return Finding("PUBLIC_URL", "warn", found, "use https: callbacks carry numbers, and their URL is a credential")
+    return Finding("PUBLIC_URL", "ok", f"{url} leads to this receiver")
+
+
+def _is_private(host: str) -> bool:
+    try:
+        return not ipaddress.ip_address(host).is_global
+    except ValueError:
+        return host == "localhost" or host.endswith((".localhost", ".local", ".internal"))
+
+
+async def check_provider(session: aiohttp.ClientSession, settings: Settings, provider: Provider) -> list[Finding]:
+    """Whether the provider takes our credentials, and has credits left; asked through its free endpoint."""
+    if any(getattr(settings, field) is None for field in NEEDED[provider.name]):
+        return [Finding(provider.name, "warn", "not asked", "set its credentials first")]
+    answer = await send(session, provider.health())
+    if not isinstance(answer, HttpResponse):
+        remedy = f"check {provider.name.upper()}_BASE_URL, and that this machine may call out"
+        return [Finding(provider.name, "fail", answer.reason, remedy)]
+    health = provider.read_health(answer)
+    if not health.well:
+        found, _, remedy = (health.reason or "it is not well").partition("; ")
+        return [Finding(provider.name, "fail", found, remedy or "look at the account in the provider's own console")]
+    if health.balance is None:
+        return [Finding(provider.name, "ok", "takes the credentials, and names no balance")]
+    found = f"takes the credentials; {health.balance:,} credits left"
+    if health.balance < provider.price * FEW:
+        return [Finding(provider.name, "warn", found, f"top up: that is less than {FEW} numbers")]
+    return [Finding(provider.name, "ok", found)]

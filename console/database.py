@@ -1,0 +1,61 @@
+"""The database as the console meets it: one connection, and an embedded server that is left as it was found."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+
+from enrichment import embedded
+from enrichment.database import UNREACHABLE, DatabaseDown, connect, database_url
+from enrichment.settings import Settings
+
+
+def embedded_exists(settings: Settings) -> bool:
+    """Whether there is a database to look at: a DATABASE_URL, or an embedded one that was made before."""
+    return settings.database_url is not None or (_data(settings.ringback_home) / "PG_VERSION").exists()
+
+
+def embedded_runs(home: Path) -> bool:
+    """Whether the embedded PostgreSQL under *home* is running."""
+    try:
+        pid = int((_data(home) / "postmaster.pid").read_text().split("\n", 1)[0])
+        os.kill(pid, 0)
+    except PermissionError:
+        return True
+    except (OSError, ValueError):
+        return False
+    return True
+
+
+@asynccontextmanager
+async def connected(settings: Settings, *, leave_running: bool = False) -> AsyncIterator[asyncpg.Connection[Any]]:
+    """Inside the block, a connection; an embedded server that was started for it is stopped after it.
+
+    *leave_running*: it is not, because `ringback up` is about to need it.  Raises DatabaseDown.
+    """
+    ours = settings.database_url is None and not embedded_runs(settings.ringback_home)
+    url = database_url(settings)
+    try:
+        connection = await connect(url, name="console")
+        try:
+            yield connection
+        except (asyncpg.PostgresError, *UNREACHABLE) as error:
+            what = str(error).partition("\n")[0] or type(error).__name__
+            raise DatabaseDown(
+                f"PostgreSQL does not do what it is asked: {what}. "
+                'Remedy: check DATABASE_URL; behind PgBouncer, read "Deploy" in the README.'
+            ) from error
+        finally:
+            connection.terminate()
+    finally:
+        if ours and not leave_running:
+            embedded.stop(settings.ringback_home)
+
+
+def _data(home: Path) -> Path:
+    return home.resolve() / "postgres"

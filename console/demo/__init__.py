@@ -1,0 +1,1 @@
+"""`ringback demo`: the whole of it against pretend vendors, checked against their own books."""

@@ -1,0 +1,87 @@
+"""What the demo asks over HTTP: our API, and the books of the pretend vendors."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+from typing import Any
+
+import aiohttp
+
+from console.demo.stage import Stage
+
+# Events, a little fewer than LeadMagic lets us ask: the times shown are then ours and the vendors', not a queue's.
+PER_SECOND = 40
+AT_ONCE = 12  # requests in flight
+PAGE = 200  # lookups; the most that a page has
+Json = dict[str, Any]
+
+
+class Books:
+    """Reads and writes through the front door only."""
+
+    def __init__(self, session: aiohttp.ClientSession, stage: Stage) -> None:
+        self._session = session
+        self._stage = stage
+        self._headers = {"Authorization": f"Bearer {stage.token}"}
+        self._slots = asyncio.Semaphore(AT_ONCE)
+
+    async def send(self, events: Iterable[Json]) -> list[Json]:
+        """Every event was taken; what the receiver answered about each, beside its `event_id`."""
+        return await asyncio.gather(*(self._send(event, n / PER_SECOND) for n, event in enumerate(events)))
+
+    async def _send(self, event: Json, after: float) -> Json:
+        await asyncio.sleep(after)
+        async with (
+            self._slots,
+            self._session.post(f"{self._stage.url}/events/generic", json=event, headers=self._headers) as response,
+        ):
+            if response.status != 202:
+                raise AssertionError(f"an event was answered with {response.status}: {await response.text()}")
+            answer = await response.json()
+        taken: Json = answer["lookups"][0]
+        return taken | {"event_id": event["event_id"]}
+
+    async def lookups(self, status: str | None = None) -> list[Json]:
+        """Every lookup there is, newest first; or every one of this status."""
+        found: list[Json] = []
+        query = {"limit": str(PAGE)} | ({"status": status} if status else {})
+        while True:
+            page = await self._get(f"{self._stage.url}/v1/lookups", **query)
+            found += page["lookups"]
+            if page["next_cursor"] is None:
+                return found
+            query["cursor"] = page["next_cursor"]
+
+    async def usage(self, provider: str) -> Json:
+        """What we say that *provider* charged: the days added up."""
+        report = await self._get(f"{self._stage.url}/v1/usage")
+        days = [day for day in report["days"] if day["provider"] == provider]
+        return {name: sum(day[name] for day in days) for name in ("reserved", "charged", "possibly_charged")}
+
+    async def truth(self, vendor: str, person: Json) -> Json:
+        """What *vendor* knows about *person*, and what it takes for it."""
+        known = {name: value for name, value in person.items() if value is not None}
+        return await self._get(f"{self._stage.vendors[vendor]}/sandbox/truth", **known)
+
+    async def stats(self, vendor: str) -> Json:
+        """The vendor's counts."""
+        return await self._get(f"{self._stage.vendors[vendor]}/sandbox/stats")
+
+    async def charges(self, vendor: str) -> Json:
+        """The vendor's ledger, whole: `totals`, and `entries` with one charge each."""
+        return await self._get(f"{self._stage.vendors[vendor]}/sandbox/ledger", limit="100000")
+
+    async def forge(self, job_id: str) -> int:
+        """The status that a callback with a false number and a wrong token meets."""
+        url = f"{self._stage.url}/callbacks/nyne/{job_id}/{'0' * 64}"
+        forged = {"status": "completed", "result": {"mobile": "+14155550100"}}
+        async with self._session.post(url, json=forged) as response:
+            return response.status
+
+    async def _get(self, url: str, **query: str) -> Json:
+        headers = self._headers if url.startswith(self._stage.url) else {}
+        async with self._session.get(url, params=query, headers=headers) as response:
+            response.raise_for_status()
+            answer: Json = await response.json()
+            return answer

@@ -1,0 +1,145 @@
+"""The play itself: events go in, everyone waits, accounts are drawn up."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+import aiohttp
+from rich.console import Console
+from rich.live import Live
+
+from console.demo import show
+from console.demo.books import Books, Json
+from console.demo.cast import Cast, invent
+from console.demo.stage import staged
+from console.demo.verdict import Verdict, judge, still_open
+
+TICK = 0.25  # seconds between two looks
+SAID_EVERY = 5.0  # seconds, where there is no terminal to draw on
+LONGEST = 90.0  # seconds for two hundred events to end, and a bit for each more
+SETTLED_WITHIN = 10.0  # seconds for the vendors to finish what nobody waits for
+
+T = TypeVar("T")
+
+
+@dataclass(slots=True)
+class _Account:
+    """What happened so far."""
+
+    answers: list[Json] = field(default_factory=list)
+    lookups: list[Json] = field(default_factory=list)
+    stats: dict[str, Json] = field(default_factory=dict)
+    forged: list[int] = field(default_factory=list)
+
+
+async def play(*, events: int, seed: int, keep: bool) -> int:
+    """Everything was played and judged, and nothing runs any more; 0 when all was as it should be, else 1."""
+    console = Console(highlight=False, soft_wrap=True)
+    cast = invent(events, seed)
+    console.print(f"Starting PostgreSQL, two pretend vendors and our three processes. {len(cast)} events are to come.")
+    timeout = aiohttp.ClientTimeout(total=30)
+    async with aiohttp.ClientSession(timeout=timeout) as session, staged(session, seed) as stage:
+        books = Books(session, stage)
+        verdict = await stage.unless_one_ends(_play(console, books, cast))
+        console.print(show.verdict_text(verdict))
+        console.print(show.where_next(stage, kept=keep), markup=False)
+        if keep:
+            with suppress(asyncio.CancelledError):
+                await stage.until_one_ends()
+            console.print("Stopping.")
+    return 1 if verdict.differences else 0
+
+
+async def _play(console: Console, books: Books, cast: Cast) -> Verdict:
+    account = _Account()
+    expected = len(cast) - cast.repeated
+    loop = asyncio.get_running_loop()
+    begun = loop.time()
+    deadline = begun + LONGEST + len(cast) / 20
+    with Live(console=console, refresh_per_second=8, transient=True) as live:
+        said = begun
+
+        def draw() -> None:
+            nonlocal said
+            now = loop.time()
+            if console.is_terminal:
+                live.update(show.progress(account.lookups, expected, account.stats, now - begun))
+            elif now - said >= SAID_EVERY:
+                said = now
+                left = expected - sum(lookup["finished_at"] is not None for lookup in account.lookups)
+                console.print(f"{now - begun:.0f} s: {left} of {expected} lookups have not ended")
+
+        forging = asyncio.create_task(_forge(books, account))
+        try:
+            for events in (cast.first, cast.later):
+                account.answers += await _seen(books, account, draw, books.send(events))
+                await _until_all_ended(books, account, draw, deadline)
+            await _until_settled(books)
+        finally:
+            forging.cancel()
+    account.lookups = await books.lookups()
+    console.print(show.table(account.lookups))
+    console.print(show.numbers(account.lookups))
+    return await _judge(books, account)
+
+
+async def _judge(books: Books, account: _Account) -> Verdict:
+    unfinished = list(still_open(account.lookups))
+    verdict = await judge(books, account.lookups, account.answers, account.forged)
+    if not account.forged:
+        verdict.differences.append("nobody ever waited for a callback, so that none could be forged")
+    if unfinished:
+        verdict.differences.insert(0, f"{len(unfinished)} lookups had not ended in time")
+    return verdict
+
+
+async def _seen(books: Books, account: _Account, draw: Callable[[], None], doing: Awaitable[T]) -> T:
+    """What *doing* comes to, watched meanwhile."""
+    task = asyncio.ensure_future(doing)
+    while not task.done():
+        await _look(books, account, draw)
+        await asyncio.wait([task], timeout=TICK)
+    return await task
+
+
+async def _until_all_ended(books: Books, account: _Account, draw: Callable[[], None], deadline: float) -> None:
+    """Every lookup has ended, or time is up."""
+    while asyncio.get_running_loop().time() < deadline:
+        await _look(books, account, draw)
+        if not any(still_open(account.lookups)):
+            return
+        await asyncio.sleep(TICK)
+
+
+async def _look(books: Books, account: _Account, draw: Callable[[], None]) -> None:
+    account.lookups, leadmagic, nyne = await asyncio.gather(
+        books.lookups(), books.stats("leadmagic"), books.stats("nyne")
+    )
+    account.stats = {"leadmagic": leadmagic, "nyne": nyne}
+    draw()
+
+
+async def _until_settled(books: Books) -> None:
+    """The vendors have finished, charged for and called back about everything that they ever will."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(SETTLED_WITHIN):
+            while True:
+                stats = await books.stats("nyne")
+                if not stats["jobs_unfinished"] and not stats["callbacks_pending"]:
+                    return
+                await asyncio.sleep(TICK)
+
+
+async def _forge(books: Books, account: _Account) -> None:
+    """As soon as somebody waits for a callback, a false one arrives first."""
+    while not account.forged:
+        for lookup in account.lookups:
+            for job in lookup["jobs"]:
+                if job["state"] == "awaiting":
+                    account.forged.append(await books.forge(job["id"]))
+                    return
+        await asyncio.sleep(TICK / 5)

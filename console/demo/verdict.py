@@ -1,0 +1,170 @@
+"""Whether everything ended as the sandbox says it should: lookup by lookup, person by person, credit by credit."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from console.demo.books import Books, Json
+
+CHAIN = ("leadmagic", "nyne")
+NEEDS_MORE_THAN_A_NAME = "leadmagic"
+
+
+@dataclass(frozen=True, slots=True)
+class Truth:
+    """How lookups about one person have to end, by what the vendors know and charge."""
+
+    status: str
+    mobile: str | None = None
+    provider: str | None = None
+    credits: float = 0
+    possibly_charged: float = 0  # charged, and nobody told us
+
+
+@dataclass(slots=True)
+class Verdict:
+    """What was compared, and all that differs."""
+
+    compared: Counter[str] = field(default_factory=Counter)
+    differences: list[str] = field(default_factory=list)
+
+    def hold(self, what: str, *, is_so: bool, else_say: str, times: int = 1) -> None:
+        """A comparison was made, so many *times*."""
+        self.compared[what] += times
+        if not is_so:
+            self.differences.append(else_say)
+
+
+async def judge(books: Books, lookups: Sequence[Json], answers: Sequence[Json], forged: Sequence[int]) -> Verdict:
+    """Everything that ended, held against the sandbox's own books."""
+    verdict = Verdict()
+    people = _by_person(lookups)
+    truths = await asyncio.gather(*(_truth(books, group[0]["person"]) for group in people))
+    for group, truth in zip(people, truths, strict=True):
+        for lookup in group:
+            _judge_lookup(verdict, lookup, truth)
+        leaders = [lookup for lookup in group if lookup["reused_from"] is None]
+        verdict.hold(
+            "people were asked about once, however often they came",
+            is_so=len(leaders) == 1,
+            else_say=f"{_who(group[0])}: {len(leaders)} of {len(group)} lookups were asked for themselves",
+        )
+    _judge_answers(verdict, lookups, answers)
+    for vendor in CHAIN:
+        await _judge_vendor(verdict, books, vendor)
+    for status in forged:
+        else_say = f"a forged callback was answered with {status}"
+        verdict.hold("forged callbacks were refused", is_so=status == 404, else_say=else_say)
+    return verdict
+
+
+def _by_person(lookups: Sequence[Json]) -> list[list[Json]]:
+    people: dict[tuple[Any, ...], list[Json]] = {}
+    for lookup in lookups:
+        people.setdefault(tuple(lookup["person"].values()), []).append(lookup)
+    return list(people.values())
+
+
+async def _truth(books: Books, person: Json) -> Truth:
+    """The chain, walked through the vendors' own books: the first who has the number ends it."""
+    possibly = 0.0
+    for provider in CHAIN:
+        known_by = {name for name, value in person.items() if value is not None} - {"name", "company"}
+        if provider == NEEDS_MORE_THAN_A_NAME and not known_by:
+            continue
+        truth = await books.truth(provider, person)
+        if truth["found"]:
+            return Truth("found", truth["mobile_e164"], provider, truth["credits"], possibly)
+        possibly += truth["credits"]
+    return Truth("unresolved" if possibly else "not_found", possibly_charged=possibly)
+
+
+def _judge_lookup(verdict: Verdict, lookup: Json, truth: Truth) -> None:
+    followed = lookup["reused_from"] is not None
+    should = Truth(
+        truth.status,
+        truth.mobile,
+        truth.provider,
+        0 if followed else truth.credits,
+        0 if followed else truth.possibly_charged,
+    )
+    is_ = Truth(
+        lookup["status"],
+        lookup["mobile"],
+        lookup["provider"],
+        lookup["credits"],
+        sum(job["possibly_charged"] for job in lookup["jobs"]),
+    )
+    verdict.hold(
+        "lookups ended as the vendors' books say: status, number, provider, credits",
+        is_so=is_ == should,
+        else_say=f"{_who(lookup)}: should be {_told(should)}; is {_told(is_)}. Reason: {lookup['reason']}",
+    )
+
+
+def _judge_answers(verdict: Verdict, lookups: Sequence[Json], answers: Sequence[Json]) -> None:
+    """An event that came twice made one lookup, and every lookup that was promised is there."""
+    by_event: dict[str, list[Json]] = {}
+    for answer in answers:
+        by_event.setdefault(answer["event_id"], []).append(answer)
+    for event_id, told in by_event.items():
+        verdict.hold(
+            "events made one lookup each, however often they came",
+            is_so=len({one["id"] for one in told}) == 1 and sum(not one["duplicate"] for one in told) == 1,
+            else_say=f"event {event_id}, sent {len(told)} times, was answered with {told}",
+        )
+    there = {lookup["id"] for lookup in lookups}
+    for id in {answer["id"] for answer in answers}:
+        verdict.hold(
+            "lookups that were accepted are there",
+            is_so=id in there,
+            else_say=f"lookup {id} was accepted, and is not there",
+        )
+
+
+async def _judge_vendor(verdict: Verdict, books: Books, vendor: str) -> None:
+    ours, theirs, stats = await asyncio.gather(books.usage(vendor), books.charges(vendor), books.stats(vendor))
+    charged = theirs["totals"]["credits"]
+    verdict.hold(
+        "vendors charged what /v1/usage says, to the credit",
+        is_so=ours["charged"] + ours["possibly_charged"] == charged and ours["reserved"] == 0,
+        else_say=f"{vendor} charged {charged:g} credits; our /v1/usage says {ours}",
+    )
+    for person, times in Counter(entry["person"] for entry in theirs["entries"]).items():
+        verdict.hold(
+            "charges, at most one for a person by each vendor",
+            is_so=times == 1,
+            else_say=f"{vendor} charged {times} times for {person}",
+        )
+    verdict.hold(
+        "vendors never had to say 429",
+        is_so=stats["limited"] == 0,
+        else_say=f"{vendor} answered {stats['limited']} times 429",
+    )
+    if stats["forged_sent"]:
+        verdict.hold(
+            "forged callbacks were refused",
+            is_so=stats["forged_accepted"] == 0,
+            times=stats["forged_sent"],
+            else_say=f"{stats['forged_accepted']} of {stats['forged_sent']} forged callbacks were taken",
+        )
+
+
+def _who(lookup: Json) -> str:
+    person = lookup["person"]
+    known = next(person[name] for name in ("profile_url", "work_email", "personal_email", "name") if person[name])
+    return f"lookup {lookup['id']} ({lookup['record_id']}, {known})"
+
+
+def _told(truth: Truth) -> str:
+    number = f" {truth.mobile} by {truth.provider}" if truth.mobile else ""
+    return f"{truth.status}{number}, {truth.credits:g} credits, {truth.possibly_charged:g} possibly"
+
+
+def still_open(lookups: Sequence[Json]) -> Iterator[Json]:
+    """The lookups that have not ended."""
+    return (lookup for lookup in lookups if lookup["finished_at"] is None)

@@ -1,0 +1,153 @@
+"""`ringback status`: what is outstanding, how the providers are, what was spent, how lookups ended."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    import asyncpg
+    from rich.table import Table
+
+    from enrichment.settings import Settings
+
+LOOKED_BACK = timedelta(hours=24)
+NOTHING_YET = """Nothing has come in yet. What to do first:
+  ringback doctor      says whether everything is set up
+  ringback up          runs the processes
+  and send an event:   curl -X POST http://localhost:8000/events/generic -H "Authorization: Bearer $TOKEN" \\
+                            -H "Content-Type: application/json" -d '{"profile_url": "linkedin.com/in/..."}'"""
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What `status` shows, all of it JSON-able."""
+
+    outstanding: list[dict[str, Any]]
+    providers: list[dict[str, Any]]
+    usage_today: list[dict[str, Any]]
+    lookups_24h: dict[str, int]
+
+    @property
+    def is_empty(self) -> bool:
+        return not (self.outstanding or self.lookups_24h)
+
+
+def status(*, as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False) -> None:
+    """Show what is outstanding, how the providers are, today's credits, and how lookups ended.
+
+    It only looks, and only at the database: it works wherever DATABASE_URL leads to it.
+
+    \b
+      ringback status
+      ringback status --json | jq '.outstanding[] | select(.oldest_seconds > 600)'
+    """
+    from enrichment.settings import Settings
+
+    report = asyncio.run(_report(Settings.load("console")))
+    if as_json:
+        typer.echo(json.dumps(asdict(report) if report else None, indent=2))
+    elif report is None or report.is_empty:
+        typer.echo(NOTHING_YET)
+    if report is not None and not as_json:
+        _show(report)
+
+
+async def _report(settings: Settings) -> Report | None:
+    """The state of things, or None where there is no database yet to look at."""
+    from console.database import connected, embedded_exists
+    from enrichment.migrations import require_current
+    from enrichment.store import reports
+
+    if not embedded_exists(settings):
+        return None
+    now = datetime.now(UTC)
+    async with connected(settings) as connection:
+        await require_current(connection)
+        return Report(
+            outstanding=[
+                {"provider": row["provider"], "state": row["state"], "jobs": row["jobs"], "oldest_seconds": _age(row)}
+                for row in await reports.outstanding(connection)
+            ],
+            providers=[_provider(row, now) for row in await reports.provider_states(connection)],
+            usage_today=[
+                {name: _number(row[name]) for name in ("provider", "reserved", "charged", "possibly_charged")}
+                for row in await reports.usage_by_day(connection, now.date())
+            ],
+            lookups_24h={
+                row["status"]: row["lookups"] for row in await reports.lookups_by_status(connection, now - LOOKED_BACK)
+            },
+        )
+
+
+def _age(row: asyncpg.Record) -> float:
+    oldest: timedelta = row["oldest"]
+    return max(0.0, round(oldest.total_seconds(), 1))
+
+
+def _number(value: Any) -> Any:
+    if not isinstance(value, Decimal):
+        return value
+    return int(value) if value == value.to_integral_value() else float(value)
+
+
+def _provider(row: asyncpg.Record, now: datetime) -> dict[str, Any]:
+    """One provider: `state` says whether it can be asked; the times say until when it cannot."""
+    breaker, rest = (row[name] if row[name] and row[name] > now else None for name in ("open_until", "rest_until"))
+    state = "paused" if row["paused_at"] else "breaker open" if breaker else "resting" if rest else "well"
+    return {
+        "name": row["name"],
+        "state": state,
+        "reason": row["paused_reason"],
+        "until": (limit.isoformat(timespec="seconds") if (limit := breaker or rest) else None),
+        "failures_in_a_row": row["failures"],
+    }
+
+
+def _show(report: Report) -> None:
+    from rich.console import Console
+
+    console = Console(highlight=False)
+    for title, table in _tables(report).items():
+        if table.row_count:
+            console.print(f"[bold]{title}[/]", table, sep="\n")
+
+
+def _tables(report: Report) -> dict[str, Table]:
+    from rich.table import Table
+
+    outstanding = Table("provider", "state", "questions", "oldest")
+    for row in report.outstanding:
+        outstanding.add_row(row["provider"], row["state"], f"{row['jobs']:,}", duration(row["oldest_seconds"]))
+    providers = Table("provider", "state", "why, or until when")
+    for row in report.providers:
+        colour = {"well": "green", "paused": "red"}.get(row["state"], "yellow")
+        providers.add_row(row["name"], f"[{colour}]{row['state']}[/]", row["reason"] or row["until"] or "")
+    columns = ("provider", "reserved", "charged", "possibly charged")
+    usage = Table(*columns)
+    for row in report.usage_today:
+        usage.add_row(row["provider"], *(f"{row[name]:,g}" for name in ("reserved", "charged", "possibly_charged")))
+    lookups = Table("status", "lookups")
+    for status, count in report.lookups_24h.items():
+        lookups.add_row(status, f"{count:,}")
+    return {
+        "Outstanding": outstanding,
+        "Providers": providers,
+        "Credits today (UTC)": usage,
+        "Lookups of the last 24 hours": lookups,
+    }
+
+
+def duration(seconds: float) -> str:
+    """So many seconds, in the two largest units that matter."""
+    whole = round(seconds)
+    for size, unit, smaller, small_unit in ((86_400, "d", 3600, "h"), (3600, "h", 60, "min"), (60, "min", 1, "s")):
+        if whole >= size:
+            return f"{whole // size} {unit} {whole % size // smaller} {small_unit}"
+    return f"{seconds:.1f} s" if seconds < 10 else f"{whole} s"

@@ -1,0 +1,163 @@
+"""GET /v1/lookups and what a person decides about one: try again, or stop."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Mapping
+from typing import Any, get_args
+from uuid import UUID
+
+import asyncpg
+from pydantic import BaseModel
+from starlette.requests import Request
+from starlette.responses import Response
+
+from enrichment.identity import ReusePolicy
+from enrichment.notify import Notifier
+from enrichment.store import by_hand, followers, reports
+from receiver.followers import Followers
+from receiver.messages import LONGEST_ID, CancelAnswer, Lookup, LookupPage, RetryAnswer, Status
+from receiver.problems import Problem, not_found, wrong_fields
+
+STATUSES: tuple[str, ...] = get_args(Status)
+DEFAULT_LIMIT, LARGEST_LIMIT = 50, 200
+PERSON = ("profile_url", "work_email", "personal_email", "name", "company")
+
+
+class Api:
+    """Lookups, to read and to decide about."""
+
+    def __init__(self, pool: asyncpg.Pool[Any], policy: ReusePolicy, notifier: Notifier, followers: Followers) -> None:
+        self._pool = pool
+        self._policy = policy
+        self._notifier = notifier
+        self._followers = followers
+
+    async def read(self, request: Request) -> Response:
+        """One lookup with its jobs."""
+        return as_json(Lookup.model_validate(await self._find(_id(request))))
+
+    async def page(self, request: Request) -> Response:
+        """A page of lookups, newest first."""
+        query = _read_query(request.query_params)
+        ids = await reports.list_lookups(
+            self._pool,
+            status=query["status"],
+            record_id=query["record_id"],
+            before=query["cursor"],
+            limit=query["limit"] + 1,  # one more tells whether there is a next page
+        )
+        shown = ids[: query["limit"]]
+        rows = await reports.read_lookups(self._pool, shown)
+        return as_json(
+            LookupPage(
+                lookups=[Lookup.model_validate(_shaped(row)) for row in rows],
+                next_cursor=_cursor(shown[-1]) if len(ids) > len(shown) else None,
+            )
+        )
+
+    async def retry(self, request: Request) -> Response:
+        """failed, unresolved or held -> tried again."""
+        lookup = await self._find(_id(request))
+        id, status = lookup["id"], lookup["status"]
+        # Before: a retry that is quick leaves nothing in doubt afterwards.
+        doubtful = {name for one in (id, lookup["reused_from"]) if one for name in await self._possibly_charged(one)}
+        if status == "held":
+            done = await by_hand.unhold(self._pool, id)
+        elif status in ("failed", "unresolved"):
+            done = await followers.promote(self._pool, id, self._policy, by_a_person=True)
+        else:
+            raise Problem(409, f"This lookup is {status}; only failed, unresolved and held ones can be tried again.")
+        if not done:
+            raise Problem(409, "This lookup has just changed; look at it again before deciding.")
+        self._notifier.wake()
+        now = await self._find(id)
+        return as_json(RetryAnswer(id=id, status=now["status"], warning=_warning(doubtful)), 202)
+
+    async def cancel(self, request: Request) -> Response:
+        """queued, held, failed or unresolved -> cancelled; whoever followed it goes on without it."""
+        lookup = await self._find(_id(request))
+        done, has_followers = await by_hand.cancel(self._pool, lookup["id"])
+        if not done:
+            status = (await self._find(lookup["id"]))["status"]
+            raise Problem(
+                409,
+                f"This lookup is {status}; only queued, held, failed and unresolved ones can be cancelled. "
+                "A question that is on its way will be paid for, so its answer is waited for.",
+            )
+        if has_followers:
+            self._followers.look_after(lookup["id"])
+        return as_json(CancelAnswer(id=lookup["id"]))
+
+    async def _find(self, id: UUID) -> dict[str, Any]:
+        rows = await reports.read_lookups(self._pool, [id])
+        if not rows:
+            raise not_found()
+        return _shaped(rows[0])
+
+    async def _possibly_charged(self, id: UUID) -> list[str]:
+        return await by_hand.possibly_charged(self._pool, id)
+
+
+def as_json(model: BaseModel, status: int = 200) -> Response:
+    """The model as a response."""
+    return Response(model.model_dump_json(), status, media_type="application/json")
+
+
+def whole_number(query: Mapping[str, str], name: str, *, default: int, most: int) -> int:
+    """The parameter *name*, from 1 to *most*.  Raises Problem (422)."""
+    text = query.get(name)
+    if text is None:
+        return default
+    if not (text.isascii() and text.isdecimal() and len(text) < 6 and 1 <= int(text) <= most):
+        raise wrong_fields([(name, f"a whole number from 1 to {most}")])
+    return int(text)
+
+
+def _read_query(query: Mapping[str, str]) -> dict[str, Any]:
+    status, record_id, cursor = (query.get(name) for name in ("status", "record_id", "cursor"))
+    wrong = []
+    if status is not None and status not in STATUSES:
+        wrong.append(("status", f"one of {', '.join(STATUSES)}"))
+    if record_id is not None and ("\0" in record_id or len(record_id) > LONGEST_ID):
+        wrong.append(("record_id", f"up to {LONGEST_ID} characters, none of them NUL"))
+    before = _read_cursor(cursor) if cursor is not None else None
+    if cursor is not None and before is None:
+        wrong.append(("cursor", "a next_cursor from the page before"))
+    try:
+        limit = whole_number(query, "limit", default=DEFAULT_LIMIT, most=LARGEST_LIMIT)
+    except Problem as problem:
+        wrong.extend(problem.errors)
+    if wrong:
+        raise wrong_fields(wrong)
+    return {"status": status, "record_id": record_id, "cursor": before, "limit": limit}
+
+
+def _id(request: Request) -> UUID:
+    try:
+        return UUID(request.path_params["id"])
+    except ValueError:
+        raise not_found() from None
+
+
+def _cursor(last: UUID) -> str:
+    return base64.urlsafe_b64encode(last.bytes).decode().rstrip("=")
+
+
+def _read_cursor(cursor: str) -> UUID | None:
+    try:
+        return UUID(bytes=base64.urlsafe_b64decode(f"{cursor}==".encode("ascii")))
+    except (ValueError, binascii.Error):
+        return None
+
+
+def _shaped(row: dict[str, Any]) -> dict[str, Any]:
+    return row | {"person": {field: row[field] for field in PERSON}}
+
+
+def _warning(doubtful: set[str]) -> str | None:
+    if not doubtful:
+        return None
+    names = " and ".join(sorted(doubtful))
+    return f"may charge again: {names} {'were' if len(doubtful) > 1 else 'was'} perhaps charged already"

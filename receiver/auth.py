@@ -1,0 +1,104 @@
+"""Who may talk to us: tokens, and messages signed as Standard Webhooks.  Nothing here reads a body or a database."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import re
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import wraps
+
+from pydantic import SecretStr
+from starlette.requests import Request
+from starlette.responses import Response
+
+from receiver.problems import Problem
+
+Handler = Callable[[Request], Awaitable[Response]]
+
+TOLERANCE = 300  # seconds, both ways; what the reference libraries use
+_SIGNED = ("id", "timestamp", "signature")
+_UNIX_TIME = re.compile(r"[0-9]{1,12}")
+
+
+class Tokens:
+    """The tokens that are valid now."""
+
+    def __init__(self, tokens: Sequence[SecretStr]) -> None:
+        self._digests = [_digest(token.get_secret_value().encode()) for token in tokens]
+
+    def admit(self, request: Request) -> bool:
+        """Whether the request carries one of them; takes as long whichever it is."""
+        given = [_digest(text.encode("latin-1")) for text in _given(request.headers)]
+        # Digests are of one length, and all are compared, so that time tells nothing.
+        return any([hmac.compare_digest(one, known) for one in given for known in self._digests])  # noqa: C419
+
+    def guard(self, handler: Handler) -> Handler:
+        """*handler*, for those who carry a token; all others get a 401 before anything is read."""
+
+        @wraps(handler)
+        async def guarded(request: Request) -> Response:
+            if not self.admit(request):
+                raise unauthorized()
+            return await handler(request)
+
+        return guarded
+
+
+def unauthorized() -> Problem:
+    """Neither token nor signature is one of ours."""
+    return Problem(
+        401,
+        "Send one of API_TOKENS as `Authorization: Bearer <token>` or as `X-API-Key: <token>`.",
+        headers={"WWW-Authenticate": 'Bearer realm="ringback"'},
+    )
+
+
+def webhook_key(secret: SecretStr) -> bytes:
+    """The key in a whsec_ secret."""
+    return base64.b64decode(secret.get_secret_value().removeprefix("whsec_"))
+
+
+def may_be_signed(headers: Mapping[str, str]) -> bool:
+    """Whether it is worth reading the body to verify a signature."""
+    return _signature_headers(headers) is not None
+
+
+def verify_webhook(headers: Mapping[str, str], body: bytes, *, key: bytes, now: float) -> str | None:
+    """The message's id if one of its signatures is by *key* and it was signed about *now*; else None.
+
+    https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md
+    """
+    given = _signature_headers(headers)
+    if given is None:
+        return None
+    message_id, timestamp, signatures = given
+    if not _UNIX_TIME.fullmatch(timestamp) or abs(now - int(timestamp)) > TOLERANCE:
+        return None
+    # Starlette decodes headers as latin-1; this gives back the bytes that were signed.
+    signed = f"{message_id}.{timestamp}.".encode("latin-1") + body
+    expected = b"v1," + base64.b64encode(hmac.digest(key, signed, "sha256"))
+    genuine = any(
+        [hmac.compare_digest(expected, one.encode("latin-1")) for one in signatures.split(" ")]  # noqa: C419
+    )
+    return message_id if genuine else None
+
+
+def _signature_headers(headers: Mapping[str, str]) -> tuple[str, str, str] | None:
+    """Id, timestamp and signatures, under either of their names."""
+    for prefix in ("webhook", "svix"):
+        message_id, timestamp, signatures = (headers.get(f"{prefix}-{part}", "") for part in _SIGNED)
+        if message_id and timestamp and signatures:
+            return message_id, timestamp, signatures
+    return None
+
+
+def _given(headers: Mapping[str, str]) -> list[str]:
+    scheme, _, credentials = headers.get("authorization", "").partition(" ")
+    bearer = credentials.strip() if scheme.lower() == "bearer" else ""
+    return [token for token in (bearer, headers.get("x-api-key", "")) if token]
+
+
+def _digest(token: bytes) -> bytes:
+    return hashlib.blake2b(token, digest_size=32).digest()

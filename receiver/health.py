@@ -1,0 +1,46 @@
+"""/healthz, /readyz and /metrics: for machines that watch us."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import asyncpg
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from starlette.requests import Request
+from starlette.responses import Response
+
+from enrichment.store.reports import ping
+from receiver.gate import Door
+from receiver.metrics import Metrics
+from receiver.problems import RETRY_AFTER, UNAVAILABLE, Problem
+
+PATIENCE = 1.0  # seconds; who asks usually waits no longer
+
+
+class Health:
+    """How this process is."""
+
+    def __init__(self, pool: asyncpg.Pool[Any], door: Door, metrics: Metrics) -> None:
+        self._pool = pool
+        self._door = door
+        self._metrics = metrics
+
+    async def alive(self, _: Request) -> Response:
+        """The process runs: restarting it would not help."""
+        return Response('{"status": "ok"}', media_type="application/json")
+
+    async def ready(self, _: Request) -> Response:
+        """Events sent here now would be stored."""
+        if not self._door.ready:
+            raise Problem(503, "This process is stopping.", headers={"Retry-After": RETRY_AFTER})
+        try:
+            async with asyncio.timeout(PATIENCE):
+                await ping(self._pool)
+        except (asyncpg.PostgresError, *UNAVAILABLE):
+            raise Problem(503, "The database does not answer.", headers={"Retry-After": RETRY_AFTER}) from None
+        return Response('{"status": "ok"}', media_type="application/json")
+
+    async def metrics(self, _: Request) -> Response:
+        """The numbers, as Prometheus reads them."""
+        return Response(generate_latest(self._metrics.registry), headers={"Content-Type": CONTENT_TYPE_LATEST})

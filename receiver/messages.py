@@ -1,0 +1,219 @@
+"""What comes in and goes out, as models: they validate what is sent, shape what is answered, and describe both."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from typing import Annotated, Any, Literal
+from uuid import UUID
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, WithJsonSchema
+
+MOST_CONTACTS = 100
+LONGEST_ID = 255  # characters; they are indexed
+
+Status = Literal["queued", "running", "held", "found", "not_found", "failed", "unresolved", "suppressed", "cancelled"]
+
+
+def _written_out(value: Any) -> Any:
+    """An integer as text: half of all CRMs number their records. (True is an integer, too, but no id.)"""
+    return str(value) if type(value) is int else value
+
+
+def _without_nul(text: str) -> str:
+    if "\0" in text:  # PostgreSQL's text holds none
+        raise ValueError("text without NUL characters")
+    return text
+
+
+def _utc(at: datetime) -> str:
+    return at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _number(credits: Decimal) -> int | float:
+    return int(credits) if credits == credits.to_integral_value() else float(credits)
+
+
+Identifier = Annotated[
+    Annotated[str, Field(max_length=LONGEST_ID), AfterValidator(_without_nul)],
+    BeforeValidator(_written_out, json_schema_input_type=Annotated[str, Field(max_length=LONGEST_ID)] | int),
+]
+Time = Annotated[
+    datetime,
+    PlainSerializer(_utc, return_type=str),
+    WithJsonSchema({"type": "string", "format": "date-time"}, mode="serialization"),
+]
+Credits = Annotated[
+    Decimal,
+    PlainSerializer(_number, return_type=int | float),
+    WithJsonSchema({"type": "number"}, mode="serialization"),
+]
+
+
+class EventContact(BaseModel):
+    """One person to find. Fields that are not listed are ignored."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    event_id: Identifier | None = Field(None, description="the event's own id: sent again, it is a duplicate")
+    record_id: Identifier | None = Field(None, description="the CRM's id of the contact")
+    profile_url: str | None = Field(None, description="LinkedIn profile")
+    work_email: str | None = Field(None, description="e-mail at work")
+    personal_email: str | None = Field(None, description="private e-mail")
+    name: str | None = Field(None, description="full name")
+    company: str | None = Field(None, description="company's name; helps to tell namesakes apart")
+    providers: list[str] | None = Field(
+        None, min_length=1, max_length=10, description="who is asked, in this order; without it, all of PROVIDERS"
+    )
+    region: str | None = Field(None, description="country (ISO 3166) of numbers that are written without one")
+
+
+class EventBody(EventContact):
+    """One contact; or up to 100 under `contacts`, which take `event_id`, `providers` and `region` from here
+    where they have none of their own.
+    """
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "example": {
+                "event_id": "evt-1",
+                "record_id": "crm-42",
+                "profile_url": "linkedin.com/in/janedoe",
+                "work_email": "jane@acme.co",
+                "name": "Jane Doe",
+                "company": "Acme",
+                "region": "US",
+            }
+        }
+    )
+
+    contacts: list[EventContact] | None = Field(None, min_length=1, max_length=MOST_CONTACTS)
+
+
+class AcceptedLookup(BaseModel):
+    """What became of one contact."""
+
+    id: UUID
+    status: Status
+    duplicate: bool = Field(description="the same event again: this is the lookup it made the first time")
+
+
+class EventAnswer(BaseModel):
+    """The lookups, in the order of the contacts; all of them are stored."""
+
+    lookups: list[AcceptedLookup]
+
+
+class Person(BaseModel):
+    """Who is looked for, every identifier in its normal form."""
+
+    profile_url: str | None
+    work_email: str | None
+    personal_email: str | None
+    name: str | None
+    company: str | None
+
+
+class Job(BaseModel):
+    """One question asked of one provider."""
+
+    id: UUID
+    provider: str
+    state: Literal["queued", "submitting", "awaiting", "answered", "failed", "unknown", "lost"]
+    answered_by: Literal["inline", "callback", "poll"] | None
+    request_id: str | None
+    credits: Credits
+    possibly_charged: Credits
+    polls: int
+    attempt: int
+    submitted_at: Time | None
+    finished_at: Time | None
+    error: str | None
+    raw: str | None = Field(description="the provider's words, where they could not be read")
+
+
+class Lookup(BaseModel):
+    """One wish for one person's mobile number."""
+
+    id: UUID
+    status: Status
+    mobile: str | None = Field(description="E.164")
+    mobile_raw: str | None = Field(description="as the provider wrote it")
+    region: str | None
+    line_type: str | None
+    provider: str | None = Field(description="whose number it is")
+    credits: Credits
+    source: str
+    record_id: str | None
+    reused_from: UUID | None = Field(description="the lookup that it follows, or whose answer it took")
+    reason: str | None = Field(description="why there is no number")
+    person: Person
+    created_at: Time
+    finished_at: Time | None
+    jobs: list[Job]
+
+
+class LookupPage(BaseModel):
+    """Lookups, newest first."""
+
+    lookups: list[Lookup]
+    next_cursor: str | None = Field(description="send it as `cursor` for the next page; null on the last")
+
+
+class RetryAnswer(BaseModel):
+    """It is tried again."""
+
+    id: UUID
+    status: Status
+    warning: str | None = Field(description="set when asking again may be charged again")
+
+
+class CancelAnswer(BaseModel):
+    """It has ended."""
+
+    id: UUID
+    status: Literal["cancelled"] = "cancelled"
+
+
+class UsageDay(BaseModel):
+    """Credits of one provider on one UTC day."""
+
+    provider: str
+    day: date
+    reserved: Credits
+    charged: Credits
+    possibly_charged: Credits
+
+
+class BudgetState(BaseModel):
+    """A budget of the current UTC day or month; `provider` is null for the one shared by all."""
+
+    provider: str | None
+    period: Literal["day", "month"]
+    credits: Credits
+    used: Credits = Field(description="reserved, charged and possibly charged")
+    left: Credits
+
+
+class Usage(BaseModel):
+    """What was spent, newest day first, and what may still be."""
+
+    days: list[UsageDay]
+    budgets: list[BudgetState]
+
+
+class WrongField(BaseModel):
+    """One field that cannot be used."""
+
+    path: str = Field(description="like contacts[2].profile_url; empty for the whole body", examples=["work_email"])
+    message: str
+
+
+class ProblemBody(BaseModel):
+    """RFC 9457."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    errors: list[WrongField] | None = Field(None, description="with 422: one for each wrong field")

@@ -1,0 +1,42 @@
+"""What is counted: requests by route and status, and how many rows share a commit.  No label names anybody."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TypeVar
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+Flush = Callable[[Sequence[Item]], Awaitable[Sequence[Result]]]
+
+
+class Metrics:
+    """The numbers of one app; /metrics shows them."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        ProcessCollector(registry=self.registry)
+        self.requests = Counter(
+            "ringback_http_requests", "Requests answered.", ("route", "status"), registry=self.registry
+        )
+        self.in_flight = Gauge("ringback_http_requests_in_flight", "Requests being answered.", registry=self.registry)
+        self.commits = Histogram(
+            "ringback_group_commit_items",
+            "Events or callbacks that shared a commit.",
+            ("what",),
+            buckets=(1, 2, 4, 8, 16, 32, 64, 128, 256),
+            registry=self.registry,
+        )
+
+    def counted(self, what: str, flush: Flush[Item, Result]) -> Flush[Item, Result]:
+        """*flush*, its batches counted when they were committed."""
+        observe = self.commits.labels(what).observe
+
+        async def counted(items: Sequence[Item]) -> Sequence[Result]:
+            results = await flush(items)
+            observe(len(items))
+            return results
+
+        return counted

@@ -1,0 +1,75 @@
+"""uvicorn, with our way of stopping: say so, refuse, finish, and leave with exit code 0."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import socket
+from collections.abc import Generator
+from contextlib import contextmanager
+
+import structlog
+import uvicorn
+from starlette.types import ASGIApp
+
+from receiver.gate import Door
+
+log = structlog.get_logger()
+
+BACKLOG = 4096
+KEEP_ALIVE = 75  # seconds; longer than a load balancer's, or it writes into a connection that we just closed
+# After /readyz says no, and before anything is refused: whoever balances the load asks it every second or so.
+NOTICE = 1.0  # seconds
+# A body has ten seconds to come, a commit as long to be made; platforms kill after thirty.
+GRACE = 20  # seconds
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A listening socket; port 0 is any free one.  Raises OSError when the port is taken."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    return socket.create_server((host, port), family=family, backlog=BACKLOG)
+
+
+class Server(uvicorn.Server):
+    """Serves until a signal; uvicorn's own way would refuse connections at once and end by killing the process."""
+
+    def __init__(self, app: ASGIApp, door: Door) -> None:
+        super().__init__(
+            uvicorn.Config(
+                app,
+                loop="uvloop",
+                http="httptools",
+                ws="none",
+                lifespan="on",
+                log_config=None,
+                access_log=False,
+                proxy_headers=False,  # nothing here asks where a request came from
+                server_header=False,
+                backlog=BACKLOG,
+                timeout_keep_alive=KEEP_ALIVE,
+                timeout_graceful_shutdown=GRACE,
+            )
+        )
+        self._door = door
+
+    @contextmanager
+    def capture_signals(self) -> Generator[None, None, None]:
+        """SIGTERM and SIGINT stop the server, and nothing else."""
+        loop = asyncio.get_running_loop()
+        loop.add_signal_handler(signal.SIGTERM, self._say_so)
+        loop.add_signal_handler(signal.SIGINT, self._stop)  # a person at the keyboard: nobody balances any load
+        try:
+            yield
+        finally:
+            loop.remove_signal_handler(signal.SIGTERM)
+            loop.remove_signal_handler(signal.SIGINT)
+
+    def _say_so(self) -> None:
+        if self._door.ready:
+            log.info("draining")
+            self._door.ready = False
+            asyncio.get_running_loop().call_later(NOTICE, self._stop)
+
+    def _stop(self) -> None:
+        self._door.ready, self._door.closed = False, True
+        self.should_exit = True

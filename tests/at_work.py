@@ -1,0 +1,107 @@
+"""A submitter and a reconciler of one process, wired as in production, doing one thing at a time."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+from uuid import UUID
+
+from enrichment.endings import read_ending
+from enrichment.group_commit import GroupCommit
+from enrichment.outcome import Answered, Outcome, Refused
+from enrichment.providers.base import Provider
+from enrichment.settings import Settings
+from enrichment.store.callbacks import Callback, Recorded, record_callbacks
+from enrichment.store.claim import Claim
+from enrichment.store.finish import Ending
+from submitter.outcomes import OutcomeWriter, Told
+from submitter.poll import Poller
+from submitter.process import Process, open_process
+from submitter.reconciler import Reconciler
+from submitter.submit import Submitter
+
+# Fast enough not to be waited for.
+NO_LIMITS: dict[str, Any] = {
+    "leadmagic_per_minute": 10_000_000,
+    "leadmagic_per_day": 1_000_000_000,
+    "nyne_per_minute": 10_000_000,
+    "nyne_per_hour": 1_000_000_000,
+}
+
+
+class AtWork:
+    """What a submitter and a reconciler hold."""
+
+    def __init__(self, process: Process) -> None:
+        self.process = process
+        self.pool = process.pool
+        self.wakes = 0
+        self.writer = OutcomeWriter(process.pool, process.settings, process.policy, self.wake)
+        self.outcomes: GroupCommit[Told, None] = GroupCommit(self.writer.write, most=200, flushers=2)
+        self.submitters = {
+            name: Submitter(
+                provider, process.pool, process.sessions[name], process.settings, self.outcomes, self.writer
+            )
+            for name, provider in process.providers.items()
+        }
+        self.reconciler = Reconciler(process, self.wake)
+        self.poller = Poller(process.providers["nyne"], process, self.wake)
+
+    def wake(self) -> None:
+        """Counts the hints."""
+        self.wakes += 1
+
+    async def claim(self, provider: str) -> Claim:
+        """One claim, its questions on their way."""
+        return await self.submitters[provider].claim_once()
+
+    async def settle(self) -> None:
+        """Every question on its way has its outcome, and that is written."""
+        for submitter in self.submitters.values():
+            while submitter._tasks:
+                await asyncio.wait(submitter._tasks)
+
+    async def ask(self, provider: str) -> Claim:
+        """One claim, and all that comes of it."""
+        claimed = await self.claim(provider)
+        await self.settle()
+        return claimed
+
+    async def call_back(self, job_id: UUID, outcome: Outcome, body: bytes = b"{}") -> Recorded:
+        """Nyne calls back with *outcome*."""
+        return await call_back(self.process, job_id, outcome, body)
+
+
+@asynccontextmanager
+async def at_work(settings: Settings, url: str) -> AsyncIterator[AtWork]:
+    """Inside the block a process is open on the database at *url*; nothing runs by itself."""
+    async with open_process("tests", settings, url) as process:
+        yield AtWork(process)
+
+
+async def call_back(process: Process, job_id: UUID, outcome: Outcome, body: bytes = b"{}") -> Recorded:
+    """The receiver records and applies one callback of Nyne's."""
+    (recorded,) = await record_callbacks(
+        process.pool, [callback(process.providers["nyne"], process.settings, job_id, outcome, body)]
+    )
+    return recorded
+
+
+def callback(provider: Provider, settings: Settings, job_id: UUID, outcome: Outcome, body: bytes = b"{}") -> Callback:
+    """A callback as the receiver hands it to the store."""
+
+    def ending(region: str | None) -> Ending | None:
+        if not isinstance(outcome, Answered | Refused):
+            return None
+        return read_ending(
+            outcome,
+            job_id,
+            answered_by="callback",
+            price=provider.price,
+            region=region or settings.default_region,
+            body=body,
+        )
+
+    return Callback(provider.name, job_id, body, outcome, ending)

@@ -1,0 +1,172 @@
+"""A real PostgreSQL: one template database for the session, a copy of it for each test; and the app on it.
+
+TEST_DATABASE_URL names a server to use; without it, an embedded one is started, and stopped at the end.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import os
+import shutil
+import tempfile
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import asyncpg
+import pytest
+from starlette.applications import Starlette
+
+from enrichment import embedded
+from enrichment.database import close_pool, open_pool
+from enrichment.migrations import migrate
+from enrichment.settings import Settings
+from receiver.app import create_app
+from tests.asgi import Client, living
+
+TOKEN = "token-of-the-tests"
+SANE: dict[str, Any] = {
+    "api_tokens": TOKEN,
+    "callback_keys": "key-of-the-tests",
+    "public_url": "https://ringback.test",
+    "leadmagic_api_key": "leadmagic-key",
+    "nyne_api_key": "nyne-key",
+    "nyne_api_secret": "nyne-secret",
+    "port": 0,
+    "host": "127.0.0.1",
+}
+_numbers = itertools.count(1)
+
+MakeSettings = Callable[..., Settings]
+
+
+@pytest.fixture(scope="session")
+def server_url() -> Iterator[str]:
+    """A PostgreSQL server that may be filled with databases."""
+    if given := os.environ.get("TEST_DATABASE_URL"):
+        yield given
+        return
+    home = Path(tempfile.mkdtemp(prefix="ringback-"))
+    url = embedded.start(home)
+    # What a crash would lose is a test's: without waiting for the disk, copies take a third of the time.
+    asyncio.run(_execute(url, "ALTER SYSTEM SET fsync = off", "SELECT pg_reload_conf()"))
+    yield url
+    embedded.stop(home)
+    shutil.rmtree(home, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def template(server_url: str) -> Iterator[str]:
+    """The name of a database at the newest step."""
+    name = f"ringback_template_{os.getpid()}"
+    asyncio.run(_build_template(server_url, name))
+    yield name
+    asyncio.run(_execute(server_url, f"DROP DATABASE {name} WITH (FORCE)"))
+
+
+@pytest.fixture
+async def database_url(server_url: str, template: str) -> AsyncIterator[str]:
+    """A database of the test's own."""
+    name = f"ringback_test_{os.getpid()}_{next(_numbers)}"
+    await _execute(server_url, f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY = FILE_COPY")
+    yield _of(server_url, name)
+    await _execute(server_url, f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture
+async def pool(database_url: str) -> AsyncIterator[asyncpg.Pool[Any]]:
+    """Connections to it, as the processes open them."""
+    opened = await open_pool(database_url, name="tests", size=8)
+    yield opened
+    await close_pool(opened)
+
+
+@pytest.fixture
+def make_settings(monkeypatch: pytest.MonkeyPatch) -> MakeSettings:
+    """Settings that would do for every process; the environment has no say, only the keywords have."""
+    for name in Settings.model_fields:
+        monkeypatch.delenv(name.upper(), raising=False)
+
+    def make(**overrides: Any) -> Settings:
+        return Settings(**(SANE | overrides))
+
+    return make
+
+
+@pytest.fixture
+def settings(make_settings: MakeSettings, database_url: str) -> Settings:
+    """Settings for the test's own database."""
+    return make_settings(database_url=database_url)
+
+
+@pytest.fixture
+async def app(settings: Settings, pool: asyncpg.Pool[Any], database_url: str) -> AsyncIterator[Starlette]:
+    """The receiver, started."""
+    created = create_app(settings, pool, database_url)
+    async with living(created):
+        yield created
+
+
+@pytest.fixture
+def client(app: Starlette) -> Client:
+    """Talks to the receiver with a valid token."""
+    return Client(app, {"authorization": f"Bearer {TOKEN}"})
+
+
+@pytest.fixture
+async def offline(make_settings: MakeSettings, tmp_path: Path) -> AsyncIterator[Client]:
+    """Talks with a valid token to a receiver whose database cannot be reached: what it refuses needed none."""
+    nowhere = f"postgresql://nobody@/nothing?host={tmp_path}"
+    async with asyncpg.create_pool(nowhere, min_size=0, max_size=1, timeout=1) as unreachable:
+        created = create_app(make_settings(), unreachable, nowhere)
+        async with living(created):
+            yield Client(created, {"authorization": f"Bearer {TOKEN}"})
+
+
+@pytest.fixture
+async def client_with(
+    make_settings: MakeSettings, pool: asyncpg.Pool[Any], database_url: str
+) -> AsyncIterator[Callable[..., Awaitable[Client]]]:
+    """Starts a receiver with other settings, and gives a client with a valid token."""
+    async with asyncio.TaskGroup() as lives:
+        stop = asyncio.Event()
+
+        async def start(**overrides: Any) -> Client:
+            started = create_app(make_settings(**overrides), pool, database_url)
+            ready = asyncio.Event()
+
+            async def live() -> None:
+                async with living(started):
+                    ready.set()
+                    await stop.wait()
+
+            lives.create_task(live())
+            await ready.wait()
+            return Client(started, {"authorization": f"Bearer {TOKEN}"})
+
+        yield start
+        stop.set()
+
+
+async def _build_template(server_url: str, name: str) -> None:
+    await _execute(server_url, f"DROP DATABASE IF EXISTS {name} WITH (FORCE)", f"CREATE DATABASE {name}")
+    connection = await asyncpg.connect(_of(server_url, name))
+    try:
+        await migrate(connection)
+    finally:
+        await connection.close()
+
+
+async def _execute(url: str, *statements: str) -> None:
+    connection = await asyncpg.connect(url)
+    try:
+        for statement in statements:
+            await connection.execute(statement)
+    finally:
+        await connection.close()
+
+
+def _of(server_url: str, name: str) -> str:
+    return urlsplit(server_url)._replace(path=f"/{name}").geturl()

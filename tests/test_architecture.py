@@ -1,0 +1,180 @@
+"""How the program is built: who may import whom, where SQL may stand, how long things may be."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+ROOMS = ("enrichment", "receiver", "submitter", "sandbox", "console")
+
+# The receiver never calls out, the submitter never listens; and what both agree on knows neither.
+FORBIDDEN = {
+    "enrichment": {"receiver", "submitter", "sandbox", "console", "starlette", "uvicorn", "aiohttp"},
+    "enrichment/providers": {"asyncpg"},
+    "receiver": {"submitter", "sandbox", "console", "aiohttp"},
+    "submitter": {"receiver", "sandbox", "console", "starlette", "uvicorn"},
+    "sandbox": {"enrichment", "receiver", "submitter", "console", "asyncpg"},
+    "console": {"receiver", "sandbox", "starlette", "uvicorn"},
+}
+# `doctor` asks the providers how they are, in the one way in which they are asked anything.
+OF_THE_SUBMITTER_FOR_THE_CONSOLE = {"submitter.transport"}
+
+SQL = re.compile(
+    r"\b(SELECT\s+[\w*(]|INSERT\s+INTO|UPDATE\s+\w+(\s+AS\s+\w+)?\s+SET|DELETE\s+FROM|CREATE\s+(TABLE|INDEX|TYPE)"
+    r"|ALTER\s+TABLE|DROP\s+TABLE|LISTEN\s+\w+|NOTIFY\s+\w+|SET\s+LOCAL)"
+)
+HOLDS_SQL = ("enrichment/store/", "enrichment/migrations.py", "enrichment/notify.py", "enrichment/database.py")
+
+LONGEST_FILE = 400  # lines
+LONGEST_FUNCTION = 60  # lines, without its docstring and its SQL
+LISTS = {"receiver/app.py:create_app": 80}  # what is put together, and every address, belong on one page
+
+
+def files(*folders: str) -> list[str]:
+    """The Python files below *folders*, as paths from the root."""
+    return sorted(str(p.relative_to(ROOT)) for folder in folders for p in (ROOT / folder).rglob("*.py"))
+
+
+def tree(path: str) -> ast.Module:
+    """The file, parsed."""
+    return ast.parse((ROOT / path).read_text(encoding="utf-8"))
+
+
+def imported(path: str) -> set[str]:
+    """The modules that the file imports, wherever in it."""
+    names: set[str] = set()
+    for node in ast.walk(tree(path)):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path} imports relatively"
+            names |= {str(node.module)} | {f"{node.module}.{alias.name}" for alias in node.names}
+    return names
+
+
+def functions(path: str) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:
+    """Every function and method of the file."""
+    return (n for n in ast.walk(tree(path)) if isinstance(n, ast.FunctionDef | ast.AsyncFunctionDef))
+
+
+def texts(path: str) -> Iterator[ast.Constant]:
+    """Every string of the file that is no docstring."""
+    module = tree(path)
+    docstrings = {
+        id(node.body[0].value)
+        for node in ast.walk(module)
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)
+        and node.body
+        and isinstance(node.body[0], ast.Expr)
+    }
+    for node in ast.walk(module):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in docstrings:
+            yield node
+
+
+@pytest.mark.parametrize("room", FORBIDDEN)
+def test_imports_are_arrows(room: str) -> None:
+    """Nobody imports what is not theirs to know."""
+    allowed = OF_THE_SUBMITTER_FOR_THE_CONSOLE if room == "console" else set()
+    wrong = [
+        f"{path} imports {name}"
+        for path in files(room)
+        for name in imported(path)
+        if name.partition(".")[0] in FORBIDDEN[room] and not any(name.startswith(one) for one in allowed)
+    ]
+
+    assert wrong == []
+
+
+def test_the_console_knows_no_more_of_the_submitter_than_how_it_asks() -> None:
+    """Everything else of the submitter's is started as a process."""
+    known = {name for path in files("console") for name in imported(path) if name.startswith("submitter")}
+
+    assert {".".join(name.split(".")[:2]) for name in known} == OF_THE_SUBMITTER_FOR_THE_CONSOLE
+
+
+def test_sql_stands_where_one_looks_for_it() -> None:
+    """Statements are in the store, in schema.sql, and in the few files that are about the database itself."""
+    elsewhere = [
+        f"{path}:{text.lineno}: {match[0]}"
+        for path in files(*ROOMS)
+        if not path.startswith(HOLDS_SQL)
+        for text in texts(path)
+        if (match := SQL.search(str(text.value)))
+    ]
+
+    assert elsewhere == []
+
+
+def test_no_statement_is_put_together() -> None:
+    """SQL is constant text: what varies is a parameter. (A NOTIFY's channel is a constant of ours.)"""
+    together = [
+        f"{path}:{node.lineno}"
+        for path in files(*ROOMS)
+        if path != "enrichment/notify.py"
+        for node in ast.walk(tree(path))
+        if isinstance(node, ast.JoinedStr) and SQL.search(ast.unparse(node))
+    ]
+
+    assert together == []
+
+
+@pytest.mark.parametrize("path", files(*ROOMS))
+def test_a_file_is_read_in_one_sitting(path: str) -> None:
+    """No module is longer than 400 lines, and each says in its docstring what it is."""
+    lines = (ROOT / path).read_text(encoding="utf-8").count("\n")
+
+    assert lines <= LONGEST_FILE
+    assert ast.get_docstring(tree(path)) or lines == 0
+
+
+@pytest.mark.parametrize("path", files(*ROOMS))
+def test_a_function_fits_on_a_screen(path: str) -> None:
+    """Sixty lines of code at most; a statement in SQL may take the room that it needs."""
+    too_long = []
+    for function in functions(path):
+        lines = (function.end_lineno or 0) - function.lineno + 1
+        for node in ast.walk(function):
+            if isinstance(node, ast.Constant) and isinstance(node.value, str) and "\n" in node.value:
+                lines -= node.value.count("\n")
+        if lines > LISTS.get(f"{path}:{function.name}", LONGEST_FUNCTION):
+            too_long.append(f"{function.name}: {lines}")
+
+    assert too_long == []
+
+
+@pytest.mark.parametrize("path", files("tests"))
+def test_tests_say_what_they_hold(path: str) -> None:
+    """Every test has a sentence, and it is one about what is true, not about what is called."""
+    silent = [f.name for f in functions(path) if f.name.startswith("test_") and not ast.get_docstring(f)]
+
+    assert silent == []
+
+
+@pytest.mark.parametrize("path", files("tests"))
+def test_tests_do_not_sleep(path: str) -> None:
+    """A test waits for something to come true, with a deadline: a pause is too short on one machine, too long on all.
+
+    sleep(0) is none: it gives the others their turn.
+    """
+    pauses = [
+        f"{path}:{node.lineno}"
+        for node in ast.walk(tree(path))
+        if isinstance(node, ast.Call)
+        and ast.unparse(node.func).rpartition(".")[2] == "sleep"
+        and ast.unparse(node) != "asyncio.sleep(0)"
+    ]
+
+    assert pauses == []
+
+
+def test_nothing_is_called_utils() -> None:
+    """Every module is named after what it knows."""
+    vague = {"utils", "util", "common", "helpers", "shared", "core", "misc"}
+
+    assert [path for path in files(*ROOMS) if set(Path(path).with_suffix("").parts) & vague] == []

@@ -1,0 +1,311 @@
+"""How the process starts, says how it is, and stops."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import socket
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import aiohttp
+import asyncpg
+import pytest
+
+from enrichment.database import connect
+from enrichment.settings import Settings
+from receiver.app import create_app
+from receiver.gate import Door
+from tests.asgi import Client, living
+from tests.conftest import TOKEN, MakeSettings
+from tests.factories import job
+from tests.test_callbacks import found, path_for
+from tests.test_events import EVENT, waiting_for_a_lock
+
+if TYPE_CHECKING:
+    Pool: TypeAlias = asyncpg.Pool[Any]
+
+ROOT = Path(__file__).parent.parent
+PATIENCE = 20.0  # seconds, for a process to do what it should; it takes two
+AUTHORIZED = {"authorization": f"Bearer {TOKEN}"}
+
+
+class Receiver:
+    """`python -m receiver` as a process of its own."""
+
+    def __init__(self, process: asyncio.subprocess.Process, url: str, lines: list[str]) -> None:
+        self.process = process
+        self.url = url
+        self.lines = lines
+
+    async def log(self) -> str:
+        """All that it has logged, once it has ended."""
+        assert self.process.stderr is not None
+        self.lines += (await self.process.stderr.read()).decode().splitlines()
+        return "\n".join(self.lines)
+
+
+async def launch(**environment: str) -> asyncio.subprocess.Process:
+    """The process, with these settings and no others."""
+    kept = {name: value for name, value in os.environ.items() if name.lower() not in Settings.model_fields}
+    return await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "receiver", cwd=ROOT, env=kept | environment, stderr=asyncio.subprocess.PIPE
+    )
+
+
+@asynccontextmanager
+async def receiving(database_url: str, **environment: str) -> AsyncIterator[Receiver]:
+    """Inside the block it listens; it is gone afterwards."""
+    given = {
+        "DATABASE_URL": database_url, "API_TOKENS": TOKEN, "CALLBACK_KEYS": "key-of-the-tests",
+        "HOST": "127.0.0.1", "PORT": "0",
+    }  # fmt: skip
+    process = await launch(**given, **environment)
+    assert process.stderr is not None
+    lines: list[str] = []
+    try:
+        async with asyncio.timeout(PATIENCE):
+            while not lines or json.loads(lines[-1])["event"] != "listening":
+                line = (await process.stderr.readline()).decode()
+                assert line, lines
+                lines.append(line.strip())
+        yield Receiver(process, f"http://127.0.0.1:{json.loads(lines[-1])['port']}", lines)
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await process.wait()
+
+
+async def ended(process: asyncio.subprocess.Process) -> int:
+    """The exit code."""
+    async with asyncio.timeout(PATIENCE):
+        return await process.wait()
+
+
+async def message_of(process: asyncio.subprocess.Process) -> tuple[int, str]:
+    """The exit code and what was said, of a process that cannot start."""
+    async with asyncio.timeout(PATIENCE):
+        _, said = await process.communicate()
+    assert process.returncode is not None
+    return process.returncode, said.decode()
+
+
+# How it is
+
+
+async def test_a_process_that_runs_is_alive(client: Client) -> None:
+    """/healthz is 200 while the process lives."""
+    assert (await client.get("/healthz")).status == 200
+
+
+async def test_a_process_with_a_database_is_ready(client: Client) -> None:
+    """/readyz is 200 when events would be stored."""
+    assert (await client.get("/readyz")).status == 200
+
+
+async def test_without_a_database_it_is_alive_and_not_ready(make_settings: MakeSettings, tmp_path: Path) -> None:
+    """PostgreSQL unreachable is a 503 at /readyz, and no reason to restart us."""
+    nowhere = f"postgresql://nobody@/nothing?host={tmp_path}"
+    async with asyncpg.create_pool(nowhere, min_size=0, max_size=1, timeout=1) as pool:
+        app = create_app(make_settings(), pool, nowhere)
+        async with living(app):
+            alive, ready = await Client(app).get("/healthz"), await Client(app).get("/readyz")
+
+    assert alive.status == 200
+    assert ready.status == 503
+    assert ready.headers["content-type"] == "application/problem+json"
+
+
+async def test_a_silent_database_is_not_ready(client: Client, pool: Pool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """/readyz does not wait longer than whoever asks."""
+    monkeypatch.setattr("receiver.health.PATIENCE", 0.01)
+    taken = [await pool.acquire() for _ in range(8)]
+
+    answer = await client.get("/readyz")
+
+    assert answer.status == 503
+    for connection in taken:
+        await pool.release(connection)
+
+
+async def test_a_closed_door_refuses_work_and_answers_machines(
+    make_settings: MakeSettings, pool: Pool, database_url: str
+) -> None:
+    """While it stops, /readyz says no before anything is refused; then new work is a 503 with Retry-After."""
+    door = Door()
+    app = create_app(make_settings(), pool, database_url, door)
+    client = Client(app, AUTHORIZED)
+    async with living(app):
+        door.ready = False
+        ready, taken = await client.get("/readyz"), await client.post("/events/generic", EVENT)
+        door.closed = True
+        refused = await client.post("/events/generic", EVENT | {"event_id": "evt-2"})
+        alive = await client.get("/healthz")
+
+    assert (ready.status, taken.status, refused.status, alive.status) == (503, 202, 503, 200)
+    assert int(refused.headers["retry-after"]) > 0
+    assert await pool.fetchval("SELECT count(*) FROM events") == 1
+
+
+async def test_metrics_count_by_route_and_name_nobody(client: Client, pool: Pool) -> None:
+    """Requests are counted by route and status; no id, token or person becomes a label."""
+    row = await job(pool, "awaiting")
+    path = path_for(row["id"])
+    await client.post("/events/generic", EVENT)
+    await client.post(path, found(row["request_id"]))
+    await client.get(f"/v1/lookups/{row['lookup_id']}")
+    await client.get("/jane@acme.co")
+
+    text = (await client.get("/metrics")).body.decode()
+
+    assert 'ringback_http_requests_total{route="/events/{source}",status="202"} 1.0' in text
+    assert 'ringback_http_requests_total{route="none",status="404"} 1.0' in text
+    for secret in (str(row["id"]), str(row["lookup_id"]), path.rpartition("/")[2], "jane"):
+        assert secret not in text
+
+
+# How it starts
+
+
+async def test_missing_settings_are_named_all_at_once() -> None:
+    """Without settings it says which are missing, and exits with 2."""
+    code, said = await message_of(await launch(PUBLIC_URL="https://x.test", PORT="seventy"))
+
+    assert code == 2
+    for name in ("API_TOKENS", "CALLBACK_KEYS", "PORT"):
+        assert name in said
+    assert "Traceback" not in said
+
+
+async def test_a_taken_port_and_a_database_that_is_down_are_one_message(tmp_path: Path) -> None:
+    """Everything that is in the way is said at once, with its remedy; exit code 2."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        process = await launch(
+            DATABASE_URL=f"postgresql://nobody@/nothing?host={tmp_path}", API_TOKENS="t", HOST="127.0.0.1", PORT=port
+        )
+        code, said = await message_of(process)
+
+    assert code == 2
+    assert f"Port {port}" in said
+    assert "PostgreSQL cannot be used" in said
+    assert said.count("Remedy") == 2
+    assert "Traceback" not in said
+
+
+async def test_a_database_without_the_schema_says_what_to_run(server_url: str) -> None:
+    """An empty database is not used: the message names the command, exit code 2."""
+    code, said = await message_of(await launch(DATABASE_URL=server_url, API_TOKENS="t", HOST="127.0.0.1", PORT="0"))
+
+    assert code == 2
+    assert "ringback migrate" in said
+    assert "Traceback" not in said
+
+
+# How it serves and stops
+
+
+async def test_the_process_takes_an_event_and_logs_no_person(database_url: str, pool: Pool) -> None:
+    """Its log is JSON, one line per thing, without tokens, bodies or people."""
+    row = await job(pool, "awaiting")
+    path = path_for(row["id"])
+    async with receiving(database_url) as receiver, aiohttp.ClientSession(receiver.url, headers=AUTHORIZED) as session:
+        event = await session.post("/events/generic", json=EVENT)
+        callback = await session.post(path, json=found(row["request_id"]))
+        await session.post("/events/generic", json={"work_email": "jane.secret@"})
+        receiver.process.send_signal(signal.SIGINT)
+        code = await ended(receiver.process)
+        log = await receiver.log()
+
+    assert (event.status, callback.status, code) == (202, 200, 0)
+    assert "server" not in event.headers
+    assert "callback" in [json.loads(line)["event"] for line in log.splitlines()]
+    for secret in ("jane", "Doe", path.rpartition("/")[2], TOKEN, "15551234567", row["request_id"]):
+        assert secret not in log
+
+
+async def test_sigterm_says_so_finishes_and_leaves(database_url: str, pool: Pool) -> None:
+    """At SIGTERM /readyz turns to 503 first; what is in flight is committed and answered; the exit code is 0."""
+    watcher, blocker = [await connect(database_url, name="tests") for _ in range(2)]
+    transaction = blocker.transaction()
+    await transaction.start()
+    await blocker.execute("LOCK TABLE lookups IN SHARE MODE")
+    async with receiving(database_url) as receiver, aiohttp.ClientSession(receiver.url, headers=AUTHORIZED) as session:
+        posting = asyncio.create_task(session.post("/events/generic", json=EVENT))
+        await waiting_for_a_lock(watcher)
+
+        receiver.process.send_signal(signal.SIGTERM)
+
+        async with asyncio.timeout(PATIENCE):
+            while (await session.get("/readyz")).status != 503:
+                pass
+            assert (await session.get("/healthz")).status == 200
+            await no_longer_listening(receiver.url)
+        await transaction.rollback()
+        answer = await posting
+        code = await ended(receiver.process)
+        events = [json.loads(line)["event"] for line in (await receiver.log()).splitlines()]
+
+    assert answer.status == 202
+    assert code == 0
+    assert await pool.fetchval("SELECT count(*) FROM lookups") == 1
+    assert events == ["listening", "draining", "stopped"]
+    await watcher.close()
+    await blocker.close()
+
+
+async def no_longer_listening(url: str) -> None:
+    """Returns once nobody takes connections there."""
+    port = int(url.rpartition(":")[2])
+    while True:
+        try:
+            _, writer = await asyncio.open_connection("127.0.0.1", port)
+        except OSError:
+            return
+        writer.close()
+        await writer.wait_closed()
+
+
+async def raw(url: str, *pieces: bytes) -> bytes:
+    """What comes back for these bytes; then the connection is closed."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", int(url.rpartition(":")[2]))
+    for piece in pieces:
+        writer.write(piece)
+        await writer.drain()
+    async with asyncio.timeout(PATIENCE):
+        first = await reader.readline()
+    writer.close()
+    await writer.wait_closed()
+    return first
+
+
+async def test_bodies_over_the_wire_are_limited_and_whole(database_url: str, pool: Pool) -> None:
+    """Through real sockets: too much is a 413 while it streams; what breaks off is not stored."""
+    head = (
+        b"POST /events/generic HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+        b"Authorization: Bearer " + TOKEN.encode() + b"\r\n"
+    )
+    chunk = b"10000\r\n" + b"x" * 0x10000 + b"\r\n"
+    half = b'Content-Length: 60\r\n\r\n{"event_id": "half", "name": "Half A Person"}'
+    async with receiving(database_url) as receiver:
+        declared = await raw(receiver.url, head + b"Content-Length: 1048577\r\n\r\n")
+        streamed = await raw(receiver.url, head + b"Transfer-Encoding: chunked\r\n\r\n", *[chunk] * 17)
+        _, writer = await asyncio.open_connection("127.0.0.1", int(receiver.url.rpartition(":")[2]))
+        writer.write(head + half)
+        await writer.drain()
+        writer.close()
+        await writer.wait_closed()
+        async with aiohttp.ClientSession(receiver.url, headers=AUTHORIZED) as session:
+            await session.post("/events/generic", json=EVENT)
+        receiver.process.send_signal(signal.SIGINT)
+        code = await ended(receiver.process)
+
+    assert declared.startswith(b"HTTP/1.1 413")
+    assert streamed.startswith(b"HTTP/1.1 413")
+    assert code == 0
+    assert [row["name"] for row in await pool.fetch("SELECT name FROM lookups")] == ["Jane Doe"]

@@ -1,0 +1,126 @@
+"""schema.sql, applied step by step, once, by whoever comes first."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import os
+from collections.abc import AsyncIterator
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import asyncpg
+import pytest
+
+from enrichment.migrations import SchemaError, migrate, read_steps, require_current
+from tests.conftest import _execute as execute
+from tests.conftest import _of as of
+
+if TYPE_CHECKING:
+    Connection: TypeAlias = asyncpg.Connection[Any]
+
+_numbers = itertools.count(1)
+
+
+@pytest.fixture
+async def empty_url(server_url: str) -> AsyncIterator[str]:
+    """A database without anything in it."""
+    name = f"ringback_empty_{os.getpid()}_{next(_numbers)}"
+    await execute(server_url, f"CREATE DATABASE {name}")
+    yield of(server_url, name)
+    await execute(server_url, f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture
+async def db(empty_url: str) -> AsyncIterator[Connection]:
+    """A connection to the empty database."""
+    connection = await asyncpg.connect(empty_url)
+    yield connection
+    await connection.close()
+
+
+async def tables(db: Connection) -> set[str]:
+    """The names of the tables that are there."""
+    return {row[0] for row in await db.fetch("SELECT tablename FROM pg_tables WHERE schemaname = 'public'")}
+
+
+def test_steps_are_numbered_from_one_without_a_gap() -> None:
+    """A step that is forgotten, doubled or out of order is a mistake in the file."""
+    numbers = [step.number for step in read_steps()]
+
+    assert numbers == list(range(1, len(numbers) + 1))
+
+
+async def test_an_empty_database_gets_every_step_once(db: Connection) -> None:
+    """The first run applies all steps and says which; the second finds nothing to do."""
+    first = await migrate(db)
+
+    assert first == read_steps()
+    assert await migrate(db) == []
+    assert {"lookups", "jobs", "schema_steps"} <= await tables(db)
+
+
+async def test_processes_that_migrate_at_once_take_turns(empty_url: str) -> None:
+    """Of several processes one applies the steps, and the others wait and find nothing to do."""
+    connections = [await asyncpg.connect(empty_url) for _ in range(4)]
+
+    applied = await asyncio.gather(*(migrate(connection) for connection in connections))
+
+    assert sorted(len(steps) for steps in applied) == [0, 0, 0, len(read_steps())]
+    await asyncio.gather(*(connection.close() for connection in connections))
+
+
+async def test_a_dry_run_changes_nothing(db: Connection) -> None:
+    """A dry run names the missing steps, and the database stays as it was."""
+    missing = await migrate(db, dry_run=True)
+
+    assert missing == read_steps()
+    assert await tables(db) == set()
+
+
+async def test_a_step_that_fails_leaves_nothing_behind(db: Connection) -> None:
+    """All missing steps are applied, or none."""
+    await db.execute("CREATE TABLE limits (mine text)")
+
+    with pytest.raises(asyncpg.DuplicateTableError):
+        await migrate(db)
+
+    assert await tables(db) == {"limits"}
+
+
+async def test_an_edited_step_is_refused(db: Connection) -> None:
+    """A released step never changes: who edits it is told, by name, instead of believed."""
+    await migrate(db)
+    await db.execute("UPDATE schema_steps SET checksum = 'of something else' WHERE number = 1")
+
+    with pytest.raises(SchemaError, match=r"Step 1 of schema\.sql differs"):
+        await migrate(db)
+    with pytest.raises(SchemaError, match=r"Step 1 of schema\.sql differs"):
+        await require_current(db)
+
+
+async def test_a_newer_database_is_refused(db: Connection) -> None:
+    """An old program does not touch a database that a newer one has changed."""
+    await migrate(db)
+    await db.execute("INSERT INTO schema_steps (number, title, checksum) VALUES (999, 'of tomorrow', '')")
+
+    with pytest.raises(SchemaError, match="step 999, newer than this program"):
+        await migrate(db)
+    with pytest.raises(SchemaError, match="step 999, newer than this program"):
+        await require_current(db)
+
+
+async def test_a_process_does_not_start_on_an_old_database(db: Connection) -> None:
+    """A process says what to run, until the database is at the newest step."""
+    with pytest.raises(SchemaError, match="run `ringback migrate`"):
+        await require_current(db)
+    await migrate(db)
+
+    await require_current(db)
+
+
+async def test_white_space_around_a_step_is_not_a_change() -> None:
+    """What stands between two steps may be laid out anew."""
+    (first, *_) = read_steps()
+    spaced = type(first)(first.number, first.title, f"\n\n{first.sql}\n")
+
+    assert spaced.checksum == first.checksum

@@ -1,0 +1,172 @@
+"""The description is true: every route is in it, and the running receiver behaves as it says."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+import schemathesis
+from hypothesis import HealthCheck, settings
+from schemathesis.checks import not_a_server_error
+from schemathesis.specs.openapi.checks import (
+    content_type_conformance,
+    ignored_auth,
+    negative_data_rejection,
+    response_headers_conformance,
+    response_schema_conformance,
+    status_code_conformance,
+    unsupported_method,
+)
+from starlette.routing import Route
+
+from enrichment.settings import Settings
+from receiver.openapi import document
+from tests.asgi import Client
+from tests.conftest import TOKEN, _execute, _of
+
+ROOT = Path(__file__).parent.parent
+CHECKS = [
+    not_a_server_error,
+    status_code_conformance,
+    content_type_conformance,
+    response_headers_conformance,
+    response_schema_conformance,
+    negative_data_rejection,
+    ignored_auth,
+    unsupported_method,
+]
+schema = schemathesis.openapi.from_dict(document())
+
+
+@pytest.fixture(scope="module")
+def base_url(server_url: str, template: str) -> Iterator[str]:
+    """A receiver as a process of its own, on a database of its own, for all examples."""
+    name = f"ringback_openapi_{os.getpid()}"
+    asyncio.run(_execute(server_url, f"CREATE DATABASE {name} TEMPLATE {template}"))
+    kept = {key: value for key, value in os.environ.items() if key.lower() not in Settings.model_fields}
+    environment = kept | {
+        "DATABASE_URL": _of(server_url, name), "API_TOKENS": TOKEN, "HOST": "127.0.0.1", "PORT": "0",
+    }  # fmt: skip
+    command = [sys.executable, "-m", "receiver"]
+    with subprocess.Popen(command, cwd=ROOT, env=environment, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        yield f"http://127.0.0.1:{json.loads(process.stderr.readline())['port']}"
+        process.send_signal(signal.SIGINT)
+        process.communicate()
+    assert process.returncode == 0
+    asyncio.run(_execute(server_url, f"DROP DATABASE {name} WITH (FORCE)"))
+
+
+@schema.parametrize()
+@settings(max_examples=20, deadline=None, suppress_health_check=list(HealthCheck))
+def test_the_receiver_keeps_to_its_description(case: Any, base_url: str) -> None:
+    """Whatever is sent to an operation, fitting or not, the answer is one that the description names."""
+    case.call_and_validate(base_url=base_url, headers={"Authorization": f"Bearer {TOKEN}"}, checks=CHECKS)
+
+
+def described() -> set[tuple[str, str]]:
+    """(method, path) of every operation in the document."""
+    return {(method.upper(), path) for path, methods in document()["paths"].items() for method in methods}
+
+
+async def test_every_route_is_described_and_every_description_is_a_route(offline: Client) -> None:
+    """Neither may have what the other lacks."""
+    routed = {
+        (method, route.path)
+        for route in offline.app.routes
+        if isinstance(route, Route)
+        for method in (route.methods or set()) - {"HEAD"}
+    }
+
+    assert routed == described()
+
+
+async def test_the_document_is_what_is_served(client: Client) -> None:
+    """GET /openapi.json is the document."""
+    answer = await client.get("/openapi.json")
+
+    assert answer.headers["content-type"] == "application/json"
+    assert answer.json() == document()
+    assert answer.json()["openapi"].startswith("3.1")
+
+
+def test_every_reference_leads_somewhere() -> None:
+    """No $ref dangles, and no model is described for nothing."""
+    text = json.dumps(document())
+    used = set(re.findall(r'"#/components/schemas/(\w+)"', text))
+
+    assert used == set(document()["components"]["schemas"])
+
+
+def test_every_field_has_its_place_in_the_answers() -> None:
+    """Every operation says what it answers when all goes well, and that errors are problems."""
+    for path, methods in document()["paths"].items():
+        for operation in methods.values():
+            statuses = operation["responses"]
+            assert next(iter(statuses)).startswith("2"), path
+            for status, response in statuses.items():
+                if not status.startswith("2") and "content" in response:
+                    assert set(response["content"]) == {"application/problem+json"}, (path, status)
+
+
+class Page(HTMLParser):
+    """What a page is made of."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.anchors: set[str] = set()
+        self.links: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        """Collects."""
+        self.tags.append(tag)
+        given = dict(attrs)
+        if tag == "article":
+            self.anchors.add(given["id"] or "")
+        self.links += [value or "" for name, value in attrs if name in ("href", "src", "srcset", "action")]
+
+
+async def test_docs_is_one_page_that_needs_nothing_else(client: Client) -> None:
+    """No script, no font, no image, nothing from another place; and the browser is told so."""
+    answer = await client.get("/docs")
+    page = Page()
+    page.feed(answer.body.decode())
+
+    assert answer.headers["content-type"].startswith("text/html")
+    assert "default-src 'none'" in answer.headers["content-security-policy"]
+    assert not {"script", "link", "img", "iframe"} & set(page.tags)
+    assert all(link.startswith(("#", "/openapi.json")) for link in page.links)
+    assert not re.search(rb"url\(|@import", answer.body)
+
+
+async def test_docs_shows_every_operation_and_links_to_it(client: Client) -> None:
+    """Every operation has its place on the page, a link to it, and a command to try."""
+    answer = await client.get("/docs")
+    page = Page()
+    page.feed(answer.body.decode())
+
+    assert len(page.anchors) == len(described())
+    assert {link[1:] for link in page.links if link.startswith("#")} == page.anchors
+    assert answer.body.count(b"<pre>curl ") == len(described())
+    for field in ("contacts[].work_email", "lookups[].duplicate", "jobs[].answered_by"):
+        assert field.encode() in answer.body
+
+
+async def test_the_example_in_the_description_works(client: Client) -> None:
+    """The body that /docs shows is taken as it stands."""
+    example = document()["components"]["schemas"]["EventBody"]["example"]
+
+    answer = await client.post("/events/generic", example)
+
+    assert answer.status == 202

@@ -1,0 +1,283 @@
+"""The database refuses impossible rows, each by the name of the rule it breaks; the view tells the open status."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
+from uuid import UUID
+
+import asyncpg
+import pytest
+from uuid_utils.compat import uuid7
+
+from tests.conftest import _execute as execute
+from tests.conftest import _of as of
+from tests.factories import finished_job, job, lookup
+
+if TYPE_CHECKING:
+    Connection: TypeAlias = asyncpg.Connection[Any]
+    Break: TypeAlias = Callable[[Connection], Awaitable[Any]]
+
+ROOT = Path(__file__).parent.parent
+NOW = datetime.now(UTC)
+ME = UUID(int=1)
+
+
+@pytest.fixture(scope="module")
+def scratch_url(server_url: str, template: str) -> Iterator[str]:
+    """One database for the whole module: whatever its tests do is undone."""
+    asyncio.run(execute(server_url, f"CREATE DATABASE {template}_scratch TEMPLATE {template}"))
+    yield of(server_url, f"{template}_scratch")
+    asyncio.run(execute(server_url, f"DROP DATABASE {template}_scratch WITH (FORCE)"))
+
+
+@pytest.fixture
+async def db(scratch_url: str) -> AsyncIterator[Connection]:
+    """A transaction that is rolled back."""
+    connection = await asyncpg.connect(scratch_url)
+    transaction = connection.transaction()
+    await transaction.start()
+    yield connection
+    await transaction.rollback()
+    await connection.close()
+
+
+def statement(sql: str, *values: Any) -> Break:
+    """Runs *sql*."""
+
+    async def run(db: Connection) -> None:
+        await db.execute(sql, *values)
+
+    return run
+
+
+def a_lookup(**overrides: Any) -> Break:
+    """Inserts a lookup."""
+    return lambda db: lookup(db, **overrides)
+
+
+def a_job(state: str, **overrides: Any) -> Break:
+    """Inserts an open job."""
+    return lambda db: job(db, state, **overrides)
+
+
+def a_finished_job(state: str, **overrides: Any) -> Break:
+    """Inserts a job that is over."""
+    return lambda db: finished_job(db, state, **overrides)
+
+
+def a_callback(verdict: str, flag: str | None) -> Break:
+    """Inserts a callback."""
+    return statement(
+        "INSERT INTO callbacks (job_id, body_hash, provider, body, verdict, flag) VALUES ($1, 'x', 'nyne', '', $2, $3)",
+        ME,
+        verdict,
+        flag,
+    )
+
+
+def an_entry(kind: str, credits: int) -> Break:
+    """Inserts a row of the ledger."""
+    return statement(
+        "INSERT INTO ledger (job_id, lookup_id, provider, kind, credits, day) VALUES ($1, $1, 'nyne', $2, $3, now())",
+        ME,
+        kind,
+        credits,
+    )
+
+
+def a_provider(reason: str | None, paused: datetime | None, check: datetime | None) -> Break:
+    """Inserts a provider."""
+    return statement(
+        "INSERT INTO providers (name, paused_reason, paused_at, check_at) VALUES ('nyne', $1, $2, $3)",
+        reason,
+        paused,
+        check,
+    )
+
+
+def a_limit(purpose: str, window: int, allowance: int) -> Break:
+    """Inserts a limit."""
+    return statement(
+        """INSERT INTO limits (provider, purpose, "window", allowance) VALUES ('nyne', $1, $2, $3)""",
+        purpose,
+        window,
+        allowance,
+    )
+
+
+async def negative_credits(db: Connection) -> None:
+    """A job that was paid for less than nothing."""
+    row = await finished_job(db)
+    await db.execute("UPDATE finished_jobs SET possible = -1 WHERE id = $1", row["id"])
+
+
+IMPOSSIBLE: list[tuple[str, Break]] = [
+    ("somebody_is_looked_for", a_lookup(work_email=None, company="Acme")),
+    ("somebody_can_be_asked", a_lookup(providers=[])),
+    ("finished_exactly_when_final", a_lookup(finished_at=NOW)),
+    ("finished_exactly_when_final", a_lookup(final_status="failed", finished_at=None)),
+    ("mobile_exactly_when_found", a_lookup(mobile="+15551234567")),
+    ("mobile_exactly_when_found", a_lookup(final_status="found", mobile=None)),
+    ("mobile_exactly_when_found", a_lookup(final_status="not_found", mobile="+15551234567")),
+    ("mobile_is_e164", a_lookup(final_status="found", mobile="5551234567")),
+    ("mobile_is_e164", a_lookup(final_status="found", mobile="+1 555 123 4567")),
+    ("no_lookup_follows_itself", a_lookup(id=ME, reused_from=ME)),
+    ("reuse_is_free", a_lookup(reused_from=ME, credits=1)),
+    ("credits_not_negative", a_lookup(credits=-1)),
+    ("key_is_a_hash", statement("INSERT INTO keys (key, lookup_id) VALUES ('jane@acme.co', $1)", ME)),
+    ("only_open_states", a_job("answered", reserved=0, reserved_on=None)),
+    ("held_only_while_queued", a_job("awaiting", held="paused")),
+    ("held_only_while_queued", a_job("queued", held="out of luck")),
+    ("leased_exactly_while_submitting", a_job("queued", lease_expires_at=NOW)),
+    ("leased_exactly_while_submitting", a_job("submitting", lease_expires_at=None)),
+    ("reserved_exactly_while_asked", a_job("queued", reserved_on=NOW.date())),
+    ("reserved_exactly_while_asked", a_job("awaiting", reserved=0, reserved_on=None)),
+    ("reserved_needs_a_day", a_job("awaiting", reserved=-1)),
+    ("asked_has_an_attempt", a_job("submitting", attempt=0)),
+    ("asked_has_an_attempt", a_job("awaiting", submitted_at=None)),
+    ("request_id_only_while_awaiting", a_job("submitting", request_id="req-1")),
+    ("only_final_states", a_finished_job("awaiting")),
+    ("answered_by_somebody", a_finished_job("answered", answered_by=None)),
+    ("answered_by_somebody", a_finished_job("failed", answered_by="poll")),
+    ("answered_by_somebody", a_finished_job("answered", answered_by="a little bird")),
+    ("finished_credits_not_negative", negative_credits),
+    ("checked_by_request_id", a_finished_job("answered", check_at=NOW)),
+    ("callback_verdict", a_callback("believed", None)),
+    ("flagged_says_why", a_callback("flagged", None)),
+    ("flagged_says_why", a_callback("applied", "odd")),
+    ("ledger_kind", an_entry("lost", 3)),
+    ("ledger_credits_positive", an_entry("charged", 0)),
+    ("paused_says_why", a_provider(None, NOW, NOW)),
+    ("paused_says_why", a_provider("no credits", None, None)),
+    ("paused_says_why", a_provider("no credits", NOW, None)),
+    ("limit_purpose", a_limit("fun", 60, 100)),
+    ("limit_positive", a_limit("any", 60, 0)),
+    ("limit_positive", a_limit("any", 0, 100)),
+]
+
+
+@pytest.mark.parametrize(
+    ("name", "break_it"), IMPOSSIBLE, ids=[f"{name}-{n}" for n, (name, _) in enumerate(IMPOSSIBLE)]
+)
+async def test_an_impossible_row_is_refused_by_name(db: Connection, name: str, break_it: Break) -> None:
+    """What must never be is refused, and the message names the rule."""
+    with pytest.raises(asyncpg.CheckViolationError) as refused:
+        await break_it(db)
+
+    assert refused.value.as_dict()["constraint_name"] == name
+
+
+async def test_every_rule_has_its_impossible_row(db: Connection) -> None:
+    """A new CHECK fails this until somebody shows what it refuses."""
+    rows = await db.fetch(
+        "SELECT conname FROM pg_constraint WHERE contype = 'c' AND connamespace = 'public'::regnamespace"
+    )
+
+    assert {row["conname"] for row in rows} == {name for name, _ in IMPOSSIBLE}
+
+
+async def test_a_lookup_has_one_open_question_at_most(db: Connection) -> None:
+    """A second open job for one lookup is refused."""
+    row = await job(db)
+
+    with pytest.raises(asyncpg.UniqueViolationError, match="one_open_job_per_lookup"):
+        await job(db, lookup_id=row["lookup_id"])
+
+
+async def test_one_job_is_charged_once(db: Connection) -> None:
+    """A second charge for one job is refused, whatever the code believes."""
+    await an_entry("charged", 3)(db)
+
+    with pytest.raises(asyncpg.UniqueViolationError, match="ledger_pkey"):
+        await an_entry("charged", 3)(db)
+
+
+async def test_one_event_and_one_person_have_one_speaker(db: Connection) -> None:
+    """A key leads to one lookup."""
+    insert = "INSERT INTO keys (key, lookup_id) VALUES (decode(repeat('00', 16), 'hex'), $1)"
+    await db.execute(insert, ME)
+
+    with pytest.raises(asyncpg.UniqueViolationError, match="keys_pkey"):
+        await db.execute(insert, uuid7())
+
+
+async def labels(db: Connection, enum: str) -> list[str]:
+    """The values of an enum, in their order."""
+    return [row[0] for row in await db.fetch(f"SELECT unnest(enum_range(NULL::{enum}))::text")]
+
+
+def sources() -> str:
+    """The code that speaks of states."""
+    return "\n".join(
+        path.read_text() for folder in ("enrichment", "submitter") for path in (ROOT / folder).rglob("*.py")
+    )
+
+
+async def test_the_code_knows_exactly_the_states_of_the_database(db: Connection) -> None:
+    """Every state that a statement or an ending names is one of job_state, and none of them is without use."""
+    said = re.findall(r"""\b(?:state|ends_as) (?:=|<>|IN) (\([^)]*\)|'\w+')""", sources())
+    named = {word for text in said for word in re.findall(r"'(\w+)'", text)}
+    named |= set(re.findall(r"""\bstate ?(?:=|==|!=) ?"(\w+)\"""", sources()))
+
+    assert named == set(await labels(db, "job_state"))
+
+
+async def test_the_code_knows_exactly_the_final_statuses_of_the_database(db: Connection) -> None:
+    """Every final status that the code names exists."""
+    said = re.findall(r"""\bfinal_status (?:=|<>|IN|not in|in|IS DISTINCT FROM) (\([^)]*\)|['"]\w+['"])""", sources())
+    named = {word for text in said for word in re.findall(r"""['"](\w+)['"]""", text)}
+
+    assert named <= set(await labels(db, "final_status"))
+    assert {"found", "not_found", "failed", "unresolved", "cancelled"} <= named
+
+
+async def test_the_worst_verdict_of_a_chain_wins(db: Connection) -> None:
+    """Verdicts are ordered from good to bad, because finish() takes the greatest."""
+    assert await labels(db, "chain_verdict") == ["no_number", "failed", "doubtful"]
+
+
+@pytest.mark.parametrize(
+    ("state", "overrides", "status"),
+    [
+        ("queued", {}, "queued"),
+        ("queued", {"held": "budget"}, "held"),
+        ("queued", {"held": "paused", "place": 1}, "held"),
+        ("queued", {"attempt": 1, "tries": 1}, "running"),
+        ("queued", {"place": 1}, "running"),
+        ("submitting", {}, "running"),
+        ("awaiting", {}, "running"),
+    ],
+)
+async def test_an_open_lookup_is_as_its_job_is(
+    db: Connection, state: str, overrides: dict[str, Any], status: str
+) -> None:
+    """The open status is read off the open job, so that the two cannot disagree."""
+    row = await job(db, state, **overrides)
+
+    told = await db.fetchval("SELECT status FROM lookup_status WHERE id = $1", row["lookup_id"])
+
+    assert told == status
+
+
+@pytest.mark.parametrize("final", ["found", "not_found", "failed", "unresolved", "suppressed", "cancelled"])
+async def test_a_final_status_is_told_whatever_is_still_asked(db: Connection, final: str) -> None:
+    """A lookup that has ended has its final status, even while a question of it is on its way."""
+    row = await job(db, "awaiting", lookup_id=(await lookup(db, final_status=final))["id"])
+
+    told = await db.fetchval("SELECT status FROM lookup_status WHERE id = $1", row["lookup_id"])
+
+    assert told == final
+
+
+async def test_a_follower_waits(db: Connection) -> None:
+    """A lookup without a job of its own follows another, and is queued until that one ends."""
+    row = await lookup(db, reused_from=(await lookup(db))["id"])
+
+    told = await db.fetchval("SELECT status FROM lookup_status WHERE id = $1", row["id"])
+
+    assert told == "queued"
