@@ -69,7 +69,7 @@ def create_app(settings: Settings, pool: asyncpg.Pool[Any], url: str, door: Door
     tokens = Tokens(settings.api_tokens)
     token = tokens.guard
     events = Events(settings, tokens, build_providers(settings), intake, notifier)
-    callbacks = Callbacks(settings, _all_providers(settings), inbox, notifier, followers)
+    callbacks = Callbacks(settings, _all_providers(settings), inbox, notifier, followers, metrics)
     api = Api(pool, policy, notifier, followers)
     usage = UsageReport(pool, settings)
     health = Health(pool, door, metrics)

@@ -21,6 +21,7 @@ from enrichment.store.finish import Ending
 from enrichment.tokens import is_genuine
 from receiver.bodies import MOST_OF_A_CALLBACK, read_body
 from receiver.followers import Followers
+from receiver.metrics import Metrics
 
 log = structlog.get_logger()
 
@@ -35,6 +36,7 @@ class Callbacks:
         commit: GroupCommit[Callback, Recorded],
         notifier: Notifier,
         followers: Followers,
+        metrics: Metrics,
     ) -> None:
         self._keys = settings.callback_keys
         self._region = settings.default_region
@@ -42,6 +44,7 @@ class Callbacks:
         self._commit = commit
         self._notifier = notifier
         self._followers = followers
+        self._counter = metrics.callbacks
 
     async def receive(self, request: Request) -> Response:
         """A provider's message is stored and applied; a 200 means both.  Strangers get a 404 and learn nothing."""
@@ -53,6 +56,7 @@ class Callbacks:
         body = await read_body(request, MOST_OF_A_CALLBACK)
         recorded = await self._commit.submit(self._read(provider, job_id, body))
         log.info("callback", provider=provider.name, job=str(job_id), verdict=recorded.verdict)
+        self._counter.labels(provider.name, recorded.verdict).inc()
         self._follow_up(recorded)
         return Response("{}", media_type="application/json")
 

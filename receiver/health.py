@@ -14,6 +14,7 @@ from enrichment.store.reports import ping
 from receiver.gate import Door
 from receiver.metrics import Metrics
 from receiver.problems import RETRY_AFTER, UNAVAILABLE, Problem
+from receiver.shared_metrics import SharedMetrics
 
 PATIENCE = 1.0  # seconds; who asks usually waits no longer
 
@@ -25,6 +26,8 @@ class Health:
         self._pool = pool
         self._door = door
         self._metrics = metrics
+        self._shared = SharedMetrics(pool)
+        metrics.registry.register(self._shared)
 
     async def alive(self, _: Request) -> Response:
         """The process runs: restarting it would not help."""
@@ -43,4 +46,5 @@ class Health:
 
     async def metrics(self, _: Request) -> Response:
         """The numbers, as Prometheus reads them."""
+        await self._shared.refresh()
         return Response(generate_latest(self._metrics.registry), headers={"Content-Type": CONTENT_TYPE_LATEST})

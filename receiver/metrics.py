@@ -22,6 +22,9 @@ class Metrics:
             "ringback_http_requests", "Requests answered.", ("route", "status"), registry=self.registry
         )
         self.in_flight = Gauge("ringback_http_requests_in_flight", "Requests being answered.", registry=self.registry)
+        self.callbacks = Counter(
+            "ringback_callbacks", "Callbacks with a valid token.", ("provider", "verdict"), registry=self.registry
+        )
         self.commits = Histogram(
             "ringback_group_commit_items",
             "Events or callbacks that shared a commit.",

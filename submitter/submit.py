@@ -141,7 +141,8 @@ class Submitter:
             case _:
                 outcome, body = self.provider.read_submit(answer), answer.body
                 await self._heed(self.provider.read_limits(answer))
-        count("questions", self.provider.name, type(outcome).__name__.lower())
+        throttled = isinstance(outcome, Retry) and outcome.throttled
+        count("questions", self.provider.name, "throttled" if throttled else type(outcome).__name__.lower())
         return Told(self.provider, job, outcome, body, self._calls_back)
 
     async def _heed(self, news: LimitNews | None) -> None:

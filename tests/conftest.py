@@ -48,7 +48,7 @@ def server_url() -> Iterator[str]:
     if given := os.environ.get("TEST_DATABASE_URL"):
         yield given
         return
-    home = Path(tempfile.mkdtemp(prefix="ringback-"))
+    home = Path(tempfile.mkdtemp(prefix="ringback-", dir=_memory()))
     url = embedded.start(home)
     # What a crash would lose is a test's: without waiting for the disk, copies take a third of the time.
     asyncio.run(_execute(url, "ALTER SYSTEM SET fsync = off", "SELECT pg_reload_conf()"))
@@ -148,6 +148,12 @@ async def client_with(
 
         yield start
         stop.set()
+
+
+def _memory() -> Path | None:
+    """A place in memory, if there is room for some hundred databases: copies are three times as quick there."""
+    memory = Path("/dev/shm")  # noqa: S108  mkdtemp makes a directory of our own in it
+    return memory if memory.is_dir() and shutil.disk_usage(memory).free > 4 << 30 else None
 
 
 async def _build_template(server_url: str, name: str) -> None:

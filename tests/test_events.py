@@ -226,10 +226,13 @@ async def test_a_slow_body_is_a_408(offline: Client, monkeypatch: pytest.MonkeyP
         "headers": [(b"x-api-key", TOKEN.encode()), (b"content-type", b"application/json")],
     }  # fmt: skip
 
+    async def never() -> Any:
+        await asyncio.Event().wait()
+
     async def sending(message: Any) -> None:
         sent.append(message)
 
-    await offline.app(scope, asyncio.Event().wait, sending)
+    await offline.app(scope, never, sending)
 
     assert sent[0]["status"] == 408
     assert (b"connection", b"close") in sent[0]["headers"]

@@ -21,6 +21,7 @@ from tests.model.world import World
 
 EXAMPLES = int(os.environ.get("MODEL_EXAMPLES", "0"))
 PROFILE = settings(
+    phases=[Phase.generate],
     max_examples=EXAMPLES or 40,
     stateful_step_count=40,
     derandomize=not EXAMPLES,
@@ -49,7 +50,8 @@ def test_promises_hold_whatever_happens(world: World) -> None:
 
     Model.world, Model.seen = world, Counter()
     run_state_machine_as_test(Model, settings=PROFILE)
-    print(Model.seen)
+    for what, n in Model.seen.most_common():
+        print(f"{n:6} {what}")
 
 
 def test_model_notices_a_removed_fence(world: World) -> None:

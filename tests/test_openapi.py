@@ -27,6 +27,7 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
     unsupported_method,
 )
+from starlette.applications import Starlette
 from starlette.routing import Route
 
 from enrichment.settings import Settings
@@ -79,11 +80,11 @@ def described() -> set[tuple[str, str]]:
     return {(method.upper(), path) for path, methods in document()["paths"].items() for method in methods}
 
 
-async def test_every_route_is_described_and_every_description_is_a_route(offline: Client) -> None:
+async def test_every_route_is_described_and_every_description_is_a_route(app: Starlette) -> None:
     """Neither may have what the other lacks."""
     routed = {
         (method, route.path)
-        for route in offline.app.routes
+        for route in app.routes
         if isinstance(route, Route)
         for method in (route.methods or set()) - {"HEAD"}
     }

@@ -58,7 +58,7 @@ def table(lookups: Sequence[Json]) -> Table:
     totals = (len(lookups), sum(one["credits"] for one in lookups), _possibly(lookups))
     shown.add_column("status", footer="all")
     shown.add_column("answered by")
-    for name, total in zip(("lookups", "credits", "perhaps"), totals, strict=True):
+    for name, total in zip(("lookups", "credits", "possibly"), totals, strict=True):
         shown.add_column(name, justify="right", footer=f"{total:g}")
     for name, share in (("p50", 50), ("p99", 99)):
         shown.add_column(name, justify="right", footer=f"{percentile(lookups, share):.2f} s")

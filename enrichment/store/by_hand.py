@@ -5,6 +5,7 @@ from __future__ import annotations
 from uuid import UUID
 
 from enrichment.database import Db
+from enrichment.store.finish import drop_unasked
 
 
 async def unhold(db: Db, lookup_id: UUID) -> bool:
@@ -40,6 +41,9 @@ async def cancel(db: Db, lookup_id: UUID) -> tuple[bool, bool]:
         """,
         lookup_id,
     )
+    if row is not None:
+        # A follower that took its own turn at this instant has a question that the statement could not see yet.
+        await drop_unasked(db, lookup_id)
     return row is not None, bool(row and row["has_followers"])
 
 

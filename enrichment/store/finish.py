@@ -211,7 +211,7 @@ async def settle_late(db: Db, ending: Ending, *, verified: bool = False) -> UUID
     await _lock_open_job(db, ending.job_id)
     lookup_id = await _settle(db, ending, verified)
     if lookup_id is not None and ending.mobile is not None:
-        await _drop_unasked(db, lookup_id)
+        await drop_unasked(db, lookup_id)
         await share_number(db, lookup_id)
     return lookup_id
 
@@ -301,7 +301,7 @@ async def _settle(db: Db, ending: Ending, verified: bool) -> UUID | None:
     return row["id"] if row else None
 
 
-async def _drop_unasked(db: Db, lookup_id: UUID) -> None:
+async def drop_unasked(db: Db, lookup_id: UUID) -> None:
     """queued -> gone: what has not been asked yet need not be."""
     await db.execute(
         """

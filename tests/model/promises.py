@@ -50,6 +50,17 @@ class Snapshot:
     ledger: list[asyncpg.Record]
     usage: list[asyncpg.Record]
     paused: set[str]
+    shut: set[str]  # resting, or the breaker is open
+
+    def jobs_in(self, *states: str) -> list[asyncpg.Record]:
+        """The open jobs in one of these states."""
+        return [row for row in self.jobs.values() if row["state"] in states]
+
+    @property
+    def left_behind(self) -> bool:
+        """Whether somebody still follows a lookup that has its end."""
+        leaders = [row["reused_from"] for row in self.lookups.values() if row["final_status"] is None]
+        return any(self.lookups[id]["final_status"] is not None for id in leaders if id is not None)
 
     @property
     def open_lookups(self) -> list[UUID]:
@@ -68,9 +79,15 @@ class Snapshot:
 async def read_snapshot(db: Db) -> Snapshot:
     """The rows as they are."""
     lookups = await db.fetch("SELECT *, final_status::text FROM lookups ORDER BY id")
-    jobs = await db.fetch("SELECT *, state::text, verdict::text FROM jobs ORDER BY lookup_id")
+    jobs = await db.fetch(
+        "SELECT *, state::text, verdict::text, due_at <= now() AS is_due, lease_expires_at < now() AS is_expired "
+        "FROM jobs ORDER BY lookup_id"
+    )
     finished = await db.fetch("SELECT *, state::text FROM finished_jobs ORDER BY id")
     callbacks = await db.fetch("SELECT job_id, body, verdict FROM callbacks")
+    providers = await db.fetch(
+        "SELECT name, paused_at IS NOT NULL AS paused, GREATEST(rest_until, open_until) > now() AS shut FROM providers"
+    )
     return Snapshot(
         {row["id"]: row for row in lookups},
         {row["id"]: row for row in jobs},
@@ -80,7 +97,8 @@ async def read_snapshot(db: Db) -> Snapshot:
         await db.fetch("SELECT * FROM ledger"),
         await db.fetch("SELECT provider, day, sum(reserved) AS reserved, sum(charged) AS charged, "
                        "sum(possible) AS possible FROM usage GROUP BY provider, day"),
-        {row["name"] for row in await db.fetch("SELECT name FROM providers WHERE paused_at IS NOT NULL")},
+        {row["name"] for row in providers if row["paused"]},
+        {row["name"] for row in providers if row["shut"]},
     )  # fmt: skip
 
 

@@ -28,7 +28,8 @@ from tests.model.world import FIXED, Worker, World
 
 Thing = TypeVar("Thing")
 
-PEOPLE = 3
+PEOPLE = 2
+MOST_LOOKUPS = 8
 PICK = st.integers(0, 15)  # which of the things at hand
 WORKERS = st.sampled_from(["A", "B"])
 PROVIDERS = st.sampled_from(["leadmagic", "nyne"])
@@ -36,7 +37,7 @@ IDENTIFIERS = st.sampled_from(
     [("in",), ("work",), ("home",), ("in", "work"), ("work", "home"), ("in", "work", "home"), ("name",)]
 )
 ORDERS = st.sampled_from([None, None, None, ["nyne", "leadmagic"], ["leadmagic"], ["nyne"]])
-REPLIES = ["answer"] * 4 + ["quick", "busy", "internal", "throttled", "dry", "refused"]
+REPLIES = ["answer"] * 8 + ["quick", "busy", "internal", "throttled", "dry", "refused"]
 DOUBTFUL_REPLIES = ["cut before", "cut after", "gateway", "garbage"]
 CALLBACKS = st.sampled_from(["right", "right", "right", "failed", "still at work", "unreadable", "of another request"])
 
@@ -143,11 +144,13 @@ class JobProtocol(RuleBasedStateMachine):
 
     # What CRMs do.
 
+    @precondition(lambda self: len(self.wanted) < MOST_LOOKUPS)
     @rule(person=st.integers(0, PEOPLE - 1), by=IDENTIFIERS, order=ORDERS)
     def event(self, person: int, by: tuple[str, ...], order: list[str] | None) -> None:
         """Somebody is to be looked up."""
         self._send_event([(person, by)], order)
 
+    @precondition(lambda self: len(self.wanted) < MOST_LOOKUPS)
     @rule(people=st.lists(st.tuples(st.integers(0, PEOPLE - 1), IDENTIFIERS), min_size=2, max_size=3))
     def batch(self, people: list[tuple[int, tuple[str, ...]]]) -> None:
         """Several at the same instant, perhaps the same person."""
@@ -174,12 +177,17 @@ class JobProtocol(RuleBasedStateMachine):
 
     # What submitters do, and what becomes of them.
 
-    @precondition(lambda self: any(row["state"] == "queued" for row in self.now.jobs.values()))
-    @rule(worker=WORKERS, provider=PROVIDERS, fate=st.sampled_from(["asks"] * 6 + ["was frozen", "dies"]))
-    def claim(self, worker: str, provider: str, fate: str) -> None:
+    @precondition(lambda self: self._claimable())
+    @rule(pick=PICK, fate=st.sampled_from(["asks"] * 8 + ["was frozen", "dies"]))
+    def claim(self, pick: int, fate: str) -> None:
         """A submitter claims what is due, and asks; or it was frozen meanwhile, or is killed before it asks."""
-        if self.workers[worker].busy(provider) < FIXED["provider_concurrency"]:
-            self._do(self._claim(worker, provider, fate))
+        worker, provider = _pick(self._claimable(), pick)
+        self._do(self._claim(worker, provider, fate))
+
+    def _claimable(self) -> list[tuple[str, str]]:
+        due = sorted({row["provider"] for row in self.now.jobs_in("queued") if row["is_due"] and not row["held"]})
+        slots = FIXED["provider_concurrency"]
+        return [(name, one) for one in due for name in self.workers if self.workers[name].busy(one) < slots]
 
     @precondition(lambda self: self.world.vendors.open_questions)
     @rule(pick=PICK, kind=st.sampled_from(REPLIES + DOUBTFUL_REPLIES))
@@ -193,24 +201,26 @@ class JobProtocol(RuleBasedStateMachine):
         """An outcome was written, but the database did not say so: it is written again, however late."""
         self._do(self._write_again(self.workers[worker], self.world.told[-1 - pick % len(self.world.told)]))
 
-    @precondition(lambda self: any(row["state"] == "submitting" for row in self.now.jobs.values()))
+    @precondition(lambda self: self.now.jobs_in("submitting"))
     @rule(pick=PICK)
     def lease_expires(self, pick: int) -> None:
         """A submitter fell silent, though it may come back."""
-        leased = [row for row in self.now.jobs.values() if row["state"] == "submitting"]
-        id = _pick(leased, pick)["id"]
+        id = _pick(self.now.jobs_in("submitting"), pick)["id"]
         self._do(self._execute("UPDATE jobs SET lease_expires_at = now() - interval '1 s' WHERE id = $1", id))
 
+    @precondition(lambda self: self.now.jobs_in("submitting"))
     @rule(worker=WORKERS)
     def renew(self, worker: str) -> None:
         """A submitter renews its leases; only what is still its own runs on."""
         self._do(self._renew(self.workers[worker]))
 
+    @precondition(lambda self: self.world.vendors.open_questions)
     @rule(worker=WORKERS)
     def crash(self, worker: str) -> None:
         """A submitter is killed, and another takes its place."""
         self._do(self._kill(worker))
 
+    @precondition(lambda self: any(not row["is_due"] for row in self.now.jobs_in("queued")) or self.now.shut)
     @rule()
     def time_passes(self) -> None:
         """What was to be asked again later is due, rests end, and the breaker tries again."""
@@ -351,24 +361,27 @@ class JobProtocol(RuleBasedStateMachine):
 
     # What the reconciler does, and what it waits for.
 
+    @precondition(lambda self: any(row["is_expired"] for row in self.now.jobs.values()))
     @rule()
     def rescue(self) -> None:
         """Expired leases are taken over."""
         self._do(self.world.reconciler.rescue())
 
-    @precondition(lambda self: any(row["state"] == "awaiting" for row in self.now.jobs.values()))
+    @precondition(lambda self: self.now.jobs_in("awaiting"))
     @rule(pick=PICK)
     def deadline(self, pick: int) -> None:
         """A job has awaited its answer for too long."""
-        id = _pick([row for row in self.now.jobs.values() if row["state"] == "awaiting"], pick)["id"]
+        id = _pick(self.now.jobs_in("awaiting"), pick)["id"]
         past = "UPDATE jobs SET due_at = now(), submitted_at = now() - interval '25 hours' WHERE id = $1"
         self._do(self._execute(past, id), self.world.reconciler.give_up())
 
+    @precondition(lambda self: self.now.left_behind)
     @rule()
     def settle_followers(self) -> None:
         """Followers that somebody left behind are looked after."""
         self._do(self.world.reconciler.settle_followers())
 
+    @precondition(lambda self: self.now.paused or any(row["held"] for row in self.now.jobs.values()))
     @rule(topped_up=st.sets(PROVIDERS))
     def look_after_providers(self, topped_up: set[str]) -> None:
         """Some accounts have credits again; paused providers are asked how they are."""
@@ -381,32 +394,34 @@ class JobProtocol(RuleBasedStateMachine):
 
     # What people decide.
 
-    @precondition(lambda self: self.wanted)
+    @precondition(lambda self: len(self._undecided()) > 0)
     @rule(pick=PICK)
     def retry(self, pick: int) -> None:
         """A person wants a lookup to be tried again."""
-        wanted = _pick(list(self.wanted.values()), pick)
+        wanted = _pick(self._undecided(), pick)
         row = self.now.lookups[wanted.id]
-        held = any(job["held"] for job in self.now.jobs.values() if job["lookup_id"] == wanted.id)
+        held = any(job["held"] and job["lookup_id"] == wanted.id for job in self.now.jobs.values())
         answer = self._do(self.world.post(f"/v1/lookups/{wanted.id}/retry"))
         allowed = row["final_status"] in ("failed", "unresolved") or (row["final_status"] is None and held)
         assert answer.status == (202 if allowed else 409), answer.body
         if row["final_status"] is not None and allowed:
             wanted.retried_at = self.step
 
-    @precondition(lambda self: self.wanted)
+    @precondition(lambda self: len(self._undecided()) > 0)
     @rule(pick=PICK, dies=st.booleans())
     def cancel(self, pick: int, dies: bool) -> None:  # noqa: FBT001  drawn
         """A person wants no more of a lookup."""
-        wanted = _pick(list(self.wanted.values()), pick)
+        wanted = _pick(self._undecided(), pick)
         row = self.now.lookups[wanted.id]
-        asked_now = any(
-            job["lookup_id"] == wanted.id and job["state"] != "queued" for job in self.now.jobs.values()
-        )
+        asked_now = any(job["lookup_id"] == wanted.id for job in self.now.jobs_in("submitting", "awaiting"))
         answer = self._do(self.world.post(f"/v1/lookups/{wanted.id}/cancel", dies=dies))
         allowed = row["final_status"] in ("failed", "unresolved") or (row["final_status"] is None and not asked_now)
         assert answer.status == (200 if allowed else 409), answer.body
         wanted.cancelled = wanted.cancelled or allowed
+
+    def _undecided(self) -> list[Wanted]:
+        ended = ("found", "not_found", "cancelled")
+        return [one for id, one in self.wanted.items() if self.now.lookups[id]["final_status"] not in ended]
 
     # What must hold.
 
@@ -435,9 +450,8 @@ class JobProtocol(RuleBasedStateMachine):
             status = row["final_status"] or "open"
             if not wanted.statuses or wanted.statuses[-1][1] != status:
                 wanted.statuses.append((self.step, status))
-            leads = row["reused_from"] is None and row["final_status"] is None
-            led = old is not None and old["reused_from"] is None and old["final_status"] is None
-            if leads and not led:
+            began = old is None or old["reused_from"] is not None or (old["final_status"] and status == "open")
+            if began and row["reused_from"] is None:
                 wanted.leads_since = self.step
         self.seen.update({f"held for {row['held']}" for row in self.now.jobs.values() if row["held"]})
         self.seen["step"] += 1

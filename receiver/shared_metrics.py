@@ -1,0 +1,104 @@
+"""What all processes share, for /metrics: read from tables whose size is what is outstanding, never history."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import asyncpg
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from enrichment.store import counters, reports
+from receiver.problems import UNAVAILABLE
+
+PATIENCE = 3.0  # seconds; a scrape usually has ten
+FRESH = 5.0  # seconds; several scrapers cost no more than one
+FATES = ("found", "answered", "failed", "unknown", "lost")
+# Counters of the submitters and reconcilers: what they say, and the name of the label that tells them apart.
+COUNTED = {
+    "questions": ("Questions asked, by what the answer said.", "outcome"),
+    "polls": ("Polls, by what the answer said.", "outcome"),
+    "limiter_wait_seconds": ("Seconds that submitters waited for a permit.", None),
+    "lease_takeovers": ("Jobs taken over from a submitter that fell silent.", None),
+}
+
+
+class SharedMetrics(Collector):
+    """The state of the whole installation, as of the last refresh."""
+
+    def __init__(self, pool: asyncpg.Pool[Any]) -> None:
+        self._pool = pool
+        self._read_at = float("-inf")
+        self._is_up = False
+        self._families: list[Metric] = []
+
+    async def refresh(self) -> None:
+        """What `collect` gives is at most FRESH seconds old, or says that the database is away."""
+        if time.monotonic() - self._read_at < FRESH:
+            return
+        try:
+            async with asyncio.timeout(PATIENCE):
+                self._families = [
+                    *_providers(await counters.read_ages(self._pool)),
+                    _jobs(await reports.outstanding(self._pool)),
+                    *_fates(await counters.read_fates(self._pool)),
+                    *_counted(await counters.read_counts(self._pool)),
+                ]
+            self._is_up = True
+        except (asyncpg.PostgresError, *UNAVAILABLE):
+            self._families, self._is_up = [], False
+        self._read_at = time.monotonic()
+
+    def collect(self) -> Iterable[Metric]:
+        """One family per number."""
+        up = GaugeMetricFamily("ringback_database_up", "Whether the database answered this process.")
+        up.add_metric([], float(self._is_up))
+        return [up, *self._families]
+
+
+def _providers(rows: Sequence[asyncpg.Record]) -> list[Metric]:
+    paused = GaugeMetricFamily("ringback_provider_paused", "Whether a provider is paused.", labels=["provider"])
+    opened = GaugeMetricFamily("ringback_breaker_open", "Whether a provider's breaker is open.", labels=["provider"])
+    oldest = GaugeMetricFamily(
+        "ringback_oldest_seconds", "Age of the oldest outstanding job.", labels=["provider", "state"]
+    )
+    for row in rows:
+        paused.add_metric([row["provider"]], float(row["paused"]))
+        opened.add_metric([row["provider"]], float(row["breaker_open"]))
+        oldest.add_metric([row["provider"], "queued"], row["oldest_queued"] or 0.0)
+        oldest.add_metric([row["provider"], "awaiting"], row["oldest_awaiting"] or 0.0)
+    return [paused, opened, oldest]
+
+
+def _jobs(rows: Sequence[asyncpg.Record]) -> Metric:
+    jobs = GaugeMetricFamily("ringback_jobs", "Outstanding jobs.", labels=["provider", "state"])
+    for row in rows:
+        jobs.add_metric([row["provider"], row["state"]], row["jobs"])
+    return jobs
+
+
+def _fates(rows: Sequence[asyncpg.Record]) -> list[Metric]:
+    ended = CounterMetricFamily("ringback_jobs_ended", "Jobs that ended, by how.", labels=["provider", "fate"])
+    credits = GaugeMetricFamily("ringback_credits", "Credits, by what became of them.", labels=["provider", "fate"])
+    for row in rows:
+        for fate in FATES:
+            ended.add_metric([row["provider"], fate], row[fate])
+        for fate in ("reserved", "charged", "possible"):
+            credits.add_metric([row["provider"], fate], row[fate])
+    return [ended, credits]
+
+
+def _counted(counts: dict[counters.Count, float]) -> list[Metric]:
+    families: list[Metric] = []
+    for name, (says, label) in COUNTED.items():
+        family = CounterMetricFamily(
+            f"ringback_{name}", says, labels=["provider", label] if label is not None else ["provider"]
+        )
+        for counted, total in counts.items():
+            if counted.name == name:
+                family.add_metric([counted.provider, counted.label] if label else [counted.provider], total)
+        families.append(family)
+    return families
