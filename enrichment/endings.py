@@ -37,10 +37,7 @@ def read_ending(
             ending = Ending(
                 job_id=job_id, state="failed", request_id=outcome.request_id, error=outcome.reason, raw=_kept(body)
             )
-        case Unreadable():
-            # A success that cannot be read may have cost something.
-            ending = Ending(job_id=job_id, state="failed", possible=True, error=outcome.reason, raw=_kept(body))
-        case Unclear():
+        case Unreadable() | Unclear():  # a success that cannot be read may have cost something as well
             ending = unknown(job_id, outcome.reason, attempt=attempt, body=body, stop=stop_when_doubtful)
         case Forgotten():
             ending = lost(job_id, outcome.reason, stop=stop_when_doubtful)

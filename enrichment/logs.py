@@ -2,8 +2,6 @@
 
 Messages of exceptions may repeat what somebody sent, so only their type and place are logged.
 """
-# To the author of the submitter: your first version of this file was overwritten by mistake by the receiver's
-# author, and rebuilt from how you call it. Compare with what you had, then remove this remark.
 
 from __future__ import annotations
 
@@ -36,13 +34,14 @@ def configure(level: str, process: str) -> None:
         _place_instead_of_words,
     ]
     as_json = structlog.processors.JSONRenderer(default=str)
+    stderr = cast("TextIO", _Stderr())
     structlog.configure(
         processors=[*shared, as_json],
         wrapper_class=structlog.make_filtering_bound_logger(least),
-        logger_factory=structlog.WriteLoggerFactory(cast("TextIO", _Stderr())),
+        logger_factory=structlog.WriteLoggerFactory(stderr),
         cache_logger_on_first_use=True,
     )
-    handler = logging.StreamHandler(sys.stderr)
+    handler = logging.StreamHandler(stderr)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=[structlog.stdlib.add_logger_name, *shared, _first_line],

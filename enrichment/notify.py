@@ -80,13 +80,19 @@ class Listener:
             try:
                 await self._listen(connection)
             except _AWAY:
-                await asyncio.sleep(pause)
+                pass
             finally:
                 connection.terminate()
+            await asyncio.sleep(pause)
 
     async def _listen(self, connection: asyncpg.Connection[Any]) -> None:
+        lost = asyncio.Event()
+        connection.add_termination_listener(lambda _: lost.set())
         await connection.add_listener(CHANNEL, lambda *_: self._wake())
-        while True:
+        while not lost.is_set():
             self._wake()  # what was committed before we listened, or was missed
-            await asyncio.sleep(PING_EVERY)
-            await connection.execute("SELECT 1", timeout=PATIENCE)
+            try:
+                async with asyncio.timeout(PING_EVERY):
+                    await lost.wait()
+            except TimeoutError:
+                await connection.execute("SELECT 1", timeout=PATIENCE)

@@ -4,7 +4,7 @@ Answered    the provider looked; there is a number or there is none          -> 
 Accepted    the provider took the question and will answer later             -> job awaiting
 Running     asked by a poll: still at work                                   -> nothing changes
 Refused     the provider refused, or said failed; nothing was charged        -> job failed
-Unreadable  a success we cannot read: perhaps charged                        -> job failed or waits, body kept
+Unreadable  a success we cannot read: perhaps charged                        -> as Unclear, body kept
 Retry       a definite failure: nothing was done, asking again is safe       -> job queued again
 Pause       the account cannot ask at all (key, credits, plan, address)      -> provider paused, job queued again
 Unclear     asked, and nobody can tell what came of it                       -> job unknown, or waits for its callback

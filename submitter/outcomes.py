@@ -16,7 +16,7 @@ from typing import Any
 import asyncpg
 import structlog
 
-from enrichment.database import UNREACHABLE
+from enrichment.database import ACQUIRE_TIMEOUT, UNREACHABLE
 from enrichment.endings import read_ending, unknown
 from enrichment.identity import ReusePolicy
 from enrichment.outcome import Accepted, Answered, Outcome, Pause, Refused, Retry, Unclear, Unreadable
@@ -111,7 +111,8 @@ class OutcomeWriter:
             for acceptance in acceptances:
                 log.info("accepted", job=str(acceptance.job_id), request_id=acceptance.request_id)
         if requeueings:
-            requeued = await asked.requeue(self._pool, requeueings)
+            async with self._pool.acquire(timeout=ACQUIRE_TIMEOUT) as connection, connection.transaction():
+                requeued = await asked.requeue(connection, requeueings)
             for step in requeueings:
                 log.info(
                     "requeued", job=str(step.job_id), after=step.after.total_seconds(), why=step.error,

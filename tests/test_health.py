@@ -238,12 +238,13 @@ async def test_sigterm_says_so_finishes_and_leaves(database_url: str, pool: Pool
         receiver.process.send_signal(signal.SIGTERM)
 
         async with asyncio.timeout(PATIENCE):
-            while (await session.get("/readyz")).status != 503:
+            while await status_of(session, "/readyz") != 503:
                 pass
-            assert (await session.get("/healthz")).status == 200
+            assert await status_of(session, "/healthz") == 200
             await no_longer_listening(receiver.url)
         await transaction.rollback()
-        answer = await posting
+        async with await posting as answer:
+            await answer.read()
         code = await ended(receiver.process)
         events = [json.loads(line)["event"] for line in (await receiver.log()).splitlines()]
 
@@ -253,6 +254,13 @@ async def test_sigterm_says_so_finishes_and_leaves(database_url: str, pool: Pool
     assert events == ["listening", "draining", "stopped"]
     await watcher.close()
     await blocker.close()
+
+
+async def status_of(session: aiohttp.ClientSession, path: str) -> int:
+    """What a GET is answered with."""
+    async with session.get(path) as answer:
+        await answer.read()
+        return answer.status
 
 
 async def no_longer_listening(url: str) -> None:

@@ -93,7 +93,7 @@ INLINE: dict[tuple[str, str], dict[str, str]] = {
         "accepted": "awaiting(req-1) running",
         "hidden": "awaiting running",
         "running": "unknown unresolved",
-        "unreadable": "failed failed",
+        "unreadable": "unknown unresolved",
         "retry": AGAIN,
         "throttled": AGAIN,
         "pause": AGAIN,
@@ -117,7 +117,7 @@ INLINE: dict[tuple[str, str], dict[str, str]] = {
         "accepted": "awaiting(req-1) running",
         "hidden": "awaiting running",
         "running": "unknown unresolved",
-        "unreadable": "failed failed",  # nobody will call back
+        "unreadable": "unknown unresolved",  # nobody will call back
         "retry": AGAIN,
         "throttled": AGAIN,
         "pause": AGAIN,

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import aiohttp
 from rich.console import Console
@@ -97,13 +97,16 @@ async def _judge(books: Books, account: _Account) -> Verdict:
     return verdict
 
 
-async def _seen(books: Books, account: _Account, draw: Callable[[], None], doing: Awaitable[T]) -> T:
+async def _seen(books: Books, account: _Account, draw: Callable[[], None], doing: Coroutine[Any, Any, T]) -> T:
     """What *doing* comes to, watched meanwhile."""
-    task = asyncio.ensure_future(doing)
-    while not task.done():
-        await _look(books, account, draw)
-        await asyncio.wait([task], timeout=TICK)
-    return await task
+    task = asyncio.create_task(doing)
+    try:
+        while not task.done():
+            await _look(books, account, draw)
+            await asyncio.wait([task], timeout=TICK)
+        return await task
+    finally:
+        task.cancel()
 
 
 async def _until_all_ended(books: Books, account: _Account, draw: Callable[[], None], deadline: float) -> None:

@@ -125,8 +125,8 @@ def where_next(stage: Stage, *, kept: bool) -> str:
     """What to look at, and what to try by hand while it runs."""
     if not kept:
         return (
-            'Where next: `make demo KEEP=1` leaves it running, to try things by hand; the README\'s "Try it" says '
-            "what.\nWith keys of your own: `ringback doctor`, then `ringback up`."
+            "Where next: `ringback demo --keep` (`make demo KEEP=1`) leaves it running, to try things by hand, as the "
+            'README\'s\n"Try it" says. With keys of your own: `ringback doctor`, then `ringback up`.'
         )
     leadmagic, nyne = stage.vendors["leadmagic"], stage.vendors["nyne"]
     return f"""It goes on running until Ctrl-C. In another terminal:

@@ -8,11 +8,11 @@ import secrets
 import shutil
 import tempfile
 from collections import defaultdict, deque
-from collections.abc import AsyncIterator, Awaitable, Mapping
+from collections.abc import AsyncIterator, Coroutine, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NoReturn, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 import aiohttp
 
@@ -51,9 +51,9 @@ class Stage:
         child = await start(name, arguments, lambda who, line: self.lines[who].append(line), env)
         self.children.append(child)
 
-    async def unless_one_ends(self, doing: Awaitable[T]) -> T:
+    async def unless_one_ends(self, doing: Coroutine[Any, Any, T]) -> T:
         """What *doing* comes to; CannotStart if any process ends meanwhile."""
-        task = asyncio.ensure_future(doing)
+        task = asyncio.create_task(doing)
         watch = asyncio.create_task(self.until_one_ends())
         try:
             await asyncio.wait([task, watch], return_when=asyncio.FIRST_COMPLETED)
@@ -61,6 +61,7 @@ class Stage:
         finally:
             task.cancel()
             watch.cancel()
+            await asyncio.gather(task, watch, return_exceptions=True)
 
     async def until_one_ends(self) -> NoReturn:
         """CannotStart is raised as soon as any process has ended."""
@@ -162,9 +163,14 @@ async def _create_schema(url: str) -> None:
 async def _until_ready(stage: Stage, session: aiohttp.ClientSession) -> None:
     """Everyone who listens answers.  Raises CannotStart."""
     addresses = [f"{stage.url}/readyz", *(f"{url}/sandbox/stats" for url in stage.vendors.values())]
+
+    async def all_answer() -> None:
+        for address in addresses:
+            await _until_answers(session, address)
+
     try:
         async with asyncio.timeout(READY_WITHIN):
-            await stage.unless_one_ends(asyncio.gather(*(_until_answers(session, address) for address in addresses)))
+            await stage.unless_one_ends(all_answer())
     except TimeoutError:
         raise CannotStart(f"Not ready within {READY_WITHIN:.0f} s:\n{stage.last('receiver')}") from None
 

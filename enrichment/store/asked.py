@@ -8,6 +8,7 @@ from datetime import timedelta
 from uuid import UUID
 
 from enrichment.database import Db
+from enrichment.store.finish import drop_unasked
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +93,10 @@ async def check_overtaken(db: Db, acceptances: Sequence[Acceptance]) -> None:
 
 
 async def requeue(db: Db, requeueings: Sequence[Requeueing]) -> set[UUID]:
-    """submitting -> queued: the reservation is released, and the job is due again later.  Returns those that are."""
+    """submitting -> queued: the reservation is released, and the job is due again later.  Returns those that are.
+
+    Belongs into a transaction: where a late answer ended the lookup meanwhile, the job is not asked again.
+    """
     told = sorted(requeueings, key=lambda r: r.job_id)
     rows = await db.fetch(
         """
@@ -125,7 +129,7 @@ async def requeue(db: Db, requeueings: Sequence[Requeueing]) -> set[UUID]:
                error = mine.error
           FROM mine
          WHERE jobs.id = mine.id
-        RETURNING jobs.id
+        RETURNING jobs.id, jobs.lookup_id
         """,
         [r.job_id for r in told],
         [r.attempt for r in told],
@@ -133,6 +137,13 @@ async def requeue(db: Db, requeueings: Sequence[Requeueing]) -> set[UUID]:
         [r.counts for r in told],
         [r.error for r in told],
     )
+    # Only now: while we waited for the job's lock, a late answer may have been committed.
+    ended = await db.fetch(
+        "SELECT id FROM lookups WHERE id = ANY($1::uuid[]) AND final_status IS NOT NULL ORDER BY id",
+        [row["lookup_id"] for row in rows],
+    )
+    for lookup in ended:
+        await drop_unasked(db, lookup["id"])
     return {row["id"] for row in rows}
 
 

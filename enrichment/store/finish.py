@@ -205,7 +205,7 @@ async def settle_late(db: Db, ending: Ending, *, verified: bool = False) -> UUID
     lookup has none.
 
     A possible charge is decided, and a number makes the lookup `found`, whatever it had ended as or still waits for,
-    and its followers with it.  Belongs into a transaction.  Returns the lookup's id, or None when the job had its
+    and its followers with it. Without a number, the lookup ends as if it had been told so in time.  Belongs into a transaction.  Returns the lookup's id, or None when the job had its
     answer, or this is another request's.
     """
     await _lock_open_job(db, ending.job_id)
@@ -236,7 +236,8 @@ async def _settle(db: Db, ending: Ending, verified: bool) -> UUID | None:
         WITH before AS (
             SELECT job.id, job.lookup_id, job.provider, job.possible,
                    COALESCE(job.reserved_on, (now() AT TIME ZONE 'UTC')::date) AS day,
-                   $5::text IS NOT NULL AND lookups.final_status IS DISTINCT FROM 'found' AS is_news
+                   $5::text IS NOT NULL AND lookups.final_status IS DISTINCT FROM 'found' AS is_news,
+                   lookups.final_status, cardinality(lookups.providers) AS chain
               FROM finished_jobs AS job
               JOIN lookups ON lookups.id = job.lookup_id
              WHERE job.id = $1
@@ -266,24 +267,50 @@ async def _settle(db: Db, ending: Ending, verified: bool) -> UUID | None:
               FROM before
                 ON CONFLICT (provider, day, slot) DO UPDATE
                SET charged = usage.charged + excluded.charged, possible = usage.possible + excluded.possible
+        ), said AS (
+            -- What each provider said last, and this one now.
+            SELECT DISTINCT ON (spoken.provider)
+                   spoken.provider,
+                   CASE WHEN spoken.id = before.id OR spoken.state = 'answered' THEN 'no_number'
+                        WHEN spoken.state = 'failed' THEN 'failed'
+                        ELSE 'doubtful' END::chain_verdict AS verdict
+              FROM finished_jobs AS spoken
+              JOIN before USING (lookup_id)
+             ORDER BY spoken.provider, spoken.id DESC
         ), rest AS (
-            -- The number is there: whoever is being asked now is the last one.
+            -- The number is there: whoever is being asked now is the last one. Or there is none: then this job is
+            -- not what leaves the lookup in doubt.
             UPDATE jobs
-               SET todo = '{}'
+               SET todo = CASE WHEN $5::text IS NULL THEN jobs.todo ELSE '{}' END,
+                   verdict = COALESCE((SELECT max(said.verdict)
+                                         FROM said
+                                        WHERE said.provider <> jobs.provider
+                                          AND said.provider <> ALL (jobs.todo)), 'no_number')
               FROM before
-             WHERE jobs.lookup_id = before.lookup_id AND $5::text IS NOT NULL
+             WHERE jobs.lookup_id = before.lookup_id
+        ), cleared AS (
+            -- Everybody was asked, and nobody's answer is in doubt any more.
+            SELECT CASE max(said.verdict) WHEN 'no_number' THEN 'not_found'
+                                          WHEN 'failed' THEN 'failed' END::final_status AS status
+              FROM before
+             CROSS JOIN said
+             WHERE before.final_status IN ('failed', 'unresolved')
+            HAVING count(*) >= max(before.chain)
         )
         UPDATE lookups
-           SET final_status = CASE WHEN is_news THEN 'found' ELSE lookups.final_status END,
-               finished_at  = CASE WHEN is_news THEN now() ELSE lookups.finished_at END,
+           SET final_status = CASE WHEN is_news THEN 'found'
+                                   ELSE COALESCE(cleared.status, lookups.final_status) END,
+               finished_at  = CASE WHEN is_news OR cleared.status <> lookups.final_status THEN now()
+                                   ELSE lookups.finished_at END,
                mobile       = CASE WHEN is_news THEN $5 ELSE lookups.mobile END,
                mobile_raw   = CASE WHEN is_news THEN $6 ELSE lookups.mobile_raw END,
                region       = CASE WHEN is_news THEN $7 ELSE lookups.region END,
                line_type    = CASE WHEN is_news THEN $8 ELSE lookups.line_type END,
                provider     = CASE WHEN is_news THEN before.provider ELSE lookups.provider END,
-               reason       = CASE WHEN is_news THEN NULL ELSE lookups.reason END,
+               reason       = CASE WHEN is_news OR cleared.status = 'not_found' THEN NULL ELSE lookups.reason END,
                credits      = lookups.credits + $4
           FROM before
+          LEFT JOIN cleared ON true
          WHERE lookups.id = before.lookup_id
         RETURNING lookups.id
         """,

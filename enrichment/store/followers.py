@@ -12,7 +12,7 @@ from uuid_utils.compat import uuid7
 
 from enrichment.database import ACQUIRE_TIMEOUT, Db
 from enrichment.identifiers import Contact
-from enrichment.identity import Decision, Follow, Lead, ReusePolicy, decide, person_keys
+from enrichment.identity import Decision, Follow, Lead, ReusePolicy, Take, decide, person_keys
 from enrichment.store.keys import claim_keys, follow, lock_leaders, move_keys
 
 
@@ -84,12 +84,14 @@ async def share_number(db: Db, leader: UUID) -> None:
 async def promote(pool: asyncpg.Pool[Any], id: UUID, policy: ReusePolicy, *, by_a_person: bool = False) -> bool:
     """A lookup whose leader is of no use to it takes its own turn: it leads, or follows or takes another's answer.
 
-    *by_a_person* (a retry) makes a lookup that ended without a number lead.  False when there was nothing to do.
+    *by_a_person* (a retry): one that ended without a number is asked again, but never beside somebody who is asking
+    for the same person.  False when there was nothing to do.
     """
     async with pool.acquire(timeout=ACQUIRE_TIMEOUT) as connection, connection.transaction():
         contact = await _contact(connection, id)
         if contact is None:
             return False
+        now = datetime.now(UTC)
         keys = person_keys(contact)
         claimed = await claim_keys(connection, dict.fromkeys(keys, id))
         leaders = await lock_leaders(connection, {*claimed.values(), id})
@@ -97,11 +99,11 @@ async def promote(pool: asyncpg.Pool[Any], id: UUID, policy: ReusePolicy, *, by_
         if by_a_person:
             if me.final_status not in ("failed", "unresolved"):
                 return False
-            fate: Decision = Lead()
+            fate = await _decide_again(connection, id, decide(keys, leaders.values(), now, policy))
         elif me.final_status is not None:
             return False
         else:
-            fate = decide(keys, leaders.values(), datetime.now(UTC), policy)
+            fate = decide(keys, leaders.values(), now, policy)
         if isinstance(fate, Lead):
             await _lead(connection, id)
             await move_keys(connection, dict.fromkeys(keys, id))
@@ -114,6 +116,13 @@ async def promote(pool: asyncpg.Pool[Any], id: UUID, policy: ReusePolicy, *, by_
         else:
             await end_followers(connection, [id])
         return True
+
+
+async def _decide_again(db: Db, id: UUID, fate: Decision) -> Decision:
+    """What a retried lookup does: an end without a number is no answer to it; and what cost something leads."""
+    if isinstance(fate, Take) and fate.leader.final_status != "found":
+        return Lead()
+    return Lead() if await db.fetchval("SELECT credits > 0 FROM lookups WHERE id = $1", id) else fate
 
 
 async def _contact(db: Db, id: UUID) -> Contact | None:
@@ -153,8 +162,14 @@ async def _lead(db: Db, id: UUID) -> None:
 
 
 async def _follow_another(db: Db, id: UUID, leader: UUID, *, brings_more: bool) -> None:
+    """open, failed or unresolved -> queued: it waits for *leader*."""
     await db.execute(
-        "UPDATE lookups SET reused_from = $2, brings_more = $3 WHERE id = $1 AND final_status IS NULL",
+        """
+        UPDATE lookups
+           SET reused_from = $2, brings_more = $3, final_status = NULL, finished_at = NULL, reason = NULL
+         WHERE id = $1
+           AND (final_status IS NULL OR final_status IN ('failed', 'unresolved'))
+        """,
         id,
         leader,
         brings_more,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -70,20 +70,25 @@ async def past_deadline(db: Db, deadline: timedelta, limit: int) -> list[Overdue
 
 
 async def queued_too_long(db: Db, at_most: timedelta, limit: int) -> list[Overdue]:
-    """queued jobs, held or not, of lookups older than *at_most*."""
+    """queued jobs, held or not, older than *at_most*."""
     rows = await db.fetch(
         """
-        SELECT jobs.id, jobs.provider, jobs.attempt, jobs.request_id, jobs.callback_expected
+        SELECT id, provider, attempt, request_id, callback_expected
           FROM jobs
-          JOIN lookups ON lookups.id = jobs.lookup_id
-         WHERE jobs.state = 'queued'
-           AND lookups.created_at < now() - $1::interval
+         WHERE state = 'queued'
+           AND id < $1
+         ORDER BY id
          LIMIT $2
         """,
-        at_most,
+        _first_id(datetime.now(UTC) - at_most),
         limit,
     )
     return [Overdue(*row.values()) for row in rows]
+
+
+def _first_id(moment: datetime) -> UUID:
+    """The least UUIDv7 of that *moment*: an id begins with the milliseconds of its making."""
+    return UUID(int=int(moment.timestamp() * 1000) << 80)
 
 
 async def claim_polls(

@@ -190,7 +190,8 @@ def _check_own_end(row: asyncpg.Record, now: Snapshot, still_asked: set[UUID]) -
         case "not_found":
             assert states == dict.fromkeys(row["providers"], "answered"), states
         case "unresolved":
-            assert doubtful, states
+            # Where the doubt is gone by a late answer, a person decides whether the others are asked (`hold`).
+            assert doubtful or states.keys() != set(row["providers"]), states
         case "failed":
             assert "failed" in states.values(), states
             assert not doubtful, states
@@ -221,8 +222,6 @@ def excuse(earlier: Question, later: Question, wanted: dict[UUID, Wanted], now: 
     since = second.leads_since or 0
     if first is second:
         return None
-    if first.retried_at is not None and earlier.step >= first.retried_at >= since:
-        return "a person had asked for the earlier one meanwhile"
     was = first.status_at(since)
     job = now.finished.get(earlier.job_id) if earlier.job_id else None
     in_doubt = job is None or job["state"] in DOUBTFUL or job["possible"] > 0
@@ -230,4 +229,10 @@ def excuse(earlier: Question, later: Question, wanted: dict[UUID, Wanted], now: 
         return "what was said before counts for nothing"
     if was in WITHOUT_NUMBER and not later.keys <= earlier.keys:
         return "it brings an identifier that the earlier one lacked"
+    # The one gap that is known: whoever asked last speaks for the person, and a failure is no answer to take.
+    if was in WITHOUT_NUMBER and any(
+        one.keys & later.keys and one.status_at(since) in ("failed", "cancelled") and (one.leads_since or 0) > earlier.step
+        for one in wanted.values()
+    ):
+        return "a later lookup failed, and hides what was said before"
     return None

@@ -43,7 +43,7 @@ class Question:
 
     provider: str
     human: int
-    name: str | None
+    body: dict[str, str]
     callback_url: str | None
     reply: asyncio.Future[web.Response | None]
     nyne_job: NyneJob | None = None
@@ -87,6 +87,7 @@ class Vendors:
         for question in self.open_questions:
             question.reply.set_result(None)
         self.truth = truth
+        self._numbers = itertools.count(1)
         self._arrivals = asyncio.Queue()
         for kept in (self.questions, self.nyne_jobs, self.charged, self.given, self.dry):
             kept.clear()
@@ -100,7 +101,7 @@ class Vendors:
         """The next *count* questions."""
         async with asyncio.timeout(PATIENCE):
             new = [await self._arrivals.get() for _ in range(count)]
-        new.sort(key=lambda question: (question.provider, question.human, question.name or ""))
+        new.sort(key=lambda question: (question.provider, sorted(question.body.items())))
         self.questions += new
         return new
 
@@ -168,21 +169,18 @@ class Vendors:
         return _refusal(kind)
 
     async def _ask_leadmagic(self, request: web.Request) -> web.StreamResponse:
-        body = await request.json()
-        return await self._ask(request, "leadmagic", " ".join(body.values()), None, None)
+        return await self._ask(request, "leadmagic")
 
     async def _ask_nyne(self, request: web.Request) -> web.StreamResponse:
-        body = await request.json()
-        named = body.get("social_media_url") or body.get("email") or body["name"]
-        return await self._ask(request, "nyne", named, body.get("name"), body.get("callback_url"))
+        return await self._ask(request, "nyne")
 
-    async def _ask(
-        self, request: web.Request, provider: str, named: str, name: str | None, callback_url: str | None
-    ) -> web.StreamResponse:
-        human = re.search(r"(?:jane-|jane|Jane )(\d+)", named)
-        assert human is not None, named
+    async def _ask(self, request: web.Request, provider: str) -> web.StreamResponse:
+        body = await request.json()
+        callback_url = body.pop("callback_url", None)
+        human = re.search(r"jane[- ]?(\d+)", " ".join(body.values()), re.IGNORECASE)
+        assert human is not None, body
         reply: asyncio.Future[web.Response | None] = asyncio.get_running_loop().create_future()
-        self._arrivals.put_nowait(Question(provider, int(human[1]), name, callback_url, reply))
+        self._arrivals.put_nowait(Question(provider, int(human[1]), body, callback_url, reply))
         answer = await reply
         if answer is None:
             if request.transport is not None:

@@ -1,0 +1,57 @@
+"""python -m bench [row ...]: ours, the limit and the peers side by side, in one run."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+from importlib import import_module
+from typing import Any
+
+from rich.console import Console
+
+from bench import report
+from bench.machine import busy, facts
+from bench.measure import Bench, Row
+from bench.server import server
+
+ROWS = ("callbacks", "events", "lookups", "wakeup", "limits", "history", "memory", "takeover")
+console = Console()
+
+
+def main() -> None:
+    """The rows are measured, shown and kept."""
+    given = _arguments()
+    with server() as url:
+        bench = Bench(url, given.rounds, given.seconds, given.quick, console.print)
+        rows = asyncio.run(_measure(bench, given.rows or list(ROWS)))
+        known = asyncio.run(facts(url)) | {"busy": busy(), "rounds": bench.rounds, "seconds": bench.seconds}
+    report.show(console, rows)
+    if not given.dry:
+        report.save(rows, known)
+
+
+def _arguments() -> Any:
+    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
+    parser.add_argument("rows", nargs="*", metavar="row", help=f"any of {', '.join(ROWS)}; none means all")
+    parser.add_argument("--rounds", type=int, help="how often each is measured, in turns (3)")
+    parser.add_argument("--seconds", type=float, help="how long each is measured (5)")
+    parser.add_argument("--quick", action="store_true", help="one short round, to see that it works")
+    parser.add_argument("--dry", action="store_true", help="keep no results")
+    given = parser.parse_args()
+    if unknown := set(given.rows) - set(ROWS):
+        parser.error(f"there is no row {', '.join(sorted(unknown))}")
+    given.rounds = given.rounds or (1 if given.quick else 3)
+    given.seconds = given.seconds or (1 if given.quick else 5)
+    return given
+
+
+async def _measure(bench: Bench, names: list[str]) -> list[Row]:
+    rows: list[Row] = []
+    for name in names:
+        console.rule(name)
+        rows += await import_module(f"bench.row_{name}").measure(bench)
+    return rows
+
+
+if __name__ == "__main__":
+    main()

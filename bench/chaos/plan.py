@@ -1,0 +1,120 @@
+"""What goes wrong, and when: drawn from a seed before anything starts."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+Span = tuple[float, float]  # seconds, from and to
+
+# A fault of one lane is over before the next of that lane begins; the lanes know nothing of one another.
+LANES = ("processes", "database", "network", "leadmagic", "nyne", "callbacks")
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """One way in which things go wrong, and how long it does so in a short run and in a long one."""
+
+    name: str
+    lane: str
+    happens: str
+    short: Span
+    long: Span
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """*kind* begins at *at* and lasts so many *seconds*; *choice* decides where there is one."""
+
+    kind: Kind
+    at: float
+    seconds: float
+    choice: int  # 0 to 11: which of two processes, of four statuses
+    strength: float  # 0.3 to 1: the share of requests that it befalls
+
+    @property
+    def until(self) -> float:
+        """When it is over."""
+        return self.at + self.seconds
+
+
+def _kinds() -> Iterator[Kind]:
+    once, brief = (0.0, 0.0), (1.6, 2.4)
+    for process in ("receiver", "submitter", "reconciler"):
+        yield Kind(f"kill a {process}", "processes", "SIGKILL", once, once)
+        # Longer than a lease, so that its work is somebody else's when it wakes up.
+        yield Kind(f"freeze a {process}", "processes", "SIGSTOP, and SIGCONT after a lease", (5.6, 6.2), (6.5, 14))
+    yield Kind("PostgreSQL crash", "database", "immediate shutdown, and restart", (0.3, 1.2), (0.5, 6))
+    yield Kind("sessions terminated", "database", "pg_terminate_backend on half of our sessions", once, once)
+    yield Kind("connections refused", "database", "no connection to PostgreSQL, and none left", (1.5, 2.5), (2, 8))
+    yield Kind("pool exhaustion", "database", "an outside session takes every connection", (2, 3), (4, 12))
+    # Longer than our lock_timeout (10 s) in the long run.
+    yield Kind("idle in transaction", "database", "an outside session holds locks on rows", (3, 4), (6, 14))
+    for what in ("database", "leadmagic", "nyne", "callbacks"):
+        yield Kind(f"{what} black hole", "network", "half-open: bytes are swallowed", brief, (3, 8))
+        yield Kind(f"{what} reset", "network", "an RST after the request was written", brief, (3, 10))
+        yield Kind(f"{what} slow bytes", "network", "bytes trickle", brief, (3, 10))
+    yield Kind("CRM reset", "network", "an RST in place of our 2xx", brief, (3, 10))
+    for vendor in ("leadmagic", "nyne"):
+        yield Kind(f"{vendor} 5xx storm", vendor, "answers 500, 502, 503 or 504", (2, 3), (4, 12))
+        yield Kind(f"{vendor} 429 storm", vendor, "answers 429 below its limit", (2, 3), (4, 12))
+        yield Kind(f"{vendor} hangs", vendor, "works and charges, answers after our timeout", (2.5, 3.5), (4, 10))
+        yield Kind(f"{vendor} answers lost", vendor, "works and charges, closes without an answer", (2.5, 3.5), (4, 10))
+        yield Kind(f"{vendor} byte by byte", vendor, "answers at fifty bytes a second", (2, 3), (4, 10))
+        yield Kind(f"{vendor} 402", vendor, "is out of credits, then topped up", (2, 3), (4, 12))
+    for what, happens in (
+        ("dropped", "are never sent"),
+        ("duplicated", "are sent twice"),
+        ("late", "come after the polls, after the deadline, minutes later"),
+        ("early", "are answered before the 202 leaves"),
+        ("forged", "under a wrong token come first, with a false number"),
+        ("for another job", "name another request, with a false number"),
+        ("unreadable", "are garbage"),
+    ):
+        yield Kind(f"callbacks {what}", "callbacks", happens, (2.5, 3.2), (6, 15))
+    yield Kind("requests forgotten", "callbacks", "accepted, then 404 to polls, no callback", (2.5, 3.2), (6, 15))
+
+
+KINDS = tuple(_kinds())
+
+
+def draw(seed: int, seconds: float, *, short: bool) -> list[Fault]:
+    """The faults of a run that lasts so long, by time: every kind once (*short*), or again and again."""
+    dice = random.Random(f"plan {seed}")
+    faults: list[Fault] = []
+    for lane in LANES:
+        kinds = [kind for kind in KINDS if kind.lane == lane]
+        faults += _once(dice, kinds, seconds) if short else _again_and_again(dice, kinds, seconds)
+    return sorted(faults, key=lambda fault: fault.at)
+
+
+def _once(dice: random.Random, kinds: list[Kind], seconds: float) -> Iterator[Fault]:
+    """Each of *kinds* once, in any order, spread over *seconds*."""
+    dice.shuffle(kinds)
+    lasting = [dice.uniform(*kind.short) for kind in kinds]
+    free = seconds - sum(lasting)
+    assert free > 0, "the short run is too short for every kind of fault"
+    weights = [dice.uniform(1, 2) for _ in kinds]
+    at = 0.0
+    for kind, length, weight in zip(kinds, lasting, weights, strict=True):
+        at += free * weight / (sum(weights) + 1)
+        yield _fault(dice, kind, at, length)
+        at += length
+
+
+def _again_and_again(dice: random.Random, kinds: list[Kind], seconds: float) -> Iterator[Fault]:
+    """Each of *kinds*, in any order, then each again, with some peace in between."""
+    at = dice.uniform(2, 6)
+    while True:
+        dice.shuffle(kinds)
+        for kind in kinds:
+            length = dice.uniform(*kind.long)
+            if at + length > seconds:
+                return
+            yield _fault(dice, kind, at, length)
+            at += length + dice.uniform(2, 9)
+
+
+def _fault(dice: random.Random, kind: Kind, at: float, length: float) -> Fault:
+    return Fault(kind, round(at, 2), round(length, 2), dice.randrange(12), round(dice.uniform(0.3, 1.0), 2))

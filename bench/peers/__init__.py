@@ -1,0 +1,1 @@
+"""What people use instead, doing the same durable work; needs the extra `bench`."""

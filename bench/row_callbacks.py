@@ -1,0 +1,123 @@
+"""Row 1: callbacks, stored and applied, per second."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from uuid import UUID
+
+from pydantic import SecretStr
+
+from bench import seed
+from bench.load import TOKEN, load
+from bench.measure import Bench, Meter, Row, alternate, reached
+from bench.peers import fastapi_sqlalchemy
+from bench.processes import HOST, NotReady, free_port, listening
+from bench.server import connected, database
+from enrichment.tokens import callback_url
+
+KEY = "key-of-the-benchmark"
+FASTEST = 16_000  # per second that are seeded, so that no contestant runs out
+PEER = "FastAPI + SQLAlchemy"
+OF_LIMIT, OF_PEER = 0.85, 8.0
+WARM_UP = 1.0  # seconds
+
+
+def receiver_settings(url: str, port: int) -> dict[str, str]:
+    """What the receiver is started with; all else is as it comes."""
+    return {
+        "DATABASE_URL": url, "HOST": HOST, "PORT": str(port), "API_TOKENS": TOKEN, "CALLBACK_KEYS": KEY,
+        "PUBLIC_URL": f"http://{HOST}:{port}",
+    }  # fmt: skip
+
+
+def requests(jobs: Sequence[UUID], first: int) -> list[tuple[str, str]]:
+    """The callbacks that end these jobs: as Nyne sends them, to the URL that it was given."""
+    keys = [SecretStr(KEY)]
+    return [
+        (callback_url("", keys, "nyne", job), json.dumps(_body(seed.REQUEST.format(first + place))))
+        for place, job in enumerate(jobs)
+    ]
+
+
+def _body(request_id: str) -> dict[str, object]:
+    job = {
+        "request_id": request_id, "status": "completed", "completed": True,
+        "result": {"mobile": "+14155552671"}, "created_on": "2026-01-15T10:30:00Z",
+        "completed_on": "2026-01-15T10:31:00Z",
+    }  # fmt: skip
+    return {"success": True, "data": job, "timestamp": "2026-01-15T10:31:00Z"}
+
+
+async def _through(bench: Bench, module: str, seconds: float) -> float:
+    """Per second through the receiver, or through the one that does not write."""
+    async with database(bench.server) as url, connected(url) as connection:
+        count = int(FASTEST * (seconds + WARM_UP))
+        jobs = await seed.awaiting(connection, count)
+        port = free_port()
+        async with listening(module, port=port, **receiver_settings(url, port)) as started:
+            meter = Meter(started.pid, connection.get_server_pid() if module == "receiver" else None)
+            rate, done = await _play(port, jobs, seconds)
+            bench.noted(f"callbacks {module}", meter.each(done + WARM_UP * rate))
+        if module == "receiver":
+            applied = await connection.fetchval("SELECT count(*) FROM callbacks WHERE verdict = 'applied'")
+            found = await connection.fetchval("SELECT count(*) FROM lookups WHERE final_status = 'found'")
+            if not applied == found >= done:
+                raise NotReady(f"{done} answered, {applied} stored, {found} applied")
+    return rate
+
+
+async def _play(port: int, jobs: Sequence[UUID], seconds: float) -> tuple[float, int]:
+    warm = int(len(jobs) * WARM_UP / (seconds + WARM_UP))
+    with TemporaryDirectory() as folder:
+        await load(port, requests(jobs[:warm], 0), Path(folder), seconds=WARM_UP)
+        done = await load(port, requests(jobs[warm:], warm), Path(folder), seconds=seconds)
+    if done.wrong:
+        raise NotReady(f"{done.wrong} of {done.requests} callbacks were not taken")
+    return done.rate, done.requests
+
+
+async def _through_peer(bench: Bench, seconds: float) -> float:
+    count = int(FASTEST / 4 * (seconds + WARM_UP))
+    async with fastapi_sqlalchemy.receiving(bench.server, count) as (port, jobs, pid, backend):
+        meter = Meter(pid, backend)
+        rate, done = await _play(port, jobs, seconds)
+        bench.noted("callbacks peer", meter.each(done + WARM_UP * rate))
+        return rate
+
+
+async def measure(bench: Bench) -> list[Row]:
+    """The receiver, its limit and the peer, alternating."""
+    rounds = await alternate(
+        bench,
+        {
+            "ours": partial(_through, bench, "receiver", bench.seconds),
+            "limit": partial(_through, bench, "bench.unwritten", bench.seconds),
+            PEER: partial(_through_peer, bench, bench.seconds),
+        },
+    )
+    peer = rounds.middle(PEER)
+    of_limit, of_peer = rounds.ratio("ours", "limit"), rounds.ratio("ours", PEER)
+    return [
+        Row(
+            name="callbacks stored and applied",
+            unit="per second",
+            ours=rounds.middle("ours"),
+            limit=rounds.middle("limit"),
+            peers={} if peer is None else {PEER: peer},
+            ratio=of_limit,
+            reach=f"≥ {OF_LIMIT:.0%} of the app without the write; ≥ {OF_PEER:.0f} x the peer",
+            reached=reached((of_limit, OF_LIMIT), (of_peer, OF_PEER)),
+            spread=rounds.spread,
+            note="; ".join(filter(None, (_said(bench, of_peer), rounds.note))),
+        )
+    ]
+
+
+def _said(bench: Bench, of_peer: float | None) -> str:
+    costs = {"each": "receiver", "the limit": "bench.unwritten", "the peer": "peer"}
+    said = [f"{who} {cost}" for who, key in costs.items() if (cost := bench.cost(f"callbacks {key}"))]
+    return ", ".join([*([] if of_peer is None else [f"{of_peer:.1f} x the peer"]), *said])

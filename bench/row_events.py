@@ -1,0 +1,75 @@
+"""Row 2: CRM events of new persons, stored with their lookup and its first job, per second."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from bench.load import load
+from bench.measure import Bench, Meter, Row, alternate, reached
+from bench.processes import NotReady, free_port, listening
+from bench.row_callbacks import WARM_UP, receiver_settings
+from bench.server import connected, database
+
+FASTEST = 12_000  # per second that are written down, so that nobody runs out
+OF_LIMIT = 0.60
+_numbers = itertools.count(1)
+
+
+def requests(count: int) -> list[tuple[str, str]]:
+    """So many events, each of a person nobody has asked for yet."""
+    return [("/events/generic", json.dumps(_event(next(_numbers)))) for _ in range(count)]
+
+
+def _event(number: int) -> dict[str, object]:
+    return {
+        "event_id": f"evt-{number}", "record_id": f"crm-{number}", "region": "US",
+        "profile_url": f"https://www.linkedin.com/in/jane-doe-{number}", "work_email": f"jane.{number}@acme.co",
+        "name": "Jane Doe", "company": "Acme", "providers": ["leadmagic", "nyne"],
+    }  # fmt: skip
+
+
+async def _through(bench: Bench, module: str) -> float:
+    async with database(bench.server) as url, connected(url) as connection:
+        port = free_port()
+        with TemporaryDirectory() as folder:
+            async with listening(module, port=port, **receiver_settings(url, port)) as started:
+                await load(port, requests(int(FASTEST * WARM_UP)), Path(folder), seconds=WARM_UP)
+                meter = Meter(started.pid, connection.get_server_pid() if module == "receiver" else None)
+                done = await load(port, requests(int(FASTEST * bench.seconds)), Path(folder), seconds=bench.seconds)
+                bench.noted(f"events {module}", meter.each(done.requests))
+        if done.wrong:
+            raise NotReady(f"{done.wrong} of {done.requests} events were not taken")
+        if module == "receiver":
+            stored = await connection.fetchval("SELECT count(*) FROM jobs JOIN lookups ON lookups.id = lookup_id")
+            if stored < done.requests:
+                raise NotReady(f"{done.requests} answered, {stored} stored")
+    return done.rate
+
+
+async def measure(bench: Bench) -> list[Row]:
+    """The receiver and its limit, alternating."""
+    rounds = await alternate(
+        bench, {"ours": partial(_through, bench, "receiver"), "limit": partial(_through, bench, "bench.unwritten")}
+    )
+    ratio = rounds.ratio("ours", "limit")
+    return [
+        Row(
+            name="CRM events stored",
+            unit="per second",
+            ours=rounds.middle("ours"),
+            limit=rounds.middle("limit"),
+            ratio=ratio,
+            reach=f"≥ {OF_LIMIT:.0%} of the app without the write",
+            reached=reached((ratio, OF_LIMIT)),
+            spread=rounds.spread,
+            note="; ".join(
+                f"{who} {cost}"
+                for who, key in {"each": "receiver", "the limit": "bench.unwritten"}.items()
+                if (cost := bench.cost(f"events {key}"))
+            ),
+        )
+    ]

@@ -1,0 +1,142 @@
+"""Row 3: lookups through a LeadMagic that answers at once, from the claim to the finished lookup, per second."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from functools import partial
+from importlib import import_module
+from typing import Any
+
+import asyncpg
+
+from bench import seed
+from bench.measure import Bench, Meter, Row, alternate, reached
+from bench.processes import HOST, free_port, listening, output, process
+from bench.server import connected, database
+
+PATH = "/v1/people/mobile-finder"
+CALLERS = 100  # PROVIDER_CONCURRENCY as it comes
+FASTEST = 9_000  # per second that are seeded
+LIFTED = "1000000000"
+STARTS_WITHIN = 20.0  # seconds, for the first job to be done
+OF_LIMIT = 0.60
+PEERS = {"awa": ("awa", 3.0), "PgQueuer": ("pgqueuer", 8.0), "Procrastinate": ("procrastinate", None)}
+
+
+def submitter_settings(url: str, port: int, **more: str) -> dict[str, str]:
+    """What the submitter is started with: no limit but its own speed; all else as it comes."""
+    return {
+        "DATABASE_URL": url, "PROVIDERS": "leadmagic", "LEADMAGIC_API_KEY": "key",
+        "LEADMAGIC_BASE_URL": f"http://{HOST}:{port}", "LEADMAGIC_PER_MINUTE": LIFTED, "LEADMAGIC_PER_HOUR": LIFTED,
+        "LEADMAGIC_PER_DAY": LIFTED,
+    } | more  # fmt: skip
+
+
+@asynccontextmanager
+async def vendor(*options: str) -> AsyncIterator[int]:
+    """Inside the block the vendor that answers at once listens; yields its port."""
+    port = free_port()
+    async with listening("bench.stub", str(port), *options, port=port):
+        yield port
+
+
+async def until_done(connection: asyncpg.Connection[Any], done: str, count: int, seconds: float) -> None:
+    """All *count* are done, by the query *done*, or so many seconds have passed since the first."""
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + STARTS_WITHIN
+    started = False
+    while loop.time() < deadline:
+        if not started and await connection.fetchval(f"SELECT EXISTS ({done})"):
+            started, deadline = True, loop.time() + seconds
+        # Counting all of them would take a core from who is measured: only whether the last is there.
+        if started and await connection.fetchval(f"SELECT EXISTS ({done} OFFSET {count - 1})"):
+            return
+        await asyncio.sleep(0.25)
+
+
+async def _ours(bench: Bench) -> float:
+    async with database(bench.server) as url, connected(url) as connection, vendor() as port:
+        count = int(FASTEST * bench.seconds)
+        await seed.queued(connection, count)
+        async with process("submitter", **submitter_settings(url, port)) as started:
+            meter = Meter(started.pid, connection.get_server_pid())
+            await until_done(connection, "SELECT FROM finished_jobs", count, bench.seconds)
+            done = await connection.fetchval("SELECT count(*) FROM finished_jobs")
+            bench.noted("ours", meter.each(done))
+        # From the first claim to the last commit that was made.
+        rate: float = await connection.fetchval(
+            """
+            SELECT count(*) / EXTRACT(epoch FROM max(finished_at) - min(submitted_at))::float8
+              FROM finished_jobs WHERE state = 'answered' AND answered_by = 'inline'
+            """
+        )
+        return rate
+
+
+async def _bare(bench: Bench) -> float:
+    async with vendor() as port:
+        command = [sys.executable, "-m", "bench.bare", f"http://{HOST}:{port}{PATH}", str(CALLERS), str(bench.seconds)]
+        rate, work = map(float, (await output(command, within=bench.seconds + STARTS_WITHIN)).split())
+        bench.noted("limit", (work, 0.0))
+        return rate
+
+
+async def _peer(bench: Bench, name: str) -> float:
+    """A worker of this engine: a job per lookup, the same question, the answer stored as a row, the job done."""
+    peer = import_module(f"bench.peers.{name}")
+    async with database(bench.server, ours=False) as url, connected(url) as connection, vendor() as port:
+        count = int(peer.FASTEST * bench.seconds)
+        await connection.execute(RESULTS)
+        await peer.seed(url, count)
+        await connection.execute("VACUUM (ANALYZE)")
+        await connection.execute("CHECKPOINT")
+        async with process(f"bench.peers.{name}", url, f"http://{HOST}:{port}{PATH}", str(CALLERS)) as started:
+            meter = Meter(started.pid, connection.get_server_pid())
+            await until_done(connection, "SELECT FROM results", count, bench.seconds)
+            done = await connection.fetchval("SELECT count(*) FROM results")
+            bench.noted(name, meter.each(done))
+        # The first rows mark the start: a peer's own start-up is not counted against it.
+        rate: float | None = await connection.fetchval(
+            "SELECT count(*) / NULLIF(EXTRACT(epoch FROM max(finished_at) - min(finished_at)), 0)::float8 FROM results"
+        )
+        return rate or 0.0
+
+
+RESULTS = """
+CREATE TABLE results (lookup_id bigint PRIMARY KEY, mobile text, credits numeric NOT NULL,
+                      finished_at timestamptz NOT NULL DEFAULT clock_timestamp())
+"""
+
+
+async def measure(bench: Bench) -> list[Row]:
+    """The submitter, the bare loop and the engines, alternating."""
+    contestants = {"ours": partial(_ours, bench), "limit": partial(_bare, bench)}
+    contestants |= {name: partial(_peer, bench, module) for name, (module, _) in PEERS.items()}
+    rounds = await alternate(bench, contestants)
+    of_limit = rounds.ratio("ours", "limit")
+    peers = {name: value for name in PEERS if (value := rounds.middle(name)) is not None}
+    times = {name: rounds.ratio("ours", name) for name in peers}
+    marks = [(times.get(name), mark) for name, (_, mark) in PEERS.items() if mark is not None and name in times]
+    said = ", ".join(f"{ratio:.1f} x {name}" for name, ratio in times.items() if ratio is not None)
+    return [
+        Row(
+            name="lookups through LeadMagic",
+            unit="per second",
+            ours=rounds.middle("ours"),
+            limit=rounds.middle("limit"),
+            peers=peers,
+            ratio=of_limit,
+            reach=f"≥ {OF_LIMIT:.0%} of a bare aiohttp loop; ≥ 3 x awa; ≥ 8 x PgQueuer",
+            reached=reached((of_limit, OF_LIMIT), *marks),
+            spread=rounds.spread,
+            note="; ".join(filter(None, (said, _costs(bench), rounds.note))),
+        )
+    ]
+
+
+def _costs(bench: Bench) -> str:
+    who = {"each": "ours", "bare": "limit"} | {name: module for name, (module, _) in PEERS.items()}
+    return ", ".join(f"{name} {cost}" for name, key in who.items() if (cost := bench.cost(key)))

@@ -1,0 +1,37 @@
+"""python -m bench.unwritten: the receiver with the database write removed, which is the limit of what it can reach.
+
+It is the receiver itself, with all it does for a request; only the two functions that commit a batch answer at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import asyncpg
+from uuid_utils.compat import uuid7
+
+import receiver.app
+from enrichment.identity import ReusePolicy
+from enrichment.store.callbacks import Callback, Recorded
+from enrichment.store.finish import Ended
+from enrichment.store.intake import Event, Taken
+from receiver.__main__ import main
+
+
+async def _not_recorded(_: asyncpg.Pool[Any], callbacks: Sequence[Callback]) -> list[Recorded]:
+    lookup = uuid7()
+    return [
+        Recorded("applied", lookup, Ended(one.job_id, lookup, one.provider, "answered", "found", None, False))
+        for one in callbacks
+    ]
+
+
+async def _not_ingested(_: asyncpg.Pool[Any], events: Sequence[Event], __: ReusePolicy) -> list[list[Taken]]:
+    return [[Taken(uuid7(), "queued", duplicate=False) for _ in event.wishes] for event in events]
+
+
+if __name__ == "__main__":
+    receiver.app.record_callbacks = _not_recorded
+    receiver.app.ingest = _not_ingested
+    main()
