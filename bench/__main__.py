@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -23,11 +24,14 @@ def main() -> None:
     given = _arguments()
     with server() as url:
         bench = Bench(url, given.rounds, given.seconds, given.quick, console.print)
-        rows = asyncio.run(_measure(bench, given.rows or list(ROWS)))
-        known = asyncio.run(facts(url)) | {"busy": busy(), "rounds": bench.rounds, "seconds": bench.seconds}
+        known = asyncio.run(facts(url)) | {"rounds": bench.rounds, "seconds": bench.seconds}
+        rows: list[Row] = []
+        for name in given.rows or ROWS:
+            console.rule(name)
+            rows += (measured := asyncio.run(import_module(f"bench.row_{name}").measure(bench)))
+            if given.keep is not None:  # row by row: what was measured is kept when a later row fails
+                report.save(measured, known | {"busy": busy()}, given.keep)
     report.show(console, rows)
-    if not given.dry:
-        report.save(rows, known)
 
 
 def _arguments() -> Any:
@@ -36,21 +40,14 @@ def _arguments() -> Any:
     parser.add_argument("--rounds", type=int, help="how often each is measured, in turns (3)")
     parser.add_argument("--seconds", type=float, help="how long each is measured (5)")
     parser.add_argument("--quick", action="store_true", help="one short round, to see that it works")
-    parser.add_argument("--dry", action="store_true", help="keep no results")
+    parser.add_argument("--keep", type=Path, default=report.FOLDER, help="folder of results.json and results.svg")
+    parser.add_argument("--dry", dest="keep", action="store_const", const=None, help="keep no results")
     given = parser.parse_args()
     if unknown := set(given.rows) - set(ROWS):
         parser.error(f"there is no row {', '.join(sorted(unknown))}")
     given.rounds = given.rounds or (1 if given.quick else 3)
     given.seconds = given.seconds or (1 if given.quick else 5)
     return given
-
-
-async def _measure(bench: Bench, names: list[str]) -> list[Row]:
-    rows: list[Row] = []
-    for name in names:
-        console.rule(name)
-        rows += await import_module(f"bench.row_{name}").measure(bench)
-    return rows
 
 
 if __name__ == "__main__":

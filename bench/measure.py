@@ -78,7 +78,9 @@ class Meter:
     def each(self, done: float) -> tuple[float, float]:
         """Microseconds of work for each of *done*: by the process, and by PostgreSQL."""
         now = self._look()
-        process, postgres = (1e6 * (late - early) / max(1.0, done) for late, early in zip(now, self._before, strict=True))
+        process, postgres = (
+            1e6 * (late - early) / max(1.0, done) for late, early in zip(now, self._before, strict=True)
+        )
         return process, postgres
 
     def _look(self) -> tuple[float, float]:

@@ -18,8 +18,14 @@ WINDOW = 60.0  # seconds
 PER_MINUTE = (3_000, 600)
 REACH = 0.98
 START = 3.0  # seconds until all four are at it
+STARTS_WITHIN = 40.0  # seconds
 LASTS = 75.0  # seconds: a whole window, and a part of the next
 OFFSETS = 60  # phases of a fixed window that are looked at
+WORKING = """
+SELECT count(*) FROM pg_stat_activity
+ WHERE datname = current_database() AND application_name = 'ringback submitter listener'
+"""
+FINISHED = "SELECT EXISTS (SELECT FROM finished_jobs)"
 
 
 async def _arrivals(port: int) -> list[float]:
@@ -38,10 +44,13 @@ async def _through(bench: Bench, per_minute: int, lasts: float) -> list[float]:
         url = await stack.enter_async_context(database(bench.server))
         connection = await stack.enter_async_context(connected(url))
         port = await stack.enter_async_context(vendor("--keep", "--delay", "0.05"))
-        await seed.queued(connection, int(per_minute * (lasts + START * 2) / WINDOW) + 200)
+        await seed.queued(connection, int(per_minute * (lasts + START + STARTS_WITHIN) / WINDOW))
         settings = submitter_settings(url, port, LEADMAGIC_PER_MINUTE=str(per_minute))
         for _ in range(PROCESSES):
             await stack.enter_async_context(process("submitter", **settings))
+        async with asyncio.timeout(STARTS_WITHIN):
+            while await connection.fetchval(WORKING) < PROCESSES or not await connection.fetchval(FINISHED):
+                await asyncio.sleep(0.1)
         await asyncio.sleep(START + lasts)
         return await _arrivals(port)
 
@@ -78,8 +87,7 @@ async def measure(bench: Bench) -> list[Row]:
     everything = await asyncio.gather(*(_through(bench, per_minute, lasts) for per_minute in PER_MINUTE))
     rows = []
     for per_minute, arrivals in zip(PER_MINUTE, everything, strict=True):
-        since = arrivals[0] + START
-        steady = [at for at in arrivals if since <= at < since + lasts - START]
+        steady = [at for at in arrivals if at >= arrivals[-1] - lasts + START]
         used = (len(steady) - 1) / (steady[-1] - steady[0]) / (per_minute / WINDOW)
         sliding, fixed = refused_sliding(arrivals, per_minute), refused_fixed(arrivals, per_minute)
         bench.say(f"  {per_minute}/min  {used:.2%} used; refused: {sliding} sliding, {fixed} fixed")

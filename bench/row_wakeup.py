@@ -99,5 +99,3 @@ async def measure(bench: Bench) -> list[Row]:
 def _middle(values: list[float]) -> tuple[float, float]:
     hundredths = quantiles(values, n=100, method="inclusive")
     return hundredths[49], hundredths[98]
-
-

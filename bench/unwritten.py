@@ -32,6 +32,5 @@ async def _not_ingested(_: asyncpg.Pool[Any], events: Sequence[Event], __: Reuse
 
 
 if __name__ == "__main__":
-    receiver.app.record_callbacks = _not_recorded
-    receiver.app.ingest = _not_ingested
+    vars(receiver.app).update(record_callbacks=_not_recorded, ingest=_not_ingested)
     main()

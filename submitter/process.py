@@ -17,7 +17,7 @@ import structlog
 import uvloop
 
 from enrichment import logs
-from enrichment.database import DatabaseDown, close_pool, database_url, open_pool
+from enrichment.database import UNREACHABLE, DatabaseDown, close_pool, database_url, open_pool
 from enrichment.identity import ReusePolicy
 from enrichment.migrations import SchemaError, require_current
 from enrichment.providers import build_providers
@@ -53,6 +53,10 @@ def main(name: str, work: Callable[[Process, asyncio.Event], Awaitable[None]]) -
         uvloop.run(_run(name, settings, url, work))
     except (SettingsError, DatabaseDown, SchemaError) as error:
         sys.stderr.write(f"{error}\n")
+        sys.exit(2)
+    except UNREACHABLE as error:
+        # Only a start gets here: whoever runs already waits for the database to come back.
+        sys.stderr.write(f"PostgreSQL went away ({type(error).__name__}). Remedy: start it, then start this again.\n")
         sys.exit(2)
 
 

@@ -20,7 +20,7 @@ from enrichment.settings import Settings
 
 ROOT = Path(__file__).parent.parent
 RINGBACK = (sys.executable, "-m", "console")
-DEADLINE = 20.0  # seconds, for anything
+DEADLINE = 30.0  # seconds, for anything; a machine that is busy otherwise needs most of it
 BETWEEN_LOOKS = 0.02  # seconds
 
 T = TypeVar("T")

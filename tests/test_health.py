@@ -211,9 +211,12 @@ async def test_the_process_takes_an_event_and_logs_no_person(database_url: str, 
     row = await job(pool, "awaiting")
     path = path_for(row["id"])
     async with receiving(database_url) as receiver, aiohttp.ClientSession(receiver.url, headers=AUTHORIZED) as session:
-        event = await session.post("/events/generic", json=EVENT)
-        callback = await session.post(path, json=found(row["request_id"]))
-        await session.post("/events/generic", json={"work_email": "jane.secret@"})
+        async with session.post("/events/generic", json=EVENT) as event:
+            await event.read()
+        async with session.post(path, json=found(row["request_id"])) as callback:
+            await callback.read()
+        async with session.post("/events/generic", json={"work_email": "jane.secret@"}) as refused:
+            await refused.read()
         receiver.process.send_signal(signal.SIGINT)
         code = await ended(receiver.process)
         log = await receiver.log()
@@ -305,7 +308,8 @@ async def test_bodies_over_the_wire_are_limited_and_whole(database_url: str, poo
         writer.close()
         await writer.wait_closed()
         async with aiohttp.ClientSession(receiver.url, headers=AUTHORIZED) as session:
-            await session.post("/events/generic", json=EVENT)
+            async with session.post("/events/generic", json=EVENT) as answer:
+                await answer.read()
         receiver.process.send_signal(signal.SIGINT)
         code = await ended(receiver.process)
 

@@ -81,10 +81,8 @@ NOTHING = dict.fromkeys(SAID, SAME)
 AGAIN = "queued running"
 
 
-def late(status: str) -> dict[str, str]:
-    """A job that ended without an answer gets one: a number is found, anything else decides the charge only."""
-    return {"number": "answered found", "no number": f"answered {status}", "unusable": f"answered {status}"}
-
+# A job that ended without an answer gets one: its lookup ends as if it had been told so in time.
+LATE = {name: ENDS[name] for name in ("number", "no number", "unusable")}
 
 # Said by the answer to the question itself. The job's state is what somebody else has made of it meanwhile.
 INLINE: dict[tuple[str, str], dict[str, str]] = {
@@ -133,10 +131,10 @@ INLINE: dict[tuple[str, str], dict[str, str]] = {
     | ENDS
     | {"accepted": "awaiting(req-1) running", "running": "unknown unresolved"},
     ("nyne", "answered"): NOTHING,
-    ("nyne", "failed"): NOTHING | late("failed"),
+    ("nyne", "failed"): NOTHING | LATE,
     # It was given up before its 202 was stored: now it can be asked about.
-    ("nyne", "unknown"): NOTHING | late("unresolved") | {"accepted": "unknown unresolved, polled"},
-    ("nyne", "lost"): NOTHING | late("unresolved") | {"accepted": "lost unresolved, polled"},
+    ("nyne", "unknown"): NOTHING | LATE | {"accepted": "unknown unresolved, polled"},
+    ("nyne", "lost"): NOTHING | LATE | {"accepted": "lost unresolved, polled"},
 }
 
 # Said by a callback: its verdict as well. Only a plain yes or no counts; what is doubted is polled.
@@ -151,8 +149,8 @@ CALLBACK: dict[str, dict[str, str]] = {
     | dict.fromkeys(["number", "no number", "unusable", "refused", "unreadable"], f"{SAME}, flagged, polled"),
     "answered": IGNORED,
     **{
-        state: IGNORED | {name: f"{said}, late" for name, said in late(status).items()}
-        for state, status in (("failed", "failed"), ("unknown", "unresolved"), ("lost", "unresolved"))
+        state: IGNORED | {name: f"{said}, late" for name, said in LATE.items()}
+        for state in ("failed", "unknown", "lost")
     },
 }
 
@@ -160,9 +158,9 @@ CALLBACK: dict[str, dict[str, str]] = {
 POLL: dict[str, dict[str, str]] = {
     "awaiting": dict.fromkeys(BY_WIRE, SAME) | ENDS | {"unclear": "unknown unresolved"},
     "answered": dict.fromkeys(BY_WIRE, SAME),
-    "failed": dict.fromkeys(BY_WIRE, SAME) | late("failed"),
-    "unknown": dict.fromkeys(BY_WIRE, SAME) | late("unresolved"),
-    "lost": dict.fromkeys(BY_WIRE, SAME) | late("unresolved"),
+    "failed": dict.fromkeys(BY_WIRE, SAME) | LATE,
+    "unknown": dict.fromkeys(BY_WIRE, SAME) | LATE,
+    "lost": dict.fromkeys(BY_WIRE, SAME) | LATE,
 }
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from itertools import pairwise
 
-from bench.chaos.evidence import Asked, Evidence, times
+from bench.chaos.evidence import Asked, Evidence, made_at, times
 from bench.chaos.journal import FELT
 from bench.chaos.vendors import Json
 from bench.chaos.verdict import Verdict
@@ -71,13 +71,13 @@ def _charges(evidence: Evidence, verdict: Verdict) -> None:
         for provider, books in evidence.books.items()
         for charge in books.charges
     )
-    paid: dict[tuple[str, int], list[Json]] = defaultdict(list)
+    paid: dict[tuple[str, int], list[tuple[float, Json]]] = defaultdict(list)  # when its lookup's turn began, and it
     doubtful: Counter[tuple[str, int]] = Counter()
     for lookup, job in evidence.jobs():
         about = job["provider"], evidence.people[evidence.whom(lookup).key]
         doubtful[about] += job["possibly_charged"] > 0 or job["state"] in DOUBTFUL
         if job["credits"] > 0:
-            paid[about].append(job)
+            paid[about].append((min(made_at(one["id"]) for one in lookup["jobs"]), job))
     verdict.count("charges", charged.total())
     verdict.count(LISTED, 0)
     for about, often in charged.items():
@@ -87,11 +87,11 @@ def _charges(evidence: Evidence, verdict: Verdict) -> None:
         )
         verdict.demand(often <= len(paid[about]) + doubtful[about], offence)
         verdict.count(LISTED, often > len(paid[about]) > 0)
-        for first, second in pairwise(sorted(paid[about], key=times)):
-            asked_in_doubt = times(second)[0] < times(first)[1]
+        turns = sorted(paid[about], key=lambda turn: turn[0])
+        for (_, first), (began, second) in pairwise(turns):
             verdict.count(IN_DOUBT)
             offence = f"person {who}: {provider} was paid for job {first['id']}, then asked and paid for {second['id']}"
-            verdict.demand(asked_in_doubt, offence)
+            verdict.demand(began < times(first)[1], offence)
 
 
 def _doubts(evidence: Evidence, verdict: Verdict) -> None:

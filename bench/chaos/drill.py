@@ -19,12 +19,13 @@ from bench.chaos.check_paid import nobody_is_asked_twice, the_books_agree
 from bench.chaos.check_truth import everything_is_true, nobody_fooled_us
 from bench.chaos.crm import Crm
 from bench.chaos.crowd import Crowd
-from bench.chaos.evidence import Api, Evidence, stored_callbacks
+from bench.chaos.evidence import Api, Evidence, Silent, stored_callbacks
 from bench.chaos.journal import Happened, Journal
 from bench.chaos.show import View, show
 from bench.chaos.surprises import surprises
 from bench.chaos.truth import Truth
 from bench.chaos.vendors import Json
+from bench.chaos.verdict import Verdict
 from bench.chaos.watch import Watch
 from bench.chaos.world import SHORT_TERMS, TOKEN, Terms, World, running
 
@@ -95,9 +96,7 @@ class Drill:
         calm = time.time()
         await self._settle(world, watch, crm)
         settled, self.phase = time.time() - calm, "checking"
-        evidence = await self._gather(world, watch, crm)
-        evidence.keep(order.folder / "evidence.json.gz")
-        verdicts = [check(evidence) for check in CHECKS]
+        verdicts = await self._judge(world, watch, crm)
         run = report.Run(
             seed=order.seed, begun=begun, load=load, settled=settled, journal=self.journal, verdicts=verdicts,
             accepted=self.accepted, ended=[(sample.at, sample.final) for sample in watch.samples],
@@ -130,8 +129,16 @@ class Drill:
             if await api.open_lookups():
                 return False
             return all(sums["reserved"] == 0 for sums in (await api.usage()).values())
-        except (aiohttp.ClientError, OSError):
+        except (aiohttp.ClientError, OSError, Silent):
             return False  # a process may still be starting
+
+    async def _judge(self, world: World, watch: Watch, crm: Crm) -> list[Verdict]:
+        try:
+            evidence = await self._gather(world, watch, crm)
+        except Silent as silence:
+            return [Verdict(1, "our API answers once nothing is wrong any more", offences=[str(silence)])]
+        evidence.keep(self.order.folder / "evidence.json.gz")
+        return [check(evidence) for check in CHECKS]
 
     async def _gather(self, world: World, watch: Watch, crm: Crm) -> Evidence:
         api = Api(world.url, TOKEN)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gzip
 import json
 from collections.abc import Callable, Iterable, Mapping
@@ -24,6 +25,7 @@ from sandbox.people import Person, person
 
 PAGE = 200  # lookups; the most that a page has
 PATIENCE = aiohttp.ClientTimeout(total=30)
+TRIES = 10
 PAID = {"leadmagic": "/v1/people/mobile-finder", "nyne": "/person/phone"}
 FIELDS = {
     "leadmagic": {"profile_url": "profile_url", "work_email": "work_email", "personal_email": "personal_email"},
@@ -146,6 +148,15 @@ def times(job: Json) -> tuple[float, float]:
     return asked, ended
 
 
+def made_at(id: str) -> float:
+    """When the thing with this id was made: ids are UUIDv7, and begin with the milliseconds."""
+    return int(id.replace("-", "")[:12], 16) / 1000
+
+
+class Silent(Exception):
+    """Our API does not answer, though nothing is wrong any more."""
+
+
 class Api:
     """Reads our API, as a user would."""
 
@@ -185,10 +196,17 @@ class Api:
         return total
 
     async def _get(self, path: str, **query: str) -> Json:
-        async with self._session.get(f"{self._url}/v1/{path}", params=query) as response:
-            response.raise_for_status()
-            answer: Json = await response.json()
-            return answer
+        url = f"{self._url}/v1/{path}"
+        for _ in range(TRIES):
+            try:
+                async with self._session.get(url, params=query) as response:
+                    if response.status == 200:
+                        answer: Json = await response.json()
+                        return answer
+            except (aiohttp.ClientError, TimeoutError):
+                pass
+            await asyncio.sleep(1)
+        raise Silent(f"{url} does not answer")
 
 
 async def stored_callbacks(postgres: Postgres) -> dict[tuple[str, bytes], str]:

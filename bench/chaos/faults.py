@@ -80,8 +80,8 @@ async def _terminate(world: World, fault: Fault) -> AsyncIterator[None]:
 @asynccontextmanager
 async def _exhaust(world: World, fault: Fault) -> AsyncIterator[None]:
     strangers: list[asyncpg.Connection[Any]] = []
-    taking = asyncio.create_task(_take_connections(world, strangers))
     admin = await world.postgres.connect()
+    taking = asyncio.create_task(_take_connections(world, strangers))
     try:
         await asyncio.sleep(0.2)
         await _terminate_share(admin, fault.strength)  # so that ours have to connect again, and cannot

@@ -13,6 +13,7 @@ import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 from uuid import UUID
 
 from uuid_utils.compat import uuid7
@@ -76,10 +77,7 @@ def create_app(url: str) -> Any:
         Column("finished_at", DateTime(timezone=True)),
     )  # fmt: skip
     callbacks = Table("callbacks", metadata, Column("job_id", UUID_COLUMN(as_uuid=True)), Column("body", LargeBinary))
-    host = url.partition("host=")[2]
-    engine = create_async_engine(
-        "postgresql+asyncpg://", pool_size=20, max_overflow=0, connect_args=_connect_args(url, host)
-    )
+    engine = create_async_engine("postgresql+asyncpg://", pool_size=20, max_overflow=0, connect_args=_connect_args(url))
     sessions = async_sessionmaker(engine, expire_on_commit=False)
     app = FastAPI()
 
@@ -113,14 +111,11 @@ def create_app(url: str) -> Any:
     return app
 
 
-def _connect_args(url: str, host: str) -> dict[str, Any]:
-    import asyncpg.connect_utils as _  # noqa: F401  asyncpg reads the URL itself
-
-    from urllib.parse import parse_qs, urlsplit
-
+def _connect_args(url: str) -> dict[str, Any]:
+    # SQLAlchemy reads no socket's folder out of a URL.
     parts = urlsplit(url)
     return {
-        "host": parse_qs(parts.query).get("host", [parts.hostname or host])[0],
+        "host": parse_qs(parts.query).get("host", [parts.hostname])[0],
         "user": parts.username,
         "password": parts.password or None,
         "database": parts.path.removeprefix("/"),

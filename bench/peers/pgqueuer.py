@@ -48,5 +48,3 @@ async def _work(url: str, address: str, callers: int) -> None:
 
 if __name__ == "__main__":
     uvloop.run(_work(sys.argv[1], sys.argv[2], int(sys.argv[3])))
-
-

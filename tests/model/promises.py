@@ -76,22 +76,26 @@ class Snapshot:
         return {row["provider"]: row for row in self.jobs_of(lookup_id)}
 
 
-async def read_snapshot(db: Db) -> Snapshot:
-    """The rows as they are."""
+NOTHING = Snapshot({}, {}, {}, set(), set(), [], [], set(), set())
+
+
+async def read_snapshot(db: Db, before: Snapshot) -> Snapshot:
+    """The rows as they are now; finished jobs in the order in which they finished."""
     lookups = await db.fetch("SELECT *, final_status::text FROM lookups ORDER BY id")
     jobs = await db.fetch(
         "SELECT *, state::text, verdict::text, due_at <= now() AS is_due, lease_expires_at < now() AS is_expired "
         "FROM jobs ORDER BY lookup_id"
     )
-    finished = await db.fetch("SELECT *, state::text FROM finished_jobs ORDER BY id")
+    finished = await db.fetch("SELECT *, state::text FROM finished_jobs ORDER BY finished_at")
     callbacks = await db.fetch("SELECT job_id, body, verdict FROM callbacks")
     providers = await db.fetch(
         "SELECT name, paused_at IS NOT NULL AS paused, GREATEST(rest_until, open_until) > now() AS shut FROM providers"
     )
+    by_id = {row["id"]: row for row in finished}
     return Snapshot(
         {row["id"]: row for row in lookups},
         {row["id"]: row for row in jobs},
-        {row["id"]: row for row in finished},
+        {id: by_id[id] for id in (*before.finished, *by_id)},
         {(row["job_id"], row["body"]) for row in callbacks},
         {row["verdict"] for row in callbacks},
         await db.fetch("SELECT * FROM ledger"),

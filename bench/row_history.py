@@ -1,0 +1,229 @@
+"""Row 6: what is outstanding costs the same among a hundred thousand finished lookups and among millions."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from statistics import median
+from typing import Any
+
+import asyncpg
+
+from bench import seed
+from bench.measure import Bench, Row
+from bench.server import connected, database
+from enrichment.database import close_pool, open_pool
+from enrichment.outcome import Answered
+from enrichment.providers import PROVIDERS
+from enrichment.store import reports, sweep
+from enrichment.store.callbacks import Callback, record_callbacks
+from enrichment.store.claim import claim
+from enrichment.store.finish import Ending
+from enrichment.store.providers import register_provider
+
+SMALL, LARGE, LARGE_QUICKLY = 100_000, 10_000_000, 1_000_000
+BATCH = 500_000
+DUE = 10_000
+PART = 100  # of the due ones, per statement
+REACH = 1.2
+REPEATS = 15  # of each statement in one round
+
+Deed = Callable[[], Awaitable[object]]
+
+FINISHED = """
+WITH new AS MATERIALIZED (
+    SELECT number,
+           -- As uuid7 would have made it, months ago: the time, then what is random.
+           (lpad(to_hex(1700000000000 + number), 12, '0') || '7' || substr(md5(number::text), 1, 3)
+               || '8' || substr(md5(number::text), 4, 15))::uuid AS lookup_id,
+           (lpad(to_hex(1700000000000 + number), 12, '0') || '7' || substr(md5(number::text), 5, 3)
+               || '9' || substr(md5(number::text), 9, 15))::uuid AS job_id,
+           CASE number % 3 WHEN 0 THEN 'nyne' ELSE 'leadmagic' END AS provider,
+           number % 3 <> 2 AS found,
+           now() - interval '90 days' + number * interval '0.7 seconds' AS at
+      FROM generate_series($1::bigint, $2::bigint) AS numbers (number)
+), lookup AS (
+    INSERT INTO lookups (id, event_id, source, record_id, work_email, name, company, providers, created_at,
+                         final_status, finished_at, mobile, mobile_raw, region, line_type, provider, credits)
+    SELECT lookup_id, lookup_id, 'generic', 'old-' || number, 'old-' || number || '@acme.co', 'Jane Doe', 'Acme',
+           ARRAY['leadmagic', 'nyne'], at, CASE WHEN found THEN 'found' ELSE 'not_found' END::final_status, at,
+           CASE WHEN found THEN '+14155552671' END, CASE WHEN found THEN '+1-415-555-2671' END, 'US', 'unknown',
+           CASE WHEN found THEN provider END, CASE WHEN found THEN 5 ELSE 0 END
+      FROM new
+), ledgered AS (
+    INSERT INTO ledger (job_id, lookup_id, provider, kind, credits, day, at)
+    SELECT job_id, lookup_id, provider, CASE WHEN found THEN 'charged' ELSE 'released' END, 5, at::date, at FROM new
+)
+INSERT INTO finished_jobs (id, lookup_id, provider, state, answered_by, attempt, polls, request_id, credits,
+                           possible, reserved_on, submitted_at, finished_at)
+SELECT job_id, lookup_id, provider, 'answered', CASE provider WHEN 'nyne' THEN 'callback' ELSE 'inline' END, 1, 0,
+       CASE provider WHEN 'nyne' THEN 'old_' || number END, CASE WHEN found THEN 5 ELSE 0 END, 0, at::date, at, at
+  FROM new
+"""
+USAGE = """
+INSERT INTO usage (provider, day, slot, charged, found)
+SELECT provider, (now() - days * interval '1 day')::date, slot, 1000, 200
+  FROM unnest(ARRAY['leadmagic', 'nyne']) AS names (provider), generate_series(1, 90) AS ages (days),
+       generate_series(0, 15) AS slots (slot)
+"""
+
+
+async def fill(connection: asyncpg.Connection[Any], count: int, say: Callable[[str], None]) -> None:
+    """So many lookups are over: with their job, its ledger entry and the days' sums."""
+    began = time.monotonic()
+    for first in range(1, count + 1, BATCH):
+        await connection.execute(FINISHED, first, min(count, first + BATCH - 1))
+    await connection.execute(USAGE)
+    await seed.settle(connection)
+    say(f"  {count:,} finished lookups seeded in {time.monotonic() - began:.0f} s")
+
+
+class Rolled(Exception):
+    """Ends a transaction whose work is to be undone."""
+
+
+class Side:
+    """The statements that matter, on one database; whatever they change is undone, so that all repeats are equal."""
+
+    def __init__(self, pool: asyncpg.Pool[Any], nyne: list[Any]) -> None:
+        self.pool = pool
+        self._nyne = nyne
+
+    def deeds(self) -> dict[str, Deed]:
+        """By name."""
+        week = datetime.now(UTC).date() - timedelta(days=30)
+        return {
+            "claim": self._undone(self._claim),
+            "sweep": self._undone(self._sweep),
+            "callback": self._undone(self._callbacks),
+            "list": lambda: reports.list_lookups(self.pool, status="found", record_id=None, before=None, limit=50),
+            "list of open ones": lambda: reports.list_lookups(
+                self.pool, status="queued", record_id=None, before=None, limit=50
+            ),
+            "usage": lambda: reports.usage_by_day(self.pool, week),
+        }
+
+    def _undone(self, deed: Callable[[Any], Awaitable[object]]) -> Deed:
+        async def done() -> None:
+            async with self.pool.acquire() as connection:
+                try:
+                    async with connection.transaction():
+                        await deed(_OneConnection(connection))
+                        raise Rolled
+                except Rolled:
+                    pass
+
+        return done
+
+    async def _claim(self, pool: Any) -> None:
+        claimed = await claim(
+            pool, "leadmagic", most=PART, price=Decimal(5), lease=timedelta(seconds=20), callback_expected=False
+        )
+        assert len(claimed.jobs) == PART
+
+    async def _sweep(self, pool: Any) -> None:
+        hours, minutes = timedelta(hours=24), timedelta(minutes=30)
+        await sweep.expired_leases(pool, 500)
+        await sweep.past_deadline(pool, hours, 500)
+        assert await sweep.has_due_polls(pool, "nyne")
+        polls = await sweep.claim_polls(
+            pool, "nyne", most=PART, first=timedelta(seconds=60), longest=minutes, deadline=hours
+        )
+        assert len(polls) == PART
+        await sweep.leaders_left_behind(pool, 500)
+
+    async def _callbacks(self, pool: Any) -> None:
+        def ending(job: Any) -> Callable[[str | None], Ending]:
+            return lambda _: Ending(
+                job_id=job, state="answered", answered_by="callback", mobile="+14155552671", charged=Decimal(3)
+            )
+
+        batch = [Callback("nyne", job, b"{}", Answered("+14155552671"), ending(job)) for job in self._nyne[:PART]]
+        recorded = await record_callbacks(pool, batch)
+        assert all(one.verdict == "applied" for one in recorded)
+
+
+class _OneConnection:
+    """A pool of one connection, whose transaction is already open."""
+
+    def __init__(self, connection: Any) -> None:
+        self._connection = connection
+
+    def acquire(self, **_: Any) -> _OneConnection:
+        return self
+
+    async def __aenter__(self) -> Any:
+        return self._connection
+
+    async def __aexit__(self, *_: object) -> None:
+        return
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._connection, name)
+
+
+async def _outstanding(connection: asyncpg.Connection[Any]) -> list[Any]:
+    await seed.queued(connection, DUE)
+    jobs = await seed.awaiting(connection, DUE)
+    await connection.execute("UPDATE jobs SET due_at = now() - interval '1 minute' WHERE state = 'awaiting'")
+    ceilings = {60: 1_000_000_000}
+    for name in PROVIDERS:
+        await register_provider(connection, name, (), ceilings)
+    await seed.settle(connection)
+    return jobs
+
+
+async def _time(deed: Deed) -> float:
+    began = time.perf_counter()
+    await deed()
+    return 1e3 * (time.perf_counter() - began)
+
+
+async def measure(bench: Bench) -> list[Row]:
+    """Both databases side by side, statement by statement in turns."""
+    large = LARGE_QUICKLY if bench.quick else LARGE
+    async with database(bench.server) as few_url, database(bench.server) as many_url:
+        sides: list[Side] = []
+        for url, count in ((few_url, SMALL), (many_url, large)):
+            async with connected(url) as connection:
+                await fill(connection, count, bench.say)
+                jobs = await _outstanding(connection)
+            sides.append(Side(await open_pool(url, name="bench", size=2), jobs))
+        try:
+            times = await _measure(sides, bench.rounds)
+        finally:
+            await asyncio.gather(*(close_pool(side.pool) for side in sides))
+    rows = []
+    for name, (few, many) in times.items():
+        ratios = [m / f for f, m in zip(few, many, strict=True)]
+        ratio = median(many) / median(few)
+        bench.say(f"  {name:18} {median(few):8.2f} ms  {median(many):8.2f} ms  {ratio:5.2f}")
+        rows.append(
+            Row(
+                name=f"{name} among {large:,} finished",
+                unit="ms",
+                ours=median(many),
+                limit=median(few),
+                ratio=ratio,
+                reach=f"≤ {REACH} x as long as among {SMALL:,}",
+                reached=ratio <= REACH,
+                spread={"ours": (min(many), max(many)), "limit": (min(few), max(few))},
+                note=f"{DUE:,} due of each kind; {PART} taken at a time; {len(ratios)} repeats",
+            )
+        )
+    return rows
+
+
+async def _measure(sides: list[Side], rounds: int) -> dict[str, tuple[list[float], list[float]]]:
+    few, many = (side.deeds() for side in sides)
+    times: dict[str, tuple[list[float], list[float]]] = {name: ([], []) for name in few}
+    for name in few:
+        for deed in (few[name], many[name]) * 3:
+            await deed()  # what it reads is in memory, its statements are prepared
+        for _ in range(REPEATS * rounds):
+            times[name][0].append(await _time(few[name]))
+            times[name][1].append(await _time(many[name]))
+    return times

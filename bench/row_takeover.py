@@ -1,0 +1,56 @@
+"""Row 8: a submitter is killed while its questions are on the wire; how long until others have settled its jobs."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+from bench import seed
+from bench.measure import Bench, Row
+from bench.processes import NotReady, process
+from bench.row_lookups import submitter_settings, vendor
+from bench.server import connected, database
+
+MOST = 30.0  # seconds
+IN_FLIGHT = 50
+NEVER = "600"  # seconds after which the vendor would answer
+GIVE_UP = 90.0  # seconds
+SUBMITTING = "SELECT count(*) FROM jobs WHERE state = 'submitting'"
+
+
+async def _once(bench: Bench) -> tuple[float, float]:
+    """Seconds until the first, and until the last of the jobs was taken over; all settings as they come."""
+    async with database(bench.server) as url, connected(url) as connection, vendor("--delay", NEVER) as port:
+        await seed.queued(connection, IN_FLIGHT)
+        settings = submitter_settings(url, port)
+        async with process("submitter.reconciler", **settings), process("submitter", **settings) as submitter:
+            async with asyncio.timeout(GIVE_UP):
+                while await connection.fetchval(SUBMITTING) < IN_FLIGHT:
+                    await asyncio.sleep(0.05)
+            await asyncio.sleep(4.0)  # their leases have been renewed once
+            submitter.kill()
+            killed, first = time.monotonic(), 0.0
+            while (left := await connection.fetchval(SUBMITTING)) > 0:
+                first = first or (time.monotonic() - killed if left < IN_FLIGHT else 0.0)
+                if time.monotonic() - killed > GIVE_UP:
+                    raise NotReady(f"{left} jobs were never taken over")
+                await asyncio.sleep(0.05)
+            last = time.monotonic() - killed
+            return first or last, last
+
+
+async def measure(bench: Bench) -> list[Row]:
+    """Once in each round."""
+    rounds = [await _once(bench) for _ in range(bench.rounds)]
+    lasts = [last for _, last in rounds]
+    return [
+        Row(
+            name="jobs taken over after SIGKILL",
+            unit="s",
+            ours=max(lasts),
+            reach=f"≤ {MOST:.0f} s with the settings as they come",
+            reached=max(lasts) <= MOST,
+            spread={"ours": (min(first for first, _ in rounds), max(lasts))},
+            note=f"{IN_FLIGHT} questions on the wire; the worst of {len(rounds)}, the least is the first job's",
+        )
+    ]
