@@ -7,12 +7,14 @@ READY := $(VENV)/.ready
 FRESH := build/venv
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check up constraints clean
+.PHONY: help demo test check up chaos bench constraints clean
 
 help:  ## say this
 	@echo 'make demo         play it all against pretend vendors; KEEP=1 leaves it running'
 	@echo 'make test         all tests; ARGS="-k callbacks -x" goes to pytest'
 	@echo 'make check        ruff, mypy'
+	@echo 'make chaos        ten minutes of faults against a ledger; MINUTES=, SEED=, LOOKUPS='
+	@echo 'make bench        ours beside the limit and the peers; make bench-lookups: one row'
 	@echo 'make up           all processes on this machine, settings from the environment'
 	@echo 'make constraints  pin what is installed when everything is as new as it can be'
 	@echo 'make clean        remove what the others made, but no database'
@@ -30,6 +32,20 @@ check: $(READY)
 
 up: $(READY)
 	@$(BIN)/ringback up $(ARGS)
+
+chaos: $(READY)
+	@$(BIN)/python -m bench.chaos $(ARGS)
+
+bench: $(READY) $(VENV)/.peers
+	@$(BIN)/python -m bench $(ARGS)
+
+bench-%: $(READY) $(VENV)/.peers
+	@$(BIN)/python -m bench $* $(ARGS)
+
+# What only the benchmark compares with.
+$(VENV)/.peers: $(READY)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,bench]'
+	@touch $@
 
 # Everything is installed, in the versions of constraints.txt; again only when those files change.
 $(READY): pyproject.toml constraints.txt

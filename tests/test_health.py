@@ -307,9 +307,11 @@ async def test_bodies_over_the_wire_are_limited_and_whole(database_url: str, poo
         await writer.drain()
         writer.close()
         await writer.wait_closed()
-        async with aiohttp.ClientSession(receiver.url, headers=AUTHORIZED) as session:
-            async with session.post("/events/generic", json=EVENT) as answer:
-                await answer.read()
+        async with (
+            aiohttp.ClientSession(receiver.url, headers=AUTHORIZED) as session,
+            session.post("/events/generic", json=EVENT) as answer,
+        ):
+            await answer.read()
         receiver.process.send_signal(signal.SIGINT)
         code = await ended(receiver.process)
 
