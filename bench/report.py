@@ -27,7 +27,7 @@ def show(console: Console, rows: Sequence[Row]) -> None:
     for row in rows:
         peers = "\n".join(f"{name} {_number(value)}{_spread(row, name)}" for name, value in row.peers.items())
         table.add_row(
-            row.name + (f"\n[dim]{row.note}[/]" if row.note else ""),
+            row.name,
             _number(row.ours) + _spread(row, "ours"),
             _number(row.limit) + _spread(row, "limit"),
             peers,
@@ -37,6 +37,9 @@ def show(console: Console, rows: Sequence[Row]) -> None:
             MARKS[row.reached],
         )
     console.print(table)
+    for row in rows:
+        if row.note:
+            console.print(f"{row.name}: [dim]{row.note}[/]", highlight=False)
 
 
 def save(rows: Sequence[Row], facts: dict[str, Any], folder: Path = FOLDER) -> None:

@@ -43,18 +43,25 @@ async def vendor(*options: str) -> AsyncIterator[int]:
         yield port
 
 
-async def until_done(connection: asyncpg.Connection[Any], done: str, count: int, seconds: float) -> None:
-    """All *count* are done, by the query *done*, or so many seconds have passed since the first."""
-    loop = asyncio.get_running_loop()
-    deadline = loop.time() + STARTS_WITHIN
-    started = False
-    while loop.time() < deadline:
-        if not started and await connection.fetchval(f"SELECT EXISTS ({done})"):
-            started, deadline = True, loop.time() + seconds
+async def until_begun(connection: asyncpg.Connection[Any], table: str) -> int:
+    """*table* has rows: how many.  Nobody's start is counted."""
+    async with asyncio.timeout(STARTS_WITHIN):
+        while not (count := await connection.fetchval(f"SELECT count(*) FROM {table}")):  # noqa: S608  ours
+            await asyncio.sleep(0.05)
+    done: int = count
+    return done
+
+
+async def until_done(connection: asyncpg.Connection[Any], table: str, count: int, seconds: float) -> int:
+    """All *count* are in *table*, or so many seconds have passed: how many are."""
+    until = asyncio.get_running_loop().time() + seconds
+    while asyncio.get_running_loop().time() < until:
         # Counting all of them would take a core from who is measured: only whether the last is there.
-        if started and await connection.fetchval(f"SELECT EXISTS ({done} OFFSET {count - 1})"):
-            return
+        if await connection.fetchval(f"SELECT EXISTS (SELECT FROM {table} OFFSET {count - 1})"):  # noqa: S608  ours
+            break
         await asyncio.sleep(0.25)
+    done: int = await connection.fetchval(f"SELECT count(*) FROM {table}")  # noqa: S608  ours
+    return done
 
 
 async def _ours(bench: Bench) -> float:
@@ -62,10 +69,10 @@ async def _ours(bench: Bench) -> float:
         count = int(FASTEST * bench.seconds)
         await seed.queued(connection, count)
         async with process("submitter", **submitter_settings(url, port)) as started:
+            before = await until_begun(connection, "finished_jobs")
             meter = Meter(started.pid, connection.get_server_pid())
-            await until_done(connection, "SELECT FROM finished_jobs", count, bench.seconds)
-            done = await connection.fetchval("SELECT count(*) FROM finished_jobs")
-            bench.noted("ours", meter.each(done))
+            done = await until_done(connection, "finished_jobs", count, bench.seconds)
+            bench.noted("ours", meter.each(done - before))
         # From the first claim to the last commit that was made.
         rate: float = await connection.fetchval(
             """
@@ -94,10 +101,10 @@ async def _peer(bench: Bench, name: str) -> float:
         await connection.execute("VACUUM (ANALYZE)")
         await connection.execute("CHECKPOINT")
         async with process(f"bench.peers.{name}", url, f"http://{HOST}:{port}{PATH}", str(CALLERS)) as started:
+            before = await until_begun(connection, "results")
             meter = Meter(started.pid, connection.get_server_pid())
-            await until_done(connection, "SELECT FROM results", count, bench.seconds)
-            done = await connection.fetchval("SELECT count(*) FROM results")
-            bench.noted(name, meter.each(done))
+            done = await until_done(connection, "results", count, bench.seconds)
+            bench.noted(name, meter.each(done - before))
         # The first rows mark the start: a peer's own start-up is not counted against it.
         rate: float | None = await connection.fetchval(
             "SELECT count(*) / NULLIF(EXTRACT(epoch FROM max(finished_at) - min(finished_at)), 0)::float8 FROM results"

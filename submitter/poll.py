@@ -18,6 +18,7 @@ from enrichment.store.followers import release_followers
 from enrichment.store.sweep import Poll
 from submitter.counting import count
 from submitter.finishing import end_jobs
+from submitter.heed import Heed
 from submitter.outcomes import FIRST_POLL_WITHOUT_CALLBACK, note_pause, note_throttled
 from submitter.process import Process
 from submitter.transport import send
@@ -36,6 +37,7 @@ class Poller:
         self._process = process
         self._pool = process.pool
         self._wake = wake
+        self._heed = Heed(process.pool, provider)
         grace = process.settings.callback_grace
         self._first = grace if process.settings.public_url else min(grace, FIRST_POLL_WITHOUT_CALLBACK)
 
@@ -66,6 +68,7 @@ class Poller:
             log.info("poll_unanswered", job=str(poll.id), why=answer.reason)
             return None
         outcome = self._provider.read_poll(answer)
+        await self._heed.limits(answer)
         count("polls", self._provider.name, type(outcome).__name__.lower())
         match outcome:
             case Running():

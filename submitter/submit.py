@@ -14,13 +14,14 @@ import structlog
 from enrichment.database import UNREACHABLE
 from enrichment.group_commit import GroupCommit
 from enrichment.outcome import Outcome, Retry, Unclear
-from enrichment.providers.base import LimitNews, Provider
+from enrichment.providers.base import Provider
 from enrichment.settings import Settings
 from enrichment.store import asked, providers
 from enrichment.store.claim import Budget, Claim, Claimed, claim
 from enrichment.tokens import callback_url
 from submitter.backoff import backoff
 from submitter.counting import count
+from submitter.heed import Heed
 from submitter.outcomes import NotAsked, OutcomeWriter, Told
 from submitter.transport import Unanswered, Unsent, send
 
@@ -59,11 +60,12 @@ class Submitter:
         self._outcomes = outcomes
         self._writer = writer
         self._budgets = read_budgets(settings)
-        self._in_flight: dict[UUID, InFlight] = {}
+        # By job and attempt: the next attempt may be claimed before the task of this one has left.
+        self._in_flight: dict[tuple[UUID, int], InFlight] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._freed = asyncio.Event()
         self._calls_back = provider.calls_back and settings.public_url is not None
-        self._allowances: dict[int, int] = {}
+        self._heed = Heed(pool, provider)
 
     async def run(self, stop: asyncio.Event) -> None:
         """Questions are asked until *stop*; then those in flight are waited for, and their outcomes written."""
@@ -105,7 +107,7 @@ class Submitter:
             self._writer.note_failing(self.provider.name)
         lease_until = asyncio.get_running_loop().time() + self._settings.lease_seconds
         for job in claimed.jobs:
-            self._in_flight[job.id] = InFlight(job, lease_until)
+            self._in_flight[job.id, job.attempt] = InFlight(job, lease_until)
             task = asyncio.create_task(self._ask(job))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
@@ -121,11 +123,11 @@ class Submitter:
             # The lease expires, and the reconciler takes the job over.
             log.exception("outcome_not_written", job=str(job.id))
         finally:
-            del self._in_flight[job.id]
+            del self._in_flight[job.id, job.attempt]
             self._freed.set()
 
     async def _send(self, job: Claimed) -> Told:
-        if asyncio.get_running_loop().time() >= self._in_flight[job.id].lease_until:
+        if asyncio.get_running_loop().time() >= self._in_flight[job.id, job.attempt].lease_until:
             # We were frozen: the job may be somebody else's by now. Nothing was sent, so nothing is owed.
             return Told(self.provider, job, NotAsked("the lease ran out before it was sent"))
         url = None
@@ -140,21 +142,10 @@ class Submitter:
                 outcome, body = Unclear(reason), b""
             case _:
                 outcome, body = self.provider.read_submit(answer), answer.body
-                await self._heed(self.provider.read_limits(answer))
+                await self._heed.limits(answer)
         throttled = isinstance(outcome, Retry) and outcome.throttled
         count("questions", self.provider.name, "throttled" if throttled else type(outcome).__name__.lower())
         return Told(self.provider, job, outcome, body, self._calls_back)
-
-    async def _heed(self, news: LimitNews | None) -> None:
-        """What the headers say is in force, for all processes; only news is written."""
-        if news is None or (news.rest is None and self._allowances.get(news.window) == news.allowance):
-            return
-        if news.allowance is not None:
-            self._allowances[news.window] = news.allowance
-        try:
-            await providers.correct_limits(self._pool, self.provider.name, news)
-        except UNREACHABLE:
-            self._allowances.pop(news.window, None)
 
     async def _wait_for_slots(self, stop: asyncio.Event) -> None:
         enough = max(1, self._settings.provider_concurrency // TOGETHER)

@@ -15,6 +15,7 @@ from enrichment.providers.base import Limit, LimitNews
 from enrichment.store import providers
 from enrichment.store.asked import Requeueing, renew, requeue
 from enrichment.store.claim import Budget, Claim, claim
+from enrichment.store.finish import Ending, finish
 from tests.factories import job, lookup
 
 if TYPE_CHECKING:
@@ -127,6 +128,20 @@ async def test_a_limit_spaces_the_questions(pool: Pool) -> None:
     assert [round(ours.after, 1) for ours in first.jobs] == [0.0, 0.1, 0.2]
     assert (second.jobs, second.more) == ((), False)
     assert 0 < second.wait < 0.2
+
+
+async def test_all_processes_share_one_limit(pool: Pool) -> None:
+    """Four that claim at the same instant have as many permits as one would have, each for a moment of its own."""
+    await providers.register_provider(pool, "nyne", (Limit(600, 60), Limit(1000, 3600)), {})
+    for _ in range(40):
+        await job(pool)
+
+    claims = await asyncio.gather(*(take(pool) for _ in range(4)))
+
+    taken = [ours for claimed in claims for ours in claimed.jobs]
+    (meter,) = await pool.fetch("""SELECT next_at, spent FROM limits WHERE "window" = 3600 AND purpose = 'any'""")
+    assert 3 <= len(taken) <= 5  # a little later there may be one more
+    assert sum(meter["spent"]) == len(taken)
 
 
 async def test_an_unused_permit_is_not_spent(pool: Pool) -> None:
@@ -268,6 +283,31 @@ async def test_when_all_are_paused_the_first_holds_and_either_frees(db: Pool) ->
     assert await providers.pass_turns(db, "leadmagic") == 1
 
     assert [ours.lookup_id for ours in (await take(db)).jobs] == [row["lookup_id"]]
+
+
+@pytest.mark.parametrize(
+    ("paused", "next_one", "todo", "held"),
+    [
+        ((), "nyne", ["third", "fourth"], None),
+        (("nyne",), "third", ["nyne", "fourth"], None),
+        (("nyne", "third"), "fourth", ["nyne", "third"], None),
+        (("nyne", "third", "fourth"), "nyne", ["third", "fourth"], "paused"),
+    ],
+)
+async def test_a_chain_goes_on_with_whoever_is_not_paused(
+    db: Pool, paused: tuple[str, ...], next_one: str, todo: list[str], held: str | None
+) -> None:
+    """The next provider that can be asked is; those that were skipped keep their turn; with none, the first holds."""
+    for name in ("third", "fourth"):
+        await providers.register_provider(db, name, QUICK, {})
+    for name in paused:
+        await providers.pause(db, name, "no credits", SOON)
+    row = await job(db, "submitting", provider="leadmagic", todo=["nyne", "third", "fourth"])
+
+    await finish(db, [Ending(job_id=row["id"], state="failed", error="no")])
+
+    (after,) = await db.fetch("SELECT provider, todo, held, place FROM jobs")
+    assert tuple(after) == (next_one, todo, held, 1)
 
 
 async def test_a_provider_that_is_well_again_gets_its_lookups_back(db: Pool) -> None:

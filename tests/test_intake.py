@@ -55,6 +55,7 @@ async def test_a_duplicate_that_names_somebody_else_claims_nobody(pool: Pool) ->
     """The same event with another person in it is still a duplicate, and that person stays free to be asked for."""
     first = await take_one(pool, "evt-1", work_email=EMAIL)
     again = await take_one(pool, "evt-1", work_email="other@acme.co")
+    assert await pool.fetchval("SELECT count(*) FROM keys WHERE lookup_id <> $1", first.id) == 0
 
     other = await take_one(pool, "evt-2", work_email="other@acme.co")
 

@@ -339,6 +339,21 @@ async def test_a_throttled_poll_rests_the_provider(world: AtWork, fake: FakeProv
     assert await world.poller.poll_once() == 0
 
 
+async def test_the_headers_of_a_poll_count_as_well(world: AtWork, fake: FakeProvider) -> None:
+    """What the vendor says of its limits is in force whichever request it says it to."""
+    await world.pool.execute("UPDATE limits SET ceiling = NULL")
+    await overdue(world)
+    headers = {"RateLimit-Limit": "120", "RateLimit-Remaining": "0", "RateLimit-Reset": "9"}
+    fake.polls.append(Reply(200, running().body, headers))
+
+    await world.poller.poll_once()
+    await job(world.pool)
+
+    allowance = """SELECT allowance FROM limits WHERE provider = 'nyne' AND "window" = 60 AND purpose = 'any'"""
+    assert await world.pool.fetchval(allowance) == 120
+    assert 7 < (await world.claim("nyne")).wait <= 9
+
+
 async def test_a_paused_account_is_still_asked_for_what_it_accepted(world: AtWork, fake: FakeProvider) -> None:
     """Out of credits, nothing new can be asked; what was paid for before is fetched all the same."""
     row = await overdue(world)
@@ -360,16 +375,18 @@ async def test_a_poll_that_says_paused_pauses(world: AtWork, fake: FakeProvider)
     assert await world.pool.fetchval("SELECT paused_at IS NOT NULL FROM providers WHERE name = 'nyne'")
 
 
-@pytest.mark.parametrize(("questions_wait", "polled"), [(False, 3), (True, 2)])
+@pytest.mark.parametrize(
+    ("waiting", "polled"), [(None, 3), ({}, 2), ({"attempt": 1, "tries": 1}, 2), ({"held": "budget"}, 3)]
+)
 async def test_polls_take_half_at_most_while_questions_wait(
-    start: Start, fake: FakeProvider, questions_wait: bool, polled: int
+    start: Start, waiting: dict[str, Any] | None, polled: int
 ) -> None:
     """At ten a second, a quarter of a second has three permits; two of them at half the rate."""
     async with start(nyne_per_minute=600) as world:
         for _ in range(9):
             await overdue(world)
-        if questions_wait:
-            await job(world.pool)
+        if waiting is not None:
+            await job(world.pool, **waiting)
 
         assert await world.poller.poll_once() == polled
 

@@ -752,3 +752,26 @@ async def test_every_wait_for_the_database_is_bounded() -> None:
         "lock_timeout",
         "idle_in_transaction_session_timeout",
     } <= database.SERVER_SETTINGS.keys()
+
+
+async def test_the_next_attempt_may_start_before_the_last_one_has_left(world: AtWork, fake: FakeProvider) -> None:
+    """Two attempts of one job in one process do not mix up their leases, and both leave (a KeyError under chaos)."""
+    await wish_for(world)
+    first, second = held(nothing()), held(nothing())
+    fake.questions.extend([first, second])
+    await world.claim("leadmagic")
+    await fake.arrive(1)
+    await world.pool.execute(
+        "UPDATE jobs SET state = 'queued', lease_expires_at = NULL, reserved = 0, reserved_on = NULL"
+    )
+    await world.claim("leadmagic")
+    await fake.arrive(2)
+    tasks = set(world.submitters["leadmagic"]._tasks)
+
+    for reply in (first, second):
+        assert reply.release is not None
+        reply.release.set()
+    await world.settle()
+
+    assert [task.exception() for task in tasks] == [None, None]
+    assert world.submitters["leadmagic"]._in_flight == {}

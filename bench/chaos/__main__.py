@@ -16,7 +16,7 @@ from rich.console import Console
 from bench.chaos import report
 from bench.chaos.drill import Drill, Order
 
-SHORT_SECONDS = 34.0  # of load and faults; start, settling and checks take as long again
+SHORT_SECONDS = 28.0  # of load and faults; start, settling and checks take as long again
 INTERRUPTED = 130
 
 

@@ -21,6 +21,7 @@ class Kind:
     happens: str
     short: Span
     long: Span
+    lingers: bool = False  # it is felt for long afterwards: a short run has it early
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,11 +41,11 @@ class Fault:
 
 
 def _kinds() -> Iterator[Kind]:
-    once, brief = (0.0, 0.0), (1.6, 2.4)
+    once, brief = (0.0, 0.0), (1.2, 1.8)
     for process in ("receiver", "submitter", "reconciler"):
         yield Kind(f"kill a {process}", "processes", "SIGKILL", once, once)
         # Longer than a lease, so that its work is somebody else's when it wakes up.
-        yield Kind(f"freeze a {process}", "processes", "SIGSTOP, and SIGCONT after a lease", (5.6, 6.2), (6.5, 14))
+        yield Kind(f"freeze a {process}", "processes", "SIGSTOP, and SIGCONT after a lease", (5.4, 5.9), (6.5, 14))
     yield Kind("PostgreSQL crash", "database", "immediate shutdown, and restart", (0.3, 1.2), (0.5, 6))
     yield Kind("sessions terminated", "database", "pg_terminate_backend on half of our sessions", once, once)
     yield Kind("connections refused", "database", "no connection to PostgreSQL, and none left", (1.5, 2.5), (2, 8))
@@ -52,7 +53,7 @@ def _kinds() -> Iterator[Kind]:
     # Longer than our lock_timeout (10 s) in the long run.
     yield Kind("idle in transaction", "database", "an outside session holds locks on rows", (3, 4), (6, 14))
     for what in ("database", "leadmagic", "nyne", "callbacks"):
-        yield Kind(f"{what} black hole", "network", "half-open: bytes are swallowed", brief, (3, 8))
+        yield Kind(f"{what} black hole", "network", "half-open: bytes are swallowed", brief, (3, 8), what == "database")
         yield Kind(f"{what} reset", "network", "an RST after the request was written", brief, (3, 10))
         yield Kind(f"{what} slow bytes", "network", "bytes trickle", brief, (3, 10))
     yield Kind("CRM reset", "network", "an RST in place of our 2xx", brief, (3, 10))
@@ -62,18 +63,18 @@ def _kinds() -> Iterator[Kind]:
         yield Kind(f"{vendor} hangs", vendor, "works and charges, answers after our timeout", (2.5, 3.5), (4, 10))
         yield Kind(f"{vendor} answers lost", vendor, "works and charges, closes without an answer", (2.5, 3.5), (4, 10))
         yield Kind(f"{vendor} byte by byte", vendor, "answers at fifty bytes a second", (2, 3), (4, 10))
-        yield Kind(f"{vendor} 402", vendor, "is out of credits, then topped up", (2, 3), (4, 12))
+        yield Kind(f"{vendor} 402", vendor, "is out of credits, then topped up", (2, 3), (4, 12), lingers=True)
     for what, happens in (
         ("dropped", "are never sent"),
         ("duplicated", "are sent twice"),
-        ("late", "come after the polls, after the deadline, minutes later"),
+        ("late", "come after the polls, and minutes later"),
         ("early", "are answered before the 202 leaves"),
         ("forged", "under a wrong token come first, with a false number"),
         ("for another job", "name another request, with a false number"),
         ("unreadable", "are garbage"),
     ):
-        yield Kind(f"callbacks {what}", "callbacks", happens, (2.5, 3.2), (6, 15))
-    yield Kind("requests forgotten", "callbacks", "accepted, then 404 to polls, no callback", (2.5, 3.2), (6, 15))
+        yield Kind(f"callbacks {what}", "callbacks", happens, (2.0, 2.6), (6, 15), what == "late")
+    yield Kind("requests forgotten", "callbacks", "accepted, then 404 to polls, no callback", (2.0, 2.6), (6, 15))
 
 
 KINDS = tuple(_kinds())
@@ -90,8 +91,8 @@ def draw(seed: int, seconds: float, *, short: bool) -> list[Fault]:
 
 
 def _once(dice: random.Random, kinds: list[Kind], seconds: float) -> Iterator[Fault]:
-    """Each of *kinds* once, in any order, spread over *seconds*."""
-    dice.shuffle(kinds)
+    """Each of *kinds* once, in any order, but for the lingering ones in the first half; spread over *seconds*."""
+    kinds.sort(key=lambda kind: dice.random() * (0.5 if kind.lingers else 1))
     lasting = [dice.uniform(*kind.short) for kind in kinds]
     free = seconds - sum(lasting)
     assert free > 0, "the short run is too short for every kind of fault"

@@ -35,7 +35,7 @@ class Terms:
     late: tuple[float, float] = (20.0, 150.0)  # seconds by which callbacks are late
     leadmagic_per_minute: int = 7_500
     nyne_per_minute: int = 6_000
-    latency: int = 60  # milliseconds
+    latency: int = 150  # milliseconds; so that some questions are out whenever a submitter is killed
     work: float = 0.6  # seconds that Nyne works on a question, on average
     hurried: bool = False  # there is no time for the 30 s that LeadMagic's page asks for after a 500
 

@@ -205,8 +205,8 @@ async def settle_late(db: Db, ending: Ending, *, verified: bool = False) -> UUID
     lookup has none.
 
     A possible charge is decided, and a number makes the lookup `found`, whatever it had ended as or still waits for,
-    and its followers with it. Without a number, the lookup ends as if it had been told so in time.  Belongs into a transaction.  Returns the lookup's id, or None when the job had its
-    answer, or this is another request's.
+    and its followers with it. Without a number, the lookup ends as if it had been told so in time.  Belongs into a
+    transaction.  Returns the lookup's id, or None when the job had its answer, or this is another request's.
     """
     await _lock_open_job(db, ending.job_id)
     lookup_id = await _settle(db, ending, verified)

@@ -140,6 +140,8 @@ async def _questions_wait(db: Db, provider: str) -> bool:
         """
         SELECT EXISTS (SELECT FROM jobs
                         WHERE provider = $1 AND state = 'queued' AND held IS NULL AND tries = 0 AND due_at <= now())
+            OR EXISTS (SELECT FROM jobs
+                        WHERE provider = $1 AND state = 'queued' AND held IS NULL AND tries > 0 AND due_at <= now())
         """,
         provider,
     )

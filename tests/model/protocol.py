@@ -23,7 +23,7 @@ from submitter.outcomes import Told
 from tests.conftest import SANE
 from tests.model import promises
 from tests.model.promises import Wanted, read_snapshot
-from tests.model.vendor import NyneJob, Question
+from tests.model.vendor import OTHER_REQUEST, NyneJob, Question
 from tests.model.world import FIXED, Worker, World
 
 Thing = TypeVar("Thing")
@@ -352,7 +352,7 @@ class JobProtocol(RuleBasedStateMachine):
             case "unreadable":
                 return b'{"request_id": "' + job.request_id.encode()
         # Before our 202, no one can tell that it is another's: without a number, it does no harm.
-        return json.dumps({"request_id": "req-0", "status": "completed", "result": {}}).encode()
+        return json.dumps({"request_id": OTHER_REQUEST, "status": "completed", "result": {}}).encode()
 
     async def _call_back(self, job: NyneJob, body: bytes, *, times: int, dies: bool) -> None:
         posts = [self.world.post(_path(job), body, dies=dies) for _ in range(times)]

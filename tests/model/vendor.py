@@ -16,6 +16,7 @@ from aiohttp import web
 PRICES = {"leadmagic": 5, "nyne": 3}
 PATIENCE = 10.0  # seconds for what is on its way to arrive
 LATER = {"Retry-After": "600"}
+OTHER_REQUEST = "req-0"  # nobody's: the first of ours is req-1
 GARBAGE = b"<html>Welcome!</html>"
 
 

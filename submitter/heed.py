@@ -1,0 +1,32 @@
+"""What a provider's headers say about its limits is in force, for all processes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import asyncpg
+
+from enrichment.database import UNREACHABLE
+from enrichment.providers.base import HttpResponse, Provider
+from enrichment.store import providers
+
+
+class Heed:
+    """One provider's headers, as one process sees them: only news is written."""
+
+    def __init__(self, pool: asyncpg.Pool[Any], provider: Provider) -> None:
+        self._pool = pool
+        self._provider = provider
+        self._allowances: dict[int, int] = {}
+
+    async def limits(self, response: HttpResponse) -> None:
+        """The allowance that the headers name holds from now on, and the rest that they ask for is kept."""
+        news = self._provider.read_limits(response)
+        if news is None or (news.rest is None and self._allowances.get(news.window) == news.allowance):
+            return
+        if news.allowance is not None:
+            self._allowances[news.window] = news.allowance
+        try:
+            await providers.correct_limits(self._pool, self._provider.name, news)
+        except UNREACHABLE:
+            self._allowances.pop(news.window, None)
