@@ -7,6 +7,7 @@ import time
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from functools import partial
 from statistics import median
 from typing import Any
 
@@ -94,17 +95,19 @@ class Side:
 
     def deeds(self) -> dict[str, Deed]:
         """By name."""
-        week = datetime.now(UTC).date() - timedelta(days=30)
+        month = datetime.now(UTC).date() - timedelta(days=30)
         return {
             "claim": self._undone(self._claim),
             "sweep": self._undone(self._sweep),
             "callback": self._undone(self._callbacks),
-            "list": lambda: reports.list_lookups(self.pool, status="found", record_id=None, before=None, limit=50),
-            "list of open ones": lambda: reports.list_lookups(
-                self.pool, status="queued", record_id=None, before=None, limit=50
-            ),
-            "usage": lambda: reports.usage_by_day(self.pool, week),
+            "list": self._list("found"),
+            "list of queued ones": self._list("queued"),
+            "list of held ones": self._list("held"),  # there are none: nothing tells it when to stop looking
+            "usage": lambda: reports.usage_by_day(self.pool, month),
         }
+
+    def _list(self, status: str) -> Deed:
+        return partial(reports.list_lookups, self.pool, status=status, record_id=None, before=None, limit=50)
 
     def _undone(self, deed: Callable[[Any], Awaitable[object]]) -> Deed:
         async def done() -> None:

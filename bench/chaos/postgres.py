@@ -21,7 +21,7 @@ from bench.chaos.proxy import HOST
 from enrichment.migrations import migrate
 
 USER, DATABASE = "ringback", "ringback"
-PREFIX = "rb-chaos-"
+TEMPORARY, PREFIX = "/tmp", "rb-chaos-"  # noqa: S108  what is made there is private
 # So that an outside session can fill it: our own processes take 42 at most, and leave some behind when they die.
 MAX_CONNECTIONS, RESERVED = 80, 8
 STARTS_WITHIN = 30.0  # seconds
@@ -48,7 +48,7 @@ class Postgres:
         """Nothing exists yet."""
         _sweep_up()
         # The name of a UNIX socket has room for some hundred characters.
-        self._home = Path(tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-", dir="/tmp"))
+        self._home = Path(tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-", dir=TEMPORARY))
         self._data = self._home / "data"
         self._port = port
         self._log = log
@@ -151,7 +151,7 @@ class Postgres:
 
 def _sweep_up() -> None:
     """What a run left behind that was killed itself is gone."""
-    for home in Path("/tmp").glob(f"{PREFIX}*"):
+    for home in Path(TEMPORARY).glob(f"{PREFIX}*"):
         pid = home.name.removeprefix(PREFIX).partition("-")[0]
         if pid.isdecimal() and not Path(f"/proc/{pid}").exists() and Path("/proc/self").exists():
             shutil.rmtree(home, ignore_errors=True)

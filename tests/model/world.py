@@ -167,10 +167,9 @@ class Worker:
 
     async def written(self, provider: str, job_ids: Iterable[UUID]) -> None:
         """The outcomes of these questions are written."""
-        submitter = self.submitters[provider]
-        async with asyncio.timeout(PATIENCE):
-            while submitter._in_flight.keys() & set(job_ids):
-                await asyncio.wait(submitter._tasks, return_when=asyncio.FIRST_COMPLETED)
+        submitter, awaited = self.submitters[provider], set(job_ids)
+        while any(held.job.id in awaited for held in submitter._in_flight.values()):
+            await asyncio.wait(submitter._tasks, timeout=PATIENCE, return_when=asyncio.FIRST_COMPLETED)
 
     async def die(self) -> None:
         """Killed: what was in flight is nobody's any more."""
