@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import signal
+import sys
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -22,6 +24,7 @@ console = Console()
 def main() -> None:
     """The rows are measured, shown and kept."""
     given = _arguments()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended from outside"))  # so that PostgreSQL is stopped, too
     with server() as url:
         bench = Bench(url, given.rounds, given.seconds, given.quick, console.print)
         known = asyncio.run(facts(url)) | {"rounds": bench.rounds, "seconds": bench.seconds}

@@ -13,7 +13,7 @@ from pydantic import SecretStr
 
 from bench import seed
 from bench.load import TOKEN, load
-from bench.measure import Bench, Meter, Row, alternate, reached
+from bench.measure import Bench, Meter, Row, alternate, of_limit, reached
 from bench.peers import fastapi_sqlalchemy
 from bench.processes import HOST, NotReady, free_port, listening
 from bench.server import connected, database
@@ -100,7 +100,7 @@ async def measure(bench: Bench) -> list[Row]:
         },
     )
     peer = rounds.middle(PEER)
-    of_limit, of_peer = rounds.ratio("ours", "limit"), rounds.ratio("ours", PEER)
+    part, of_peer = of_limit(rounds), rounds.ratio("ours", PEER)
     return [
         Row(
             name="callbacks stored and applied",
@@ -108,9 +108,9 @@ async def measure(bench: Bench) -> list[Row]:
             ours=rounds.middle("ours"),
             limit=rounds.middle("limit"),
             peers={} if peer is None else {PEER: peer},
-            ratio=of_limit,
+            ratio=part,
             reach=f"≥ {OF_LIMIT:.0%} of the app without the write; ≥ {OF_PEER:.0f} x the peer",
-            reached=reached((of_limit, OF_LIMIT), (of_peer, OF_PEER)),
+            reached=reached((part, OF_LIMIT), (of_peer, OF_PEER)),
             spread=rounds.spread,
             note="; ".join(filter(None, (_said(bench, of_peer), rounds.note))),
         )

@@ -9,7 +9,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from bench.load import load
-from bench.measure import Bench, Meter, Row, alternate, reached
+from bench.measure import Bench, Meter, Row, alternate, of_limit, reached
 from bench.processes import NotReady, free_port, listening
 from bench.row_callbacks import WARM_UP, receiver_settings
 from bench.server import connected, database
@@ -55,7 +55,7 @@ async def measure(bench: Bench) -> list[Row]:
     rounds = await alternate(
         bench, {"ours": partial(_through, bench, "receiver"), "limit": partial(_through, bench, "bench.unwritten")}
     )
-    ratio = rounds.ratio("ours", "limit")
+    ratio = of_limit(rounds)
     return [
         Row(
             name="CRM events stored",

@@ -13,7 +13,7 @@ from typing import Any
 import asyncpg
 
 from bench import seed
-from bench.measure import Bench, Meter, Row, alternate, reached
+from bench.measure import Bench, Meter, Row, alternate, of_limit, reached
 from bench.processes import HOST, free_port, listening, output, process
 from bench.server import connected, database
 
@@ -123,7 +123,7 @@ async def measure(bench: Bench) -> list[Row]:
     contestants = {"ours": partial(_ours, bench), "limit": partial(_bare, bench)}
     contestants |= {name: partial(_peer, bench, module) for name, (module, _) in PEERS.items()}
     rounds = await alternate(bench, contestants)
-    of_limit = rounds.ratio("ours", "limit")
+    part = of_limit(rounds)
     peers = {name: value for name in PEERS if (value := rounds.middle(name)) is not None}
     times = {name: rounds.ratio("ours", name) for name in peers}
     marks = [(times.get(name), mark) for name, (_, mark) in PEERS.items() if mark is not None and name in times]
@@ -135,9 +135,9 @@ async def measure(bench: Bench) -> list[Row]:
             ours=rounds.middle("ours"),
             limit=rounds.middle("limit"),
             peers=peers,
-            ratio=of_limit,
+            ratio=part,
             reach=f"≥ {OF_LIMIT:.0%} of a bare aiohttp loop; ≥ 3 x awa; ≥ 8 x PgQueuer",
-            reached=reached((of_limit, OF_LIMIT), *marks),
+            reached=reached((part, OF_LIMIT), *marks),
             spread=rounds.spread,
             note="; ".join(filter(None, (said, _costs(bench), rounds.note))),
         )

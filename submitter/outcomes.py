@@ -7,9 +7,10 @@ that writing twice, or too late, changes nothing.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
@@ -55,6 +56,7 @@ class Told:
     outcome: Outcome | NotAsked
     body: bytes = b""
     callback_expected: bool = False
+    at: float = field(default_factory=time.monotonic)  # writing it may have to wait for the database
 
 
 Step = Ending | Acceptance | Requeueing
@@ -171,7 +173,7 @@ class OutcomeWriter:
             name = told.provider.name
             match told.outcome:
                 case Pause(reason):
-                    await note_pause(self._pool, name, reason)
+                    await note_pause(self._pool, name, reason, said=time.monotonic() - told.at)
                     self.wake()
                 case Retry(throttled=True, after=after):
                     await note_throttled(self._pool, name, after)
@@ -190,9 +192,9 @@ class OutcomeWriter:
                 log.error("breaker_open", provider=name)
 
 
-async def note_pause(pool: asyncpg.Pool[Any], provider: str, reason: str) -> None:
-    """The provider is paused for all processes, and whoever reads the log knows why."""
-    if await providers.pause(pool, provider, reason, CHECK_PAUSED_AFTER):
+async def note_pause(pool: asyncpg.Pool[Any], provider: str, reason: str, *, said: float = 0.0) -> None:
+    """The provider is paused for all processes, and whoever reads the log knows why; it said so *said* seconds ago."""
+    if await providers.pause(pool, provider, reason, CHECK_PAUSED_AFTER, said=timedelta(seconds=said)):
         log.error("provider_paused", provider=provider, why=reason)
 
 

@@ -14,16 +14,17 @@ import asyncpg
 import pytest
 
 from enrichment.database import UNREACHABLE, connect
-from enrichment.outcome import Accepted, Answered, Retry
+from enrichment.outcome import Accepted, Answered, Retry, Unreadable
 from enrichment.store import followers
 from enrichment.store.asked import Acceptance, accept, renew
 from enrichment.store.by_hand import cancel
+from enrichment.store.callbacks import Callback, record_callbacks
 from enrichment.store.claim import Claimed, claim
 from enrichment.store.finish import Ending, finish, settle_late
 from enrichment.store.keys import lock_leaders
 from submitter.finishing import end_jobs
 from submitter.outcomes import NotAsked, Told
-from tests.at_work import NO_LIMITS, AtWork, at_work
+from tests.at_work import NO_LIMITS, AtWork, at_work, callback
 from tests.factories import finished_job, job, lookup
 from tests.fake_provider import FakeProvider, completed, playing, running
 from tests.wishes import MOBILE, POLICY, end, job_of, jobs, read, status, take, take_one, wish
@@ -256,6 +257,34 @@ async def test_a_verification_ends_at_the_deadline(world: AtWork, fake: FakeProv
     assert await world.poller.poll_once() == 1
 
     assert await world.pool.fetchval("SELECT check_at FROM finished_jobs") is None
+
+
+async def test_a_wrong_callback_does_not_hide_the_right_one(world: AtWork) -> None:
+    """Two callbacks for one job in one commit, the first of another request: the second one counts."""
+    row = await job(world.pool, "awaiting", request_id="req-1")
+    nyne, settings = world.process.providers["nyne"], world.process.settings
+    outcomes = [Answered(mobile, request_id=f"req-{n}") for mobile, n in ((OTHER_MOBILE, 2), (MOBILE, 1), (None, 1))]
+
+    recorded = await record_callbacks(
+        world.pool,
+        [callback(nyne, settings, row["id"], said, str(said.request_id).encode()) for said in outcomes],
+    )
+
+    assert [one.verdict for one in recorded] == ["flagged", "applied", "ignored"]
+    assert (await read(world.pool, row["lookup_id"]))["mobile"] == MOBILE
+
+
+async def test_a_callback_nobody_can_read_ends_nothing(world: AtWork) -> None:
+    """Whatever its reader would make of it: it is kept and flagged, and the job is polled."""
+    row = await job(world.pool, "awaiting", request_id="req-1")
+    odd = Callback(
+        "nyne", row["id"], b"?", Unreadable("odd"), lambda _: Ending(job_id=row["id"], state="failed", error="odd")
+    )
+
+    (recorded,) = await record_callbacks(world.pool, [odd])
+
+    assert recorded.verdict == "flagged"
+    assert await world.pool.fetchval("SELECT due_at <= now() FROM jobs")
 
 
 async def test_a_slow_submitters_retry_does_not_ask_again(world: AtWork) -> None:

@@ -15,7 +15,7 @@ import asyncpg
 import pytest
 
 from enrichment.outcome import Answered
-from enrichment.store import providers
+from enrichment.store import providers, sweep
 from enrichment.store.followers import promote
 from submitter.reconciler import BATCH, repeat, work
 from tests.at_work import NO_LIMITS, AtWork, at_work
@@ -147,6 +147,20 @@ async def test_who_is_still_at_work_is_left_alone(world: AtWork) -> None:
 
     assert await world.reconciler.rescue() == 0
     assert await status(world.pool, row["lookup_id"]) == "running"
+
+
+@pytest.mark.parametrize(
+    "since", ["lease_expires_at = now() + interval '1 s'", "attempt = 2", "state = 'awaiting', lease_expires_at = NULL"]
+)
+async def test_who_comes_back_at_the_last_moment_is_left_alone(world: AtWork, since: str) -> None:
+    """Between the look at the expired leases and the rescue the lease was renewed, or the job went on."""
+    row = await silent(world, callback_expected=True)
+    await world.pool.execute(f"UPDATE jobs SET {since}")  # noqa: S608
+    before = await job_of(world.pool, row["lookup_id"])
+
+    assert not await sweep.wait_for_callback(world.pool, row["id"], 1, timedelta(seconds=300))
+
+    assert await job_of(world.pool, row["lookup_id"]) == before
 
 
 @pytest.mark.parametrize(("policy", "left"), [("next", 1), ("hold", 0)])

@@ -544,7 +544,9 @@ async def test_a_renewal_that_fails_is_made_up_for(start: Start, fake: FakeProvi
         before = await world.pool.fetchval("SELECT now()")
 
         async def renewed() -> bool:
-            later: bool = await world.pool.fetchval("SELECT lease_expires_at > $1::timestamptz + interval '1 s' FROM jobs", before)
+            later: bool = await world.pool.fetchval(
+                "SELECT lease_expires_at > $1::timestamptz + interval '1 s' FROM jobs", before
+            )
             return later
 
         await until(renewed)
@@ -577,23 +579,32 @@ async def test_sigterm_drains(world: AtWork, fake: FakeProvider) -> None:
 
 
 async def test_a_full_submitter_that_is_stopped_claims_nothing_more(start: Start, fake: FakeProvider) -> None:
-    """Not even the slots that become free while it drains are filled."""
-    async with start(provider_concurrency=1) as world:
-        for number in range(3):
+    """Not even a slot that is free already, while it waits for more of them, is filled."""
+    async with start(provider_concurrency=8) as world:
+        for number in range(9):
             await wish_for(world, work_email=f"{number}@acme.co")
-        slow = held(found())
-        fake.questions.append(slow)
+        first, others = held(found()), held(found())
+        fake.questions.extend([first, others])
         stop = asyncio.Event()
         running = asyncio.create_task(world.submitters["leadmagic"].run(stop))
-        await fake.arrive(1)
+        await fake.arrive(8)
+        assert first.release
+        assert others.release
+        first.release.set()
+        await until(lambda: eight_are_left(world))
 
         stop.set()
-        assert slow.release
-        slow.release.set()
+        others.release.set()
         async with asyncio.timeout(PATIENCE):
             await running
 
-        assert len(fake.paid) == 1
+        assert len(fake.paid) == 8
+        assert await jobs(world.pool) == 1
+
+
+async def eight_are_left(world: AtWork) -> bool:
+    """One of nine questions is over."""
+    return await jobs(world.pool) == 8
 
 
 async def test_a_new_event_is_asked_about_at_once(world: AtWork, fake: FakeProvider) -> None:

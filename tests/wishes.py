@@ -92,4 +92,6 @@ async def end(pool: Pool, lookup_id: UUID, *, mobile: str | None = None, state: 
 
 async def age(pool: Pool, lookup_id: UUID, days: float) -> None:
     """The lookup ended so many days ago."""
-    await pool.execute("UPDATE lookups SET finished_at = now() - $2::interval WHERE id = $1", lookup_id, timedelta(days=days))
+    await pool.execute(
+        "UPDATE lookups SET finished_at = now() - $2::interval WHERE id = $1", lookup_id, timedelta(days=days)
+    )

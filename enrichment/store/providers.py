@@ -66,9 +66,10 @@ async def correct_limits(db: Db, name: str, news: LimitNews) -> None:
         )
 
 
-async def pause(db: Db, name: str, reason: str, check_after: timedelta) -> bool:
+async def pause(db: Db, name: str, reason: str, check_after: timedelta, *, said: timedelta = timedelta(0)) -> bool:
     """The provider is paused, and its free endpoint is asked *check_after* that.  False when it was already.
 
+    *said*: how long ago.  Since then it may have been asked how it is, and have been well.
     One that is paused again soon after it was well is asked later: its free endpoint sees less than its paid one.
     """
     row = await db.fetchrow(
@@ -79,11 +80,13 @@ async def pause(db: Db, name: str, reason: str, check_after: timedelta) -> bool:
                                 * CASE WHEN resumed_at > now() - 2 * interval '1 minute' THEN 20 ELSE 1 END
          WHERE name = $1
            AND paused_at IS NULL
+           AND (resumed_at IS NULL OR resumed_at <= now() - $4::interval)
         RETURNING name
         """,
         name,
         reason,
         check_after,
+        said,
     )
     return row is not None
 

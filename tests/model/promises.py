@@ -1,8 +1,8 @@
 """What must hold after every step: the promises, said of rows and of the vendors' books.
 
-    nothing is lost      every accepted event has its lookups, every callback that got a 200 is stored
-    nothing paid twice   our ledger brackets the vendors' bill, person by person; see `excuse` for second questions
-    the rest             finished jobs stay as they are, statuses agree with jobs, followers with their leaders
+nothing is lost      every accepted event has its lookups, every callback that got a 200 is stored
+nothing paid twice   our ledger brackets the vendors' bill, person by person; see `excuse` for second questions
+the rest             finished jobs stay as they are, statuses agree with jobs, followers with their leaders
 """
 
 from __future__ import annotations
@@ -151,7 +151,7 @@ def check_money(wanted: dict[UUID, Wanted], vendors: Vendors, now: Snapshot) -> 
 
 
 _COLUMNS = ("reserved", "charged", "possible")
-_MAY_CHANGE = {"check_request_id", "check_at"}
+_MAY_CHANGE = {"check_request_id", "check_at", "polls"}  # it is asked once more about a request
 
 
 def check_history(before: Snapshot, now: Snapshot) -> None:
@@ -239,7 +239,9 @@ def excuse(earlier: Question, later: Question, wanted: dict[UUID, Wanted], now: 
         return "it brings an identifier that the earlier one lacked"
     # The one gap that is known: whoever asked last speaks for the person, and a failure is no answer to take.
     if was in WITHOUT_NUMBER and any(
-        one.keys & later.keys and one.status_at(since) in ("failed", "cancelled") and (one.leads_since or 0) > earlier.step
+        one.keys & later.keys
+        and one.status_at(since) in ("failed", "cancelled")
+        and (one.leads_since or 0) > earlier.step
         for one in wanted.values()
     ):
         return "a later lookup failed, and hides what was said before"

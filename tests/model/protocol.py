@@ -336,7 +336,7 @@ class JobProtocol(RuleBasedStateMachine):
 
     @precondition(lambda self: self._callable())
     @rule(pick=PICK, kind=CALLBACKS, twice=st.booleans(), dies=st.booleans())
-    def callback(self, pick: int, kind: str, twice: bool, dies: bool) -> None:  # noqa: FBT001  drawn
+    def callback(self, pick: int, kind: str, twice: bool, dies: bool) -> None:
         """Nyne calls back: early, late, again, or with something that is not the answer."""
         job = _pick(self._callable(), pick)
         body = self._callback_body(job, kind)
@@ -430,7 +430,7 @@ class JobProtocol(RuleBasedStateMachine):
 
     @precondition(lambda self: self._undecided() and self._now_and_then(6))
     @rule(pick=PICK, dies=st.booleans())
-    def cancel(self, pick: int, dies: bool) -> None:  # noqa: FBT001  drawn
+    def cancel(self, pick: int, dies: bool) -> None:
         """A person wants no more of a lookup."""
         wanted = _pick(self._undecided(), pick)
         row = self.now.lookups[wanted.id]

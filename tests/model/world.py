@@ -20,7 +20,6 @@ from enrichment.database import close_pool, open_pool
 from enrichment.group_commit import GroupCommit
 from enrichment.identity import ReusePolicy
 from enrichment.providers import build_providers
-from enrichment.settings import Settings
 from enrichment.store.providers import register_provider
 from receiver.app import create_app
 from submitter.outcomes import OutcomeWriter, Told
@@ -102,7 +101,7 @@ class World:
         await self.pool.execute("; ".join(f"DELETE FROM {table}" for table in TABLES))  # noqa: S608
         self.configure(**settings)
         for provider in self.process.providers.values():
-            ceilings = {seconds: FAST for seconds in WINDOWS.values()}
+            ceilings = dict.fromkeys(WINDOWS.values(), FAST)
             await register_provider(self.pool, provider.name, provider.limits, ceilings)
 
     def configure(self, **settings: Any) -> None:

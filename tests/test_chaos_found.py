@@ -1,0 +1,140 @@
+"""What the chaos found, as small as it gets: each test is named after the symptom."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from typing import TYPE_CHECKING, Any, TypeAlias
+from urllib.parse import parse_qs, urlsplit
+
+import asyncpg
+import pytest
+from uuid_utils.compat import uuid7
+
+from enrichment.database import UNREACHABLE, close_pool, open_pool
+from enrichment.identifiers import Contact
+from enrichment.outcome import Pause
+from enrichment.store.claim import Claimed
+from enrichment.store.providers import claim_check, resume
+from submitter.outcomes import CHECK_PAUSED_AFTER, Told, note_pause
+from tests.at_work import NO_LIMITS, AtWork, at_work
+
+if TYPE_CHECKING:
+    from tests.conftest import MakeSettings
+
+    Pool: TypeAlias = asyncpg.Pool[Any]
+
+OLD = 60.0  # seconds
+
+
+@pytest.fixture
+async def world(make_settings: MakeSettings, database_url: str) -> AsyncIterator[AtWork]:
+    """A process at work."""
+    async with at_work(make_settings(database_url=database_url, **NO_LIMITS), database_url) as working:
+        yield working
+
+
+async def test_a_session_that_was_terminated_unnoticed_looks_like_a_database_that_is_away(
+    database_url: str, pool: Pool
+) -> None:
+    """PostgreSQL said goodbye, and the end of the connection is still on its way: its next use is tried again.
+
+    93 answers, paid for, were thrown away: asyncpg raises an error of its own kind, which nobody expected.
+    """
+    async with without_ends(database_url) as url:
+        fragile = await open_pool(url, name="fragile", size=1)
+        await fragile.fetchval("SELECT 1")
+
+        await pool.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'ringback fragile'"
+        )
+        async with asyncio.timeout(10):
+            error = await until_it_fails(fragile)
+
+        assert isinstance(error, asyncpg.InternalClientError)
+        assert isinstance(error, UNREACHABLE)
+        assert await fragile.fetchval("SELECT 1") == 1
+        await close_pool(fragile)
+
+
+async def test_an_old_402_does_not_pause_a_provider_that_was_found_well_since(world: AtWork) -> None:
+    """While the database was away, a 402 could not be written down; meanwhile the account was topped up.
+
+    The provider was paused again, and since that looked like an account that goes up and down, for 100 seconds.
+    """
+    await note_pause(world.pool, "nyne", "out of credits")
+    await resume(world.pool, "nyne")
+
+    await world.writer.write([told_402(world, ago=OLD)])
+
+    assert await paused(world.pool) is None
+
+
+async def test_a_new_402_pauses_a_provider_that_was_found_well_before(world: AtWork) -> None:
+    """What it says now counts, whatever its free endpoint said."""
+    await note_pause(world.pool, "nyne", "out of credits")
+    await resume(world.pool, "nyne")
+
+    await world.writer.write([told_402(world, ago=0)])
+
+    assert await paused(world.pool) == "out of credits"
+    assert not await claim_check(world.pool, "nyne", CHECK_PAUSED_AFTER)
+
+
+def told_402(world: AtWork, *, ago: float) -> Told:
+    """Nyne's answer to some question, so many seconds *ago*."""
+    asked = Claimed(uuid7(), uuid7(), 1, 0, Contact(name="Jane Doe"), 0.0)
+    return Told(world.process.providers["nyne"], asked, Pause("out of credits"), at=time.monotonic() - ago)
+
+
+async def paused(pool: Pool) -> str | None:
+    """Why Nyne is paused, None when it is not."""
+    reason: str | None = await pool.fetchval("SELECT paused_reason FROM providers WHERE name = 'nyne'")
+    return reason
+
+
+async def until_it_fails(fragile: Pool) -> Exception:
+    """The error that the pool's connection raises once the termination has reached us."""
+    while True:
+        try:
+            await fragile.fetchval("SELECT 1")
+        except Exception as error:  # noqa: BLE001  that is the question
+            return error
+
+
+@asynccontextmanager
+async def without_ends(database_url: str) -> AsyncIterator[str]:
+    """Inside the block the database is reached at the yielded URL, too; that the server hangs up goes unnoticed."""
+    target = urlsplit(database_url)
+    passing: set[asyncio.Task[None]] = set()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if folder := parse_qs(target.query).get("host"):
+            far = await asyncio.open_unix_connection(f"{folder[0]}/.s.PGSQL.{target.port or 5432}")
+        else:
+            far = await asyncio.open_connection(target.hostname, target.port or 5432)
+        tasks = {asyncio.create_task(pass_on(far[0], writer)), asyncio.create_task(pass_on(reader, far[1]))}
+        passing.update(tasks)
+        await asyncio.wait(tasks, return_when=asyncio.ALL_COMPLETED)
+        writer.close()
+        far[1].close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    try:
+        yield target._replace(netloc=f"postgres:@127.0.0.1:{port}", query="sslmode=disable").geturl()
+    finally:
+        server.close()
+        for task in passing:
+            task.cancel()
+        await asyncio.wait(passing)
+
+
+async def pass_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Bytes are passed on, until there are no more; the end is not."""
+    with suppress(OSError):
+        while data := await reader.read(65_536):
+            writer.write(data)
+            await writer.drain()
