@@ -66,6 +66,12 @@ class _Stderr(io.TextIOBase):
             sys.stderr.flush()
 
 
+def without_words(reason: str | None) -> str | None:
+    """*reason* up to the provider's own words: those may name the person who was asked about."""
+    ours, colon, _ = (reason or "").partition(": ")
+    return f"{ours})" if colon and ours.count("(") > ours.count(")") else ours or None
+
+
 def place(error: BaseException) -> list[str]:
     """Where *error* was raised, as file:line, the innermost last."""
     return _frames(error.__traceback__)

@@ -20,6 +20,7 @@ import structlog
 from enrichment.database import ACQUIRE_TIMEOUT, UNREACHABLE
 from enrichment.endings import read_ending, unknown
 from enrichment.identity import ReusePolicy
+from enrichment.logs import without_words
 from enrichment.outcome import Accepted, Answered, Outcome, Pause, Refused, Retry, Unclear, Unreadable
 from enrichment.providers.base import LimitNews, Provider
 from enrichment.settings import Settings
@@ -117,7 +118,7 @@ class OutcomeWriter:
                 requeued = await asked.requeue(connection, requeueings)
             for step in requeueings:
                 log.info(
-                    "requeued", job=str(step.job_id), after=step.after.total_seconds(), why=step.error,
+                    "requeued", job=str(step.job_id), after=step.after.total_seconds(), why=without_words(step.error),
                     fenced=step.job_id not in requeued,
                 )  # fmt: skip
 
@@ -195,7 +196,7 @@ class OutcomeWriter:
 async def note_pause(pool: asyncpg.Pool[Any], provider: str, reason: str, *, said: float = 0.0) -> None:
     """The provider is paused for all processes, and whoever reads the log knows why; it said so *said* seconds ago."""
     if await providers.pause(pool, provider, reason, CHECK_PAUSED_AFTER, said=timedelta(seconds=said)):
-        log.error("provider_paused", provider=provider, why=reason)
+        log.error("provider_paused", provider=provider, why=without_words(reason))
 
 
 async def note_throttled(pool: asyncpg.Pool[Any], provider: str, after: float | None) -> None:

@@ -10,6 +10,7 @@ import structlog
 
 from enrichment.database import ACQUIRE_TIMEOUT
 from enrichment.endings import read_ending
+from enrichment.logs import without_words
 from enrichment.outcome import Pause, Retry, Running, Unreadable
 from enrichment.providers.base import HttpResponse, Provider
 from enrichment.store import sweep
@@ -76,7 +77,7 @@ class Poller:
             case Unreadable(reason):
                 # It stays awaiting: the body is kept for a person, and the next poll may be readable.
                 await sweep.keep_unreadable(self._pool, poll.id, reason, answer.body)
-                log.warning("poll_unreadable", job=str(poll.id), why=reason)
+                log.warning("poll_unreadable", job=str(poll.id), why=without_words(reason))
                 return None
             case Pause(reason):
                 await note_pause(self._pool, self._provider.name, reason)

@@ -13,6 +13,7 @@ import structlog
 
 from enrichment.database import ACQUIRE_TIMEOUT, UNREACHABLE
 from enrichment.endings import lost, unknown
+from enrichment.logs import without_words
 from enrichment.notify import Notifier
 from enrichment.providers.base import HttpResponse, Provider
 from enrichment.store import providers, sweep
@@ -114,7 +115,7 @@ class Reconciler:
             return
         health = provider.read_health(answer)
         if not health.well:
-            log.warning("provider_still_paused", provider=provider.name, why=health.reason)
+            log.warning("provider_still_paused", provider=provider.name, why=without_words(health.reason))
         elif await providers.resume(self._pool, provider.name):
             log.info("provider_resumed", provider=provider.name)
 

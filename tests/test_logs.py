@@ -124,6 +124,24 @@ def test_the_level_is_kept(written: Any) -> None:
     assert written() == []
 
 
+@pytest.mark.parametrize(
+    ("reason", "told"),
+    [
+        ("HTTP 503 service_unavailable: Jane is not here", "HTTP 503 service_unavailable"),
+        (
+            "out of credits; top up (HTTP 402 insufficient_credits: Dear Jane: no)",
+            "out of credits; top up (HTTP 402 insufficient_credits)",
+        ),
+        ("no connection (ClientConnectorError)", "no connection (ClientConnectorError)"),
+        ("", None),
+        (None, None),
+    ],
+)
+def test_a_providers_own_words_are_not_logged(reason: str | None, told: str | None) -> None:
+    """They may name the person who was asked about; the whole reason is kept with the job."""
+    assert logs.without_words(reason) == told
+
+
 def test_a_reader_that_went_away_stops_nobody(written: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Work goes on when nobody reads about it any more."""
 

@@ -85,7 +85,7 @@ async def promote(pool: asyncpg.Pool[Any], id: UUID, policy: ReusePolicy, *, by_
     """A lookup whose leader is of no use to it takes its own turn: it leads, or follows or takes another's answer.
 
     *by_a_person* (a retry): one that ended without a number is asked again, but never beside somebody who is asking
-    for the same person.  False when there was nothing to do.
+    for the same person; and who ended as it did waits with it.  False when there was nothing to do.
     """
     async with pool.acquire(timeout=ACQUIRE_TIMEOUT) as connection, connection.transaction():
         contact = await _contact(connection, id)
@@ -100,6 +100,7 @@ async def promote(pool: asyncpg.Pool[Any], id: UUID, policy: ReusePolicy, *, by_
             if me.final_status not in ("failed", "unresolved"):
                 return False
             fate = await _decide_again(connection, id, decide(keys, leaders.values(), now, policy))
+            await _reopen_followers(connection, id)
         elif me.final_status is not None:
             return False
         else:
@@ -123,6 +124,30 @@ async def _decide_again(db: Db, id: UUID, fate: Decision) -> Decision:
     if isinstance(fate, Take) and fate.leader.final_status != "found":
         return Lead()
     return Lead() if await db.fetchval("SELECT credits > 0 FROM lookups WHERE id = $1", id) else fate
+
+
+async def _reopen_followers(db: Db, leader: UUID) -> None:
+    """failed or unresolved -> queued: whoever ended as *leader* did, or took its end, follows it again."""
+    leaders = [leader]
+    while leaders:
+        rows = await db.fetch(
+            """
+            WITH reopened AS (
+                UPDATE lookups
+                   SET final_status = NULL, finished_at = NULL, reason = NULL
+                 WHERE reused_from = ANY($1::uuid[])
+                   AND final_status IN ('failed', 'unresolved')
+                RETURNING id, reused_from
+            ), counted AS (
+                UPDATE lookups
+                   SET followers = followers + 1
+                 WHERE id IN (SELECT reused_from FROM reopened)
+            )
+            SELECT id FROM reopened
+            """,
+            leaders,
+        )
+        leaders = [row["id"] for row in rows]
 
 
 async def _contact(db: Db, id: UUID) -> Contact | None:

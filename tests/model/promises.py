@@ -209,7 +209,7 @@ def _check_own_end(row: asyncpg.Record, now: Snapshot, still_asked: set[UUID]) -
 
 def check_followers(wanted: dict[UUID, Wanted], now: Snapshot, *, settled: bool) -> None:
     """Each follower ended as its leader did; once all is *settled*, a leader's late number is theirs as well."""
-    for id, row in now.lookups.items():
+    for row in now.lookups.values():
         leader, status = row["reused_from"], row["final_status"]
         if leader is None or status in (None, "cancelled"):
             continue
@@ -218,7 +218,9 @@ def check_followers(wanted: dict[UUID, Wanted], now: Snapshot, *, settled: bool)
             assert status == "found", "a follower does not know of its leader's number"
 
 
-def excuse(earlier: Question, later: Question, wanted: dict[UUID, Wanted], now: Snapshot) -> str | None:
+def excuse(  # noqa: PLR0911  one reason each
+    earlier: Question, later: Question, wanted: dict[UUID, Wanted], now: Snapshot
+) -> str | None:
     """Why a provider may be asked again about a person; None: it may not."""
     assert earlier.lookup_id is not None
     assert later.lookup_id is not None

@@ -7,7 +7,7 @@ import itertools
 import json
 import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from decimal import Decimal
 from functools import partial
@@ -24,7 +24,7 @@ from submitter.outcomes import Told
 from tests.conftest import SANE
 from tests.model import promises
 from tests.model.promises import Wanted, read_snapshot
-from tests.model.vendor import OTHER_REQUEST, NyneJob, Question
+from tests.model.vendor import NOTHING_DONE, OTHER_REQUEST, NyneJob, Question
 from tests.model.world import FIXED, Worker, World
 
 Thing = TypeVar("Thing")
@@ -150,7 +150,7 @@ class JobProtocol(RuleBasedStateMachine):
     @rule(kind=PICK, pick=PICK, by=IDENTIFIERS, order=ORDERS)
     def ordinary_life(self, kind: int, pick: int, by: tuple[str, ...], order: list[str] | None) -> None:
         """A question is asked, or answered, or called back about; or somebody is to be looked up."""
-        life = [partial(self._send_event, [(pick % PEOPLE, by)], order)]
+        life: list[Callable[[], None]] = [partial(self._send_event, [(pick % PEOPLE, by)], order)]
         if self._claimable():
             life.append(lambda: self.claim(pick, "asks"))
         if self.world.vendors.open_questions:
@@ -282,8 +282,10 @@ class JobProtocol(RuleBasedStateMachine):
             kind = "answer"
         if question.provider == "nyne" and kind == "internal":
             kind = "busy"
+        if question.nyne_job is not None and kind in NOTHING_DONE:
+            kind = "gateway"  # Nyne has taken it: whatever it says now, it does not say that nothing was done
         self.world.vendors.reply(question, kind)
-        if question.worker:
+        if question.worker and question.job_id:
             await self.workers[question.worker].written(question.provider, [question.job_id])
 
     async def _write_again(self, worker: Worker, told: Told) -> None:
@@ -343,13 +345,13 @@ class JobProtocol(RuleBasedStateMachine):
         if body is not None:
             self._do(self._call_back(job, body, times=1 + twice, dies=dies))
 
-    @precondition(lambda self: len(self._callable()) > 1 and self._now_and_then(6))
+    @precondition(lambda self: len({_path(job) for job in self._callable()}) > 1 and self._now_and_then(6))
     @rule(pick=PICK)
     def forged_callback(self, pick: int) -> None:
         """Somebody who knows one callback URL tries it on another job."""
-        first, second = _pick(self._callable(), pick), _pick(self._callable(), pick + 1)
-        token = _path(first).rpartition("/")[2]
-        answer = self._do(self.world.post(_path(second).rpartition("/")[0] + f"/{token}", b"{}"))
+        paths = list(dict.fromkeys(_path(job) for job in self._callable()))
+        token = _pick(paths, pick).rpartition("/")[2]
+        answer = self._do(self.world.post(_pick(paths, pick + 1).rpartition("/")[0] + f"/{token}", b"{}"))
         assert (answer.status, answer.body) == (404, b"")
 
     @precondition(lambda self: any(row["request_id"] for row in self.now.jobs.values()))

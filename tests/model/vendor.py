@@ -17,6 +17,7 @@ PRICES = {"leadmagic": 5, "nyne": 3}
 PATIENCE = 10.0  # seconds for what is on its way to arrive
 LATER = {"Retry-After": "600"}
 OTHER_REQUEST = "req-0"  # nobody's: the first of ours is req-1
+NOTHING_DONE = ("busy", "throttled", "dry", "internal", "refused")  # replies that say so
 GARBAGE = b"<html>Welcome!</html>"
 
 
@@ -108,7 +109,7 @@ class Vendors:
 
     def reply(self, question: Question, kind: str) -> None:
         """The question is answered in this way, with what work and charges come before it."""
-        question.nothing_done = kind in ("busy", "throttled", "dry", "internal", "refused")
+        question.nothing_done = kind in NOTHING_DONE
         if kind == "dry":
             self.dry.add(question.provider)
         make = self._leadmagic_reply if question.provider == "leadmagic" else self._nyne_reply
