@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from collections.abc import Callable
+from functools import wraps
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, cast
 
 import asyncpg
+from asyncpg.connect_utils import SessionAttribute
+from asyncpg.pool import PoolAcquireContext
 
 from enrichment import embedded
 from enrichment.settings import Settings
@@ -50,8 +54,48 @@ UNREACHABLE = (
 )
 
 
+Method = TypeVar("Method", bound=Callable[..., Any])
+if TYPE_CHECKING:
+    AnyConnection: TypeAlias = asyncpg.Connection[Any]
+    AnyPool: TypeAlias = asyncpg.Pool[Any]
+else:
+    AnyConnection, AnyPool = asyncpg.Connection, asyncpg.Pool
+
+
 class DatabaseDown(Exception):
     """PostgreSQL cannot be used; the message says why and what to do."""
+
+
+def _leaving(method: Method) -> Method:
+    """*method* of a connection, which is closed when its server turns out to be read-only."""
+
+    @wraps(method)
+    async def left(connection: AnyConnection, *args: Any, **kwargs: Any) -> Any:
+        try:
+            return await method(connection, *args, **kwargs)
+        except asyncpg.ReadOnlySQLTransactionError:
+            connection.terminate()
+            raise
+
+    return cast("Method", left)
+
+
+class WritingConnection(AnyConnection):
+    """A connection to a primary: after a failover it does not stay with the server that is read-only now."""
+
+    execute = _leaving(asyncpg.Connection.execute)
+    executemany = _leaving(asyncpg.Connection.executemany)
+    fetch = _leaving(asyncpg.Connection.fetch)
+    fetchrow = _leaving(asyncpg.Connection.fetchrow)
+    fetchval = _leaving(asyncpg.Connection.fetchval)
+
+
+class PatientPool(AnyPool):
+    """A pool in which nobody waits for ever: not for a connection either, where its own fetch and execute take one."""
+
+    def acquire(self, *, timeout: float | None = None) -> PoolAcquireContext[Any]:
+        """A connection, after *timeout* seconds at the latest."""
+        return super().acquire(timeout=ACQUIRE_TIMEOUT if timeout is None else timeout)
 
 
 def database_url(settings: Settings) -> str:
@@ -69,9 +113,11 @@ async def connect(url: str, *, name: str) -> asyncpg.Connection[Any]:
     try:
         return await asyncpg.connect(
             url,
+            connection_class=WritingConnection,
             timeout=CONNECT_TIMEOUT,
             command_timeout=COMMAND_TIMEOUT,
             server_settings=SERVER_SETTINGS | {"application_name": f"ringback {name}"},
+            target_session_attrs=_wanted(url),
         )
     except (*UNREACHABLE, asyncpg.PostgresError, ValueError) as error:
         raise DatabaseDown(_advice(error)) from error
@@ -80,13 +126,19 @@ async def connect(url: str, *, name: str) -> asyncpg.Connection[Any]:
 async def open_pool(url: str, *, name: str, size: int) -> asyncpg.Pool[Any]:
     """A pool whose first connection is proven to work.  Raises DatabaseDown."""
     try:
-        return await asyncpg.create_pool(
+        return await PatientPool(
             url,
             min_size=1,
             max_size=size,
+            max_queries=50_000,
+            max_inactive_connection_lifetime=300.0,
+            loop=None,
+            connection_class=WritingConnection,
+            record_class=asyncpg.Record,
             timeout=CONNECT_TIMEOUT,
             command_timeout=COMMAND_TIMEOUT,
             server_settings=SERVER_SETTINGS | {"application_name": f"ringback {name}"},
+            target_session_attrs=_wanted(url),
             reset=_nothing_to_reset,
         )
     except (*UNREACHABLE, asyncpg.PostgresError, ValueError) as error:
@@ -108,12 +160,19 @@ async def _nothing_to_reset(_: asyncpg.Connection[Any]) -> None:
     return
 
 
+def _wanted(url: str) -> SessionAttribute | None:
+    """Of several hosts in *url*, only one that can be written to is of use; unless it says otherwise."""
+    return None if "target_session_attrs=" in url else SessionAttribute.read_write
+
+
 def _advice(error: Exception) -> str:
     what = str(error) or type(error).__name__
     if isinstance(error, asyncpg.InvalidAuthorizationSpecificationError):
         remedy = "check the user and password in DATABASE_URL"
     elif isinstance(error, asyncpg.InvalidCatalogNameError):
         remedy = "create that database, or correct DATABASE_URL"
+    elif isinstance(error, asyncpg.TargetServerAttributeNotMatched):
+        what, remedy = "it is read-only", "let DATABASE_URL lead to the primary, or name all hosts in it"
     elif isinstance(error, ValueError):
         what, remedy = (
             "DATABASE_URL cannot be read",

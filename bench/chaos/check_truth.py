@@ -51,8 +51,6 @@ def _leader(evidence: Evidence, lookup: Json, verdict: Verdict) -> list[str]:
     is_ = (lookup["status"], lookup["mobile"])
     if is_ == (should, number):
         verdict.count(f"asked for themselves: {should}")
-    elif lookup["status"] == "unresolved" and number is None and _was_answered_late(lookup):
-        verdict.count("asked for themselves: unresolved; then a job was answered late, without a number")
     elif misled := why_misled(evidence, lookup):
         verdict.count(f"asked for themselves: found, a false number: {misled}")
     else:
@@ -81,10 +79,6 @@ def why_misled(evidence: Evidence, lookup: Json) -> str | None:
         if job["id"] not in evidence.accepted or any(one.kept_from_storing(*times(job)) for one in evidence.happened):
             return NEVER_CAME
     return None
-
-
-def _was_answered_late(lookup: Json) -> bool:
-    return any(job["state"] == "answered" and job["finished_at"] > lookup["finished_at"] for job in lookup["jobs"])
 
 
 def _job(job: Json, truth: Json | None, someone: Person) -> list[str]:

@@ -14,9 +14,10 @@ import aiohttp
 
 from bench.chaos.crowd import Event
 
-PATIENCE = aiohttp.ClientTimeout(total=5, connect=3)  # seconds for one try
-AT_ONCE = 600  # connections
-PAUSE = 0.3, 1.2  # seconds between two tries, drawn evenly; a CRM takes longer
+PATIENCE = aiohttp.ClientTimeout(total=5, connect=3)  # seconds for one try; HubSpot waits as long
+AT_ONCE = 400  # requests in flight
+# Seconds between two tries: twice as long each time, with half of it left to chance. A CRM takes longer.
+FIRST_PAUSE, LONGEST_PAUSE = 0.4, 5.0
 
 
 @dataclass(slots=True)
@@ -40,6 +41,7 @@ class Crm:
         self._url = f"{url}/events/generic"
         self._headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
         self._dice = random.Random(f"crm {seed}")
+        self._lines = asyncio.Semaphore(AT_ONCE)
         self._under_way: set[asyncio.Task[None]] = set()
         self._taken = 0
 
@@ -56,7 +58,7 @@ class Crm:
     async def run(self, events: Iterable[Event], *, seconds: float, lookups: int | None) -> None:
         """Events are sent for so many *seconds*, or until so many *lookups* were asked for."""
         begun = time.monotonic()
-        connector = aiohttp.TCPConnector(limit=AT_ONCE)
+        connector = aiohttp.TCPConnector(limit=0)
         self._session = aiohttp.ClientSession(timeout=PATIENCE, connector=connector)
         asked = 0
         for event in events:
@@ -83,20 +85,30 @@ class Crm:
 
     async def _deliver(self, sent: Sent) -> None:
         body = json.dumps(sent.event.body()).encode()
+        pause = FIRST_PAUSE
         while True:
-            sent.tries += 1
-            try:
-                async with self._session.post(self._url, data=body, headers=self._headers) as response:
-                    answer = await response.read()
-                    self.answers[str(response.status)] += 1
-                    if 200 <= response.status < 300:
-                        self._note(sent, answer)
-                        return
-                    if response.status != 503:
-                        self.strange.append(f"{response.status} for {sent.event.id}: {answer[:200]!r}")
-            except (aiohttp.ClientError, OSError, TimeoutError) as error:
-                self.answers[type(error).__name__] += 1
-            await asyncio.sleep(self._dice.uniform(*PAUSE))
+            async with self._lines:
+                if await self._try(sent, body):
+                    return
+            await asyncio.sleep(pause * self._dice.uniform(0.5, 1))
+            pause = min(2 * pause, LONGEST_PAUSE)
+
+    async def _try(self, sent: Sent, body: bytes) -> bool:
+        """Whether the event was taken."""
+        sent.tries += 1
+        try:
+            async with self._session.post(self._url, data=body, headers=self._headers) as response:
+                answer = await response.read()
+        except (aiohttp.ClientError, OSError, TimeoutError) as error:
+            self.answers[type(error).__name__] += 1
+            return False
+        self.answers[str(response.status)] += 1
+        if not 200 <= response.status < 300:
+            if response.status != 503:
+                self.strange.append(f"{response.status} for {sent.event.id}: {answer[:200]!r}")
+            return False
+        self._note(sent, answer)
+        return True
 
     def _note(self, sent: Sent, answer: bytes) -> None:
         sent.answers.append(tuple(lookup["id"] for lookup in json.loads(answer)["lookups"]))

@@ -1,0 +1,192 @@
+"""Defects that the model (test_model.py) found, each named after what a user would have seen."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import asyncpg
+import pytest
+
+from enrichment.identifiers import Contact
+from enrichment.outcome import Answered, Outcome, Retry, Unreadable
+from enrichment.store.claim import Claimed
+from enrichment.store.finish import Ending, settle_late
+from enrichment.store.followers import promote
+from submitter.outcomes import Told
+from tests.at_work import NO_LIMITS, AtWork, at_work
+from tests.factories import finished_job, job, lookup
+from tests.wishes import MOBILE, POLICY, end, end_job, job_of, jobs, read, status, take_one
+
+if TYPE_CHECKING:
+    from tests.conftest import MakeSettings
+
+    Pool: TypeAlias = asyncpg.Pool[Any]
+
+EMAIL = "jane@acme.co"
+
+
+@pytest.fixture
+async def world(make_settings: MakeSettings, database_url: str) -> AsyncIterator[AtWork]:
+    """A process at work whose providers are only heard of."""
+    async with at_work(make_settings(database_url=database_url, **NO_LIMITS), database_url) as working:
+        yield working
+
+
+async def answer_late(pool: Pool, finished: asyncpg.Record, mobile: str | None = None) -> None:
+    """A job that was over is answered all the same."""
+    charged = Decimal(5 if mobile else 0)
+    answer = Ending(job_id=finished["id"], state="answered", answered_by="inline", mobile=mobile, charged=charged)
+    async with pool.acquire() as connection, connection.transaction():
+        await settle_late(connection, answer)
+
+
+async def tell(world: AtWork, asked: asyncpg.Record, outcome: Outcome) -> None:
+    """The submitter that had this job writes down what came of it."""
+    claimed = Claimed(asked["id"], asked["lookup_id"], asked["attempt"], 0, Contact(work_email=EMAIL), 0.0)
+    await world.writer.write([Told(world.process.providers[asked["provider"]], claimed, outcome, b"{}")])
+
+
+@pytest.mark.parametrize(("other", "ends"), [("answered", "not_found"), ("failed", "failed"), ("lost", "unresolved")])
+async def test_a_lookup_stayed_unresolved_when_everybody_had_answered(pool: Pool, other: str, ends: str) -> None:
+    """A late "no number" takes the doubt away: the lookup ends as if it had come in time."""
+    row = await lookup(pool, providers=["leadmagic", "nyne"], final_status="unresolved", reason="leadmagic: no answer")
+    doubted = await finished_job(pool, "unknown", provider="leadmagic", lookup_id=row["id"])
+    await finished_job(pool, other, provider="nyne", lookup_id=row["id"])
+
+    await answer_late(pool, doubted)
+
+    told = await read(pool, row["id"])
+    assert told["status"] == ends
+    assert (told["reason"] is None) == (ends == "not_found")
+
+
+async def test_a_lookup_became_unresolved_after_its_doubt_was_gone(pool: Pool) -> None:
+    """A "no number" that comes while the next provider is being asked leaves no doubt behind."""
+    taken = await take_one(pool, work_email=EMAIL, providers=("leadmagic", "nyne"))
+    await end_job(pool, taken.id, state="unknown")
+    doubted = await pool.fetchrow("SELECT * FROM finished_jobs")
+
+    assert doubted is not None
+    await answer_late(pool, doubted)
+    await end(pool, taken.id)
+
+    assert await status(pool, taken.id) == "not_found"
+
+
+async def test_a_retried_lookup_is_judged_by_the_last_words(pool: Pool) -> None:
+    """What was said before a person asked again does not count against what is being asked."""
+    row = await lookup(pool, providers=["leadmagic", "nyne"])
+    doubted = await finished_job(pool, "unknown", provider="leadmagic", lookup_id=row["id"])
+    await finished_job(pool, "unknown", provider="nyne", lookup_id=row["id"])
+    await job(pool, "submitting", provider="leadmagic", todo=["nyne"], lookup_id=row["id"])
+
+    await answer_late(pool, doubted)
+
+    again = await job_of(pool, row["id"])
+    assert again is not None
+    assert again["verdict"] == "no_number"
+
+
+async def test_a_lookup_that_was_found_was_asked_about_again(world: AtWork) -> None:
+    """A late number, then a 503 of the next provider: nobody is asked again for what is there."""
+    row = await lookup(world.pool, providers=["leadmagic", "nyne"])
+    doubted = await finished_job(world.pool, "unknown", provider="leadmagic", lookup_id=row["id"])
+    asked = await job(world.pool, "submitting", lookup_id=row["id"], place=1, spent=2)
+
+    await answer_late(world.pool, doubted, MOBILE)
+    await tell(world, asked, Retry("HTTP 503"))
+
+    told = await read(world.pool, row["id"])
+    assert (told["status"], told["credits"]) == ("found", 7)
+    assert await jobs(world.pool) == 0
+    assert await world.pool.fetchval("SELECT sum(reserved) FROM usage WHERE provider = 'nyne'") == 0
+
+
+async def test_an_answer_nobody_could_read_was_paid_for_twice(world: AtWork) -> None:
+    """It may have been charged, so the next event for the person takes its end instead of asking again."""
+    first = await take_one(world.pool, work_email=EMAIL, providers=("leadmagic",))
+    await world.pool.execute(
+        "UPDATE jobs SET state = 'submitting', attempt = 1, submitted_at = now(), reserved = 5, "
+        "reserved_on = current_date, lease_expires_at = now() + $1::interval",
+        timedelta(hours=1),
+    )
+    asked = await job_of(world.pool, first.id)
+    assert asked is not None
+    await tell(world, asked, Unreadable("a 200 that is no answer"))
+
+    second = await take_one(world.pool, work_email=EMAIL, providers=("leadmagic",))
+
+    assert (second.status, await jobs(world.pool)) == ("unresolved", 0)
+    assert await world.pool.fetchval("SELECT possible FROM finished_jobs") == 5
+
+
+async def test_retrying_all_lookups_of_a_person_paid_for_each(pool: Pool) -> None:
+    """The second one that is retried follows the first, which is being asked."""
+    first = await take_one(pool, work_email=EMAIL)
+    second = await take_one(pool, work_email=EMAIL)
+    await end(pool, first.id, state="unknown")
+
+    assert await promote(pool, first.id, POLICY, by_a_person=True)
+    assert not await promote(pool, second.id, POLICY, by_a_person=True)  # it waits with the first one already
+    assert await jobs(pool) == 1
+    await end(pool, first.id, mobile=MOBILE)
+
+    assert await status(pool, second.id) == "found"
+
+
+async def test_a_leader_retried_beside_its_retried_follower_paid_twice(pool: Pool) -> None:
+    """The other way round as well: who is asking first is followed."""
+    first = await take_one(pool, work_email=EMAIL)
+    second = await take_one(pool, work_email=EMAIL)
+    await end(pool, first.id, state="unknown")
+
+    assert await promote(pool, second.id, POLICY, by_a_person=True)
+    assert await promote(pool, first.id, POLICY, by_a_person=True)
+
+    assert await jobs(pool) == 1
+    assert (await read(pool, first.id))["reused_from"] == second.id
+    await end(pool, second.id, mobile=MOBILE)
+    told = await read(pool, first.id)
+    assert (told["status"], told["mobile"], told["credits"]) == ("found", MOBILE, 0)
+
+
+async def test_what_cost_something_leads_when_it_is_retried(pool: Pool) -> None:
+    """A follower is free: a lookup that was charged for keeps its price, and cannot become one."""
+    first = await take_one(pool, work_email=EMAIL)
+    second = await take_one(pool, work_email=EMAIL)
+    await end(pool, first.id, state="unknown")
+    await pool.execute("UPDATE lookups SET credits = 5 WHERE id = $1", first.id)
+
+    assert await promote(pool, second.id, POLICY, by_a_person=True)
+    assert await promote(pool, first.id, POLICY, by_a_person=True)
+
+    assert (await read(pool, first.id))["reused_from"] is None
+
+
+async def test_whoever_took_an_end_never_heard_of_the_number(pool: Pool) -> None:
+    """A lookup that took "unresolved" for an answer is open again when a person retries where it came from."""
+    first = await take_one(pool, work_email=EMAIL)
+    await end(pool, first.id, state="unknown")
+    taker = await take_one(pool, work_email=EMAIL)
+    assert taker.status == "unresolved"
+
+    assert await promote(pool, first.id, POLICY, by_a_person=True)
+    assert await status(pool, taker.id) == "queued"
+    await end(pool, first.id, mobile=MOBILE)
+
+    assert await status(pool, taker.id) == "found"
+
+
+async def test_a_late_number_is_read_once(world: AtWork) -> None:
+    """The same late answer again, from a submitter that did not hear of its first commit, changes nothing."""
+    row = await lookup(world.pool, providers=["leadmagic"], final_status="unresolved")
+    doubted = await finished_job(world.pool, "unknown", provider="leadmagic", lookup_id=row["id"])
+
+    for _ in range(2):
+        await tell(world, doubted, Answered("+1-555-123-4567", Decimal(5)))
+
+    told = await read(world.pool, row["id"])
+    assert (told["status"], told["credits"]) == ("found", 5)
