@@ -16,6 +16,8 @@ from uuid_utils.compat import uuid7
 from enrichment.database import UNREACHABLE, close_pool, open_pool
 from enrichment.identifiers import Contact
 from enrichment.outcome import Pause
+from enrichment.providers import build_providers
+from enrichment.providers.base import HttpResponse, LimitNews
 from enrichment.store.claim import Claimed
 from enrichment.store.providers import claim_check, resume
 from submitter.outcomes import CHECK_PAUSED_AFTER, Told, note_pause
@@ -81,6 +83,20 @@ async def test_a_new_402_pauses_a_provider_that_was_found_well_before(world: AtW
 
     assert await paused(world.pool) == "out of credits"
     assert not await claim_check(world.pool, "nyne", CHECK_PAUSED_AFTER)
+
+
+def test_a_larger_minute_is_not_taken_for_the_hour(make_settings: MakeSettings) -> None:
+    """Where a plan allows more than the page says, its header is still about the minute.
+
+    6,000 a minute is nearer to the documented 1,000 an hour than to 100 a minute: after 6,000 questions everything
+    stood still for the rest of the hour.
+    """
+    nyne = build_providers(make_settings(nyne_per_minute=6_000, nyne_per_hour=360_000))["nyne"]
+    headers = {"ratelimit-limit": "6000", "ratelimit-remaining": "5999", "ratelimit-reset": "42"}
+
+    news = nyne.read_limits(HttpResponse(202, headers))
+
+    assert news == LimitNews(6_000, 60)
 
 
 def told_402(world: AtWork, *, ago: float) -> Told:

@@ -1,9 +1,12 @@
 """The providers, by name."""
 
+from collections.abc import Iterable
+
 from pydantic import SecretStr
 
-from enrichment.providers.base import Provider
+from enrichment.providers.base import Limit, Provider
 from enrichment.providers.leadmagic import LeadMagic
+from enrichment.providers.nyne import LIMITS as NYNE_LIMITS
 from enrichment.providers.nyne import Nyne
 from enrichment.settings import Settings
 
@@ -11,6 +14,7 @@ PROVIDERS: dict[str, type[Provider]] = {
     "leadmagic": LeadMagic,
     "nyne": Nyne,
 }
+WINDOWS = {"per_minute": 60, "per_hour": 3600, "per_day": 86_400}  # seconds, by the name of the setting
 _NO_KEY = SecretStr("")  # the receiver reads callbacks and asks nobody: it needs no keys
 
 
@@ -27,6 +31,14 @@ def build_providers(settings: Settings) -> dict[str, Provider]:
             settings.nyne_api_secret or _NO_KEY,
             settings.nyne_base_url,
             settings.nyne_credits_per_found,
+            _in_force(NYNE_LIMITS, settings, "nyne"),
         ),
     }
     return {name: known[name] for name in settings.providers}
+
+
+def _in_force(documented: Iterable[Limit], settings: Settings, provider: str) -> tuple[Limit, ...]:
+    """The documented limits, or a person's own: a header does not say which one it means, but which it is like."""
+    own = {window: n for field, window in WINDOWS.items() if (n := settings.of(provider, field)) is not None}
+    allowances = {limit.window: limit.allowance for limit in documented} | own
+    return tuple(Limit(allowance, window) for window, allowance in sorted(allowances.items()))

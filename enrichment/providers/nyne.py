@@ -162,7 +162,7 @@ class Nyne:
 
     def read_limits(self, response: HttpResponse) -> LimitNews | None:
         """The allowance of this minute or hour. Never raises."""
-        return read_limit_news(response, LIMITS)
+        return read_limit_news(response, self.limits)
 
     def _read_job(self, job: dict[str, Any] | None) -> Outcome:
         """A job as polls and callbacks carry it."""
