@@ -17,7 +17,7 @@ STEADY = 10.0  # seconds; a process that ran so long had started well
 FIRST_PAUSE, LONGEST_PAUSE = 1.0, 30.0  # seconds between two starts
 WATCH_EVERY = 2.0  # seconds between two looks at the embedded PostgreSQL
 DRAINING = 15.0  # seconds that a submitter needs after its last call was answered, or timed out
-CLOSING = 45.0  # seconds that a receiver takes at most
+CLOSING = 50.0  # seconds that a receiver takes at most
 COLOURS = {"receiver": "cyan", "submitter": "green", "reconciler": "yellow", "migrate": "magenta"}
 
 
