@@ -115,9 +115,11 @@ CREATE INDEX lookups_by_leader ON lookups (reused_from) WHERE reused_from IS NOT
 -- Who speaks for what. An event's own key (source and event_id) leads to the lookup it made: the event again is a
 -- duplicate. A person's key (LinkedIn slug, e-mail; else name and company) leads to the lookup that speaks for the
 -- person: the next event for the person follows it or takes its answer. Keys are hashes: no personal data here.
+-- A lookup that fails has nothing to say: then whoever spoke before it is heard, so that its doubt is not forgotten.
 CREATE TABLE keys (
     key        bytea NOT NULL PRIMARY KEY,
     lookup_id  uuid  NOT NULL,
+    before     uuid,             -- the last lookup before this one that ended with an answer, or in doubt
     CONSTRAINT key_is_a_hash CHECK (octet_length(key) = 16)
 ) WITH (fillfactor = 90);
 

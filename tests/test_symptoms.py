@@ -180,6 +180,37 @@ async def test_whoever_took_an_end_never_heard_of_the_number(pool: Pool) -> None
     assert await status(pool, taker.id) == "found"
 
 
+@pytest.mark.parametrize("end_of_first", ["unknown", "answered"])
+async def test_a_failure_hid_what_was_said_before(pool: Pool, end_of_first: str) -> None:
+    """Who knew more of the person asked again and failed: the next event hears the doubt, or the "no number"."""
+    first = await take_one(pool, work_email=EMAIL)
+    await end(pool, first.id, state=end_of_first)
+    more = await take_one(pool, work_email=EMAIL, profile_url="linkedin.com/in/janedoe")
+    await end(pool, more.id, state="failed")
+    again = await take_one(pool, work_email=EMAIL, profile_url="linkedin.com/in/janedoe")
+    await end(pool, again.id, state="failed")
+
+    third = await take_one(pool, work_email=EMAIL)
+
+    assert third.status == await status(pool, first.id)
+    assert (await read(pool, third.id))["reused_from"] == first.id
+    assert await jobs(pool) == 0
+
+
+async def test_followers_stayed_in_doubt_when_their_leader_did_not(pool: Pool) -> None:
+    """A late "no number" is theirs as well."""
+    first = await take_one(pool, work_email=EMAIL)
+    follower = await take_one(pool, work_email=EMAIL)
+    await end(pool, first.id, state="unknown")
+    assert await status(pool, follower.id) == "unresolved"
+
+    doubted = await pool.fetchrow("SELECT * FROM finished_jobs")
+    assert doubted is not None
+    await answer_late(pool, doubted)
+
+    assert [await status(pool, one.id) for one in (first, follower)] == ["not_found", "not_found"]
+
+
 async def test_a_late_number_is_read_once(world: AtWork) -> None:
     """The same late answer again, from a submitter that did not hear of its first commit, changes nothing."""
     row = await lookup(world.pool, providers=["leadmagic"], final_status="unresolved")

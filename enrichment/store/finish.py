@@ -14,7 +14,7 @@ from uuid import UUID
 from uuid_utils.compat import uuid7
 
 from enrichment.database import Db
-from enrichment.store.followers import share_number
+from enrichment.store.followers import share_late_end
 
 NOTHING = Decimal(0)
 
@@ -204,15 +204,17 @@ async def settle_late(db: Db, ending: Ending, *, verified: bool = False) -> UUID
     *verified*: we asked the provider about a doubted callback; then a number counts for an answered job, too, whose
     lookup has none.
 
-    A possible charge is decided, and a number makes the lookup `found`, whatever it had ended as or still waits for,
-    and its followers with it. Without a number, the lookup ends as if it had been told so in time.  Belongs into a
+    A possible charge is decided, and a number makes the lookup `found`, whatever it had ended as or still waits for.
+    Without a number, the lookup ends as if it had been told so in time. Its followers end with it.  Belongs into a
     transaction.  Returns the lookup's id, or None when the job had its answer, or this is another request's.
     """
     await _lock_open_job(db, ending.job_id)
     lookup_id = await _settle(db, ending, verified)
-    if lookup_id is not None and ending.mobile is not None:
+    if lookup_id is None:
+        return None
+    if ending.mobile is not None:
         await drop_unasked(db, lookup_id)
-        await share_number(db, lookup_id)
+    await share_late_end(db, lookup_id)
     return lookup_id
 
 

@@ -43,8 +43,8 @@ async def release_followers(pool: asyncpg.Pool[Any], leaders: Sequence[UUID], po
 async def end_followers(db: Db, followers: Sequence[UUID]) -> dict[UUID, bool]:
     """open -> final: these end as their leaders ended; those that take their own turn are left alone.
 
-    A follower that had ended without a number ends again when its leader found one late.  Returns those that
-    ended, and whether they are followed themselves.
+    A follower that had ended without a number ends again when its leader's doubt was lifted late.  Returns those
+    that ended, and whether they are followed themselves.
     """
     rows = await db.fetch(
         """
@@ -63,9 +63,11 @@ async def end_followers(db: Db, followers: Sequence[UUID]) -> dict[UUID, bool]:
            AND (leader.final_status = 'found'
                     AND (follower.final_status IS NULL
                          OR follower.final_status IN ('not_found', 'failed', 'unresolved'))
-                OR follower.final_status IS NULL
-                    AND leader.final_status IN ('not_found', 'failed', 'unresolved')
-                    AND NOT follower.brings_more)
+                OR leader.final_status IN ('not_found', 'failed', 'unresolved')
+                    AND NOT follower.brings_more
+                    AND (follower.final_status IS NULL
+                         OR follower.final_status IN ('failed', 'unresolved')
+                            AND follower.final_status <> leader.final_status))
         RETURNING follower.id, follower.followers > 0 AS has_followers
         """,
         list(followers),
@@ -73,8 +75,8 @@ async def end_followers(db: Db, followers: Sequence[UUID]) -> dict[UUID, bool]:
     return {row["id"]: row["has_followers"] for row in rows}
 
 
-async def share_number(db: Db, leader: UUID) -> None:
-    """Whoever followed *leader*, or took its answer, has its number as well."""
+async def share_late_end(db: Db, leader: UUID) -> None:
+    """Whoever followed *leader*, or took its answer, has ended as it ends now."""
     leaders = [leader]
     while leaders:
         rows = await db.fetch("SELECT id FROM lookups WHERE reused_from = ANY($1::uuid[]) ORDER BY id", leaders)
@@ -93,8 +95,8 @@ async def promote(pool: asyncpg.Pool[Any], id: UUID, policy: ReusePolicy, *, by_
             return False
         now = datetime.now(UTC)
         keys = person_keys(contact)
-        claimed = await claim_keys(connection, dict.fromkeys(keys, id))
-        leaders = await lock_leaders(connection, {*claimed.values(), id})
+        claimed, before = await claim_keys(connection, dict.fromkeys(keys, id))
+        leaders = await lock_leaders(connection, {*claimed.values(), *before.values(), id})
         me = leaders.pop(id)
         if by_a_person:
             if me.final_status not in ("failed", "unresolved"):

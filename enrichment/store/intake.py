@@ -52,12 +52,11 @@ async def ingest(pool: asyncpg.Pool[Any], events: Sequence[Event], policy: Reuse
     """Every wish of *events* has its lookup, committed; the lookups are returned, event by event, wish by wish."""
     batch = _Batch(events)
     async with pool.acquire(timeout=ACQUIRE_TIMEOUT) as connection, connection.transaction():
-        batch.claimed = await claim_keys(connection, batch.proposed)
+        batch.claimed, batch.before = await claim_keys(connection, batch.proposed)
         strangers = set(batch.claimed.values()) - batch.ids
         if strangers:
-            person = {key for _, _, _, keys in batch.entries for key in keys}
             batch.statuses = await _statuses(connection, strangers)
-            batch.leaders = await lock_leaders(connection, {batch.claimed[key] for key in person} - batch.ids)
+            batch.leaders = await lock_leaders(connection, batch.speakers - batch.ids)
         batch.decide(datetime.now(UTC), policy)
         await _insert(connection, events, batch)
         await follow(connection, batch.new_followers)
@@ -79,6 +78,7 @@ class _Batch:
             for key in (wish.event_key, *keys):
                 self.proposed.setdefault(key, id)
         self.claimed: dict[bytes, UUID] = {}
+        self.before: dict[bytes, UUID] = {}
         self.statuses: dict[UUID, str] = {}
         self.leaders: dict[UUID, Leader] = {}
         self.taken: dict[UUID, Taken] = {}
@@ -87,6 +87,12 @@ class _Batch:
         self.takes: list[UUID] = []
         self.moved: dict[bytes, UUID] = {}
         self.dropped: list[bytes] = []
+
+    @property
+    def speakers(self) -> set[UUID]:
+        """Whoever speaks, or spoke, for one of these people."""
+        person = {key for _, _, _, keys in self.entries for key in keys}
+        return {self.claimed[key] for key in person} | set(self.before.values())
 
     def decide(self, now: datetime, policy: ReusePolicy) -> None:
         """Every wish has its fate; in order, so that a wish can follow an earlier one of its own batch."""
@@ -97,7 +103,8 @@ class _Batch:
                 known = self.taken.get(first)
                 self.taken[id] = Taken(first, known.status if known else self.statuses.get(first, "queued"), True)
                 continue
-            fate = decide(keys, [self.leaders[o] for key in keys if (o := speaks[key]) in self.leaders], now, policy)
+            heard = {speaks[key] for key in keys} | {self.before[key] for key in keys if key in self.before}
+            fate = decide(keys, [self.leaders[id] for id in heard if id in self.leaders], now, policy)
             speaker = id
             status = "queued"
             match fate:

@@ -10,20 +10,24 @@ from enrichment.identifiers import Contact
 from enrichment.identity import Leader, person_keys
 
 
-async def claim_keys(db: Db, proposed: dict[bytes, UUID]) -> dict[bytes, UUID]:
-    """Every key is claimed and locked: who speaks for it now is returned, ourselves where nobody did."""
+async def claim_keys(db: Db, proposed: dict[bytes, UUID]) -> tuple[dict[bytes, UUID], dict[bytes, UUID]]:
+    """Every key is claimed and locked.
+
+    Returns who speaks for it now, ourselves where nobody did; and who spoke before that one, where somebody did.
+    """
     keys = sorted(proposed)
     rows = await db.fetch(
         """
         INSERT INTO keys (key, lookup_id)
         SELECT * FROM unnest($1::bytea[], $2::uuid[])   -- sorted: two batches cannot wait for each other
             ON CONFLICT (key) DO UPDATE SET lookup_id = keys.lookup_id
-        RETURNING key, lookup_id
+        RETURNING key, lookup_id, before
         """,
         keys,
         [proposed[key] for key in keys],
     )
-    return {row["key"]: row["lookup_id"] for row in rows}
+    before = {row["key"]: row["before"] for row in rows if row["before"] is not None}
+    return {row["key"]: row["lookup_id"] for row in rows}, before
 
 
 async def lock_leaders(db: Db, ids: Iterable[UUID]) -> dict[UUID, Leader]:
@@ -78,7 +82,11 @@ async def move_keys(db: Db, moved: dict[bytes, UUID], dropped: Sequence[bytes] =
         await db.execute(
             """
             UPDATE keys
-               SET lookup_id = new.lookup_id
+               SET lookup_id = new.lookup_id,
+                   before = COALESCE((SELECT id
+                                        FROM lookups
+                                       WHERE id = keys.lookup_id
+                                         AND final_status IN ('found', 'not_found', 'unresolved')), before)
               FROM unnest($1::bytea[], $2::uuid[]) AS new (key, lookup_id)
              WHERE keys.key = new.key
             """,

@@ -218,9 +218,7 @@ def check_followers(wanted: dict[UUID, Wanted], now: Snapshot, *, settled: bool)
             assert status == "found", "a follower does not know of its leader's number"
 
 
-def excuse(  # noqa: PLR0911  one reason each
-    earlier: Question, later: Question, wanted: dict[UUID, Wanted], now: Snapshot
-) -> str | None:
+def excuse(earlier: Question, later: Question, wanted: dict[UUID, Wanted], now: Snapshot) -> str | None:
     """Why a provider may be asked again about a person; None: it may not."""
     assert earlier.lookup_id is not None
     assert later.lookup_id is not None
@@ -239,12 +237,4 @@ def excuse(  # noqa: PLR0911  one reason each
         return "what was said before counts for nothing"
     if was in WITHOUT_NUMBER and not later.keys <= earlier.keys:
         return "it brings an identifier that the earlier one lacked"
-    # The one gap that is known: whoever asked last speaks for the person, and a failure is no answer to take.
-    if was in WITHOUT_NUMBER and any(
-        one.keys & later.keys
-        and one.status_at(since) in ("failed", "cancelled")
-        and (one.leads_since or 0) > earlier.step
-        for one in wanted.values()
-    ):
-        return "a later lookup failed, and hides what was said before"
     return None
