@@ -90,13 +90,11 @@ class JobProtocol(RuleBasedStateMachine):
         self._do(self._kill_all())
 
     def _settle(self) -> None:
-        if self.the_end == "silence":
-            self._do(self._kill_all())
-        else:
+        if self.the_end == "answers":
             self.world.vendors.dry.clear()
-            self._do(self._kill_all())
+            self._do(self._answer_all())
             self.world.configure(**self.settings)  # the budget is no limit any more
-        self.workers = {"A": self.world.worker(), "B": self.world.worker()}
+        self._do(self._kill_all())
         for _ in range(8 * (len(self.wanted) + 1)):
             if not (self.now.open_lookups or self.now.jobs):
                 break
@@ -118,13 +116,16 @@ class JobProtocol(RuleBasedStateMachine):
         await self._pass_of_the_reconciler()
         for provider in ("leadmagic", "nyne"):
             while await self._claim("A", provider):
-                for question in list(self.world.vendors.open_questions):
-                    await self._reply(question, "answer")
+                await self._answer_all()
         for job in self.world.vendors.nyne_jobs:
             self.world.vendors.work(job)
         await self._execute("UPDATE jobs SET due_at = now() WHERE state = 'awaiting'")
         await self.world.poller.poll_once()
         await self.world.reconciler.give_up()
+
+    async def _answer_all(self) -> None:
+        for question in list(self.world.vendors.open_questions):
+            await self._reply(question, "answer")
 
     async def _silence(self) -> None:
         """One pass of time, and of the reconciler alone."""
@@ -509,6 +510,23 @@ class WithoutFence(JobProtocol):
     has claimed the job, and its question is at the vendor. The second write belongs to the first attempt. Unfenced,
     it queues the job, and a third submitter asks, and pays, while the second one's question is being answered.
     """
+
+    @precondition(lambda self: self.world.vendors.open_questions)
+    @rule(pick=PICK)
+    def refuse(self, pick: int) -> None:
+        """More of what the fence is there for: the job is queued again, and asked for again."""
+        self.reply(pick, "busy")
+        self.time_passes()
+
+    @precondition(lambda self: self._zombies())
+    @rule(pick=PICK, worker=WORKERS)
+    def zombie_writes(self, pick: int, worker: str) -> None:
+        """An outcome is written again while a later attempt of its job is being asked."""
+        self._do(self._write_again(self.workers[worker], _pick(self._zombies(), pick)))
+
+    def _zombies(self) -> list[Told]:
+        asked_now = {row["id"]: row["attempt"] for row in self.now.jobs_in("submitting")}
+        return [told for told in self.world.told if told.job.attempt < asked_now.get(told.job.id, 0)]
 
     async def _write_again(self, worker: Worker, told: Told) -> None:
         attempt = await self.world.pool.fetchval("SELECT attempt FROM jobs WHERE id = $1", told.job.id)
