@@ -55,7 +55,7 @@ class Order:
     @property
     def patience(self) -> float:
         """Seconds within which everything has to be final once nothing is wrong any more."""
-        return 100.0 if self.short else 400.0
+        return 100.0 if self.short else 600.0
 
 
 @dataclass(slots=True)

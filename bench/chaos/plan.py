@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import count
 
 Span = tuple[float, float]  # seconds, from and to
 
@@ -21,7 +22,7 @@ class Kind:
     happens: str
     short: Span
     long: Span
-    lingers: bool = False  # it is felt for long afterwards: a short run has it early
+    lingers: bool = False  # it is felt for long afterwards: a short run has it early, a long one every other round
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,11 +106,13 @@ def _once(dice: random.Random, kinds: list[Kind], seconds: float) -> Iterator[Fa
 
 
 def _again_and_again(dice: random.Random, kinds: list[Kind], seconds: float) -> Iterator[Fault]:
-    """Each of *kinds*, in any order, then each again, with some peace in between."""
+    """Each of *kinds*, in any order, then again, with some peace in between."""
     at = dice.uniform(2, 6)
-    while True:
+    for turn in count():
         dice.shuffle(kinds)
         for kind in kinds:
+            if kind.lingers and turn % 2:
+                continue
             length = dice.uniform(*kind.long)
             if at + length > seconds:
                 return
