@@ -193,8 +193,9 @@ class Nyne(Vendor):
         row = question.row
         mean = self._own.late_seconds if row.work == "slow" else self._own.work_seconds
         job = self.jobs.accept(question.someone, row, body, question.callback_url, mean)
-        job.forgotten = self.chaos.strikes(self.chaos.faults.forget_requests)
         before = None
+        # (What is answered at once cannot be forgotten before it is.)
+        job.forgotten = row.work != "none" and self.chaos.strikes(self.chaos.faults.forget_requests)
         if row.work == "none":
             self.jobs.finish(job)
             self.callbacks.start(job)

@@ -205,6 +205,16 @@ async def test_a_forgotten_request_is_not_found(nyne: Admin) -> None:
     assert status == 404
 
 
+async def test_what_is_answered_at_once_is_not_forgotten(nyne: Admin) -> None:
+    """Its 202 carries the number; a chaos run took a forgotten one for an answer without digits."""
+    await nyne.post("faults", {"forget_requests": 1})
+
+    _, body, _ = await nyne.send("POST", ASK, {"name": "ny-instant--jane"})
+
+    (charge,) = (await nyne.get("ledger"))["entries"]
+    assert json.loads(body)["data"]["result"]["mobile"].replace("-", "") == charge["number"]
+
+
 async def test_a_reset_gives_up_what_is_under_way(nyne: Admin, mailbox: Mailbox) -> None:
     """Afterwards no job of before finishes, and none is charged or called back about."""
     await nyne.post("faults", {"delay_callbacks_seconds": [60, 60]})

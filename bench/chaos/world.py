@@ -33,7 +33,7 @@ class Terms:
     grace: float = 2.0
     deadline: float = 180.0  # seconds; a question without an answer is lost after that
     late: tuple[float, float] = (20.0, 150.0)  # seconds by which callbacks are late
-    leadmagic_per_minute: int = 10_000
+    leadmagic_per_minute: int = 12_000
     nyne_per_minute: int = 6_000
     latency: int = 150  # milliseconds; so that some questions are out whenever a submitter is killed
     work: float = 0.6  # seconds that Nyne works on a question, on average
