@@ -32,7 +32,8 @@ def read_ending(
     """
     match outcome:
         case Answered():
-            ending = _answered(outcome, job_id, answered_by, price, region)
+            asked = request_id or outcome.request_id
+            return _answered(outcome, job_id, answered_by, price, region, attempt=attempt, request_id=asked)
         case Refused():
             ending = Ending(
                 job_id=job_id, state="failed", request_id=outcome.request_id, error=outcome.reason, raw=_kept(body)
@@ -64,13 +65,23 @@ def lost(job_id: UUID, reason: str, *, stop: bool = False) -> Ending:
     return Ending(job_id=job_id, state="lost", possible=True, error=reason, stop=stop)
 
 
-def _answered(outcome: Answered, job_id: UUID, answered_by: str, price: Decimal, region: str | None) -> Ending:
+def _answered(
+    outcome: Answered,
+    job_id: UUID,
+    answered_by: str,
+    price: Decimal,
+    region: str | None,
+    *,
+    attempt: int | None,
+    request_id: str | None,
+) -> Ending:
     phone = read_phone(outcome.mobile, region) if outcome.mobile else None
     charged = outcome.credits if outcome.credits is not None else price if outcome.mobile else Decimal(0)
     return Ending(
         job_id=job_id,
         state="answered",
-        request_id=outcome.request_id,
+        attempt=attempt,
+        request_id=request_id,
         answered_by=answered_by,
         mobile=phone.e164 if phone else None,
         mobile_raw=outcome.mobile[:200] if phone and outcome.mobile else None,

@@ -57,6 +57,10 @@ class GroupCommit(Generic[Item, Result]):
         A caller that is cancelled does not take its item along: it is written all the same.
         Raises Closed, Full, or what *flush* raised for this item.
         """
+        return await self.put(item)  # cancelling this gives up the result, not the item: that is in the queue
+
+    def put(self, item: Item) -> asyncio.Future[Result]:
+        """*item* is queued; the future has its result once it is committed.  Raises Closed, Full."""
         if self._closed:
             raise Closed
         if len(self._queue) >= self._backlog:
@@ -67,7 +71,7 @@ class GroupCommit(Generic[Item, Result]):
             task = asyncio.create_task(self._drain())
             self._running.add(task)
             task.add_done_callback(self._running.discard)
-        return await written  # cancelling this gives up the result, not the item: that is in the queue
+        return written
 
     async def close(self) -> None:
         """Nothing more is taken, and all that was taken is written."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -29,6 +30,7 @@ log = structlog.get_logger()
 
 IDLE = 1.0  # seconds between two looks when nobody woke us: the truth is in the table, NOTIFY is a hint
 RENEWALS_PER_LEASE = 6
+UNWRITTEN = 2  # so many times PROVIDER_CONCURRENCY may be ours at once, asked or answered and not yet written
 TOGETHER = 4  # while more than 1/4 of the slots are busy, wait for 1/4 to be free before the next claim
 
 
@@ -62,7 +64,9 @@ class Submitter:
         self._budgets = read_budgets(settings)
         # By job and attempt: the next attempt may be claimed before the task of this one has left.
         self._in_flight: dict[tuple[UUID, int], InFlight] = {}
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._asking = 0  # of them; the others have their answer, which is being written
+        self._tasks: set[asyncio.Future[None]] = set()  # the questions being asked, and the answers being written
+        self._enough = max(1, settings.provider_concurrency // TOGETHER)  # free slots, for a claim
         self._freed = asyncio.Event()
         self._calls_back = provider.calls_back and settings.public_url is not None
         self._heed = Heed(pool, provider)
@@ -85,16 +89,22 @@ class Submitter:
                 await _first_of(stop.wait(), timeout=backoff(failures, first=0.2, longest=5))
                 continue
             await self._rest(claimed, stop)
-        if self._tasks:
+        while self._tasks:
             await asyncio.wait(self._tasks)
         renewing.cancel()
+
+    @property
+    def _free(self) -> int:
+        """How many more may be claimed: as many as may be asked at once, unless their outcomes pile up."""
+        slots = self._settings.provider_concurrency
+        return min(slots - self._asking, UNWRITTEN * slots - len(self._in_flight))
 
     async def claim_once(self) -> Claim:
         """One claim; each claimed question is on its way in a task of its own."""
         claimed = await claim(
             self._pool,
             self.provider.name,
-            most=self._settings.provider_concurrency - len(self._in_flight),
+            most=self._free,
             price=self.provider.price,
             lease=self._settings.lease,
             callback_expected=self._calls_back,
@@ -108,23 +118,37 @@ class Submitter:
         lease_until = asyncio.get_running_loop().time() + self._settings.lease_seconds
         for job in claimed.jobs:
             self._in_flight[job.id, job.attempt] = InFlight(job, lease_until)
+            self._asking += 1
             task = asyncio.create_task(self._ask(job))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
         return claimed
 
     async def _ask(self, job: Claimed) -> None:
+        """The answer is handed over: its slot is free, and its lease runs on until it is written."""
         try:
             if job.after > 0:
                 await asyncio.sleep(job.after)
-            told = await self._send(job)
-            await self._outcomes.submit(told)
-        except Exception:
-            # The lease expires, and the reconciler takes the job over.
-            log.exception("outcome_not_written", job=str(job.id))
+            written = self._outcomes.put(await self._send(job))
+        except Exception as error:  # noqa: BLE001  a defect of ours: it must not take the others along
+            self._let_go(job, error)
+        else:
+            self._tasks.add(written)
+            written.add_done_callback(partial(self._written, job))
         finally:
-            del self._in_flight[job.id, job.attempt]
-            self._freed.set()
+            self._asking -= 1
+            self._note_free()
+
+    def _written(self, job: Claimed, written: asyncio.Future[None]) -> None:
+        self._tasks.discard(written)
+        self._let_go(job, None if written.cancelled() else written.exception())
+
+    def _let_go(self, job: Claimed, error: BaseException | None) -> None:
+        del self._in_flight[job.id, job.attempt]
+        self._note_free()
+        if error is not None:
+            # The lease expires, and the reconciler takes the job over.
+            log.error("outcome_not_written", job=str(job.id), exc_info=error)
 
     async def _send(self, job: Claimed) -> Told:
         if asyncio.get_running_loop().time() >= self._in_flight[job.id, job.attempt].lease_until:
@@ -147,9 +171,12 @@ class Submitter:
         count("questions", self.provider.name, "throttled" if throttled else type(outcome).__name__.lower())
         return Told(self.provider, job, outcome, body, self._calls_back)
 
+    def _note_free(self) -> None:
+        if self._free >= self._enough:
+            self._freed.set()
+
     async def _wait_for_slots(self, stop: asyncio.Event) -> None:
-        enough = max(1, self._settings.provider_concurrency // TOGETHER)
-        while not stop.is_set() and self._settings.provider_concurrency - len(self._in_flight) < enough:
+        while not stop.is_set() and self._free < self._enough:
             self._freed.clear()
             await _first_of(self._freed.wait(), stop.wait(), timeout=IDLE)
 
