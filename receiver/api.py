@@ -9,6 +9,7 @@ from typing import Any, get_args
 from uuid import UUID
 
 import asyncpg
+import structlog
 from pydantic import BaseModel
 from starlette.requests import Request
 from starlette.responses import Response
@@ -19,6 +20,8 @@ from enrichment.store import by_hand, followers, reports
 from receiver.followers import Followers
 from receiver.messages import LONGEST_ID, CancelAnswer, Lookup, LookupPage, RetryAnswer, Status
 from receiver.problems import Problem, not_found, wrong_fields
+
+log = structlog.get_logger()
 
 STATUSES: tuple[str, ...] = get_args(Status)
 DEFAULT_LIMIT, LARGEST_LIMIT = 50, 200
@@ -72,6 +75,7 @@ class Api:
         if not done:
             raise Problem(409, "This lookup has just changed; look at it again before deciding.")
         self._notifier.wake()
+        log.info("retried", lookup=str(id), was=status, may_charge_again=sorted(doubtful))
         now = await self._find(id)
         return as_json(RetryAnswer(id=id, status=now["status"], warning=_warning(doubtful)), 202)
 
@@ -86,6 +90,7 @@ class Api:
                 f"This lookup is {status}; only queued, held, failed and unresolved ones can be cancelled. "
                 "A question that is on its way will be paid for, so its answer is waited for.",
             )
+        log.info("cancelled", lookup=str(lookup["id"]), was=lookup["status"])
         if has_followers:
             self._followers.look_after(lookup["id"])
         return as_json(CancelAnswer(id=lookup["id"]))

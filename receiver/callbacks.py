@@ -55,7 +55,10 @@ class Callbacks:
             return Response(status_code=404)
         body = await read_body(request, MOST_OF_A_CALLBACK)
         recorded = await self._commit.submit(self._read(provider, job_id, body))
-        log.info("callback", provider=provider.name, job=str(job_id), verdict=recorded.verdict)
+        log.info(
+            "callback", provider=provider.name, job=str(job_id), verdict=recorded.verdict,
+            lookup=recorded.lookup_id and str(recorded.lookup_id), status=recorded.ended and recorded.ended.status,
+        )  # fmt: skip
         self._counter.labels(provider.name, recorded.verdict).inc()
         self._follow_up(recorded)
         return Response("{}", media_type="application/json")

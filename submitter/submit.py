@@ -113,6 +113,10 @@ class Submitter:
         if claimed.paused:
             while await providers.pass_turns(self._pool, self.provider.name):
                 self._writer.wake()
+        if claimed.held:
+            log.warning("held_for_budget", provider=self.provider.name, jobs=claimed.held)
+        if claimed.jobs:
+            log.info("claimed", provider=self.provider.name, jobs=[str(job.id) for job in claimed.jobs])
         if claimed.failing:
             self._writer.note_failing(self.provider.name)
         lease_until = asyncio.get_running_loop().time() + self._settings.lease_seconds

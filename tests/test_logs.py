@@ -166,7 +166,7 @@ async def fake() -> AsyncIterator[FakeProvider]:
 
 
 async def test_no_process_tells_who_or_how(fake: FakeProvider, pool: Pool, database_url: str) -> None:
-    """Through answers, faults and callbacks, at the most talkative level, nobody and no secret is in any line."""
+    """Through answers, faults and callbacks, every step is told, and nobody and no secret is in any line."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -208,6 +208,19 @@ async def test_no_process_tells_who_or_how(fake: FakeProvider, pool: Pool, datab
         assert not [private for private in PRIVATE if private in line], line
     token = callback_url("", [KEY], "nyne", (await nyne_jobs(pool))[0]["id"]).rpartition("/")[2]
     assert token not in "\n".join(lines)
+    await every_step_is_told([json.loads(line) for line in lines], pool)
+
+
+async def every_step_is_told(lines: list[dict[str, Any]], pool: Pool) -> None:
+    """Whoever looks for the id of a lookup, or of a job, finds what became of it."""
+    told = {event: [line for line in lines if line["event"] == event] for event in ("taken", "claimed")}
+    taken = {id for line in told["taken"] for id in line["lookups"]}
+    claimed = {id for line in told["claimed"] for id in line["jobs"]}
+    ended = {line["job"] for line in lines if line["event"] in ("job_ended", "callback")}
+
+    assert taken == {str(row["id"]) for row in await pool.fetch("SELECT id FROM lookups")}
+    assert claimed >= (over := {str(row["id"]) for row in await pool.fetch("SELECT id FROM finished_jobs")})
+    assert ended >= over
 
 
 async def talk(port: int, events: list[dict[str, Any]]) -> None:

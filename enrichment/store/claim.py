@@ -51,6 +51,7 @@ class Claim:
     wait: float = 0.0
     more: bool = False  # every permit found a job: there may be others
     paused: bool = False
+    held: int = 0  # so many wait for a budget from now on
     failing: bool = False  # the provider's last answers were failures
 
 
@@ -91,8 +92,7 @@ async def claim(
         if affordable < len(times):
             times = times[:affordable]
             if not times:
-                await _hold(connection, provider)
-                return Claim(())
+                return Claim((), held=await _hold(connection, provider))
         rows = await _take_due(connection, provider, len(times), price, lease, callback_expected)
         await save_meters(connection, provider, spend(gate.meters, gate.now, times[: len(rows)]))
         if gate.tripped and rows:
@@ -238,9 +238,9 @@ async def _take_due(
     return rows
 
 
-async def _hold(db: Db, provider: str) -> None:
-    """queued -> held: the budget is used up."""
-    await db.execute(
+async def _hold(db: Db, provider: str) -> int:
+    """queued -> held: the budget is used up.  Returns how many."""
+    held = await db.fetch(
         """
         UPDATE jobs
            SET held = 'budget'
@@ -249,9 +249,11 @@ async def _hold(db: Db, provider: str) -> None:
                        WHERE provider = $1 AND state = 'queued' AND held IS NULL AND due_at <= now()
                        LIMIT 5000
                          FOR UPDATE SKIP LOCKED)
+        RETURNING id
         """,
         provider,
     )
+    return len(held)
 
 
 async def _shut_behind(db: Db, provider: str, lease: timedelta) -> None:

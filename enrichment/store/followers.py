@@ -8,12 +8,15 @@ from typing import Any
 from uuid import UUID
 
 import asyncpg
+import structlog
 from uuid_utils.compat import uuid7
 
 from enrichment.database import ACQUIRE_TIMEOUT, Db
 from enrichment.identifiers import Contact
 from enrichment.identity import Decision, Follow, Lead, ReusePolicy, Take, decide, person_keys
 from enrichment.store.keys import claim_keys, follow, lock_leaders, move_keys
+
+log = structlog.get_logger()
 
 
 async def release_followers(pool: asyncpg.Pool[Any], leaders: Sequence[UUID], policy: ReusePolicy) -> None:
@@ -34,9 +37,11 @@ async def release_followers(pool: asyncpg.Pool[Any], leaders: Sequence[UUID], po
             list(leaders),
         )
         ended = await end_followers(pool, [row["id"] for row in done])
+        if ended:
+            log.info("followers_ended", lookups=[str(id) for id in ended])
         for row in done:
-            if row["id"] not in ended:
-                await promote(pool, row["id"], policy)
+            if row["id"] not in ended and await promote(pool, row["id"], policy):
+                log.info("promoted", lookup=str(row["id"]))
         leaders = [id for id, has_followers in ended.items() if has_followers]
 
 
