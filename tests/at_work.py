@@ -1,10 +1,12 @@
-"""A submitter and a reconciler of one process, wired as in production, doing one thing at a time."""
+"""A submitter and a reconciler of one process, wired as in production, doing one thing at a time; and what they did."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from datetime import timedelta
+from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
@@ -14,14 +16,18 @@ from enrichment.outcome import Answered, Outcome, Refused
 from enrichment.providers.base import Provider
 from enrichment.settings import Settings
 from enrichment.store.callbacks import Callback, Recorded, record_callbacks
-from enrichment.store.claim import Claim
+from enrichment.store.claim import Claim, Claimed, claim
 from enrichment.store.finish import Ending
 from submitter.outcomes import OutcomeWriter, Told
 from submitter.poll import Poller
 from submitter.process import Process, open_process
 from submitter.reconciler import Reconciler
 from submitter.submit import Submitter
+from tests.factories import job, lookup
+from tests.wishes import take_one
 
+PATIENCE = 10.0  # seconds, until a test is stuck
+BOTH = ("leadmagic", "nyne")
 # Fast enough not to be waited for.
 NO_LIMITS: dict[str, Any] = {
     "leadmagic_per_minute": 10_000_000,
@@ -105,3 +111,68 @@ def callback(provider: Provider, settings: Settings, job_id: UUID, outcome: Outc
         )
 
     return Callback(provider.name, job_id, body, outcome, ending)
+
+
+# What there is to do.
+
+
+async def wish_for(world: AtWork, *providers: str, **fields: Any) -> UUID:
+    """A lookup that is to be asked of these."""
+    given = fields or {"work_email": "jane@acme.co", "name": "Jane Doe", "company": "Acme"}
+    return (await take_one(world.pool, providers=providers or ("leadmagic",), **given)).id
+
+
+async def claimed_of(world: AtWork, provider: str = "nyne", *, callback_expected: bool = True) -> Claimed:
+    """A job that was just claimed."""
+    row = await lookup(world.pool, providers=[provider])
+    await job(world.pool, provider=provider, lookup_id=row["id"])
+    result = await claim(
+        world.pool, provider, most=1, price=Decimal(3), lease=timedelta(seconds=20),
+        callback_expected=callback_expected,
+    )  # fmt: skip
+    (claimed,) = result.jobs
+    return claimed
+
+
+async def tell(world: AtWork, claimed: Claimed, outcome: Any, *, callback_expected: bool = True) -> None:
+    """The submitter of *claimed* writes what it heard."""
+    nyne = world.process.providers["nyne"]
+    await world.writer.write([Told(nyne, claimed, outcome, b"", callback_expected=callback_expected)])
+
+
+async def due_now(world: AtWork) -> None:
+    """Everything queued is due, and no provider rests."""
+    await world.pool.execute("UPDATE jobs SET due_at = now() WHERE state = 'queued'")
+    await world.pool.execute("UPDATE providers SET rest_until = NULL, open_until = NULL")
+
+
+async def lease_expires(world: AtWork, claimed: Claimed) -> None:
+    """The job's submitter has been silent for too long."""
+    await world.pool.execute("UPDATE jobs SET lease_expires_at = now() - interval '1 s' WHERE id = $1", claimed.id)
+
+
+# What came of it.
+
+
+async def waits(world: AtWork, lookup_id: UUID | None = None) -> float:
+    """Seconds until the lookup's job is due; without *lookup_id*, the one open job."""
+    seconds: float = await world.pool.fetchval(
+        "SELECT EXTRACT(epoch FROM due_at - now())::float8 FROM jobs WHERE lookup_id = COALESCE($1, lookup_id)",
+        lookup_id,
+    )
+    return seconds
+
+
+async def ended(world: AtWork, lookup_id: UUID) -> list[tuple[Any, ...]]:
+    """The lookup's finished jobs, in order: provider, state, charged, possibly charged."""
+    rows = await world.pool.fetch(
+        "SELECT provider, state::text, credits, possible FROM finished_jobs WHERE lookup_id = $1 ORDER BY id", lookup_id
+    )
+    return [tuple(row) for row in rows]
+
+
+async def until(holds: Callable[[], Awaitable[bool]]) -> None:
+    """*holds* has come true."""
+    async with asyncio.timeout(PATIENCE):
+        while not await holds():
+            await asyncio.sleep(0.005)

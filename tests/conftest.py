@@ -1,4 +1,4 @@
-"""A real PostgreSQL: one template database for the session, a copy of it for each test; and the app on it.
+"""A real PostgreSQL: one template database for the session, a copy of it for each test; and the processes on it.
 
 TEST_DATABASE_URL names a server to use; without it, an embedded one is started, and stopped at the end.
 """
@@ -11,6 +11,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -23,8 +24,13 @@ from enrichment import embedded
 from enrichment.database import close_pool, open_pool
 from enrichment.migrations import migrate
 from enrichment.settings import Settings
+from enrichment.store.providers import register_provider
 from receiver.app import create_app
 from tests.asgi import Client, living
+from tests.at_work import BOTH, NO_LIMITS, AtWork, at_work
+from tests.claims import QUICK
+from tests.fake_provider import FakeProvider, playing
+from tests.order import Order
 
 TOKEN = "token-of-the-tests"
 SANE: dict[str, Any] = {
@@ -40,6 +46,8 @@ SANE: dict[str, Any] = {
 _numbers = itertools.count(1)
 
 MakeSettings = Callable[..., Settings]
+ClientWith = Callable[..., Awaitable[Client]]
+Start = Callable[..., AbstractAsyncContextManager[AtWork]]
 
 
 @pytest.fixture(scope="session")
@@ -81,6 +89,20 @@ async def pool(database_url: str) -> AsyncIterator[asyncpg.Pool[Any]]:
     opened = await open_pool(database_url, name="tests", size=8)
     yield opened
     await close_pool(opened)
+
+
+@pytest.fixture
+async def db(pool: asyncpg.Pool[Any]) -> asyncpg.Pool[Any]:
+    """The same, where both providers are registered, and quick."""
+    for name in BOTH:
+        await register_provider(pool, name, QUICK, {})
+    return pool
+
+
+@pytest.fixture
+def order(database_url: str) -> Order:
+    """Whoever must wait does."""
+    return Order(database_url)
 
 
 @pytest.fixture
@@ -128,7 +150,7 @@ async def offline(make_settings: MakeSettings, tmp_path: Path) -> AsyncIterator[
 @pytest.fixture
 async def client_with(
     make_settings: MakeSettings, pool: asyncpg.Pool[Any], database_url: str
-) -> AsyncIterator[Callable[..., Awaitable[Client]]]:
+) -> AsyncIterator[ClientWith]:
     """Starts a receiver with other settings, and gives a client with a valid token."""
     async with asyncio.TaskGroup() as lives:
         stop = asyncio.Event()
@@ -148,6 +170,33 @@ async def client_with(
 
         yield start
         stop.set()
+
+
+@pytest.fixture
+async def fake() -> AsyncIterator[FakeProvider]:
+    """The server of both providers."""
+    async with playing() as server:
+        yield server
+
+
+@pytest.fixture
+def start(fake: FakeProvider, make_settings: MakeSettings, database_url: str) -> Start:
+    """Opens a process that asks *fake*, with settings of the test's own, on the database or a way to it."""
+
+    @asynccontextmanager
+    async def open_it(url: str = database_url, **overrides: Any) -> AsyncIterator[AtWork]:
+        given = {"leadmagic_base_url": fake.url, "nyne_base_url": fake.url, **NO_LIMITS, **overrides}
+        async with at_work(make_settings(database_url=url, **given), url) as working:
+            yield working
+
+    return open_it
+
+
+@pytest.fixture
+async def world(start: Start) -> AsyncIterator[AtWork]:
+    """A process at work."""
+    async with start() as working:
+        yield working
 
 
 def _memory() -> Path | None:

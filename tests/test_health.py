@@ -22,10 +22,11 @@ from enrichment.settings import Settings
 from receiver.app import create_app
 from receiver.gate import Door
 from tests.asgi import Client, living
+from tests.called_back import found, path_for
 from tests.conftest import TOKEN, MakeSettings
 from tests.factories import job
-from tests.test_callbacks import found, path_for
-from tests.test_events import EVENT, waiting_for_a_lock
+from tests.order import waiting_for_a_lock
+from tests.receiving import EVENT
 
 if TYPE_CHECKING:
     Pool: TypeAlias = asyncpg.Pool[Any]
@@ -254,7 +255,7 @@ async def test_sigterm_says_so_finishes_and_leaves(database_url: str, pool: Pool
     assert answer.status == 202
     assert code == 0
     assert await pool.fetchval("SELECT count(*) FROM lookups") == 1
-    assert events == ["listening", "draining", "stopped"]
+    assert events == ["listening", "draining", "taken", "stopped"]
     await watcher.close()
     await blocker.close()
 

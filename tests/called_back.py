@@ -1,0 +1,50 @@
+"""Nyne's callbacks, each at the genuine address of its job, and what became of them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+import asyncpg
+from pydantic import SecretStr
+
+from enrichment.tokens import callback_url
+from tests.asgi import Answer, Client
+from tests.conftest import SANE
+
+if TYPE_CHECKING:
+    from tests.wishes import Pool
+
+KEY = SecretStr(SANE["callback_keys"])
+
+
+def path_for(job_id: UUID, provider: str = "nyne", key: SecretStr = KEY) -> str:
+    """Where the provider calls back for this job."""
+    return callback_url("", [key], provider, job_id)
+
+
+def found(request_id: str | None, mobile: str = "+15551234567") -> dict[str, Any]:
+    """Nyne's callback with a number."""
+    return {"status": "completed", "request_id": request_id, "result": {"mobile": mobile}}
+
+
+def not_found(request_id: str | None) -> dict[str, Any]:
+    """Nyne's callback without a number."""
+    return {"status": "completed", "request_id": request_id, "result": {}}
+
+
+async def call_back(client: Client, row: asyncpg.Record, body: Any) -> Answer:
+    """Nyne's message for this job."""
+    return await client.post(path_for(row["id"]), body)
+
+
+async def lookup_of(pool: Pool, row: asyncpg.Record) -> asyncpg.Record:
+    """The job's lookup as it is now."""
+    (row,) = await pool.fetch("SELECT * FROM lookups WHERE id = $1", row["lookup_id"])
+    return row
+
+
+async def verdicts(pool: Pool) -> list[str]:
+    """What became of each stored callback, oldest first."""
+    rows = await pool.fetch("SELECT verdict FROM callbacks ORDER BY received_at, verdict")
+    return [row["verdict"] for row in rows]

@@ -1,0 +1,65 @@
+"""An explicit order among sessions: whoever is first has a lock, and whoever comes second is seen to wait for it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
+
+import asyncpg
+
+from enrichment.database import connect
+
+if TYPE_CHECKING:
+    Connection: TypeAlias = asyncpg.Connection[Any]
+
+Result = TypeVar("Result")
+
+PATIENCE = 10.0  # seconds, until a test is stuck
+
+
+class Order:
+    """Lets one thing begin, and another wait for it."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+
+    @asynccontextmanager
+    async def first(self) -> AsyncIterator[Connection]:
+        """A transaction of whoever is first; it commits at the end of the block."""
+        connection = await connect(self._url, name="first")
+        try:
+            async with connection.transaction():
+                yield connection
+        finally:
+            await connection.close()
+
+    async def waiting(self, awaitable: Awaitable[Result], at_least: int = 1) -> asyncio.Task[Result]:
+        """*awaitable* has begun, and so many sessions wait for a lock now."""
+        task = asyncio.ensure_future(awaitable)
+        watcher = await connect(self._url, name="watcher")
+        async with asyncio.timeout(PATIENCE):
+            while not task.done():
+                waiting = await watcher.fetchval(
+                    """
+                    SELECT count(*)
+                      FROM pg_stat_activity
+                     WHERE datname = current_database() AND wait_event_type = 'Lock'
+                    """
+                )
+                if waiting >= at_least:
+                    break
+        await watcher.close()
+        assert not task.done(), "it did not wait"
+        return task
+
+
+async def waiting_for_a_lock(watcher: Connection) -> list[int]:
+    """The backends of this database that wait for a lock, once there is one."""
+    while True:
+        rows = await watcher.fetch(
+            "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+        )
+        if rows:
+            return [row["pid"] for row in rows]

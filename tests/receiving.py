@@ -1,0 +1,48 @@
+"""An event for the receiver, and what comes of it: what it answers, read, and what it stores, counted."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+from tests.asgi import Answer, Client
+
+if TYPE_CHECKING:
+    from tests.wishes import Pool
+
+EVENT = {
+    "event_id": "evt-1",
+    "record_id": "crm-42",
+    "work_email": "jane@acme.co",
+    "name": "Jane Doe",
+    "company": "Acme",
+}
+
+
+async def stored(pool: Pool) -> tuple[int, int, int]:
+    """How many events, lookups and jobs there are."""
+    row = await pool.fetchrow(
+        "SELECT (SELECT count(*) FROM events), (SELECT count(*) FROM lookups), (SELECT count(*) FROM jobs)"
+    )
+    assert row is not None
+    return tuple(row.values())
+
+
+def lookups(answer: Answer) -> list[dict[str, Any]]:
+    """The lookups in a 202."""
+    assert answer.status == 202, answer
+    listed: list[dict[str, Any]] = answer.json()["lookups"]
+    return listed
+
+
+def wrong_paths(answer: Answer) -> list[str]:
+    """The paths of the wrong fields in a 422."""
+    assert answer.status == 422, answer
+    assert answer.headers["content-type"] == "application/problem+json"
+    return [error["path"] for error in answer.json()["errors"]]
+
+
+async def status_of(client: Client, id: UUID) -> str:
+    """The lookup's status as the API shows it."""
+    status: str = (await client.get(f"/v1/lookups/{id}")).json()["status"]
+    return status

@@ -1,0 +1,117 @@
+"""The fence: what a submitter writes after its job was taken over does no harm, and is not lost where it is good."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import timedelta
+from decimal import Decimal
+
+from enrichment.outcome import Accepted, Answered, Retry
+from enrichment.store.asked import renew
+from enrichment.store.claim import claim
+from enrichment.store.finish import finish
+from submitter.outcomes import NotAsked
+from tests.at_work import PATIENCE, AtWork, claimed_of, lease_expires, tell
+from tests.fake_provider import FakeProvider, completed
+from tests.order import Order
+from tests.wishes import MOBILE, answer, job_of, read, status
+
+
+async def test_a_slow_submitters_retry_does_not_ask_again(world: AtWork) -> None:
+    """Its lease ran out and the job waits for its callback: what it heard too late does not queue the question."""
+    claimed = await claimed_of(world)
+    await lease_expires(world, claimed)
+    assert await world.reconciler.rescue() == 1
+
+    await tell(world, claimed, Retry("HTTP 503"))
+    await tell(world, claimed, NotAsked("frozen"))
+
+    now = await job_of(world.pool, claimed.lookup_id)
+    assert now is not None
+    assert (now["state"], now["attempt"], now["tries"], now["reserved"]) == ("awaiting", 1, 0, 3)
+
+
+async def test_a_slow_submitters_202_is_good(world: AtWork) -> None:
+    """Nobody else can have asked: the job that was taken over learns its request_id, and can be polled."""
+    claimed = await claimed_of(world)
+    await lease_expires(world, claimed)
+    await world.reconciler.rescue()
+
+    await tell(world, claimed, Accepted("req-1"))
+
+    now = await job_of(world.pool, claimed.lookup_id)
+    assert now is not None
+    assert (now["state"], now["request_id"]) == ("awaiting", "req-1")
+
+
+async def test_a_slow_submitters_answer_counts(world: AtWork) -> None:
+    """The job was given up as unknown; the answer that was paid for makes its lookup found."""
+    claimed = await claimed_of(world, callback_expected=False)
+    await lease_expires(world, claimed)
+    await world.reconciler.rescue()
+    assert await status(world.pool, claimed.lookup_id) == "unresolved"
+
+    await tell(world, claimed, Answered(MOBILE), callback_expected=False)
+
+    told = await read(world.pool, claimed.lookup_id)
+    assert (told["status"], told["mobile"], told["credits"]) == ("found", MOBILE, 3)
+
+
+async def test_a_slow_submitters_202_is_polled_even_after_it_was_given_up(world: AtWork, fake: FakeProvider) -> None:
+    """Without a callback the job was unknown; now that its request_id is known, its answer is fetched."""
+    claimed = await claimed_of(world, callback_expected=False)
+    await lease_expires(world, claimed)
+    await world.reconciler.rescue()
+    fake.polls.append(completed("req-1", MOBILE))
+
+    await tell(world, claimed, Accepted("req-1"), callback_expected=False)
+    assert await world.poller.poll_once() == 1
+
+    told = await read(world.pool, claimed.lookup_id)
+    assert (told["status"], told["credits"]) == ("found", 3)
+
+
+async def test_an_older_attempt_changes_nothing(world: AtWork) -> None:
+    """The fence: what a zombie heard about attempt 1 does not touch attempt 2."""
+    zombie = await claimed_of(world)
+    await tell(world, zombie, Retry("HTTP 503", after=0.0))
+    await world.pool.execute("UPDATE jobs SET due_at = now()")
+    (again,) = (
+        await claim(
+            world.pool, "nyne", most=1, price=Decimal(3), lease=timedelta(seconds=20), callback_expected=True
+        )
+    ).jobs  # fmt: skip
+    assert (again.id, again.attempt) == (zombie.id, 2)
+    before = await job_of(world.pool, zombie.lookup_id)
+
+    await tell(world, zombie, Retry("HTTP 503"))
+    await tell(world, zombie, Accepted("req-old"))
+    assert await renew(world.pool, [(zombie.id, zombie.attempt)], timedelta(hours=1)) == set()
+
+    assert await job_of(world.pool, zombie.lookup_id) == before
+
+
+async def test_a_submitter_that_woke_up_wins_or_loses_as_a_whole(world: AtWork, order: Order) -> None:
+    """The rescue and the slow submitter at the same instant: the rescue commits first, and the retry is fenced."""
+    claimed = await claimed_of(world)
+    await lease_expires(world, claimed)
+    async with order.first() as first:
+        await first.execute("UPDATE jobs SET state = 'awaiting', lease_expires_at = NULL WHERE id = $1", claimed.id)
+        task = await order.waiting(tell(world, claimed, Retry("HTTP 503")))
+
+    await task
+
+    assert await world.pool.fetchval("SELECT state::text FROM jobs") == "awaiting"
+    assert await world.pool.fetchval("SELECT sum(reserved) FROM usage") == 3
+
+
+async def test_a_renewal_does_not_wait_for_whoever_ends_the_job(world: AtWork, order: Order) -> None:
+    """A lease whose job is being finished needs no renewal; the others are not held up by it, nor deadlocked."""
+    ending, running_on = await claimed_of(world), await claimed_of(world)
+    async with order.first() as first:
+        assert await finish(first, [answer(ending.id, "callback")])
+
+        async with asyncio.timeout(PATIENCE):
+            ours = await renew(world.pool, [(one.id, 1) for one in (running_on, ending)], timedelta(minutes=1))
+
+    assert ours == {running_on.id}
