@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Callable
 from functools import wraps
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, cast
@@ -32,6 +33,10 @@ SERVER_SETTINGS = {
     "tcp_keepalives_count": "3",
     "jit": "off",  # our statements are short; compiling them takes longer than running them
 }
+
+STATEMENTS_KEPT = 100  # prepared statements of one connection
+# In DATABASE_URL, 0 is for a pooler that cannot tell whose prepared statement is whose: each is then parsed anew.
+_KEPT_IN_URL = re.compile(r"([?&])statement_cache_size=(\d+)(&?)")
 
 # What a database looks like from here that is away, restarting, closed, read-only or overloaded, or that asks to be
 # asked again because two transactions met.
@@ -110,9 +115,11 @@ def database_url(settings: Settings) -> str:
 
 async def connect(url: str, *, name: str) -> asyncpg.Connection[Any]:
     """One connection outside any pool.  Raises DatabaseDown."""
+    url, kept = _statements_kept(url)
     try:
         return await asyncpg.connect(
             url,
+            statement_cache_size=kept,
             connection_class=WritingConnection,
             timeout=CONNECT_TIMEOUT,
             command_timeout=COMMAND_TIMEOUT,
@@ -125,9 +132,11 @@ async def connect(url: str, *, name: str) -> asyncpg.Connection[Any]:
 
 async def open_pool(url: str, *, name: str, size: int) -> asyncpg.Pool[Any]:
     """A pool whose first connection is proven to work.  Raises DatabaseDown."""
+    url, kept = _statements_kept(url)
     try:
         return await PatientPool(
             url,
+            statement_cache_size=kept,
             min_size=1,
             max_size=size,
             max_queries=50_000,
@@ -163,6 +172,13 @@ async def _nothing_to_reset(_: asyncpg.Connection[Any]) -> None:
 def _wanted(url: str) -> SessionAttribute | None:
     """Of several hosts in *url*, only one that can be written to is of use; unless it says otherwise."""
     return None if "target_session_attrs=" in url else SessionAttribute.read_write
+
+
+def _statements_kept(url: str) -> tuple[str, int]:
+    """*url* without our own parameter, and what that says."""
+    if not (said := _KEPT_IN_URL.search(url)):
+        return url, STATEMENTS_KEPT
+    return url.replace(said[0], said[1] if said[3] else ""), int(said[2])
 
 
 def _advice(error: Exception) -> str:
