@@ -7,13 +7,14 @@ READY := $(VENV)/.ready
 FRESH := build/venv
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check up chaos bench constraints clean
+.PHONY: help demo test check up chaos soak bench constraints clean
 
 help:  ## say this
 	@echo 'make demo         play it all against pretend vendors; KEEP=1 leaves it running'
 	@echo 'make test         all tests; ARGS="-k callbacks -x" goes to pytest'
 	@echo 'make check        ruff, mypy'
 	@echo 'make chaos        ten minutes of faults against a ledger; MINUTES=, SEED=, LOOKUPS='
+	@echo 'make soak         half an hour of steady work, and whether anything grows; MINUTES=, RATE=, SEED='
 	@echo 'make bench        ours beside the limit and the peers; make bench-lookups: one row'
 	@echo 'make up           all processes on this machine, settings from the environment'
 	@echo 'make constraints  pin what is installed when everything is as new as it can be'
@@ -35,6 +36,9 @@ up: $(READY)
 
 chaos: $(READY)
 	@$(BIN)/python -m bench.chaos $(ARGS)
+
+soak: $(READY)
+	@$(BIN)/python -m bench.soak $(ARGS)
 
 bench: $(READY) $(VENV)/.peers
 	@$(BIN)/python -m bench $(ARGS)

@@ -1,0 +1,1 @@
+"""Half an hour of steady work, and whether anything grows that should not."""
