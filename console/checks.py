@@ -105,6 +105,7 @@ async def check_database(settings: Settings) -> list[Finding]:
     try:
         async with connected(settings) as connection:
             version = connection.get_server_version()
+            bound = await connection.fetchval("SELECT current_setting('statement_timeout') <> '0'", timeout=PATIENCE)
             try:
                 await require_current(connection)
             except SchemaError as error:
@@ -118,7 +119,11 @@ async def check_database(settings: Settings) -> list[Finding]:
     told = f"PostgreSQL {version.major}.{version.minor} answers"
     if version.major < OLDEST_POSTGRES:
         return [Finding(where, "warn", told, "it is no longer maintained; upgrade it"), schema]
-    return [Finding(where, "ok", told), schema]
+    findings = [Finding(where, "ok", told), schema]
+    if not bound:
+        found = "a pooler in between drops them: nothing on the server ends a statement that hangs"
+        findings.append(Finding("Deadlines", "warn", found, "give them to the role: see PgBouncer in the README"))
+    return findings
 
 
 async def check_public_url(session: aiohttp.ClientSession, settings: Settings) -> list[Finding]:

@@ -22,6 +22,7 @@ import aiohttp
 import asyncpg
 import pytest
 
+from console.checks import check_database
 from console.processes import free_port
 from enrichment.database import SERVER_SETTINGS, close_pool, connect, open_pool
 from enrichment.migrations import migrate
@@ -241,6 +242,23 @@ async def test_the_deadlines_that_pgbouncer_ignores_are_kept_by_the_role(bouncer
         await close_pool(pool)
 
     assert in_force == {name: SERVER_SETTINGS[name] for name in KEPT_BY_THE_ROLE}
+
+
+@needs_pgbouncer
+async def test_the_doctor_sees_that_the_deadlines_are_lost(
+    bouncer: Bouncer, direct: asyncpg.Connection[Any], make_settings: MakeSettings
+) -> None:
+    """Where the role does not have them, nobody else would notice before a statement hangs."""
+    settings = make_settings(database_url=bouncer.url)
+    assert "Deadlines" not in {finding.about for finding in await check_database(settings)}
+
+    await direct.execute(f"ALTER ROLE {bouncer.role} RESET statement_timeout")
+    await direct.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = $1", bouncer.role)
+
+    async def noticed() -> bool | None:
+        return "Deadlines" in {finding.about for finding in await check_database(settings)} or None
+
+    assert await until(noticed)
 
 
 async def migrated(url: str) -> None:
