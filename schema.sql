@@ -33,6 +33,13 @@
 -- `limits`, `providers`, `usage` (budgets). There are no foreign keys, so that history can be dropped by
 -- partition; the rows of one lookup are written in one statement instead.
 --
+-- History lies in months: events, lookups, finished_jobs, callbacks and ledger are partitioned by the UUIDv7 that
+-- leads their primary key, whose first 48 bits are the milliseconds of its making. So a month is a range of ids, and
+-- whoever has an id has its month. The months are made ahead by store/partitions.py (`ringback migrate`, and the
+-- reconciler), and dropped by store/prune.py (`ringback prune`). A row whose month is not there goes to the default
+-- partition: nothing is lost because somebody forgot to make a month. A month takes its storage options from the
+-- default partition, because a partitioned table has none.
+--
 -- This file is also its own history: the steps are applied in order, each once, and a step that was released
 -- never changes (its checksum is kept). To change the database, add a step below the last one.
 
@@ -62,7 +69,8 @@ CREATE TABLE events (
     source       text        NOT NULL,
     received_at  timestamptz NOT NULL DEFAULT now(),
     body         bytea       NOT NULL               -- verbatim, for replay
-);
+) PARTITION BY RANGE (id);
+CREATE TABLE events_default PARTITION OF events DEFAULT;
 
 CREATE TABLE lookups (
     id              uuid          NOT NULL PRIMARY KEY,  -- UUIDv7: order of creation
@@ -107,10 +115,17 @@ CREATE TABLE lookups (
         CHECK (reused_from IS NULL OR credits = 0),
     CONSTRAINT credits_not_negative
         CHECK (credits >= 0)
+) PARTITION BY RANGE (id);
+-- Every lookup is written twice, at its beginning and at its end: vacuum and analyze by less than the usual fifth, so
+-- that the planner knows the new month before it is large.
+CREATE TABLE lookups_default PARTITION OF lookups DEFAULT WITH (
+    autovacuum_vacuum_scale_factor = 0.05, autovacuum_analyze_scale_factor = 0.05
 );
 CREATE INDEX lookups_by_status ON lookups (final_status, id);
 CREATE INDEX lookups_by_record ON lookups (record_id, id) WHERE record_id IS NOT NULL;
 CREATE INDEX lookups_by_leader ON lookups (reused_from) WHERE reused_from IS NOT NULL;
+-- The open followers: few, looked for every second, and the only open lookups without a job.
+CREATE INDEX lookups_following ON lookups (id) WHERE reused_from IS NOT NULL AND final_status IS NULL;
 
 -- Who speaks for what. An event's own key (source and event_id) leads to the lookup it made: the event again is a
 -- duplicate. A person's key (LinkedIn slug, e-mail; else name and company) leads to the lookup that speaks for the
@@ -177,6 +192,8 @@ CREATE INDEX jobs_fresh   ON jobs (provider, due_at, id)
     WHERE state = 'queued' AND held IS NULL AND tries = 0;
 CREATE INDEX jobs_again   ON jobs (provider, due_at, id)
     WHERE state = 'queued' AND held IS NULL AND tries > 0;
+CREATE INDEX jobs_begun   ON jobs (lookup_id)          -- of a lookup that runs: the next in its chain, or sent back
+    WHERE state = 'queued' AND held IS NULL AND (place > 0 OR attempt > 0);
 CREATE INDEX jobs_held    ON jobs (provider, held, due_at, id) WHERE held IS NOT NULL;
 CREATE INDEX jobs_leased  ON jobs (lease_expires_at) WHERE state = 'submitting';
 CREATE INDEX jobs_waiting ON jobs (provider, due_at, id) WHERE state = 'awaiting';
@@ -210,7 +227,10 @@ CREATE TABLE finished_jobs (
         CHECK (credits >= 0 AND possible >= 0),
     CONSTRAINT checked_by_request_id
         CHECK ((check_at IS NULL) OR (check_request_id IS NOT NULL))
-) WITH (fillfactor = 95);
+) PARTITION BY RANGE (id);
+CREATE TABLE finished_jobs_default PARTITION OF finished_jobs DEFAULT WITH (
+    fillfactor = 95, autovacuum_analyze_scale_factor = 0.05
+);
 CREATE INDEX finished_jobs_by_lookup ON finished_jobs (lookup_id);
 CREATE INDEX finished_jobs_to_check  ON finished_jobs (check_at) WHERE check_at IS NOT NULL;
 
@@ -234,7 +254,8 @@ CREATE TABLE callbacks (
             'flagged'    -- not believed: unreadable, or for another request; the job is polled instead
         )),
     CONSTRAINT flagged_says_why CHECK ((flag IS NOT NULL) = (verdict = 'flagged'))
-);
+) PARTITION BY RANGE (job_id);
+CREATE TABLE callbacks_default PARTITION OF callbacks DEFAULT;
 
 -- What became of every credit that was reserved for a question. While the question is open, the reservation
 -- stands on its job; at the end it becomes rows here. charged + possible - settled brackets the provider's bill.
@@ -256,7 +277,8 @@ CREATE TABLE ledger (
             'settled'    -- a possible charge that a late answer decided; it is charged or released as well
         )),
     CONSTRAINT ledger_credits_positive CHECK (credits > 0)
-);
+) PARTITION BY RANGE (job_id);
+CREATE TABLE ledger_default PARTITION OF ledger DEFAULT;
 
 -- Sums of the ledger, of the open reservations and of the ended jobs by day, so that nobody has to scan history.
 -- A row is spread over slots, so that processes do not wait for one another; a slot alone may be negative, the sum

@@ -23,6 +23,7 @@ from enrichment.store import reports, sweep
 from enrichment.store.callbacks import Callback, record_callbacks
 from enrichment.store.claim import claim
 from enrichment.store.finish import Ending
+from enrichment.store.partitions import ensure_partitions
 from enrichment.store.providers import register_provider
 
 SMALL, LARGE, LARGE_QUICKLY = 100_000, 10_000_000, 1_000_000
@@ -38,14 +39,16 @@ FINISHED = """
 WITH new AS MATERIALIZED (
     SELECT number,
            -- As uuid7 would have made it, months ago: the time, then what is random.
-           (lpad(to_hex(1700000000000 + number), 12, '0') || '7' || substr(md5(number::text), 1, 3)
+           (lpad(to_hex(ms), 12, '0') || '7' || substr(md5(number::text), 1, 3)
                || '8' || substr(md5(number::text), 4, 15))::uuid AS lookup_id,
-           (lpad(to_hex(1700000000000 + number), 12, '0') || '7' || substr(md5(number::text), 5, 3)
+           (lpad(to_hex(ms), 12, '0') || '7' || substr(md5(number::text), 5, 3)
                || '9' || substr(md5(number::text), 9, 15))::uuid AS job_id,
            CASE number % 3 WHEN 0 THEN 'nyne' ELSE 'leadmagic' END AS provider,
            number % 3 <> 2 AS found,
-           now() - interval '90 days' + number * interval '0.7 seconds' AS at
+           at
       FROM generate_series($1::bigint, $2::bigint) AS numbers (number)
+     CROSS JOIN LATERAL (SELECT $3::timestamptz + (number::float8 / $4) * interval '89 days' AS at) AS moment
+     CROSS JOIN LATERAL (SELECT (EXTRACT(epoch FROM at) * 1000)::bigint AS ms) AS milliseconds
 ), lookup AS (
     INSERT INTO lookups (id, event_id, source, record_id, work_email, name, company, providers, created_at,
                          final_status, finished_at, mobile, mobile_raw, region, line_type, provider, credits)
@@ -73,10 +76,12 @@ SELECT provider, (now() - days * interval '1 day')::date, slot, 1000, 200
 
 
 async def fill(connection: asyncpg.Connection[Any], count: int, say: Callable[[str], None]) -> None:
-    """So many lookups are over: with their job, its ledger entry and the days' sums."""
+    """So many lookups are over, over three months: with their job, its ledger entry and the days' sums."""
     began = time.monotonic()
+    oldest = datetime.now(UTC) - timedelta(days=90)
+    await ensure_partitions(connection, since=oldest)
     for first in range(1, count + 1, BATCH):
-        await connection.execute(FINISHED, first, min(count, first + BATCH - 1))
+        await connection.execute(FINISHED, first, min(count, first + BATCH - 1), oldest, float(count))
     await connection.execute(USAGE)
     await seed.settle(connection)
     say(f"  {count:,} finished lookups seeded in {time.monotonic() - began:.0f} s")

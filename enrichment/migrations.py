@@ -14,6 +14,8 @@ from typing import Any
 
 import asyncpg
 
+from enrichment.store.partitions import ensure_partitions
+
 STEP = re.compile(r"^-- step (\d+): (.+)$", re.MULTILINE)
 LOCK = 7_243_391_102_001  # any number, but always this one: only one process migrates at a time
 
@@ -46,11 +48,19 @@ def read_steps() -> list[Step]:
 
 
 async def migrate(connection: asyncpg.Connection[Any], *, dry_run: bool = False) -> list[Step]:
-    """The database is at the newest step; the steps that were missing are returned, oldest first.
+    """The database is at the newest step, and has room for the coming months; the steps that were missing are returned.
 
     Safe when run by several processes at once: they take turns, and the later ones find nothing to do.
     Raises SchemaError when an applied step differs from the file.
     """
+    missing = await _apply(connection, dry_run=dry_run)
+    if not dry_run:
+        await ensure_partitions(connection)
+    return missing
+
+
+async def _apply(connection: asyncpg.Connection[Any], *, dry_run: bool) -> list[Step]:
+    """The missing steps were applied, or none of them was; they are returned, oldest first."""
     async with connection.transaction():
         await connection.execute("SET LOCAL lock_timeout = '60s'; SET LOCAL statement_timeout = '600s'")
         await connection.execute("SELECT pg_advisory_xact_lock($1)", LOCK, timeout=70)

@@ -20,6 +20,7 @@ from enrichment.store import providers, sweep
 from enrichment.store.claim import affordable_questions
 from enrichment.store.finish import Ending
 from enrichment.store.followers import release_followers
+from enrichment.store.partitions import ensure_partitions
 from enrichment.store.sweep import Overdue
 from submitter.backoff import backoff
 from submitter.counting import count
@@ -36,6 +37,7 @@ BATCH = 500  # rows of one pass; a full batch is followed by another at once
 SETTLE_EVERY = 1.0  # seconds
 UNHOLD_EVERY = 2.0
 STALE_EVERY = 600.0
+MONTHS_EVERY = 3600.0
 CHECK_EVERY = timedelta(seconds=30)  # between two looks at a paused provider's free endpoint
 # Nothing waits for ever: not even for a budget that nobody raises, or an account that nobody tops up. A month's
 # budget comes back within 31 days; the rest is slack.
@@ -93,6 +95,14 @@ class Reconciler:
         if leaders:
             self._wake()
         return 0  # what could not be settled now is not tried again at once
+
+    async def make_months(self) -> int:
+        """The coming months have their partitions."""
+        async with self._pool.acquire(timeout=ACQUIRE_TIMEOUT) as connection:
+            made = await ensure_partitions(connection)
+        if made:
+            log.info("partitions_made", partitions=made)
+        return 0  # what could not be made now is not tried again at once
 
     async def look_after_providers(self) -> int:
         """Paused providers are asked how they are; what was held for a provider or a budget goes on if it can."""
@@ -173,6 +183,7 @@ async def work(process: Process, stop: asyncio.Event) -> None:
         repeat(reconciler.settle_followers, SETTLE_EVERY, stop),
         repeat(reconciler.look_after_providers, UNHOLD_EVERY, stop),
         repeat(reconciler.end_stale, STALE_EVERY, stop),
+        repeat(reconciler.make_months, MONTHS_EVERY, stop),
         *(repeat(poller.poll_once, SETTLE_EVERY, stop) for poller in pollers),
     )
     notifying.cancel()
