@@ -10,6 +10,7 @@ import typer
 from console.demo.command import demo
 from console.doctor import doctor
 from console.migrate import migrate
+from console.prune import prune
 from console.status import status
 from console.up import up
 
@@ -25,7 +26,7 @@ cli = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for verb in (migrate, up, demo, status, doctor):
+for verb in (migrate, up, demo, status, doctor, prune):
     cli.command()(verb)
 
 

@@ -98,8 +98,9 @@ class _Batch:
         """Every wish has its fate; in order, so that a wish can follow an earlier one of its own batch."""
         speaks = dict(self.claimed)
         for id, event, wish, keys in self.entries:
-            first = self.claimed[wish.event_key]
-            if first != id:
+            first = speaks[wish.event_key]
+            # A key whose lookup was dropped with its month leads nowhere: then the event is new.
+            if first != id and (first in self.taken or first in self.statuses):
                 known = self.taken.get(first)
                 self.taken[id] = Taken(first, known.status if known else self.statuses.get(first, "queued"), True)
                 continue
@@ -121,6 +122,7 @@ class _Batch:
             for key in keys:
                 if speaks[key] not in self.leaders:
                     speaks[key] = speaker
+            speaks[wish.event_key] = id
             self.inserted[id] = (event, wish, fate)
             self.taken[id] = Taken(id, status, False)
         self.moved = {

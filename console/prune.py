@@ -1,0 +1,163 @@
+"""`ringback prune`: months of history that nobody needs any more are dropped."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import math
+import random
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from enrichment.settings import Settings
+    from enrichment.store.partitions import Connection
+    from enrichment.store.prune import Found, Needed
+
+TRIES = 20  # to have all tables of a month to ourselves for some milliseconds
+PAUSE = 0.5  # seconds between two tries, and as much again by chance
+
+
+@dataclass
+class Pruned:
+    """What was done, or, in a dry run, what would be; all of it JSON-able."""
+
+    older_than_days: int
+    dry_run: bool
+    months: list[dict[str, str | int]] = field(default_factory=list)
+    keys: int = 0
+    lookups_without_month: int = 0
+
+
+def prune(
+    *,
+    older_than: Annotated[int, typer.Option("--older-than", metavar="DAYS", min=0, help="Keep what is newer.")],
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be dropped; change nothing.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+) -> None:
+    """Drop the history of whole months that ended more than DAYS ago: events, lookups, jobs, callbacks, ledger.
+
+    A month of which anything may still be asked for stays, and you are told why. The sums in `usage` stay. Safe to
+    run while everything works, and again after an interruption. Exit code 1 if a month could not be dropped now.
+
+    \b
+      ringback prune --older-than 365 --dry-run
+      ringback prune --older-than 365
+    """
+    from enrichment.settings import Settings
+
+    settings = Settings.load("console")
+    _refuse_too_little(settings, older_than)
+    pruned = Pruned(older_than, dry_run)
+    asyncio.run(_prune(settings, pruned, (lambda _: None) if as_json else typer.echo))
+    if as_json:
+        typer.echo(json.dumps(asdict(pruned), indent=2))
+    raise typer.Exit(1 if any(month["fate"] == "busy" for month in pruned.months) else 0)
+
+
+def least_days(settings: Settings) -> tuple[int, str]:
+    """The least number of days whose history is kept, and the setting that asks for it."""
+    reasons = {
+        "REUSE_FOUND_DAYS": settings.reuse_found_days,
+        "REUSE_NOT_FOUND_DAYS": settings.reuse_not_found_days,
+        "JOB_DEADLINE_HOURS": settings.job_deadline / timedelta(days=1),
+    }
+    name = max(reasons, key=lambda name: reasons[name])
+    return max(1, math.ceil(reasons[name])), name
+
+
+def _refuse_too_little(settings: Settings, days: int) -> None:
+    from console.processes import CannotStart
+
+    least, name = least_days(settings)
+    if days < least:
+        why = (
+            "a question asked since then may still be answered"
+            if name == "JOB_DEADLINE_HOURS"
+            else "what was answered since then is taken again for free, or it would be paid for twice"
+        )
+        raise CannotStart(
+            f"--older-than {days} is too short: {why} ({name}). The least is {least}. "
+            f"Remedy: --older-than {least}, or a smaller {name} for all processes first."
+        )
+
+
+async def _prune(settings: Settings, pruned: Pruned, say: Callable[[str], None]) -> None:
+    from console.database import connected, embedded_exists
+    from enrichment.migrations import require_current
+    from enrichment.store import prune as store
+
+    if not embedded_exists(settings):
+        return say("There is no database yet, and nothing to drop.")
+    cutoff = datetime.now(UTC) - timedelta(days=pruned.older_than_days)
+    async with connected(settings) as connection:
+        await require_current(connection)
+        months = await store.months_before(connection, cutoff)
+        if not months:
+            oldest = await store.oldest_month(connection)
+            say(f"No month is older than {pruned.older_than_days} days; the oldest there is: {oldest or 'none'}.")
+        for month in months:
+            found = await store.look_at(connection, month, cutoff)
+            fate, why = await _fate(connection, found, pruned)
+            pruned.months.append(
+                {"month": str(month), "fate": fate, "why": why, "lookups": found.lookups, "bytes": found.bytes}
+            )
+            say(f"{month}: {why}")
+        pruned.lookups_without_month = await store.without_month(connection, cutoff)
+        if pruned.lookups_without_month:
+            say(f"{pruned.lookups_without_month:,} older lookups stay: they came when their month was not made yet.")
+        if not pruned.dry_run:
+            async for gone in store.drop_keys(connection, cutoff):
+                pruned.keys += gone
+        if pruned.keys:
+            say(f"Keys of dropped lookups: {pruned.keys:,} deleted.")
+    return None
+
+
+async def _fate(connection: Connection, found: Found, pruned: Pruned) -> tuple[str, str]:
+    """dropped, kept or busy; in a dry run what would become of it; and that in words."""
+    size = f"{found.lookups:,} lookups, {found.bytes / 1e6:,.1f} MB"
+    if found.needed:
+        return "kept", f"stays, {size}: {_in_words(found.needed, pruned.older_than_days)}"
+    if pruned.dry_run:
+        return "dropped", f"would be dropped, {size}"
+    dropped = await _drop(connection, found)
+    if dropped is None:
+        return "busy", (
+            f"stays for now, {size}: somebody has been using the tables for long. Nothing was changed. Remedy: look "
+            "for a dump or an old transaction in pg_stat_activity, and run this again"
+        )
+    return ("dropped", f"dropped, {size}") if dropped else ("kept", f"stays, {size}: it was asked for just now")
+
+
+async def _drop(connection: Connection, found: Found) -> bool | None:
+    """Whether the month was dropped; None when the tables were never free."""
+    import asyncpg
+
+    from enrichment.store.prune import drop_month
+
+    for attempt in range(TRIES):
+        if attempt:
+            await asyncio.sleep(PAUSE * (1 + random.random()))  # noqa: S311  so that two do not meet again
+        try:
+            return await drop_month(connection, found)
+        except (asyncpg.LockNotAvailableError, asyncpg.DeadlockDetectedError, asyncpg.QueryCanceledError):
+            continue
+    return None
+
+
+def _in_words(needed: Needed, days: int) -> str:
+    reasons = {
+        "lookups that are still open": needed.open,
+        "open questions": needed.asked,
+        "open lookups that follow one of it": needed.followed,
+        f"that ended less than {days} days ago": needed.recent,
+        "jobs whose answer is still to be verified": needed.to_check,
+        "jobs of older lookups that stay": needed.of_others,
+    }
+    return ", ".join(f"{count:,} {what}" for what, count in reasons.items() if count)
