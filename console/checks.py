@@ -19,6 +19,7 @@ from enrichment.migrations import SchemaError, require_current
 from enrichment.providers import build_providers
 from enrichment.providers.base import HttpRequest, HttpResponse, Provider
 from enrichment.settings import NEEDED, Role, Settings, SettingsError
+from enrichment.store.reports import has_deadlines
 from submitter.transport import Unanswered, Unsent, open_session, send
 
 PATIENCE = 10.0  # seconds for one answer
@@ -105,7 +106,7 @@ async def check_database(settings: Settings) -> list[Finding]:
     try:
         async with connected(settings) as connection:
             version = connection.get_server_version()
-            bound = await connection.fetchval("SELECT current_setting('statement_timeout') <> '0'", timeout=PATIENCE)
+            bound = await has_deadlines(connection)
             try:
                 await require_current(connection)
             except SchemaError as error:

@@ -242,13 +242,24 @@ async def _hold(db: Db, provider: str) -> int:
     """queued -> held: the budget is used up.  Returns how many."""
     held = await db.fetch(
         """
+        WITH fresh AS MATERIALIZED (
+            SELECT id
+              FROM jobs
+             WHERE provider = $1 AND state = 'queued' AND held IS NULL AND tries = 0 AND due_at <= now()
+             ORDER BY due_at, id
+             LIMIT 5000
+               FOR UPDATE SKIP LOCKED
+        ), again AS MATERIALIZED (
+            SELECT id
+              FROM jobs
+             WHERE provider = $1 AND state = 'queued' AND held IS NULL AND tries > 0 AND due_at <= now()
+             ORDER BY due_at, id
+             LIMIT 5000
+               FOR UPDATE SKIP LOCKED
+        )
         UPDATE jobs
            SET held = 'budget'
-         WHERE id IN (SELECT id
-                        FROM jobs
-                       WHERE provider = $1 AND state = 'queued' AND held IS NULL AND due_at <= now()
-                       LIMIT 5000
-                         FOR UPDATE SKIP LOCKED)
+         WHERE id IN (SELECT id FROM fresh UNION ALL SELECT id FROM again)
         RETURNING id
         """,
         provider,

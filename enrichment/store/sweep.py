@@ -12,6 +12,7 @@ import asyncpg
 from enrichment.database import ACQUIRE_TIMEOUT, Db
 from enrichment.pacing import permits, spend
 from enrichment.store.claim import read_gate, save_meters
+from enrichment.store.partitions import first_id
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,11 +57,15 @@ async def past_deadline(db: Db, deadline: timedelta, limit: int) -> list[Overdue
     """awaiting jobs that are due and cannot be polled any more: no request_id, or older than *deadline*."""
     rows = await db.fetch(
         """
-        SELECT id, provider, attempt, request_id, callback_expected
-          FROM jobs
-         WHERE state = 'awaiting'
-           AND due_at <= now()
-           AND (request_id IS NULL OR submitted_at < now() - $1::interval)
+        SELECT due.*
+          FROM providers
+         CROSS JOIN LATERAL (
+               SELECT id, provider, attempt, request_id, callback_expected
+                 FROM jobs
+                WHERE provider = providers.name AND state = 'awaiting' AND due_at <= now()
+                  AND (request_id IS NULL OR submitted_at < now() - $1::interval)
+                ORDER BY due_at, id   -- as jobs_waiting has them: nothing else is read
+                LIMIT $2) AS due
          LIMIT $2
         """,
         deadline,
@@ -80,15 +85,10 @@ async def queued_too_long(db: Db, at_most: timedelta, limit: int) -> list[Overdu
          ORDER BY id
          LIMIT $2
         """,
-        _first_id(datetime.now(UTC) - at_most),
+        first_id(datetime.now(UTC) - at_most),
         limit,
     )
     return [Overdue(*row.values()) for row in rows]
-
-
-def _first_id(moment: datetime) -> UUID:
-    """The least UUIDv7 of that *moment*: an id begins with the milliseconds of its making."""
-    return UUID(int=int(moment.timestamp() * 1000) << 80)
 
 
 async def claim_polls(
@@ -127,7 +127,9 @@ async def has_due_polls(db: Db, provider: str) -> bool:
     """Whether `claim_polls` would find a job: asked first, because it takes the provider's lock."""
     found: bool = await db.fetchval(
         """
-        SELECT EXISTS (SELECT FROM jobs WHERE provider = $1 AND state = 'awaiting' AND due_at <= now())
+        SELECT COALESCE((SELECT min(due_at)   -- the first in its index; for EXISTS, all might be read until one is due
+                           FROM jobs
+                          WHERE provider = $1 AND state = 'awaiting') <= now(), false)
             OR EXISTS (SELECT FROM finished_jobs WHERE provider = $1 AND check_at <= now())
         """,
         provider,
@@ -138,10 +140,13 @@ async def has_due_polls(db: Db, provider: str) -> bool:
 async def _questions_wait(db: Db, provider: str) -> bool:
     waiting: bool = await db.fetchval(
         """
-        SELECT EXISTS (SELECT FROM jobs
-                        WHERE provider = $1 AND state = 'queued' AND held IS NULL AND tries = 0 AND due_at <= now())
-            OR EXISTS (SELECT FROM jobs
-                        WHERE provider = $1 AND state = 'queued' AND held IS NULL AND tries > 0 AND due_at <= now())
+        SELECT COALESCE(LEAST((SELECT min(due_at)
+                                 FROM jobs
+                                WHERE provider = $1 AND state = 'queued' AND held IS NULL AND tries = 0),
+                              (SELECT min(due_at)
+                                 FROM jobs
+                                WHERE provider = $1 AND state = 'queued' AND held IS NULL AND tries > 0)) <= now(),
+                        false)
         """,
         provider,
     )
@@ -258,12 +263,15 @@ async def leaders_left_behind(db: Db, limit: int) -> list[UUID]:
     """Ended lookups that somebody still follows: whoever ended them died before looking after their followers."""
     rows = await db.fetch(
         """
-        SELECT DISTINCT leader.id
-          FROM lookups AS follower
-          JOIN lookups AS leader ON leader.id = follower.reused_from
-         WHERE follower.reused_from IS NOT NULL
-           AND follower.final_status IS NULL
-           AND leader.final_status IS NOT NULL
+        WITH following AS MATERIALIZED (
+            SELECT reused_from
+              FROM lookups
+             WHERE reused_from IS NOT NULL AND final_status IS NULL
+        )
+        SELECT DISTINCT reused_from AS id
+          FROM following
+           -- Not a join: the leader of each is looked up, in the month in which it lies.
+         WHERE (SELECT final_status IS NOT NULL FROM lookups WHERE lookups.id = following.reused_from)
          LIMIT $1
         """,
         limit,
