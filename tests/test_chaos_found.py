@@ -19,9 +19,12 @@ from enrichment.outcome import Pause
 from enrichment.providers import build_providers
 from enrichment.providers.base import HttpResponse, LimitNews
 from enrichment.store.claim import Claimed
+from enrichment.store.finish import settle_late
+from enrichment.store.followers import promote
 from enrichment.store.providers import claim_check, resume
 from submitter.outcomes import CHECK_PAUSED_AFTER, Told, note_pause
 from tests.at_work import NO_LIMITS, AtWork, at_work
+from tests.wishes import MOBILE, POLICY, answer, end, read, take_one
 
 if TYPE_CHECKING:
     from tests.conftest import MakeSettings
@@ -29,6 +32,7 @@ if TYPE_CHECKING:
     Pool: TypeAlias = asyncpg.Pool[Any]
 
 OLD = 60.0  # seconds
+EMAIL = "jane@acme.co"
 
 
 @pytest.fixture
@@ -154,3 +158,24 @@ async def pass_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) ->
         while data := await reader.read(65_536):
             writer.write(data)
             await writer.drain()
+
+
+async def test_a_lookup_that_leads_already_became_a_follower(pool: Pool) -> None:
+    """Two processes let the same follower lead, and between them its former leader's number came late.
+
+    The second one made it take that number while its own question was out. A follower is free, so the database
+    refused the answer to that question (reuse_is_free), and its callback got a 500.
+    """
+    first = await take_one(pool, work_email=EMAIL)
+    more = await take_one(pool, work_email=EMAIL, profile_url="linkedin.com/in/janedoe")
+    await end(pool, first.id, state="unknown")
+    doubted = await pool.fetchval("SELECT id FROM finished_jobs")
+    async with pool.acquire() as connection, connection.transaction():
+        await settle_late(connection, answer(doubted, "poll"))
+
+    assert not await promote(pool, more.id, POLICY)
+
+    row = await read(pool, more.id)
+    assert (row["status"], row["reused_from"]) == ("queued", None)
+    await end(pool, more.id, mobile=MOBILE)
+    assert (await read(pool, more.id))["credits"] == 5

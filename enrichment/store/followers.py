@@ -108,8 +108,8 @@ async def promote(pool: asyncpg.Pool[Any], id: UUID, policy: ReusePolicy, *, by_
                 return False
             fate = await _decide_again(connection, id, decide(keys, leaders.values(), now, policy))
             await _reopen_followers(connection, id)
-        elif me.final_status is not None:
-            return False
+        elif me.final_status is not None or not await _follows(connection, id):
+            return False  # it has ended, or somebody else has let it lead meanwhile
         else:
             fate = decide(keys, leaders.values(), now, policy)
         if isinstance(fate, Lead):
@@ -124,6 +124,12 @@ async def promote(pool: asyncpg.Pool[Any], id: UUID, policy: ReusePolicy, *, by_
         else:
             await end_followers(connection, [id])
         return True
+
+
+async def _follows(db: Db, id: UUID) -> bool:
+    """Whether this lookup, which is locked, follows another."""
+    following: bool = await db.fetchval("SELECT reused_from IS NOT NULL FROM lookups WHERE id = $1", id)
+    return following
 
 
 async def _decide_again(db: Db, id: UUID, fate: Decision) -> Decision:
