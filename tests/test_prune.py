@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
-import json
 from collections.abc import Awaitable, Callable
-from datetime import UTC, datetime, timedelta
-from pathlib import Path
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, TypeAlias
 from uuid import UUID
 
@@ -15,65 +12,26 @@ import asyncpg
 import pytest
 
 from console import prune as command
-from console.prune import Pruned, least_days
+from console.prune import Pruned
 from enrichment.identity import key_hash
 from enrichment.settings import Settings
 from enrichment.store import prune as store
 from enrichment.store.followers import promote
-from enrichment.store.partitions import HISTORY, Month, ensure_partitions, first_id
+from enrichment.store.partitions import HISTORY
 from tests import factories
-from tests.commands import empty_database, ringback
-from tests.conftest import MakeSettings
+from tests.old_history import DAYS, MONTHS, NOW, OLD, OLDER, at, finished_job, lookup, make_months, open_lookup
 from tests.wishes import POLICY, end, status, take, take_one, wish
 
 if TYPE_CHECKING:
     Pool: TypeAlias = asyncpg.Pool[Any]
     Make: TypeAlias = Callable[[Pool], Awaitable[Any]]
 
-NOW = datetime.now(UTC)
-DAYS = 60
-MONTHS = [Month.of(NOW - timedelta(days=days)) for days in (130, 95)]
-OLDER, OLD = (month.begin + timedelta(days=14) for month in MONTHS)
-_numbers = itertools.count(1)
-
-
-def at(moment: datetime) -> UUID:
-    """A new UUIDv7 of that moment."""
-    return UUID(int=first_id(moment).int | 7 << 76 | 2 << 62 | next(_numbers))
-
 
 @pytest.fixture
 async def history(pool: Pool) -> Pool:
     """A database that has been there for some months."""
-    async with pool.acquire(timeout=5) as connection:
-        await ensure_partitions(connection, since=OLDER)
+    await make_months(pool)
     return pool
-
-
-async def lookup(pool: Pool, moment: datetime = OLD, **overrides: Any) -> asyncpg.Record:
-    """A lookup that began and ended then, unless something else is said, and speaks for its person."""
-    final: dict[str, Any] = {"final_status": "not_found", "finished_at": moment, "created_at": moment}
-    row = await factories.lookup(pool, **({"id": at(moment), "event_id": at(moment)} | final | overrides))
-    await factories.speak(pool, row)
-    return row
-
-
-async def open_lookup(pool: Pool, moment: datetime = OLD, **overrides: Any) -> asyncpg.Record:
-    """A lookup that began then, and has not ended."""
-    return await lookup(pool, moment, final_status=None, finished_at=None, **overrides)
-
-
-async def finished_job(pool: Pool, moment: datetime = OLD, **overrides: Any) -> asyncpg.Record:
-    """A job that began and ended then, was charged for and called back; with its lookup."""
-    values: dict[str, Any] = {"id": at(moment), "finished_at": moment, "submitted_at": moment, "credits": 3} | overrides
-    if "lookup_id" not in values:
-        values["lookup_id"] = (await lookup(pool, moment))["id"]
-    row = await factories.finished_job(pool, **values)
-    await pool.execute(
-        "INSERT INTO callbacks (job_id, body_hash, provider, body, verdict) VALUES ($1, 'x', 'nyne', '', 'applied')",
-        row["id"],
-    )
-    return row
 
 
 async def prune(settings: Settings, *, days: int = DAYS, dry_run: bool = False) -> tuple[dict[str, str], list[str]]:
@@ -358,70 +316,6 @@ async def test_what_came_without_a_month_is_said(history: Pool, settings: Settin
     _, said = await prune(settings)
 
     assert "1 older lookups stay: they came when their month was not made yet." in said
-
-
-@pytest.mark.parametrize(
-    ("overrides", "least", "name"),
-    [
-        ({}, 90, "REUSE_FOUND_DAYS"),
-        ({"reuse_found_days": 10, "reuse_not_found_days": 30.5}, 31, "REUSE_NOT_FOUND_DAYS"),
-        ({"reuse_found_days": 0, "reuse_not_found_days": 0}, 1, "JOB_DEADLINE_HOURS"),
-        ({"reuse_found_days": 2, "reuse_not_found_days": 2, "job_deadline_hours": 100}, 5, "JOB_DEADLINE_HOURS"),
-    ],
-)
-def test_the_least_follows_from_the_settings(
-    make_settings: MakeSettings, overrides: dict[str, Any], least: int, name: str
-) -> None:
-    """What is taken again for free, or may still be answered, is kept."""
-    assert least_days(make_settings(**overrides)) == (least, name)
-
-
-async def test_too_little_is_refused_with_the_reason(database_url: str, tmp_path: Path) -> None:
-    """One message that says why and what the least is; exit code 2."""
-    told = await ringback("prune", "--older-than", "89", cwd=tmp_path, DATABASE_URL=database_url)
-
-    assert (told.code, told.out) == (2, "")
-    assert told.err.startswith("--older-than 89 is too short: ")
-    assert "or it would be paid for twice (REUSE_FOUND_DAYS). The least is 90." in told.err
-
-
-async def test_a_young_database_has_nothing_to_drop(database_url: str, tmp_path: Path) -> None:
-    """The empty state says so, and is no failure."""
-    told = await ringback("prune", "--older-than", "90", cwd=tmp_path, DATABASE_URL=database_url)
-
-    assert told.code == 0
-    assert told.out == f"No month is older than 90 days; the oldest there is: {Month.of(NOW)}.\n"
-
-
-async def test_a_program_gets_json(history: Pool, database_url: str, tmp_path: Path) -> None:
-    """All that is said, and nothing else on the way out."""
-    await finished_job(history)
-    settings = {"DATABASE_URL": database_url, "REUSE_FOUND_DAYS": str(DAYS)}
-
-    told = await ringback("prune", "--older-than", str(DAYS), "--json", cwd=tmp_path, **settings)
-
-    report = json.loads(told.out)
-    assert (told.code, report["keys"], report["dry_run"]) == (0, 1, False)
-    (month,) = [month for month in report["months"] if month["month"] == str(MONTHS[1])]
-    assert (month["fate"], month["lookups"]) == ("dropped", 1)
-    assert month["bytes"] > 0
-
-
-async def test_there_is_nothing_to_drop_without_a_database(tmp_path: Path) -> None:
-    """No server is started for nothing."""
-    told = await ringback("prune", "--older-than", "365", cwd=tmp_path)
-
-    assert (told.code, told.out) == (0, "There is no database yet, and nothing to drop.\n")
-    assert list(tmp_path.iterdir()) == []
-
-
-async def test_an_old_schema_is_not_touched(server_url: str, tmp_path: Path) -> None:
-    """One message with the remedy, exit code 2."""
-    async with empty_database(server_url) as url:
-        told = await ringback("prune", "--older-than", "365", cwd=tmp_path, DATABASE_URL=url)
-
-    assert (told.code, told.out) == (2, "")
-    assert "ringback migrate" in told.err
 
 
 async def test_an_event_that_comes_again_before_its_key_is_deleted_is_new(history: Pool) -> None:
