@@ -71,12 +71,9 @@ def create_app(settings: Settings, pool: asyncpg.Pool[Any], url: str, door: Door
     )
     followers = Followers(release)
     tokens = Tokens(settings.api_tokens)
-    token = tokens.guard
     events = Events(settings, tokens, build_providers(settings), intake, notifier)
     callbacks = Callbacks(settings, _all_providers(settings), inbox, notifier, followers, metrics)
-    api = Api(pool, policy, notifier, followers)
-    usage = UsageReport(pool, settings)
-    health = Health(pool, door, metrics)
+    api, usage = Api(pool, policy, notifier, followers), UsageReport(pool, settings)
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
@@ -84,35 +81,14 @@ def create_app(settings: Settings, pool: asyncpg.Pool[Any], url: str, door: Door
         try:
             yield
         finally:
-            if not await door.emptied(LEAVING):
-                log.warning("handlers left behind", requests=door.in_flight)
-            try:
-                async with asyncio.timeout(WRITING):
-                    await asyncio.gather(intake.close(), inbox.close())
-                    await followers.close()
-            except TimeoutError:
-                log.warning("writes given up")  # nobody was told that they were stored
+            await _write_what_was_taken(door, intake, inbox, followers)
             notifying.cancel()
             await asyncio.wait([notifying])
 
     app = Starlette(
         lifespan=lifespan,
         middleware=[Middleware(Gate, door=door, metrics=metrics)],
-        routes=[
-            Route("/callbacks/{provider}/{job_id}/{token}", callbacks.receive, methods=["POST"]),
-            Route("/events/{source}", events.receive, methods=["POST"]),
-            Route("/v1/lookups", token(events.create), methods=["POST"]),
-            Route("/v1/lookups", token(api.page)),
-            Route("/v1/lookups/{id}", token(api.read)),
-            Route("/v1/lookups/{id}/retry", token(api.retry), methods=["POST"]),
-            Route("/v1/lookups/{id}/cancel", token(api.cancel), methods=["POST"]),
-            Route("/v1/usage", token(usage.read)),
-            Route("/healthz", health.alive),
-            Route("/readyz", health.ready),
-            Route("/metrics", health.metrics),
-            Route("/openapi.json", for_programs),
-            Route("/docs", for_people),
-        ],
+        routes=_routes(tokens, events, callbacks, api, usage, Health(pool, door, metrics)),
         exception_handlers={
             Problem: on_problem,
             HTTPException: on_http_exception,
@@ -121,6 +97,44 @@ def create_app(settings: Settings, pool: asyncpg.Pool[Any], url: str, door: Door
     )
     app.router.redirect_slashes = False  # few CRMs follow a redirect of a POST
     return app
+
+
+def _routes(
+    tokens: Tokens, events: Events, callbacks: Callbacks, api: Api, usage: UsageReport, health: Health
+) -> list[Route]:
+    token = tokens.guard
+    return [
+        Route("/callbacks/{provider}/{job_id}/{token}", callbacks.receive, methods=["POST"]),
+        Route("/events/{source}", events.receive, methods=["POST"]),
+        Route("/v1/lookups", token(events.create), methods=["POST"]),
+        Route("/v1/lookups", token(api.page)),
+        Route("/v1/lookups/{id}", token(api.read)),
+        Route("/v1/lookups/{id}/retry", token(api.retry), methods=["POST"]),
+        Route("/v1/lookups/{id}/cancel", token(api.cancel), methods=["POST"]),
+        Route("/v1/usage", token(usage.read)),
+        Route("/healthz", health.alive),
+        Route("/readyz", health.ready),
+        Route("/metrics", health.metrics),
+        Route("/openapi.json", for_programs),
+        Route("/docs", for_people),
+    ]
+
+
+async def _write_what_was_taken(
+    door: Door,
+    intake: GroupCommit[Event, list[Taken]],
+    inbox: GroupCommit[Callback, Recorded],
+    followers: Followers,
+) -> None:
+    """Every handler has gone, and what they handed over is stored; or that took too long."""
+    if not await door.emptied(LEAVING):
+        log.warning("handlers left behind", requests=door.in_flight)
+    try:
+        async with asyncio.timeout(WRITING):
+            await asyncio.gather(intake.close(), inbox.close())
+            await followers.close()
+    except TimeoutError:
+        log.warning("writes given up")  # nobody was told that they were stored
 
 
 def _all_providers(settings: Settings) -> Mapping[str, Provider]:

@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any, TypeAlias
 from urllib.parse import parse_qs, urlsplit
 
@@ -18,13 +19,14 @@ from enrichment.identifiers import Contact
 from enrichment.outcome import Pause
 from enrichment.providers import build_providers
 from enrichment.providers.base import HttpResponse, LimitNews
-from enrichment.store.claim import Claimed
+from enrichment.store.claim import Claimed, claim
 from enrichment.store.finish import settle_late
-from enrichment.store.followers import promote
-from enrichment.store.providers import claim_check, resume
+from enrichment.store.followers import promote, release_followers
+from enrichment.store.providers import claim_check, register_provider, resume
 from submitter.outcomes import CHECK_PAUSED_AFTER, Told, note_pause
 from tests.at_work import NO_LIMITS, AtWork, at_work
-from tests.wishes import MOBILE, POLICY, answer, end, read, take_one
+from tests.claims import LEASE
+from tests.wishes import MOBILE, POLICY, answer, end, jobs, read, take_one
 
 if TYPE_CHECKING:
     from tests.conftest import MakeSettings
@@ -179,3 +181,42 @@ async def test_a_lookup_that_leads_already_became_a_follower(pool: Pool) -> None
     assert (row["status"], row["reused_from"]) == ("queued", None)
     await end(pool, more.id, mobile=MOBILE)
     assert (await read(pool, more.id))["credits"] == 5
+
+
+async def test_a_number_was_paid_for_twice_though_it_came_before_the_second_question(pool: Pool) -> None:
+    """Who waits to be asked in the stead of a doubtful one takes its late number, with whoever follows."""
+    first = await take_one(pool, work_email=EMAIL)
+    more = await take_one(pool, work_email=EMAIL, profile_url="linkedin.com/in/janedoe")
+    third = await take_one(pool, profile_url="linkedin.com/in/janedoe")
+    await end(pool, first.id, state="unknown")
+    assert (await read(pool, third.id))["reused_from"] == more.id
+    doubted = await pool.fetchval("SELECT id FROM finished_jobs")
+
+    async with pool.acquire() as connection, connection.transaction():
+        await settle_late(connection, answer(doubted, "callback"))
+    await release_followers(pool, [first.id], POLICY)
+
+    rows = [await read(pool, one.id) for one in (first, more, third)]
+    assert [(row["status"], row["mobile"], row["credits"]) for row in rows] == [
+        ("found", MOBILE, 3),
+        ("found", MOBILE, 0),
+        ("found", MOBILE, 0),
+    ]
+    assert await jobs(pool) == 0
+
+
+async def test_a_question_that_is_out_is_waited_for_even_if_a_number_came_late(pool: Pool) -> None:
+    """It will be paid for, so it counts: only who was not asked yet is spared."""
+    first = await take_one(pool, work_email=EMAIL)
+    more = await take_one(pool, work_email=EMAIL, profile_url="linkedin.com/in/janedoe")
+    await end(pool, first.id, state="unknown")
+    doubted = await pool.fetchval("SELECT id FROM finished_jobs")
+    await register_provider(pool, "leadmagic", (), {60: 1000})
+    await claim(pool, "leadmagic", most=1, price=Decimal(5), lease=LEASE, callback_expected=False)
+
+    async with pool.acquire() as connection, connection.transaction():
+        await settle_late(connection, answer(doubted, "callback"))
+    await release_followers(pool, [first.id], POLICY)
+
+    row = await read(pool, more.id)
+    assert (row["status"], row["reused_from"], await jobs(pool)) == ("running", None, 1)

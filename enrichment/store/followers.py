@@ -15,12 +15,18 @@ from enrichment.database import ACQUIRE_TIMEOUT, Db
 from enrichment.identifiers import Contact
 from enrichment.identity import Decision, Follow, Lead, ReusePolicy, Take, decide, person_keys
 from enrichment.store.keys import claim_keys, follow, lock_leaders, move_keys
+from enrichment.store.successors import spare_successors
 
 log = structlog.get_logger()
 
 
 async def release_followers(pool: asyncpg.Pool[Any], leaders: Sequence[UUID], policy: ReusePolicy) -> None:
-    """Whoever followed one of these ended lookups has ended as well, or leads, or follows another."""
+    """Whoever followed one of these ended lookups has ended as well, or leads, or follows another.
+
+    So has whoever was to be asked in the stead of one whose number came late.
+    """
+    if spared := await spare_successors(pool, leaders):
+        log.info("spared", lookups=[str(id) for id in spared])
     while leaders:
         done = await pool.fetch(
             """

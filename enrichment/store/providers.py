@@ -193,7 +193,8 @@ async def pass_turns(db: Db, name: str, limit: int = 500) -> int:
     await db.execute(
         """
         UPDATE jobs
-           SET id = CASE WHEN turn.provider IS NULL THEN jobs.id ELSE moved.new_id END,
+           -- Whoever was asked under an id may still answer under it: the next one gets another.
+           SET id = CASE WHEN turn.provider IS NULL OR jobs.attempt = 0 THEN jobs.id ELSE moved.new_id END,
                provider = COALESCE(turn.provider, jobs.provider),
                todo = CASE WHEN turn.provider IS NULL THEN jobs.todo
                            ELSE array_append(array_remove(jobs.todo, turn.provider), jobs.provider) END,
