@@ -94,8 +94,19 @@ async def test_a_paused_provider_passes_its_turns(db: Pool) -> None:
     assert await ids(db, held="paused", provider="leadmagic") == {stuck["id"]}
     (row,) = await db.fetch("SELECT * FROM jobs WHERE provider = 'nyne'")
     assert (row["lookup_id"], row["todo"], row["held"]) == (passed["lookup_id"], ["leadmagic"], None)
-    assert row["id"] != passed["id"]  # another question, with a callback URL of its own
     assert await providers.pass_turns(db, "leadmagic") == 0
+
+
+@pytest.mark.parametrize("attempt", [0, 1])
+async def test_a_turn_that_is_passed_is_another_question(db: Pool, attempt: int) -> None:
+    """It has a callback URL of its own where the paused one was asked before, and may still answer."""
+    passed = await job(db, provider="leadmagic", todo=["nyne"], attempt=attempt, tries=attempt)
+    await providers.pause(db, "leadmagic", "no credits", SOON)
+
+    await providers.pass_turns(db, "leadmagic")
+
+    (row,) = await db.fetch("SELECT id FROM jobs WHERE provider = 'nyne'")
+    assert (row["id"] == passed["id"]) == (attempt == 0)
 
 
 async def test_when_all_are_paused_the_first_holds_and_either_frees(db: Pool) -> None:
