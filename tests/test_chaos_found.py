@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from datetime import timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, TypeAlias
 from urllib.parse import parse_qs, urlsplit
@@ -22,10 +23,12 @@ from enrichment.providers.base import HttpResponse, LimitNews
 from enrichment.store.claim import Claimed, claim
 from enrichment.store.finish import settle_late
 from enrichment.store.followers import promote, release_followers
-from enrichment.store.providers import claim_check, register_provider, resume
+from enrichment.store.providers import claim_check, pass_turns, pause, register_provider, resume
 from submitter.outcomes import CHECK_PAUSED_AFTER, Told, note_pause
 from tests.at_work import NO_LIMITS, AtWork, at_work
 from tests.claims import LEASE
+from tests.factories import job
+from tests.order import Order
 from tests.wishes import MOBILE, POLICY, answer, end, jobs, read, take_one
 
 if TYPE_CHECKING:
@@ -220,3 +223,25 @@ async def test_a_question_that_is_out_is_waited_for_even_if_a_number_came_late(p
 
     row = await read(pool, more.id)
     assert (row["status"], row["reused_from"], await jobs(pool)) == ("running", None, 1)
+
+
+async def test_a_turn_that_two_processes_passed_was_asked_twice(pool: Pool, order: Order) -> None:
+    """Both saw that LeadMagic is paused; the second one's statement finds the job at Nyne, and leaves it alone.
+
+    It used to append Nyne to what is left to ask: ['nyne', 'leadmagic', 'nyne'].
+    """
+    for name in ("leadmagic", "nyne"):
+        await register_provider(pool, name, (), {60: 1000})
+    await job(pool, provider="leadmagic", todo=["nyne"])
+    await pause(pool, "leadmagic", "no credits", timedelta(seconds=5))
+    sent: list[Any] = []
+    async with order.first() as first:
+        with first.query_logger(sent.append):
+            await pass_turns(first, "leadmagic")
+            await asyncio.sleep(0)  # asyncpg tells of a statement in the loop's next turn
+        moves = next(one for one in sent if "UPDATE jobs" in one.query)
+        second = await order.waiting(pool.execute(moves.query, *moves.args))
+
+    assert await second == "UPDATE 0"
+    (now,) = await pool.fetch("SELECT provider, todo, held FROM jobs")
+    assert (now["provider"], now["todo"], now["held"]) == ("nyne", ["leadmagic"], None)

@@ -211,11 +211,13 @@ async def pass_turns(db: Db, name: str, limit: int = 500) -> int:
                 ORDER BY wanted.place
                 LIMIT 1) AS turn ON true
          WHERE jobs.id = moved.id
+           AND jobs.provider = $3   -- not when somebody else has passed its turn meanwhile
            AND jobs.state = 'queued'
            AND jobs.held IS NULL
         """,
         [row["id"] for row in rows],
         [uuid7() for _ in rows],
+        name,
     )
     return len(rows)
 
