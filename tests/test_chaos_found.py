@@ -54,18 +54,18 @@ async def test_a_session_that_was_terminated_unnoticed_looks_like_a_database_tha
 
     93 answers, paid for, were thrown away: asyncpg raises an error of its own kind, which nobody expected.
     """
-    async with without_ends(database_url) as url:
+    async with without_ends(database_url) as (url, goodbye):
         fragile = await open_pool(url, name="fragile", size=1)
-        await fragile.fetchval("SELECT 1")
+        async with fragile.acquire(timeout=5) as connection, asyncio.timeout(10):
+            await pool.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'ringback fragile'"
+            )
+            await goodbye.wait()
+            await pool.fetchval("SELECT 1")  # meanwhile the connection has read it, being idle
+            with pytest.raises(asyncpg.InternalClientError) as raised:
+                await connection.fetchval("SELECT 1")
 
-        await pool.execute(
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'ringback fragile'"
-        )
-        async with asyncio.timeout(10):
-            error = await until_it_fails(fragile)
-
-        assert isinstance(error, asyncpg.InternalClientError)
-        assert isinstance(error, UNREACHABLE)
+        assert isinstance(raised.value, UNREACHABLE)
         assert await fragile.fetchval("SELECT 1") == 1
         await close_pool(fragile)
 
@@ -120,19 +120,13 @@ async def paused(pool: Pool) -> str | None:
     return reason
 
 
-async def until_it_fails(fragile: Pool) -> Exception:
-    """The error that the pool's connection raises once the termination has reached us."""
-    while True:
-        try:
-            await fragile.fetchval("SELECT 1")
-        except Exception as error:  # noqa: BLE001  that is the question
-            return error
-
-
 @asynccontextmanager
-async def without_ends(database_url: str) -> AsyncIterator[str]:
-    """Inside the block the database is reached at the yielded URL, too; that the server hangs up goes unnoticed."""
-    target = urlsplit(database_url)
+async def without_ends(database_url: str) -> AsyncIterator[tuple[str, asyncio.Event]]:
+    """Inside the block the database is reached at the yielded URL, too; that the server hangs up goes unnoticed.
+
+    The event is set once the server has said an error, such as its goodbye.
+    """
+    target, said = urlsplit(database_url), asyncio.Event()
     passing: set[asyncio.Task[None]] = set()
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -140,7 +134,10 @@ async def without_ends(database_url: str) -> AsyncIterator[str]:
             far = await asyncio.open_unix_connection(f"{folder[0]}/.s.PGSQL.{target.port or 5432}")
         else:
             far = await asyncio.open_connection(target.hostname, target.port or 5432)
-        tasks = {asyncio.create_task(pass_on(far[0], writer)), asyncio.create_task(pass_on(reader, far[1]))}
+        tasks = {
+            asyncio.create_task(pass_on(far[0], writer, said)),
+            asyncio.create_task(pass_on(reader, far[1], asyncio.Event())),
+        }
         passing.update(tasks)
         await asyncio.wait(tasks, return_when=asyncio.ALL_COMPLETED)
         writer.close()
@@ -149,7 +146,7 @@ async def without_ends(database_url: str) -> AsyncIterator[str]:
     server = await asyncio.start_server(serve, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
     try:
-        yield target._replace(netloc=f"postgres:@127.0.0.1:{port}", query="sslmode=disable").geturl()
+        yield target._replace(netloc=f"postgres:@127.0.0.1:{port}", query="sslmode=disable").geturl(), said
     finally:
         server.close()
         for task in passing:
@@ -157,12 +154,14 @@ async def without_ends(database_url: str) -> AsyncIterator[str]:
         await asyncio.wait(passing)
 
 
-async def pass_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """Bytes are passed on, until there are no more; the end is not."""
+async def pass_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, said: asyncio.Event) -> None:
+    """Bytes are passed on, until there are no more; the end is not.  An error of the server's is noted."""
     with suppress(OSError):
         while data := await reader.read(65_536):
             writer.write(data)
             await writer.drain()
+            if data.startswith(b"E"):
+                said.set()
 
 
 async def test_a_lookup_that_leads_already_became_a_follower(pool: Pool) -> None:
