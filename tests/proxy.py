@@ -37,6 +37,9 @@ class Proxy:
             return
         there_reader, there_writer = await self._connect()
         self._open |= {writer, there_writer}
+        if not self._whole:  # cut while it was connecting: it must not be the one that gets through
+            writer.transport.abort()
+            there_writer.transport.abort()
         with suppress(ConnectionError):
             await asyncio.gather(_pass_on(reader, there_writer), _pass_on(there_reader, writer))
         self._open -= {writer, there_writer}

@@ -8,6 +8,7 @@ import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -16,7 +17,7 @@ import pytest
 
 from enrichment import database
 from enrichment.database import UNREACHABLE, DatabaseDown, close_pool, connect, open_pool
-from tests.commands import environment, running, until
+from tests.commands import Running, environment, running, until
 from tests.factories import job
 from tests.fake_provider import FakeProvider, found, playing
 from tests.proxy import Proxy, proxied
@@ -193,9 +194,14 @@ async def fake() -> AsyncIterator[FakeProvider]:
         yield vendor
 
 
+async def often(process: Running, text: str) -> bool | None:
+    """The process has said this again and again."""
+    return sum(text in line for line in process.lines) >= 5 or None
+
+
 @pytest.mark.parametrize("module", ["submitter", "submitter.reconciler"])
 async def test_a_process_outlives_an_outage(module: str, fake: FakeProvider, database_url: str, pool: Pool) -> None:
-    """While the database is away it says so; when it is back it works, and nobody restarted it."""
+    """While the database is away it tries again, later each time; when it is back it works, and nobody restarted it."""
     async with proxied(database_url) as proxy:
         settings = {
             "DATABASE_URL": proxy.url, "LEADMAGIC_BASE_URL": fake.url, "NYNE_BASE_URL": fake.url,
@@ -205,7 +211,7 @@ async def test_a_process_outlives_an_outage(module: str, fake: FakeProvider, dat
             await process.says('"event": "started"')
 
             proxy.cut()
-            await process.says("database_away")
+            await process.until(partial(often, process, "database_away"))
             proxy.mend()
 
             if module == "submitter":
