@@ -20,7 +20,7 @@ from enrichment import logs
 from enrichment.database import UNREACHABLE, DatabaseDown, close_pool, database_url, open_pool
 from enrichment.identity import ReusePolicy
 from enrichment.migrations import SchemaError, require_current
-from enrichment.providers import build_providers
+from enrichment.providers import build_providers, own_limits
 from enrichment.providers.base import Provider
 from enrichment.settings import Settings, SettingsError
 from enrichment.store.providers import register_provider
@@ -28,8 +28,6 @@ from submitter.counting import add_up, keep_adding
 from submitter.transport import open_session
 
 log = structlog.get_logger()
-
-WINDOWS = {"per_minute": 60, "per_hour": 3600, "per_day": 86_400}  # seconds, by the name of the setting
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,8 +84,7 @@ async def open_process(name: str, settings: Settings, url: str) -> AsyncIterator
         providers = build_providers(settings)
         sessions = {}
         for provider in providers.values():
-            ceilings = {w: n for field, w in WINDOWS.items() if (n := settings.of(provider.name, field)) is not None}
-            await register_provider(pool, provider.name, provider.limits, ceilings)
+            await register_provider(pool, provider.name, provider.limits, own_limits(settings, provider.name))
             session = open_session(limit=settings.provider_concurrency, timeout=settings.provider_timeout_seconds)
             sessions[provider.name] = await stack.enter_async_context(session)
         policy = ReusePolicy(timedelta(days=settings.reuse_found_days), timedelta(days=settings.reuse_not_found_days))

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
 import random
-import signal
 import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
-import uvloop
 from rich.console import Console
 
 from bench.chaos import report
 from bench.chaos.drill import Drill, Order
+from bench.interrupted import INTERRUPTED, run_until_interrupted
 
 SHORT_SECONDS = 28.0  # of load and faults; start, settling and checks take as long again
-INTERRUPTED = 130
 
 
 def chaos(
@@ -47,24 +44,12 @@ def chaos(
     console = Console()
     console.print(f"seed {chosen}; report and logs go to {folder}", highlight=False)
     order = Order(chosen, minutes * 60, rate, folder, short=short, lookups=lookups)
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        run = runner.run(_until_interrupted(Drill(order, console)))
+    run = run_until_interrupted(Drill(order, console).run())
     if run is None:
         console.print("Interrupted; everything that was started has been stopped.")
         sys.exit(INTERRUPTED)
     console.print(report.as_text(run), highlight=False, soft_wrap=True, markup=False)
     sys.exit(0 if run.holds else 1)
-
-
-async def _until_interrupted(drill: Drill) -> report.Run | None:
-    """The run; None when a signal ended it, in good order."""
-    running = asyncio.create_task(drill.run())
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        asyncio.get_running_loop().add_signal_handler(number, running.cancel)
-    try:
-        return await running
-    except asyncio.CancelledError:
-        return None
 
 
 if __name__ == "__main__":

@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
 import random
-import signal
 import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
-import uvloop
 from rich.console import Console
 
+from bench.interrupted import INTERRUPTED, run_until_interrupted
 from bench.processes import NotReady
 from bench.soak import report
 from bench.soak.run import Order, Run, soak
 from bench.soak.show import showing
-
-INTERRUPTED = 130
 
 
 def main(
@@ -45,8 +41,7 @@ def main(
     console.print(f"seed {chosen}; report and logs go to {folder}", highlight=False)
     order = Order(chosen, minutes * 60, rate, receivers, folder)
     try:
-        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            run = runner.run(_until_interrupted(order, console))
+        run = run_until_interrupted(_shown(order, console))
     except NotReady as error:
         console.print(f"A process did not run as it should: {error}", highlight=False, markup=False)
         sys.exit(1)
@@ -57,16 +52,9 @@ def main(
     sys.exit(0 if run.holds else 1)
 
 
-async def _until_interrupted(order: Order, console: Console) -> Run | None:
-    """The run; None when a signal ended it, in good order."""
+async def _shown(order: Order, console: Console) -> Run:
     with showing(console, order.seconds) as show:
-        running = asyncio.create_task(soak(order, show))
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            asyncio.get_running_loop().add_signal_handler(number, running.cancel)
-        try:
-            return await running
-        except asyncio.CancelledError:
-            return None
+        return await soak(order, show)
 
 
 if __name__ == "__main__":

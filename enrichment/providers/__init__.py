@@ -31,14 +31,18 @@ def build_providers(settings: Settings) -> dict[str, Provider]:
             settings.nyne_api_secret or _NO_KEY,
             settings.nyne_base_url,
             settings.nyne_credits_per_found,
-            _in_force(NYNE_LIMITS, settings, "nyne"),
+            _in_force(NYNE_LIMITS, own_limits(settings, "nyne")),
         ),
     }
     return {name: known[name] for name in settings.providers}
 
 
-def _in_force(documented: Iterable[Limit], settings: Settings, provider: str) -> tuple[Limit, ...]:
+def own_limits(settings: Settings, provider: str) -> dict[int, int]:
+    """What a person allows us to ask this provider, by the seconds of the window."""
+    return {seconds: n for field, seconds in WINDOWS.items() if (n := settings.of(provider, field)) is not None}
+
+
+def _in_force(documented: Iterable[Limit], own: dict[int, int]) -> tuple[Limit, ...]:
     """The documented limits, or a person's own: a header does not say which one it means, but which it is like."""
-    own = {window: n for field, window in WINDOWS.items() if (n := settings.of(provider, field)) is not None}
     allowances = {limit.window: limit.allowance for limit in documented} | own
     return tuple(Limit(allowance, window) for window, allowance in sorted(allowances.items()))

@@ -12,9 +12,8 @@ import structlog
 from uuid_utils.compat import uuid7
 
 from enrichment.database import ACQUIRE_TIMEOUT, Db
-from enrichment.identifiers import Contact
-from enrichment.identity import Decision, Follow, Lead, ReusePolicy, Take, decide, person_keys
-from enrichment.store.keys import claim_keys, follow, lock_leaders, move_keys
+from enrichment.identity import Decision, Follow, Lead, ReusePolicy, Take, decide
+from enrichment.store.keys import claim_keys, follow, keys_of, lock_leaders, move_keys
 from enrichment.store.successors import spare_successors
 
 log = structlog.get_logger()
@@ -101,11 +100,10 @@ async def promote(pool: asyncpg.Pool[Any], id: UUID, policy: ReusePolicy, *, by_
     for the same person; and who ended as it did waits with it.  False when there was nothing to do.
     """
     async with pool.acquire(timeout=ACQUIRE_TIMEOUT) as connection, connection.transaction():
-        contact = await _contact(connection, id)
-        if contact is None:
+        keys = await _person_keys(connection, id)
+        if keys is None:
             return False
         now = datetime.now(UTC)
-        keys = person_keys(contact)
         claimed, before = await claim_keys(connection, dict.fromkeys(keys, id))
         leaders = await lock_leaders(connection, {*claimed.values(), *before.values(), id})
         me = leaders.pop(id)
@@ -169,11 +167,11 @@ async def _reopen_followers(db: Db, leader: UUID) -> None:
         leaders = [row["id"] for row in rows]
 
 
-async def _contact(db: Db, id: UUID) -> Contact | None:
+async def _person_keys(db: Db, id: UUID) -> frozenset[bytes] | None:
     row = await db.fetchrow(
         "SELECT profile_url, work_email, personal_email, name, company FROM lookups WHERE id = $1", id
     )
-    return Contact(**dict(row)) if row else None
+    return keys_of(row) if row else None
 
 
 async def _lead(db: Db, id: UUID) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from uuid import UUID
 
+import asyncpg
+
 from enrichment.database import Db
 from enrichment.identifiers import Contact
 from enrichment.identity import Leader, person_keys
@@ -45,20 +47,25 @@ async def lock_leaders(db: Db, ids: Iterable[UUID]) -> dict[UUID, Leader]:
     return {
         row["id"]: Leader(
             row["id"],
-            person_keys(
-                Contact(
-                    profile_url=row["profile_url"],
-                    work_email=row["work_email"],
-                    personal_email=row["personal_email"],
-                    name=row["name"],
-                    company=row["company"],
-                )
-            ),
+            keys_of(row),
             row["final_status"],
             row["finished_at"],
         )
         for row in rows
     }
+
+
+def keys_of(lookup: asyncpg.Record) -> frozenset[bytes]:
+    """The keys under which the person of this row is known."""
+    return person_keys(
+        Contact(
+            profile_url=lookup["profile_url"],
+            work_email=lookup["work_email"],
+            personal_email=lookup["personal_email"],
+            name=lookup["name"],
+            company=lookup["company"],
+        )
+    )
 
 
 async def follow(db: Db, followers: Mapping[UUID, int]) -> None:

@@ -9,15 +9,13 @@ from uuid import UUID
 import asyncpg
 
 from enrichment.database import ACQUIRE_TIMEOUT, Db
-from enrichment.identifiers import Contact
-from enrichment.identity import person_keys
-from enrichment.store.keys import claim_keys, follow
+from enrichment.store.keys import claim_keys, follow, keys_of
 
 
 async def spare_successors(pool: asyncpg.Pool[Any], leaders: Sequence[UUID]) -> list[UUID]:
-    """queued -> following: whoever speaks for the person of a found one of *leaders* by now, and was never asked.
+    """queued -> following: whoever speaks for the person of a found one of *leaders* by now, and has asked nothing.
 
-    Returns them; they have not ended yet.
+    (A try that failed for certain asked nothing.)  Returns them; they have not ended yet.
     """
     spared: list[UUID] = []
     for leader, keys in (await _found(pool, leaders)).items():
@@ -41,24 +39,11 @@ async def _found(db: Db, leaders: Sequence[UUID]) -> dict[UUID, list[bytes]]:
         """,
         list(leaders),
     )
-    return {
-        row["id"]: list(
-            person_keys(
-                Contact(
-                    profile_url=row["profile_url"],
-                    work_email=row["work_email"],
-                    personal_email=row["personal_email"],
-                    name=row["name"],
-                    company=row["company"],
-                )
-            )
-        )
-        for row in rows
-    }
+    return {row["id"]: list(keys_of(row)) for row in rows}
 
 
 async def _unasked(db: Db, leader: UUID, keys: Sequence[bytes]) -> list[UUID]:
-    """The other lookups that speak for these keys, whose first question waits."""
+    """The other lookups that speak for these keys, whose question waits, and whose jobs never ended."""
     rows = await db.fetch(
         """
         SELECT DISTINCT jobs.lookup_id

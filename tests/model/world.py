@@ -19,12 +19,12 @@ from aiohttp.test_utils import TestServer
 from enrichment.database import close_pool, open_pool
 from enrichment.group_commit import GroupCommit
 from enrichment.identity import ReusePolicy
-from enrichment.providers import build_providers
+from enrichment.providers import WINDOWS, build_providers
 from enrichment.store.providers import register_provider
 from receiver.app import create_app
 from submitter.outcomes import OutcomeWriter, Told
 from submitter.poll import Poller
-from submitter.process import WINDOWS, Process
+from submitter.process import Process
 from submitter.reconciler import Reconciler
 from submitter.submit import Submitter
 from submitter.transport import open_session
