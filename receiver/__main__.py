@@ -11,6 +11,7 @@ import uvloop
 
 from enrichment import logs
 from enrichment.database import UNREACHABLE, DatabaseDown, close_pool, connect, database_url, open_pool
+from enrichment.garbage import collect_rarely
 from enrichment.migrations import SchemaError, require_current
 from enrichment.settings import Settings, SettingsError
 from receiver.app import create_app
@@ -43,8 +44,10 @@ async def _run(settings: Settings) -> None:
     pool = await open_pool(url, name="receiver", size=settings.database_pool)
     try:
         door = Door()
+        app = create_app(settings, pool, url, door)
+        collect_rarely()
         log.info("listening", host=settings.host, port=listener.getsockname()[1])
-        await Server(create_app(settings, pool, url, door), door).serve(sockets=[listener])
+        await Server(app, door).serve(sockets=[listener])
     finally:
         await close_pool(pool)
     log.info("stopped")

@@ -18,6 +18,7 @@ import uvloop
 
 from enrichment import logs
 from enrichment.database import UNREACHABLE, DatabaseDown, close_pool, database_url, open_pool
+from enrichment.garbage import collect_rarely
 from enrichment.identity import ReusePolicy
 from enrichment.migrations import SchemaError, require_current
 from enrichment.providers import build_providers, own_limits
@@ -66,6 +67,7 @@ async def _run(
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     async with open_process(name, settings, url) as process:
         counting = asyncio.create_task(keep_adding(process.pool))
+        collect_rarely()
         log.info("started", providers=list(process.providers))
         await work(process, stop)
         counting.cancel()

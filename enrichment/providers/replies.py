@@ -25,6 +25,10 @@ _MACHINE_WORD = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{1,63}")
 # An address, a profile, a URL (ours carries a token), or as many digits as a phone number has.
 _PERSONAL = re.compile(r"@|%40|linkedin|https?:|\d(?:[\s().-]*\d){6}", re.IGNORECASE)
 
+# Not strict, because Nyne sends control characters inside strings: https://github.com/MichaelFanous2/nyne-skills
+# (json.loads would make a decoder for each answer, which takes longer than to read it.)
+_DECODER = json.JSONDecoder(strict=False)
+
 
 @dataclass(frozen=True, slots=True)
 class Complaint:
@@ -49,9 +53,7 @@ class Complaint:
 def read_object(body: bytes) -> dict[str, Any] | None:
     """The JSON object in *body*; None for anything else. Never raises."""
     try:
-        # Not strict, because Nyne sends control characters inside strings:
-        # https://github.com/MichaelFanous2/nyne-skills
-        value = json.loads(body.decode("utf-8-sig", errors="replace"), strict=False)
+        value = _DECODER.decode(body.decode("utf-8-sig", errors="replace"))
     except (ValueError, RecursionError):  # ValueError also for integers of more than 4,300 digits
         return None
     return value if isinstance(value, dict) else None
