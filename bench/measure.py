@@ -29,7 +29,8 @@ class Bench:
         if not self.work.get(key):
             return ""
         process, postgres = (median(values) for values in zip(*self.work[key], strict=True))
-        return f"{process:.0f} µs of a core" + (f" and {postgres:.0f} µs of PostgreSQL's" if postgres else "")
+        said = {f"{process:.0f} µs of a core": process, f"{postgres:.0f} µs of PostgreSQL's": postgres}
+        return " and ".join(words for words, work in said.items() if work)
 
     def noted(self, key: str, work: tuple[float, float]) -> None:
         """What one cost in this round."""

@@ -15,7 +15,7 @@ from bench.measure import Row
 
 FOLDER = Path(__file__).parent
 MARKS = {True: "[green]yes[/]", False: "[red]no[/]", None: "-"}
-COLOURS = ("#1a7f64", "#b8c4c2", "#c9a27c", "#a9a1c4", "#c79aa6")
+COLOURS = ("#1a7f64", "#b8c4c2", "#c9a27c", "#a9a1c4", "#c79aa6", "#9ab0c4", "#c4c19a")
 WIDTH, LEFT, BAR, GAP = 860, 250, 18, 30
 
 

@@ -11,7 +11,7 @@ from uuid import UUID
 
 from pydantic import SecretStr
 
-from bench import seed
+from bench import pgbench, seed
 from bench.load import TOKEN, load
 from bench.measure import Bench, Meter, Row, alternate, of_limit, reached
 from bench.peers import fastapi_sqlalchemy
@@ -97,6 +97,7 @@ async def measure(bench: Bench) -> list[Row]:
             "ours": partial(_through, bench, "receiver", bench.seconds),
             "limit": partial(_through, bench, "bench.unwritten", bench.seconds),
             PEER: partial(_through_peer, bench, bench.seconds),
+            **pgbench.contestants(bench, "callbacks"),
         },
     )
     peer = rounds.middle(PEER)
@@ -107,7 +108,7 @@ async def measure(bench: Bench) -> list[Row]:
             unit="per second",
             ours=rounds.middle("ours"),
             limit=rounds.middle("limit"),
-            peers={} if peer is None else {PEER: peer},
+            peers=({} if peer is None else {PEER: peer}) | pgbench.among(rounds),
             ratio=part,
             reach=f"≥ {OF_LIMIT:.0%} of the app without the write; ≥ {OF_PEER:.0f} x the peer",
             reached=reached((part, OF_LIMIT), (of_peer, OF_PEER)),
@@ -120,4 +121,5 @@ async def measure(bench: Bench) -> list[Row]:
 def _said(bench: Bench, of_peer: float | None) -> str:
     costs = {"each": "receiver", "the limit": "bench.unwritten", "the peer": "peer"}
     said = [f"{who} {cost}" for who, key in costs.items() if (cost := bench.cost(f"callbacks {key}"))]
-    return ", ".join([*([] if of_peer is None else [f"{of_peer:.1f} x the peer"]), *said])
+    times = [] if of_peer is None else [f"{of_peer:.1f} x the peer"]
+    return ", ".join([*times, *said, *pgbench.costs(bench, "callbacks")])

@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from bench import pgbench
 from bench.load import load
 from bench.measure import Bench, Meter, Row, alternate, of_limit, reached
 from bench.processes import NotReady, free_port, listening
@@ -53,7 +54,12 @@ async def _through(bench: Bench, module: str) -> float:
 async def measure(bench: Bench) -> list[Row]:
     """The receiver and its limit, alternating."""
     rounds = await alternate(
-        bench, {"ours": partial(_through, bench, "receiver"), "limit": partial(_through, bench, "bench.unwritten")}
+        bench,
+        {
+            "ours": partial(_through, bench, "receiver"),
+            "limit": partial(_through, bench, "bench.unwritten"),
+            **pgbench.contestants(bench, "events"),
+        },
     )
     ratio = of_limit(rounds)
     return [
@@ -62,14 +68,16 @@ async def measure(bench: Bench) -> list[Row]:
             unit="per second",
             ours=rounds.middle("ours"),
             limit=rounds.middle("limit"),
+            peers=pgbench.among(rounds),
             ratio=ratio,
             reach=f"≥ {OF_LIMIT:.0%} of the app without the write",
             reached=reached((ratio, OF_LIMIT)),
             spread=rounds.spread,
-            note="; ".join(
-                f"{who} {cost}"
-                for who, key in {"each": "receiver", "the limit": "bench.unwritten"}.items()
-                if (cost := bench.cost(f"events {key}"))
-            ),
+            note="; ".join(filter(None, [*_costs(bench), *pgbench.costs(bench, "events"), rounds.note])),
         )
     ]
+
+
+def _costs(bench: Bench) -> list[str]:
+    costs = {"each": "receiver", "the limit": "bench.unwritten"}
+    return [f"{who} {cost}" for who, key in costs.items() if (cost := bench.cost(f"events {key}"))]

@@ -12,7 +12,7 @@ from typing import Any
 
 import asyncpg
 
-from bench import seed
+from bench import pgbench, seed
 from bench.measure import Bench, Meter, Row, alternate, of_limit, reached
 from bench.processes import HOST, free_port, listening, output, process
 from bench.server import connected, database
@@ -122,7 +122,7 @@ async def measure(bench: Bench) -> list[Row]:
     """The submitter, the bare loop and the engines, alternating."""
     contestants = {"ours": partial(_ours, bench), "limit": partial(_bare, bench)}
     contestants |= {name: partial(_peer, bench, module) for name, (module, _) in PEERS.items()}
-    rounds = await alternate(bench, contestants)
+    rounds = await alternate(bench, contestants | pgbench.contestants(bench, "lookups"))
     part = of_limit(rounds)
     peers = {name: value for name in PEERS if (value := rounds.middle(name)) is not None}
     times = {name: rounds.ratio("ours", name) for name in peers}
@@ -134,7 +134,7 @@ async def measure(bench: Bench) -> list[Row]:
             unit="per second",
             ours=rounds.middle("ours"),
             limit=rounds.middle("limit"),
-            peers=peers,
+            peers=peers | pgbench.among(rounds),
             ratio=part,
             reach=f"≥ {OF_LIMIT:.0%} of a bare aiohttp loop; ≥ 3 x awa; ≥ 8 x PgQueuer",
             reached=reached((part, OF_LIMIT), *marks),
@@ -146,4 +146,5 @@ async def measure(bench: Bench) -> list[Row]:
 
 def _costs(bench: Bench) -> str:
     who = {"each": "ours", "bare": "limit"} | {name: module for name, (module, _) in PEERS.items()}
-    return ", ".join(f"{name} {cost}" for name, key in who.items() if (cost := bench.cost(key)))
+    said = [f"{name} {cost}" for name, key in who.items() if (cost := bench.cost(key))]
+    return ", ".join([*said, *pgbench.costs(bench, "lookups")])

@@ -10,12 +10,19 @@ from typing import Any
 
 import pytest
 
-from bench import report
+from bench import pgbench, report
 from bench.measure import Rounds, Row, reached
 from bench.row_limits import refused_fixed, refused_sliding
+from bench.server import connected
 from tests.commands import ROOT, environment
 
 KEYS = {"name", "ours", "limit", "peers", "unit", "ratio", "reach", "reached", "spread"}
+# Of each item, when it was written.
+ROWS = {
+    "events": {"events": 1, "keys": 3, "jobs": 1, "finished_jobs": 0},
+    "callbacks": {"callbacks": 1, "jobs": 0, "finished_jobs": 1, "ledger": 1},
+    "lookups": {"callbacks": 0, "jobs": 0, "finished_jobs": 1, "ledger": 1},
+}
 WITHIN = 60.0  # seconds, on a machine that is busy; alone it takes ten
 
 
@@ -45,6 +52,21 @@ async def test_a_quick_row_is_measured_and_kept(tmp_path: Path) -> None:
     _check_shape(results)
     assert results["machine"]["postgres"]["fsync"] == "on"
     assert results["machine"]["postgres"]["synchronous_commit"] == "on"
+
+
+@pytest.mark.parametrize(("script", "finals"), [("events", None), ("callbacks", "found"), ("lookups", "found")])
+async def test_pgbench_writes_the_rows_that_ours_write(script: str, finals: str | None, database_url: str) -> None:
+    """The limit does the same work: every lookup is stored, and ends where ours end; the schema's CHECKs hold."""
+    async with connected(database_url) as connection:
+        count = await pgbench.prepare(connection, script, size=5, commits=4)
+        assert count == 20
+        rate = await pgbench.write(database_url, script, size=5, clients=2, commits=2, within=WITHIN)
+        assert rate > 0
+        lookups = await connection.fetch("SELECT id, final_status FROM lookups")
+        assert [row["final_status"] for row in lookups] == [finals] * count
+        for table, rows in ROWS[script].items():
+            assert await connection.fetchval(f"SELECT count(*) FROM {table}") == rows * count, table  # noqa: S608
+        assert not await connection.fetchval("SELECT sum(reserved) FROM usage")
 
 
 def test_the_committed_results_have_the_shape() -> None:

@@ -1,0 +1,47 @@
+-- :size lookups through a provider that answers at once, in two commits: the intent to ask, and what came of it.
+\set n :n + 1
+WITH claimed AS (
+    UPDATE jobs
+       SET state = 'submitting', attempt = attempt + 1, lease_expires_at = now() + interval '1 minute',
+           submitted_at = now(), reserved = 5, reserved_on = (now() AT TIME ZONE 'UTC')::date
+      FROM people
+     WHERE people.turn = :client_id::int + :clients::int * :n::int
+       AND jobs.id = people.job_id
+    RETURNING jobs.provider, jobs.reserved_on, jobs.reserved
+)
+INSERT INTO usage (provider, day, slot, reserved)
+SELECT provider, reserved_on, :client_id::int % 16, sum(reserved)
+  FROM claimed
+ GROUP BY provider, reserved_on
+    ON CONFLICT (provider, day, slot) DO UPDATE SET reserved = usage.reserved + excluded.reserved;
+
+WITH gone AS (
+    DELETE FROM jobs
+     USING people
+     WHERE people.turn = :client_id::int + :clients::int * :n::int
+       AND jobs.id = people.job_id
+    RETURNING jobs.*
+), kept AS (
+    INSERT INTO finished_jobs (id, lookup_id, provider, state, answered_by, attempt, polls,
+                               credits, possible, reserved_on, submitted_at)
+    SELECT id, lookup_id, provider, 'answered', 'inline', attempt, polls, reserved, 0, reserved_on, submitted_at
+      FROM gone
+), entered AS (
+    INSERT INTO ledger (job_id, lookup_id, provider, kind, credits, day)
+    SELECT id, lookup_id, provider, 'charged', reserved, reserved_on
+      FROM gone
+), counted AS (
+    INSERT INTO usage (provider, day, slot, reserved, charged, found)
+    SELECT provider, reserved_on, :client_id::int % 16, -sum(reserved), sum(reserved), count(*)
+      FROM gone
+     GROUP BY provider, reserved_on
+        ON CONFLICT (provider, day, slot) DO UPDATE
+       SET reserved = usage.reserved + excluded.reserved,
+           charged = usage.charged + excluded.charged,
+           found = usage.found + excluded.found
+)
+UPDATE lookups
+   SET final_status = 'found', finished_at = now(), mobile = '+14155552671', mobile_raw = '+14155552671',
+       region = 'US', line_type = 'unknown', provider = gone.provider, credits = gone.reserved
+  FROM gone
+ WHERE lookups.id = gone.lookup_id;
