@@ -6,7 +6,6 @@ TEST_DATABASE_URL names a server to use; without it, an embedded one is started,
 from __future__ import annotations
 
 import asyncio
-import itertools
 import os
 import shutil
 import tempfile
@@ -14,7 +13,6 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import asyncpg
 import pytest
@@ -29,6 +27,7 @@ from receiver.app import create_app
 from tests.asgi import Client, living
 from tests.at_work import BOTH, NO_LIMITS, AtWork, at_work
 from tests.claims import QUICK
+from tests.databases import Databases, execute, url_of
 from tests.fake_provider import FakeProvider, playing
 from tests.order import Order
 
@@ -43,7 +42,6 @@ SANE: dict[str, Any] = {
     "port": 0,
     "host": "127.0.0.1",
 }
-_numbers = itertools.count(1)
 
 MakeSettings = Callable[..., Settings]
 ClientWith = Callable[..., Awaitable[Client]]
@@ -59,28 +57,27 @@ def server_url() -> Iterator[str]:
     home = Path(tempfile.mkdtemp(prefix="ringback-", dir=_memory()))
     url = embedded.start(home)
     # What a crash would lose is a test's: without waiting for the disk, copies take a third of the time.
-    asyncio.run(_execute(url, "ALTER SYSTEM SET fsync = off", "SELECT pg_reload_conf()"))
+    asyncio.run(execute(url, "ALTER SYSTEM SET fsync = off", "SELECT pg_reload_conf()"))
     yield url
     embedded.stop(home)
     shutil.rmtree(home, ignore_errors=True)
 
 
 @pytest.fixture(scope="session")
-def template(server_url: str) -> Iterator[str]:
-    """The name of a database at the newest step."""
+def databases(server_url: str) -> Iterator[Databases]:
+    """Copies of a database at the newest step."""
     name = f"ringback_template_{os.getpid()}"
     asyncio.run(_build_template(server_url, name))
-    yield name
-    asyncio.run(_execute(server_url, f"DROP DATABASE {name} WITH (FORCE)"))
+    with Databases(server_url, name) as copies:
+        yield copies
+    asyncio.run(execute(server_url, f"DROP DATABASE {name} WITH (FORCE)"))
 
 
 @pytest.fixture
-async def database_url(server_url: str, template: str) -> AsyncIterator[str]:
+async def database_url(databases: Databases) -> AsyncIterator[str]:
     """A database of the test's own."""
-    name = f"ringback_test_{os.getpid()}_{next(_numbers)}"
-    await _execute(server_url, f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY = FILE_COPY")
-    yield _of(server_url, name)
-    await _execute(server_url, f"DROP DATABASE {name} WITH (FORCE)")
+    async with databases.for_a_test() as url:
+        yield url
 
 
 @pytest.fixture
@@ -206,22 +203,9 @@ def _memory() -> Path | None:
 
 
 async def _build_template(server_url: str, name: str) -> None:
-    await _execute(server_url, f"DROP DATABASE IF EXISTS {name} WITH (FORCE)", f"CREATE DATABASE {name}")
-    connection = await asyncpg.connect(_of(server_url, name))
+    await execute(server_url, f"DROP DATABASE IF EXISTS {name} WITH (FORCE)", f"CREATE DATABASE {name}")
+    connection = await asyncpg.connect(url_of(server_url, name))
     try:
         await migrate(connection)
     finally:
         await connection.close()
-
-
-async def _execute(url: str, *statements: str) -> None:
-    connection = await asyncpg.connect(url)
-    try:
-        for statement in statements:
-            await connection.execute(statement)
-    finally:
-        await connection.close()
-
-
-def _of(server_url: str, name: str) -> str:
-    return urlsplit(server_url)._replace(path=f"/{name}").geturl()

@@ -12,8 +12,7 @@ import asyncpg
 import pytest
 
 from enrichment.migrations import SchemaError, migrate, read_steps, require_current
-from tests.conftest import _execute as execute
-from tests.conftest import _of as of
+from tests.databases import execute, url_of
 
 if TYPE_CHECKING:
     Connection: TypeAlias = asyncpg.Connection[Any]
@@ -26,7 +25,7 @@ async def empty_url(server_url: str) -> AsyncIterator[str]:
     """A database without anything in it."""
     name = f"ringback_empty_{os.getpid()}_{next(_numbers)}"
     await execute(server_url, f"CREATE DATABASE {name}")
-    yield of(server_url, name)
+    yield url_of(server_url, name)
     await execute(server_url, f"DROP DATABASE {name} WITH (FORCE)")
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
 import re
@@ -33,7 +32,8 @@ from starlette.routing import Route
 from enrichment.settings import Settings
 from receiver.openapi import document
 from tests.asgi import Client
-from tests.conftest import TOKEN, _execute, _of
+from tests.conftest import TOKEN
+from tests.databases import Databases
 
 ROOT = Path(__file__).parent.parent
 CHECKS = [
@@ -50,22 +50,18 @@ schema = schemathesis.openapi.from_dict(document())
 
 
 @pytest.fixture(scope="module")
-def base_url(server_url: str, template: str) -> Iterator[str]:
+def base_url(databases: Databases) -> Iterator[str]:
     """A receiver as a process of its own, on a database of its own, for all examples."""
-    name = f"ringback_openapi_{os.getpid()}"
-    asyncio.run(_execute(server_url, f"CREATE DATABASE {name} TEMPLATE {template}"))
     kept = {key: value for key, value in os.environ.items() if key.lower() not in Settings.model_fields}
-    environment = kept | {
-        "DATABASE_URL": _of(server_url, name), "API_TOKENS": TOKEN, "HOST": "127.0.0.1", "PORT": "0",
-    }  # fmt: skip
     command = [sys.executable, "-m", "receiver"]
-    with subprocess.Popen(command, cwd=ROOT, env=environment, stderr=subprocess.PIPE, text=True) as process:
-        assert process.stderr is not None
-        yield f"http://127.0.0.1:{json.loads(process.stderr.readline())['port']}"
-        process.send_signal(signal.SIGINT)
-        process.communicate()
+    with databases.for_a_module() as url:
+        environment = kept | {"DATABASE_URL": url, "API_TOKENS": TOKEN, "HOST": "127.0.0.1", "PORT": "0"}
+        with subprocess.Popen(command, cwd=ROOT, env=environment, stderr=subprocess.PIPE, text=True) as process:
+            assert process.stderr is not None
+            yield f"http://127.0.0.1:{json.loads(process.stderr.readline())['port']}"
+            process.send_signal(signal.SIGINT)
+            process.communicate()
     assert process.returncode == 0
-    asyncio.run(_execute(server_url, f"DROP DATABASE {name} WITH (FORCE)"))
 
 
 @schema.parametrize()

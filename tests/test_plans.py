@@ -28,8 +28,7 @@ from enrichment.store.followers import release_followers
 from enrichment.store.intake import Wish, ingest
 from enrichment.store.partitions import ensure_partitions, first_id
 from enrichment.store.providers import register_provider
-from tests.conftest import _execute as execute
-from tests.conftest import _of as of
+from tests.databases import Databases
 from tests.explained import Db, Deed, Node, big_tables, capture, drawn, explain, rows, walk
 from tests.wishes import MOBILE, POLICY, event
 
@@ -293,13 +292,11 @@ DEEDS: dict[str, Deed] = {
 
 
 @pytest.fixture(scope="module")
-def seeded_url(server_url: str, template: str) -> Iterator[str]:
+def seeded_url(databases: Databases) -> Iterator[str]:
     """One database for the whole module: whatever its tests do is undone."""
-    name = f"{template}_plans"
-    asyncio.run(execute(server_url, f"CREATE DATABASE {name} TEMPLATE {template}"))
-    asyncio.run(seed(of(server_url, name)))
-    yield of(server_url, name)
-    asyncio.run(execute(server_url, f"DROP DATABASE {name} WITH (FORCE)"))
+    with databases.for_a_module() as url:
+        asyncio.run(seed(url))
+        yield url
 
 
 async def seed(url: str) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from datetime import UTC, datetime
@@ -14,8 +13,7 @@ import asyncpg
 import pytest
 from uuid_utils.compat import uuid7
 
-from tests.conftest import _execute as execute
-from tests.conftest import _of as of
+from tests.databases import Databases
 from tests.factories import finished_job, job, lookup
 
 if TYPE_CHECKING:
@@ -28,11 +26,10 @@ ME = UUID(int=1)
 
 
 @pytest.fixture(scope="module")
-def scratch_url(server_url: str, template: str) -> Iterator[str]:
+def scratch_url(databases: Databases) -> Iterator[str]:
     """One database for the whole module: whatever its tests do is undone."""
-    asyncio.run(execute(server_url, f"CREATE DATABASE {template}_scratch TEMPLATE {template}"))
-    yield of(server_url, f"{template}_scratch")
-    asyncio.run(execute(server_url, f"DROP DATABASE {template}_scratch WITH (FORCE)"))
+    with databases.for_a_module() as url:
+        yield url
 
 
 @pytest.fixture

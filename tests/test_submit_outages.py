@@ -14,7 +14,7 @@ from enrichment.outcome import Answered
 from enrichment.store.claim import Claimed
 from submitter.outcomes import Told
 from tests.at_work import BOTH, PATIENCE, AtWork, ended, wish_for
-from tests.conftest import _execute as execute
+from tests.databases import execute
 from tests.fake_provider import FakeProvider, accepted, found, held, nothing
 from tests.proxy import proxied
 from tests.wishes import jobs, status

@@ -1,0 +1,82 @@
+"""Copies of a template database, one for each test: the next one is made, and the last one dropped, meanwhile."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import os
+from collections import deque
+from collections.abc import AsyncIterator, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import asynccontextmanager, contextmanager
+from types import TracebackType
+from urllib.parse import urlsplit
+
+import asyncpg
+
+SPARE = 2  # a test that only looks at something is done before one copy is
+
+
+class Databases:
+    """Copies of *template*, made by a thread of their own; inside the block there is always one more than is used."""
+
+    def __init__(self, server_url: str, template: str) -> None:
+        self._server_url = server_url
+        self._template = template
+        self._numbers = itertools.count(1)
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="databases")
+        self._spare: deque[Future[str]] = deque()
+
+    def __enter__(self) -> Databases:
+        self._spare.extend(self._thread.submit(self._make) for _ in range(SPARE))
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        while self._spare:
+            self._leave(self._spare.popleft().result())
+        self._thread.shutdown()
+
+    @asynccontextmanager
+    async def for_a_test(self) -> AsyncIterator[str]:
+        """Inside the block there is a new database, whose URL is yielded."""
+        name = await asyncio.wrap_future(self._take())
+        yield url_of(self._server_url, name)
+        self._leave(name)
+
+    @contextmanager
+    def for_a_module(self) -> Iterator[str]:
+        """The same, for tests that share it: whatever they do is undone."""
+        name = self._take().result()
+        yield url_of(self._server_url, name)
+        self._leave(name)
+
+    def _take(self) -> Future[str]:
+        self._spare.append(self._thread.submit(self._make))
+        return self._spare.popleft()
+
+    def _leave(self, name: str) -> None:
+        self._thread.submit(self._drop, name)
+
+    def _make(self) -> str:
+        name = f"ringback_test_{os.getpid()}_{next(self._numbers)}"
+        create = f"CREATE DATABASE {name} TEMPLATE {self._template} STRATEGY = FILE_COPY"
+        asyncio.run(execute(self._server_url, create))
+        return name
+
+    def _drop(self, name: str) -> None:
+        asyncio.run(execute(self._server_url, f"DROP DATABASE {name} WITH (FORCE)"))
+
+
+async def execute(url: str, *statements: str) -> None:
+    """The statements have been executed, one after the other, each in a transaction of its own."""
+    connection = await asyncpg.connect(url)
+    try:
+        for statement in statements:
+            await connection.execute(statement)
+    finally:
+        await connection.close()
+
+
+def url_of(server_url: str, name: str) -> str:
+    """The database of this name on that server."""
+    return urlsplit(server_url)._replace(path=f"/{name}").geturl()
