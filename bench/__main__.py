@@ -18,7 +18,7 @@ from bench.measure import Bench, Row
 from bench.server import server
 
 ROWS = ("callbacks", "events", "lookups", "wakeup", "limits", "history", "memory", "takeover")
-console = Console()
+console = Console(width=None if sys.stdout.isatty() else 140)  # in a file, the table is as wide as it needs
 
 
 def main() -> None:

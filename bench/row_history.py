@@ -25,6 +25,7 @@ from enrichment.store.claim import claim
 from enrichment.store.finish import Ending
 from enrichment.store.partitions import ensure_partitions
 from enrichment.store.providers import register_provider
+from enrichment.store.prune import drop_month, look_at, months_before
 
 SMALL, LARGE, LARGE_QUICKLY = 100_000, 10_000_000, 1_000_000
 BATCH = 500_000
@@ -204,7 +205,8 @@ async def measure(bench: Bench) -> list[Row]:
             times = await _measure(sides, bench.rounds)
         finally:
             await asyncio.gather(*(close_pool(side.pool) for side in sides))
-    rows = []
+        async with connected(many_url) as connection:
+            rows = [await _prune(connection, large)]
     for name, (few, many) in times.items():
         ratios = [m / f for f, m in zip(few, many, strict=True)]
         ratio = median(many) / median(few)
@@ -223,6 +225,27 @@ async def measure(bench: Bench) -> list[Row]:
             )
         )
     return rows
+
+
+async def _prune(connection: asyncpg.Connection[Any], large: int) -> Row:
+    """The newest month that `ringback prune --older-than 30` drops: how long for everybody has to wait."""
+    cutoff = datetime.now(UTC) - timedelta(days=30)
+    month = (await months_before(connection, cutoff))[-1]
+    began = time.perf_counter()
+    found = await look_at(connection, month, cutoff)
+    looked = time.perf_counter()
+    dropped = await drop_month(connection, found)
+    took = 1e3 * (time.perf_counter() - looked)
+    assert dropped, found.needed
+    size = f"{found.lookups:,} lookups, {found.bytes / 1e6:,.0f} MB"
+    return Row(
+        name=f"drop of a month among {large:,} finished",
+        unit="ms",
+        ours=took,
+        reach="milliseconds",
+        reached=None,
+        note=f"{size}; looked through for {looked - began:.1f} s before, while nobody waited",
+    )
 
 
 async def _measure(sides: list[Side], rounds: int) -> dict[str, tuple[list[float], list[float]]]:
