@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -13,6 +14,7 @@ from tests.at_work import AtWork, due_now, waits, wish_for
 from tests.claims import later, take
 from tests.factories import job
 from tests.fake_provider import FakeProvider, Reply, nothing, running
+from tests.order import Order
 from tests.waiting_jobs import overdue
 from tests.wishes import job_of
 
@@ -29,12 +31,31 @@ async def test_a_limit_spaces_the_questions(pool: Pool) -> None:
     for _ in range(10):
         await job(pool)
 
+    began = time.monotonic()
     first = await take(pool)
+    took = time.monotonic() - began
     second = await take(pool)
 
-    assert [round(ours.after, 1) for ours in first.jobs] == [0.0, 0.1, 0.2]
+    planned = [0.0, 0.10083, 0.20167]  # (60 s and half a second of slack) / 600
+    assert len(first.jobs) == 3
+    for ours, at in zip(first.jobs, planned, strict=True):
+        assert max(0.0, at - took) <= ours.after <= at + 0.001
     assert (second.jobs, second.more) == ((), False)
     assert 0 < second.wait < 0.2
+
+
+async def test_a_slow_claim_is_not_waited_for_again(pool: Pool, order: Order) -> None:
+    """A permit is for its moment: what a claim took, its questions need not wait in addition."""
+    await providers.register_provider(pool, "nyne", (Limit(600, 60),), {})
+    for _ in range(3):
+        await job(pool)
+
+    async with order.first() as first:
+        await first.execute("LOCK TABLE usage")
+        claiming = await order.waiting(take(pool))
+        await first.execute("SELECT pg_sleep(0.25)")  # until the last permit's moment is over
+
+    assert [ours.after for ours in (await claiming).jobs] == [0.0, 0.0, 0.0]
 
 
 async def test_all_processes_share_one_limit(pool: Pool) -> None:

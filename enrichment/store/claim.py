@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from decimal import Decimal
 from typing import Any
@@ -59,12 +60,17 @@ class Claim:
 class Gate:
     """Whether a provider may be asked now, and by how much: read under the lock of its meters."""
 
-    now: float
+    now: float  # of the database's clock
     paused: bool
     shut_for: float  # seconds: resting after a 429, or the breaker is open
     tripped: bool  # the breaker was open: one question to try
     failing: bool  # its last answers were failures
     meters: Sequence[Meter]
+    read_at: float = field(default_factory=time.monotonic)
+
+    def until(self, at: float) -> float:
+        """Seconds until *at*; what the claim has taken since it read *now* is not waited for again."""
+        return max(0.0, at - self.now - (time.monotonic() - self.read_at))
 
 
 async def claim(
@@ -104,7 +110,7 @@ async def claim(
                 profile_url=row["profile_url"], work_email=row["work_email"], personal_email=row["personal_email"],
                 name=row["name"], company=row["company"], region=row["region_hint"],
             ),
-            max(0.0, at - gate.now), gate.tripped,
+            gate.until(at), gate.tripped,
         )
         for row, at in zip(rows, times, strict=False)
     ]  # fmt: skip

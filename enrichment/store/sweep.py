@@ -118,7 +118,7 @@ async def claim_polls(
         rows = await _take_due(connection, provider, len(times), first, longest, deadline)
         await save_meters(connection, provider, spend(gate.meters, gate.now, times[: len(rows)]))
     return [
-        Poll(row["id"], row["request_id"], max(0.0, at - gate.now), row["is_check"], row["region_hint"])
+        Poll(row["id"], row["request_id"], gate.until(at), row["is_check"], row["region_hint"])
         for row, at in zip(rows, times, strict=False)
     ]
 
