@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from functools import partial
@@ -12,6 +13,7 @@ from statistics import median
 from typing import Any
 
 import asyncpg
+from uuid_utils.compat import uuid7
 
 from bench import seed
 from bench.measure import Bench, Row
@@ -205,8 +207,8 @@ async def measure(bench: Bench) -> list[Row]:
             times = await _measure(sides, bench.rounds)
         finally:
             await asyncio.gather(*(close_pool(side.pool) for side in sides))
-        async with connected(many_url) as connection:
-            rows = [await _prune(connection, large)]
+        async with connected(many_url) as connection, connected(many_url) as reader:
+            rows = [await _prune(connection, reader, large)]
     for name, (few, many) in times.items():
         ratios = [m / f for f, m in zip(few, many, strict=True)]
         ratio = median(many) / median(few)
@@ -227,25 +229,43 @@ async def measure(bench: Bench) -> list[Row]:
     return rows
 
 
-async def _prune(connection: asyncpg.Connection[Any], large: int) -> Row:
-    """The newest month that `ringback prune --older-than 30` drops: how long for everybody has to wait."""
+async def _prune(connection: asyncpg.Connection[Any], reader: asyncpg.Connection[Any], large: int) -> Row:
+    """The newest month that `ringback prune --older-than 30` drops: how long everybody has to wait meanwhile."""
     cutoff = datetime.now(UTC) - timedelta(days=30)
     month = (await months_before(connection, cutoff))[-1]
     began = time.perf_counter()
     found = await look_at(connection, month, cutoff)
     looked = time.perf_counter()
-    dropped = await drop_month(connection, found)
-    took = 1e3 * (time.perf_counter() - looked)
-    assert dropped, found.needed
+    async with _reading(reader) as waits:
+        assert await drop_month(connection, found), found.needed
+        took = 1e3 * (time.perf_counter() - looked)
     size = f"{found.lookups:,} lookups, {found.bytes / 1e6:,.0f} MB"
     return Row(
         name=f"drop of a month among {large:,} finished",
         unit="ms",
-        ours=took,
+        ours=max(waits),
         reach="milliseconds",
         reached=None,
-        note=f"{size}; looked through for {looked - began:.1f} s before, while nobody waited",
+        note=f"the longest that a reader waited; {size}, gone after {took:.0f} ms, looked through for "
+        f"{looked - began:.1f} s before",
     )
+
+
+@asynccontextmanager
+async def _reading(connection: asyncpg.Connection[Any]) -> AsyncIterator[list[float]]:
+    """Inside the block somebody looks a lookup up again and again; yields how long each time took, in ms."""
+    waits: list[float] = []
+
+    async def read() -> None:
+        while True:
+            waits.append(await _time(partial(connection.fetch, "SELECT FROM lookups WHERE id = $1", uuid7())))
+
+    reading = asyncio.create_task(read())
+    try:
+        yield waits
+    finally:
+        reading.cancel()
+        await asyncio.wait([reading])
 
 
 async def _measure(sides: list[Side], rounds: int) -> dict[str, tuple[list[float], list[float]]]:
