@@ -9,8 +9,8 @@ import io
 import logging
 import sys
 import traceback
-from collections.abc import MutableMapping
-from contextlib import suppress
+from collections.abc import Iterator, MutableMapping
+from contextlib import contextmanager, suppress
 from types import TracebackType
 from typing import Any, TextIO, cast
 
@@ -34,7 +34,7 @@ def configure(level: str, process: str) -> None:
         _place_instead_of_words,
     ]
     as_json = structlog.processors.JSONRenderer(default=str)
-    stderr = cast("TextIO", _Stderr())
+    stderr = cast("TextIO", _stderr)
     structlog.configure(
         processors=[*shared, as_json],
         wrapper_class=structlog.make_filtering_bound_logger(least),
@@ -53,17 +53,11 @@ def configure(level: str, process: str) -> None:
     root.setLevel(least)
 
 
-class _Stderr(io.TextIOBase):
-    """stderr for as long as somebody reads it: a reader that went away must not end the work that is told about."""
-
-    def write(self, text: str) -> int:
-        with suppress(OSError):
-            sys.stderr.write(text)
-        return len(text)
-
-    def flush(self) -> None:
-        with suppress(OSError):
-            sys.stderr.flush()
+@contextmanager
+def together() -> Iterator[None]:
+    """What is logged inside the block is written at its end, in one go; nobody may wait inside it."""
+    with _stderr.held():
+        yield
 
 
 def without_words(reason: str | None) -> str | None:
@@ -94,3 +88,37 @@ def _first_line(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapp
     # asyncio appends the repr of the task, and with it the exception's words.
     event["event"] = str(event["event"]).partition("\n")[0]
     return event
+
+
+class _Stderr(io.TextIOBase):
+    """stderr for as long as somebody reads it: a reader that went away must not end the work that is told about."""
+
+    def __init__(self) -> None:
+        self._held: list[str] | None = None
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Inside the block nothing is written; at its end, everything."""
+        self._held = []
+        try:
+            yield
+        finally:
+            lines, self._held = "".join(self._held), None
+            self.write(lines)
+            self.flush()
+
+    def write(self, text: str) -> int:
+        if self._held is not None:
+            self._held.append(text)
+            return len(text)
+        with suppress(OSError):
+            sys.stderr.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        if self._held is None:
+            with suppress(OSError):
+                sys.stderr.flush()
+
+
+_stderr = _Stderr()

@@ -6,7 +6,6 @@ import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import timedelta
-from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -19,6 +18,7 @@ from starlette.routing import Route
 
 from enrichment.group_commit import GroupCommit
 from enrichment.identity import ReusePolicy
+from enrichment.logs import together
 from enrichment.notify import Notifier
 from enrichment.providers import PROVIDERS, build_providers
 from enrichment.providers.base import Provider
@@ -50,7 +50,7 @@ LEAVING, WRITING = 5.0, 15.0
 def create_app(settings: Settings, pool: asyncpg.Pool[Any], url: str, door: Door | None = None) -> Starlette:
     """The receiver on *pool*, which stays the caller's; *url* is the same database, for the notifier."""
     door = door or Door()
-    metrics = Metrics()
+    metrics = Metrics(lambda: door.in_flight)
     policy = ReusePolicy(timedelta(days=settings.reuse_found_days), timedelta(days=settings.reuse_not_found_days))
     notifier = Notifier(url, name="receiver notifier")
 
@@ -65,10 +65,18 @@ def create_app(settings: Settings, pool: asyncpg.Pool[Any], url: str, door: Door
             log.info("taken", lookups=lookups)
         return taken
 
+    async def record(callbacks: Sequence[Callback]) -> list[Recorded]:
+        recorded = await record_callbacks(pool, callbacks)
+        with together():
+            for callback, fate in zip(callbacks, recorded, strict=True):
+                log.info(
+                    "callback", provider=callback.provider, job=str(callback.job_id), verdict=fate.verdict,
+                    lookup=fate.lookup_id and str(fate.lookup_id), status=fate.ended and fate.ended.status,
+                )  # fmt: skip
+        return recorded
+
     intake = GroupCommit(metrics.counted("events", take), most=MOST_EVENTS, flushers=FLUSHERS)
-    inbox: GroupCommit[Callback, Recorded] = GroupCommit(
-        metrics.counted("callbacks", partial(record_callbacks, pool)), most=MOST_CALLBACKS, flushers=FLUSHERS
-    )
+    inbox = GroupCommit(metrics.counted("callbacks", record), most=MOST_CALLBACKS, flushers=FLUSHERS)
     followers = Followers(release)
     tokens = Tokens(settings.api_tokens)
     events = Events(settings, tokens, build_providers(settings), intake, notifier)

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from functools import partial
 from uuid import UUID
 
-import structlog
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -23,7 +22,7 @@ from receiver.bodies import MOST_OF_A_CALLBACK, read_body
 from receiver.followers import Followers
 from receiver.metrics import Metrics
 
-log = structlog.get_logger()
+STORED = Response("{}", media_type="application/json")
 
 
 class Callbacks:
@@ -55,13 +54,9 @@ class Callbacks:
             return Response(status_code=404)
         body = await read_body(request, MOST_OF_A_CALLBACK)
         recorded = await self._commit.submit(self._read(provider, job_id, body))
-        log.info(
-            "callback", provider=provider.name, job=str(job_id), verdict=recorded.verdict,
-            lookup=recorded.lookup_id and str(recorded.lookup_id), status=recorded.ended and recorded.ended.status,
-        )  # fmt: skip
         self._counter.labels(provider.name, recorded.verdict).inc()
         self._follow_up(recorded)
-        return Response("{}", media_type="application/json")
+        return STORED
 
     def _read(self, provider: Provider, job_id: UUID, body: bytes) -> Callback:
         outcome = provider.read_callback(body)

@@ -67,7 +67,6 @@ class Gate:
             await send(message)
 
         self._door.in_flight += 1
-        self._metrics.in_flight.inc()
         try:
             if self._door.closed and scope["path"] not in ALWAYS_OPEN:
                 await _refusal()(scope, receive, counting_send)
@@ -82,7 +81,6 @@ class Gate:
             await response(scope, receive, counting_send)
         finally:
             self._door.leave()
-            self._metrics.in_flight.dec()
             self._metrics.requests.labels(_route(scope), status or "gone").inc()
 
 

@@ -15,13 +15,14 @@ Flush = Callable[[Sequence[Item]], Awaitable[Sequence[Result]]]
 class Metrics:
     """The numbers of one app; /metrics shows them."""
 
-    def __init__(self) -> None:
+    def __init__(self, in_flight: Callable[[], float]) -> None:
         self.registry = CollectorRegistry()
         ProcessCollector(registry=self.registry)
         self.requests = Counter(
             "ringback_http_requests", "Requests answered.", ("route", "status"), registry=self.registry
         )
-        self.in_flight = Gauge("ringback_http_requests_in_flight", "Requests being answered.", registry=self.registry)
+        answering = Gauge("ringback_http_requests_in_flight", "Requests being answered.", registry=self.registry)
+        answering.set_function(in_flight)
         self.callbacks = Counter(
             "ringback_callbacks", "Callbacks with a valid token.", ("provider", "verdict"), registry=self.registry
         )

@@ -10,6 +10,7 @@ import structlog
 
 from enrichment.database import ACQUIRE_TIMEOUT
 from enrichment.identity import ReusePolicy
+from enrichment.logs import together
 from enrichment.store.finish import Ending, finish, settle_late
 from enrichment.store.followers import release_followers
 
@@ -23,12 +24,13 @@ async def end_jobs(
     if not endings:
         return
     ended = await finish(pool, endings)
-    for job in ended.values():
-        tell = log.info if job.state == "answered" else log.warning
-        tell(
-            "job_ended", job=str(job.job_id), lookup=str(job.lookup_id), provider=job.provider, state=job.state,
-            status=job.status, next_provider=job.next_provider,
-        )  # fmt: skip
+    with together():
+        for job in ended.values():
+            tell = log.info if job.state == "answered" else log.warning
+            tell(
+                "job_ended", job=str(job.job_id), lookup=str(job.lookup_id), provider=job.provider, state=job.state,
+                status=job.status, next_provider=job.next_provider,
+            )  # fmt: skip
     leaders = [job.lookup_id for job in ended.values() if job.has_followers]
     for ending in endings:
         if ending.state == "answered" and ending.job_id not in ended:

@@ -158,6 +158,23 @@ def test_a_reader_that_went_away_stops_nobody(written: Any, monkeypatch: pytest.
     logging.getLogger("elsewhere").warning("still here")
 
 
+def test_what_is_logged_together_is_written_at_the_end_even_if_it_fails(written: Any) -> None:
+    """One write for a whole batch, and not a line less for it."""
+
+    def batch() -> None:
+        with logs.together():
+            structlog.get_logger().info("first")
+            structlog.get_logger().info("second")
+            assert written() == []
+            fail()
+
+    with pytest.raises(ValueError, match="already exists"):
+        batch()
+    structlog.get_logger().info("third")
+
+    assert [line["event"] for line in written()] == ["first", "second", "third"]
+
+
 @pytest.fixture
 async def fake() -> AsyncIterator[FakeProvider]:
     """The provider's server."""
