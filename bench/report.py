@@ -62,15 +62,16 @@ def draw(rows: Sequence[dict[str, Any]]) -> str:
         bars = [(name, value) for name, value in bars if value is not None]
         if len(bars) < 2:
             continue
-        most = max(value for _, value in bars) or 1
+        most = _longest([value for _, value in bars])
         parts.append(f'<text x="12" y="{y}" class="row">{escape(row["name"])}, {escape(row["unit"])}</text>')
         y += 10
         for (name, value), colour in zip(bars, COLOURS, strict=False):
-            width = max(1, (WIDTH - LEFT - 110) * value / most)
+            width = max(1, (WIDTH - LEFT - 150) * min(1, value / most))
+            cut = " (cut off)" if value > most else ""
             parts.append(
                 f'<text x="{LEFT - 8}" y="{y + 13}" text-anchor="end">{escape(name)}</text>'
                 f'<rect x="{LEFT}" y="{y}" width="{width:.0f}" height="{BAR - 3}" fill="{colour}"/>'
-                f'<text x="{LEFT + width + 6:.0f}" y="{y + 13}">{_number(value)}</text>'
+                f'<text x="{LEFT + width + 6:.0f}" y="{y + 13}">{_number(value)}{cut}</text>'
             )
             y += BAR
         y += GAP
@@ -80,6 +81,12 @@ def draw(rows: Sequence[dict[str, Any]]) -> str:
         f"<title>Ringback beside its limits and what people use instead</title><style>{style}</style>"
         f'<rect width="{WIDTH}" height="{y}" fill="#fff"/>{"".join(parts)}</svg>\n'
     )
+
+
+def _longest(values: Sequence[float]) -> float:
+    """What the whole width stands for: a bar that is more than three times the next one is cut off."""
+    second, first = sorted(values)[-2:]
+    return (first if first <= 3 * second else 1.2 * second) or 1
 
 
 def _spread(row: Row, name: str) -> str:
