@@ -53,13 +53,6 @@ def configure(level: str, process: str) -> None:
     root.setLevel(least)
 
 
-@contextmanager
-def together() -> Iterator[None]:
-    """What is logged inside the block is written at its end, in one go; nobody may wait inside it."""
-    with _stderr.held():
-        yield
-
-
 def without_words(reason: str | None) -> str | None:
     """*reason* up to the provider's own words: those may name the person who was asked about."""
     ours, colon, _ = (reason or "").partition(": ")
@@ -97,8 +90,8 @@ class _Stderr(io.TextIOBase):
         self._held: list[str] | None = None
 
     @contextmanager
-    def held(self) -> Iterator[None]:
-        """Inside the block nothing is written; at its end, everything."""
+    def together(self) -> Iterator[None]:
+        """What is logged inside the block is written at its end, in one go; nobody may wait, or nest, inside it."""
         self._held = []
         try:
             yield
@@ -122,3 +115,4 @@ class _Stderr(io.TextIOBase):
 
 
 _stderr = _Stderr()
+together = _stderr.together

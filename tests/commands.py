@@ -12,11 +12,11 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
-from urllib.parse import urlsplit
 
 import asyncpg
 
 from enrichment.settings import Settings
+from tests.databases import url_of
 
 ROOT = Path(__file__).parent.parent
 RINGBACK = (sys.executable, "-m", "console")
@@ -64,7 +64,7 @@ async def empty_database(server_url: str) -> AsyncIterator[str]:
     connection = await asyncpg.connect(server_url)
     await connection.execute(f"CREATE DATABASE {name}")
     try:
-        yield urlsplit(server_url)._replace(path=f"/{name}").geturl()
+        yield url_of(server_url, name)
     finally:
         await connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
         await connection.close()

@@ -18,7 +18,7 @@ SPARE = 2  # a test that only looks at something is done before one copy is
 
 
 class Databases:
-    """Copies of *template*, made by a thread of their own; inside the block there is always one more than is used."""
+    """Copies of *template*, made and dropped by a thread of its own; SPARE more than are used."""
 
     def __init__(self, server_url: str, template: str) -> None:
         self._server_url = server_url
@@ -26,6 +26,7 @@ class Databases:
         self._numbers = itertools.count(1)
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="databases")
         self._spare: deque[Future[str]] = deque()
+        self._left: list[Future[None]] = []
 
     def __enter__(self) -> Databases:
         self._spare.extend(self._thread.submit(self._make) for _ in range(SPARE))
@@ -34,6 +35,8 @@ class Databases:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         while self._spare:
             self._leave(self._spare.popleft().result())
+        for dropped in self._left:
+            dropped.result()  # what went wrong there is told here
         self._thread.shutdown()
 
     @asynccontextmanager
@@ -55,7 +58,7 @@ class Databases:
         return self._spare.popleft()
 
     def _leave(self, name: str) -> None:
-        self._thread.submit(self._drop, name)
+        self._left.append(self._thread.submit(self._drop, name))
 
     def _make(self) -> str:
         name = f"ringback_test_{os.getpid()}_{next(self._numbers)}"

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
-import os
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -12,21 +10,17 @@ import asyncpg
 import pytest
 
 from enrichment.migrations import SchemaError, migrate, read_steps, require_current
-from tests.databases import execute, url_of
+from tests.commands import empty_database
 
 if TYPE_CHECKING:
     Connection: TypeAlias = asyncpg.Connection[Any]
-
-_numbers = itertools.count(1)
 
 
 @pytest.fixture
 async def empty_url(server_url: str) -> AsyncIterator[str]:
     """A database without anything in it."""
-    name = f"ringback_empty_{os.getpid()}_{next(_numbers)}"
-    await execute(server_url, f"CREATE DATABASE {name}")
-    yield url_of(server_url, name)
-    await execute(server_url, f"DROP DATABASE {name} WITH (FORCE)")
+    async with empty_database(server_url) as url:
+        yield url
 
 
 @pytest.fixture
