@@ -35,10 +35,10 @@ up: $(READY)
 	@$(BIN)/ringback up $(ARGS)
 
 chaos: $(READY)
-	@$(BIN)/python -m bench.chaos $(ARGS)
+	@$(BIN)/python -m chaos $(ARGS)
 
 soak: $(READY)
-	@$(BIN)/python -m bench.soak $(ARGS)
+	@$(BIN)/python -m chaos.soak $(ARGS)
 
 bench: $(READY) $(VENV)/.peers
 	@$(BIN)/python -m bench $(ARGS)

@@ -18,16 +18,16 @@ from uuid_utils.compat import uuid7
 from bench import seed
 from bench.measure import Bench, Row
 from bench.server import connected, database
-from enrichment.database import close_pool, open_pool
+from enrichment.ending import Ending
 from enrichment.outcome import Answered
 from enrichment.providers import PROVIDERS
-from enrichment.store import reports, sweep
-from enrichment.store.callbacks import Callback, record_callbacks
-from enrichment.store.claim import claim
-from enrichment.store.finish import Ending
-from enrichment.store.partitions import ensure_partitions
-from enrichment.store.providers import register_provider
-from enrichment.store.prune import drop_month, look_at, months_before
+from store import reports, sweep
+from store.callbacks import Callback, record_callbacks
+from store.claim import claim
+from store.database import close_pool, open_pool
+from store.partitions import ensure_partitions
+from store.providers import register_provider
+from store.prune import drop_month, look_at, months_before
 
 SMALL, LARGE, LARGE_QUICKLY = 100_000, 10_000_000, 1_000_000
 BATCH = 500_000

@@ -16,8 +16,8 @@ from urllib.parse import urlsplit
 
 import asyncpg
 
-from enrichment import embedded
-from enrichment.migrations import migrate
+from store import embedded
+from store.migrations import migrate
 
 TEMPLATE = "ringback_bench"
 # The same for us, the limits and the peers: a server of this size, and every commit on disk before it is reported.

@@ -13,10 +13,10 @@ from uuid_utils.compat import uuid7
 
 import receiver.app
 from enrichment.identity import ReusePolicy
-from enrichment.store.callbacks import Callback, Recorded
-from enrichment.store.finish import Ended
-from enrichment.store.intake import Event, Taken
 from receiver.__main__ import main
+from store.callbacks import Callback, Recorded
+from store.finish import Ended
+from store.intake import Event, Taken
 
 
 async def _not_recorded(_: asyncpg.Pool[Any], callbacks: Sequence[Callback]) -> list[Recorded]:

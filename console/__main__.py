@@ -59,9 +59,9 @@ def main() -> None:
 def _is_told(error: Exception) -> bool:
     """Whether the error's message says it all, remedy included, so that a traceback would only hide it."""
     from console.processes import CannotStart
-    from enrichment.database import DatabaseDown
-    from enrichment.migrations import SchemaError
     from enrichment.settings import SettingsError
+    from store.database import DatabaseDown
+    from store.migrations import SchemaError
 
     return isinstance(error, CannotStart | DatabaseDown | SchemaError | SettingsError)
 

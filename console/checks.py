@@ -14,12 +14,12 @@ import aiohttp
 from pydantic import SecretStr
 
 from console.database import connected, embedded_exists
-from enrichment.database import DatabaseDown
-from enrichment.migrations import SchemaError, require_current
 from enrichment.providers import build_providers
 from enrichment.providers.base import HttpRequest, HttpResponse, Provider
 from enrichment.settings import NEEDED, Role, Settings, SettingsError
-from enrichment.store.reports import has_deadlines
+from store.database import DatabaseDown
+from store.migrations import SchemaError, require_current
+from store.reports import has_deadlines
 from submitter.transport import Unanswered, Unsent, open_session, send
 
 PATIENCE = 10.0  # seconds for one answer

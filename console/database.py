@@ -10,9 +10,9 @@ from typing import Any
 
 import asyncpg
 
-from enrichment import embedded
-from enrichment.database import UNREACHABLE, DatabaseDown, connect, database_url
 from enrichment.settings import Settings
+from store import embedded
+from store.database import UNREACHABLE, DatabaseDown, connect, database_url
 
 
 def embedded_exists(settings: Settings) -> bool:

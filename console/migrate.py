@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from enrichment.migrations import Step
+    from store.migrations import Step
 
 
 def migrate(
@@ -33,8 +33,8 @@ def migrate(
 
 async def _migrate(*, dry_run: bool, leave_running: bool) -> list[Step]:
     from console.database import connected
-    from enrichment import migrations
     from enrichment.settings import Settings
+    from store import migrations
 
     settings = Settings.load("console")
     if settings.database_url is None:

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from enrichment.settings import Settings
-    from enrichment.store.partitions import Connection
-    from enrichment.store.prune import Found, Needed
+    from store.partitions import Connection
+    from store.prune import Found, Needed
 
 TRIES = 20  # to have all tables of a month to ourselves for some milliseconds
 PAUSE = 0.5  # seconds between two tries, and as much again by chance
@@ -89,8 +89,8 @@ def _refuse_too_little(settings: Settings, days: int) -> None:
 
 async def _prune(settings: Settings, pruned: Pruned, say: Callable[[str], None]) -> None:
     from console.database import connected, embedded_exists
-    from enrichment.migrations import require_current
-    from enrichment.store import prune as store
+    from store import prune as store
+    from store.migrations import require_current
 
     if not embedded_exists(settings):
         return say("There is no database yet, and nothing to drop.")
@@ -139,7 +139,7 @@ async def _drop(connection: Connection, found: Found) -> bool | None:
     """Whether the month was dropped; None when the tables were never free."""
     import asyncpg
 
-    from enrichment.store.prune import drop_month
+    from store.prune import drop_month
 
     for attempt in range(TRIES):
         if attempt:

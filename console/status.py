@@ -62,8 +62,8 @@ def status(*, as_json: Annotated[bool, typer.Option("--json", help="For programs
 async def _report(settings: Settings) -> Report | None:
     """The state of things, or None where there is no database yet to look at."""
     from console.database import connected, embedded_exists
-    from enrichment.migrations import require_current
-    from enrichment.store import reports
+    from store import reports
+    from store.migrations import require_current
 
     if not embedded_exists(settings):
         return None

@@ -160,7 +160,7 @@ class _Machine:
             child.send(signal.SIGKILL)
 
     def _stop_database(self) -> None:
-        from enrichment import embedded
+        from store import embedded
 
         embedded.stop(self._settings.ringback_home)
         self._say("up", "the embedded PostgreSQL has stopped")

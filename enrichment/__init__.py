@@ -1,1 +1,1 @@
-"""What the receiver and the submitter agree on: contacts, jobs, outcomes, and the rows they share."""
+"""The domain, pure: contacts, searches, jobs, outcomes and money, without a database and without a network."""

@@ -10,13 +10,13 @@ import structlog
 import uvloop
 
 from enrichment import logs
-from enrichment.database import UNREACHABLE, DatabaseDown, close_pool, connect, database_url, open_pool
 from enrichment.garbage import collect_rarely
-from enrichment.migrations import SchemaError, require_current
 from enrichment.settings import Settings, SettingsError
 from receiver.app import create_app
 from receiver.gate import Door
 from receiver.server import Server, listen
+from store.database import UNREACHABLE, DatabaseDown, close_pool, connect, database_url, open_pool
+from store.migrations import SchemaError, require_current
 
 log = structlog.get_logger()
 

@@ -15,11 +15,11 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from enrichment.identity import ReusePolicy
-from enrichment.notify import Notifier
-from enrichment.store import by_hand, followers, reports
 from receiver.followers import Followers
 from receiver.messages import LONGEST_ID, CancelAnswer, Lookup, LookupPage, RetryAnswer, Status
 from receiver.problems import Problem, not_found, wrong_fields
+from store import by_hand, followers, reports
+from store.notify import Notifier
 
 log = structlog.get_logger()
 

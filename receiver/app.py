@@ -16,16 +16,11 @@ from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.routing import Route
 
-from enrichment.group_commit import GroupCommit
 from enrichment.identity import ReusePolicy
 from enrichment.logs import together
-from enrichment.notify import Notifier
 from enrichment.providers import PROVIDERS, build_providers
 from enrichment.providers.base import Provider
 from enrichment.settings import Settings
-from enrichment.store.callbacks import Callback, Recorded, record_callbacks
-from enrichment.store.followers import release_followers
-from enrichment.store.intake import Event, Taken, ingest
 from receiver.api import Api
 from receiver.auth import Tokens
 from receiver.callbacks import Callbacks
@@ -37,6 +32,11 @@ from receiver.health import Health
 from receiver.metrics import Metrics
 from receiver.problems import UNAVAILABLE, Problem, on_http_exception, on_problem, on_unavailable
 from receiver.usage import UsageReport
+from store.callbacks import Callback, Recorded, record_callbacks
+from store.followers import release_followers
+from store.group_commit import GroupCommit
+from store.intake import Event, Taken, ingest
+from store.notify import Notifier
 
 log = structlog.get_logger()
 

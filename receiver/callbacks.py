@@ -9,18 +9,17 @@ from uuid import UUID
 from starlette.requests import Request
 from starlette.responses import Response
 
-from enrichment.endings import read_ending
-from enrichment.group_commit import GroupCommit
-from enrichment.notify import Notifier
+from enrichment.ending import Ending, read_ending
 from enrichment.outcome import Answered, Outcome, Refused
 from enrichment.providers.base import Provider
 from enrichment.settings import Settings
-from enrichment.store.callbacks import Callback, Recorded
-from enrichment.store.finish import Ending
 from enrichment.tokens import is_genuine
 from receiver.bodies import MOST_OF_A_CALLBACK, read_body
 from receiver.followers import Followers
 from receiver.metrics import Metrics
+from store.callbacks import Callback, Recorded
+from store.group_commit import GroupCommit
+from store.notify import Notifier
 
 STORED = Response("{}", media_type="application/json")
 

@@ -12,9 +12,9 @@ from pydantic import ValidationError
 from enrichment.identifiers import Contact, NotUsable, read_contact
 from enrichment.identity import key_hash
 from enrichment.providers.base import Provider
-from enrichment.store.intake import Wish
 from receiver.messages import EventBody, EventContact
 from receiver.problems import Problem, wrong_fields
+from store.intake import Wish
 
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"  # some CRMs' libraries still send it
 

@@ -9,15 +9,15 @@ from collections.abc import Mapping, Sequence
 from starlette.requests import Request
 from starlette.responses import Response
 
-from enrichment.group_commit import GroupCommit
-from enrichment.notify import Notifier
 from enrichment.providers.base import Provider
 from enrichment.settings import Settings
-from enrichment.store.intake import Event, Taken
 from receiver.auth import Tokens, may_be_signed, unauthorized, verify_webhook, webhook_key
 from receiver.bodies import MOST_OF_AN_EVENT, read_body, require_json
 from receiver.contacts import read_wishes
 from receiver.problems import Problem
+from store.group_commit import GroupCommit
+from store.intake import Event, Taken
+from store.notify import Notifier
 
 SOURCES = ("generic",)
 API = "api"  # the source of what comes through /v1/lookups

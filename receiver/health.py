@@ -10,11 +10,11 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.requests import Request
 from starlette.responses import Response
 
-from enrichment.store.reports import ping
 from receiver.gate import Door
 from receiver.metrics import Metrics
 from receiver.problems import RETRY_AFTER, UNAVAILABLE, Problem
 from receiver.shared_metrics import SharedMetrics
+from store.reports import ping
 
 PATIENCE = 1.0  # seconds; who asks usually waits no longer
 

@@ -14,8 +14,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from enrichment import logs
-from enrichment.database import UNREACHABLE, DatabaseDown
-from enrichment.group_commit import Closed, Full
+from store.database import UNREACHABLE, DatabaseDown
+from store.group_commit import Closed, Full
 
 log = structlog.get_logger()
 

@@ -11,8 +11,8 @@ import asyncpg
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from enrichment.store import counters, reports
 from receiver.problems import UNAVAILABLE
+from store import counters, reports
 
 PATIENCE = 3.0  # seconds; a scrape usually has ten
 FRESH = 5.0  # seconds; several scrapers cost no more than one

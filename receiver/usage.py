@@ -11,9 +11,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from enrichment.settings import Settings
-from enrichment.store import reports
 from receiver.api import as_json, whole_number
 from receiver.messages import BudgetState, Usage, UsageDay
+from store import reports
 
 DEFAULT_DAYS, MOST_DAYS = 31, 366
 PERIODS: tuple[Literal["day", "month"], ...] = ("day", "month")

@@ -6,8 +6,8 @@ import asyncio
 
 import structlog
 
-from enrichment.group_commit import GroupCommit
-from enrichment.notify import Listener
+from store.group_commit import GroupCommit
+from store.notify import Listener
 from submitter.outcomes import OutcomeWriter, Told
 from submitter.process import Process, main
 from submitter.submit import Submitter

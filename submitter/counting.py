@@ -8,8 +8,8 @@ from typing import Any
 
 import asyncpg
 
-from enrichment.database import UNREACHABLE
-from enrichment.store.counters import Count, add_counts
+from store.counters import Count, add_counts
+from store.database import UNREACHABLE
 
 EVERY = 5.0  # seconds between two additions
 

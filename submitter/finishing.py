@@ -8,11 +8,12 @@ from typing import Any
 import asyncpg
 import structlog
 
-from enrichment.database import ACQUIRE_TIMEOUT
+from enrichment.ending import Ending
 from enrichment.identity import ReusePolicy
 from enrichment.logs import together
-from enrichment.store.finish import Ending, finish, settle_late
-from enrichment.store.followers import release_followers
+from store.database import ACQUIRE_TIMEOUT
+from store.finish import finish, settle_late
+from store.followers import release_followers
 
 log = structlog.get_logger()
 

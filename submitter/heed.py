@@ -6,9 +6,9 @@ from typing import Any
 
 import asyncpg
 
-from enrichment.database import UNREACHABLE
 from enrichment.providers.base import HttpResponse, Provider
-from enrichment.store import providers
+from store import providers
+from store.database import UNREACHABLE
 
 
 class Heed:

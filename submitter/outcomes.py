@@ -17,17 +17,16 @@ from typing import Any
 import asyncpg
 import structlog
 
-from enrichment.database import ACQUIRE_TIMEOUT, UNREACHABLE
-from enrichment.endings import read_ending, unknown
+from enrichment.ending import Ending, read_ending, unknown
 from enrichment.identity import ReusePolicy
 from enrichment.logs import without_words
 from enrichment.outcome import Accepted, Answered, Outcome, Pause, Refused, Retry, Unclear, Unreadable
 from enrichment.providers.base import LimitNews, Provider
 from enrichment.settings import Settings
-from enrichment.store import asked, providers
-from enrichment.store.asked import Acceptance, Requeueing
-from enrichment.store.claim import Claimed
-from enrichment.store.finish import Ending
+from store import asked, providers
+from store.asked import Acceptance, Requeueing
+from store.claim import Claimed
+from store.database import ACQUIRE_TIMEOUT, UNREACHABLE
 from submitter.backoff import backoff
 from submitter.finishing import end_jobs
 

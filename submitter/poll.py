@@ -8,15 +8,15 @@ from datetime import timedelta
 
 import structlog
 
-from enrichment.database import ACQUIRE_TIMEOUT
-from enrichment.endings import read_ending
+from enrichment.ending import Ending, read_ending
 from enrichment.logs import without_words
 from enrichment.outcome import Pause, Retry, Running, Unreadable
 from enrichment.providers.base import HttpResponse, Provider
-from enrichment.store import sweep
-from enrichment.store.finish import Ending, settle_late
-from enrichment.store.followers import release_followers
-from enrichment.store.sweep import Poll
+from store import sweep
+from store.database import ACQUIRE_TIMEOUT
+from store.finish import settle_late
+from store.followers import release_followers
+from store.sweep import Poll
 from submitter.counting import count
 from submitter.finishing import end_jobs
 from submitter.heed import Heed

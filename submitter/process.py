@@ -17,14 +17,14 @@ import structlog
 import uvloop
 
 from enrichment import logs
-from enrichment.database import UNREACHABLE, DatabaseDown, close_pool, database_url, open_pool
 from enrichment.garbage import collect_rarely
 from enrichment.identity import ReusePolicy
-from enrichment.migrations import SchemaError, require_current
 from enrichment.providers import build_providers, own_limits
 from enrichment.providers.base import Provider
 from enrichment.settings import Settings, SettingsError
-from enrichment.store.providers import register_provider
+from store.database import UNREACHABLE, DatabaseDown, close_pool, database_url, open_pool
+from store.migrations import SchemaError, require_current
+from store.providers import register_provider
 from submitter.counting import add_up, keep_adding
 from submitter.transport import open_session
 

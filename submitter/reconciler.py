@@ -11,17 +11,16 @@ from datetime import timedelta
 
 import structlog
 
-from enrichment.database import ACQUIRE_TIMEOUT, UNREACHABLE
-from enrichment.endings import lost, unknown
+from enrichment.ending import Ending, lost, unknown
 from enrichment.logs import without_words
-from enrichment.notify import Notifier
 from enrichment.providers.base import HttpResponse, Provider
-from enrichment.store import providers, sweep
-from enrichment.store.claim import affordable_questions
-from enrichment.store.finish import Ending
-from enrichment.store.followers import release_followers
-from enrichment.store.partitions import ensure_partitions
-from enrichment.store.sweep import Overdue
+from store import providers, sweep
+from store.claim import affordable_questions
+from store.database import ACQUIRE_TIMEOUT, UNREACHABLE
+from store.followers import release_followers
+from store.notify import Notifier
+from store.partitions import ensure_partitions
+from store.sweep import Overdue
 from submitter.backoff import backoff
 from submitter.counting import count
 from submitter.finishing import end_jobs

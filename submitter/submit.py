@@ -12,14 +12,14 @@ import aiohttp
 import asyncpg
 import structlog
 
-from enrichment.database import UNREACHABLE
-from enrichment.group_commit import GroupCommit
 from enrichment.outcome import Outcome, Retry, Unclear
 from enrichment.providers.base import Provider
 from enrichment.settings import Settings
-from enrichment.store import asked, providers
-from enrichment.store.claim import Budget, Claim, Claimed, claim
 from enrichment.tokens import callback_url
+from store import asked, providers
+from store.claim import Budget, Claim, Claimed, claim
+from store.database import UNREACHABLE
+from store.group_commit import GroupCommit
 from submitter.backoff import backoff
 from submitter.counting import count
 from submitter.heed import Heed

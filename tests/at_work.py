@@ -10,14 +10,13 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
-from enrichment.endings import read_ending
-from enrichment.group_commit import GroupCommit
+from enrichment.ending import Ending, read_ending
 from enrichment.outcome import Answered, Outcome, Refused
 from enrichment.providers.base import Provider
 from enrichment.settings import Settings
-from enrichment.store.callbacks import Callback, Recorded, record_callbacks
-from enrichment.store.claim import Claim, Claimed, claim
-from enrichment.store.finish import Ending
+from store.callbacks import Callback, Recorded, record_callbacks
+from store.claim import Claim, Claimed, claim
+from store.group_commit import GroupCommit
 from submitter.outcomes import OutcomeWriter, Told
 from submitter.poll import Poller
 from submitter.process import Process, open_process

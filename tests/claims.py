@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from uuid import UUID
 
 from enrichment.providers.base import Limit
-from enrichment.store.claim import Budget, Claim, claim
+from store.claim import Budget, Claim, claim
 
 if TYPE_CHECKING:
     from tests.wishes import Pool

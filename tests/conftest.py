@@ -18,12 +18,12 @@ import asyncpg
 import pytest
 from starlette.applications import Starlette
 
-from enrichment import embedded
-from enrichment.database import close_pool, open_pool
-from enrichment.migrations import migrate
 from enrichment.settings import Settings
-from enrichment.store.providers import register_provider
 from receiver.app import create_app
+from store import embedded
+from store.database import close_pool, open_pool
+from store.migrations import migrate
+from store.providers import register_provider
 from tests.asgi import Client, living
 from tests.at_work import BOTH, NO_LIMITS, AtWork, at_work
 from tests.claims import QUICK

@@ -9,9 +9,9 @@ from typing import Any
 import asyncpg
 from uuid_utils.compat import uuid7
 
-from enrichment.database import Db
 from enrichment.identifiers import Contact
 from enrichment.identity import person_keys
+from store.database import Db
 
 PRICES = {"leadmagic": Decimal(5), "nyne": Decimal(3)}
 

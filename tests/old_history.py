@@ -9,7 +9,7 @@ from uuid import UUID
 
 import asyncpg
 
-from enrichment.store.partitions import Month, ensure_partitions, first_id
+from store.partitions import Month, ensure_partitions, first_id
 from tests import factories
 
 if TYPE_CHECKING:

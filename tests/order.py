@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 import asyncpg
 
-from enrichment.database import connect
+from store.database import connect
 
 if TYPE_CHECKING:
     Connection: TypeAlias = asyncpg.Connection[Any]

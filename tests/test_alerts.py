@@ -12,8 +12,8 @@ import asyncpg
 import pytest
 
 from enrichment.providers.base import Limit
-from enrichment.store.counters import Count, add_counts
-from enrichment.store.providers import register_provider
+from store.counters import Count, add_counts
+from store.providers import register_provider
 from tests.asgi import Client
 from tests.factories import finished_job, job
 

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from enrichment.database import connect
-from enrichment.notify import CHANNEL
+from store.database import connect
+from store.notify import CHANNEL
 from tests.asgi import Client
 from tests.factories import finished_job, job, lookup, speak
 from tests.receiving import status_of

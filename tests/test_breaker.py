@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from enrichment.store import providers
+from store import providers
 from tests.at_work import AtWork, due_now, wish_for
 from tests.claims import later, take
 from tests.factories import job

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from enrichment.store import providers
-from enrichment.store.asked import Requeueing, requeue
-from enrichment.store.claim import Budget, Claim
+from store import providers
+from store.asked import Requeueing, requeue
+from store.claim import Budget, Claim
 from tests.claims import ids, reserved, take
 from tests.factories import job
 

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import asyncpg
 import pytest
 
-from enrichment.store.by_hand import cancel, unhold
-from enrichment.store.followers import promote
+from store.by_hand import cancel, unhold
+from store.followers import promote
 from tests.factories import finished_job, job, lookup
 from tests.wishes import MOBILE, POLICY, end, job_of, jobs, read, status, take_one
 

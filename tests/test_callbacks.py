@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 import asyncpg
 import pytest
 
-from enrichment.database import connect
-from enrichment.notify import CHANNEL
-from enrichment.store.asked import Acceptance, accept, check_overtaken
+from store.asked import Acceptance, accept, check_overtaken
+from store.database import connect
+from store.notify import CHANNEL
 from tests.asgi import Client
 from tests.called_back import call_back, found, lookup_of, not_found, path_for, verdicts
 from tests.factories import job, lookup

@@ -11,7 +11,7 @@ import pytest
 from pydantic import SecretStr
 from uuid_utils.compat import uuid7
 
-from enrichment.database import connect
+from store.database import connect
 from tests.asgi import Client
 from tests.called_back import call_back, found, lookup_of, path_for, verdicts
 from tests.factories import job

@@ -9,16 +9,16 @@ from typing import Any
 
 import pytest
 
-from bench.chaos.check_kept import callbacks_are_kept, events_are_kept, work_is_taken_over
-from bench.chaos.check_paid import nobody_is_asked_twice, the_books_agree
-from bench.chaos.check_truth import everything_is_true, nobody_fooled_us
-from bench.chaos.crm import Sent
-from bench.chaos.crowd import Event, Wish
-from bench.chaos.evidence import Evidence
-from bench.chaos.overheard import Exchange
-from bench.chaos.vendors import Books, Json
-from bench.chaos.verdict import Verdict
-from bench.chaos.watch import Takeover
+from chaos.check_kept import callbacks_are_kept, events_are_kept, work_is_taken_over
+from chaos.check_paid import nobody_is_asked_twice, the_books_agree
+from chaos.check_truth import everything_is_true, nobody_fooled_us
+from chaos.crm import Sent
+from chaos.crowd import Event, Wish
+from chaos.evidence import Evidence
+from chaos.overheard import Exchange
+from chaos.vendors import Books, Json
+from chaos.verdict import Verdict
+from chaos.watch import Takeover
 from sandbox.callbacks import false_number
 from sandbox.leadmagic import LeadMagic
 from sandbox.nyne import Nyne

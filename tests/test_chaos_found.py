@@ -15,15 +15,15 @@ import asyncpg
 import pytest
 from uuid_utils.compat import uuid7
 
-from enrichment.database import UNREACHABLE, close_pool, open_pool
 from enrichment.identifiers import Contact
 from enrichment.outcome import Pause
 from enrichment.providers import build_providers
 from enrichment.providers.base import HttpResponse, LimitNews
-from enrichment.store.claim import Claimed, claim
-from enrichment.store.finish import settle_late
-from enrichment.store.followers import promote, release_followers
-from enrichment.store.providers import claim_check, pass_turns, pause, register_provider, resume
+from store.claim import Claimed, claim
+from store.database import UNREACHABLE, close_pool, open_pool
+from store.finish import settle_late
+from store.followers import promote, release_followers
+from store.providers import claim_check, pass_turns, pause, register_provider, resume
 from submitter.outcomes import CHECK_PAUSED_AFTER, Told, note_pause
 from tests.at_work import NO_LIMITS, AtWork, at_work
 from tests.claims import LEASE

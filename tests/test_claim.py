@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from enrichment.store.asked import renew
-from enrichment.store.claim import claim
+from store.asked import renew
+from store.claim import claim
 from tests.at_work import PATIENCE, AtWork
 from tests.claims import LEASE, reserved, take
 from tests.factories import job, lookup

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from enrichment.store.by_hand import cancel
-from enrichment.store.finish import finish, settle_late
+from store.by_hand import cancel
+from store.finish import finish, settle_late
 from submitter.finishing import end_jobs
 from tests.at_work import AtWork
 from tests.factories import finished_job, job, lookup

@@ -15,8 +15,8 @@ from urllib.parse import urlsplit
 import asyncpg
 import pytest
 
-from enrichment import database
-from enrichment.database import UNREACHABLE, DatabaseDown, close_pool, connect, open_pool
+from store import database
+from store.database import UNREACHABLE, DatabaseDown, close_pool, connect, open_pool
 from tests.commands import Running, environment, running, until
 from tests.factories import job
 from tests.fake_provider import FakeProvider, found, playing

@@ -12,11 +12,11 @@ from typing import NamedTuple
 import pytest
 
 from console import up
-from enrichment import database, notify
-from enrichment.group_commit import GroupCommit
 from enrichment.providers import waits
 from enrichment.settings import Settings
 from receiver import app, bodies, health, server, shared_metrics
+from store import database, notify
+from store.group_commit import GroupCommit
 from submitter import __main__ as submitter
 from submitter import backoff, counting, outcomes, poll, reconciler, submit, transport
 from tests.commands import ROOT
@@ -50,7 +50,7 @@ def on_the_server(name: str) -> float:
 
 def while_migrating() -> dict[str, float]:
     """The bounds of a migration, out of its text."""
-    text = (ROOT / "enrichment/migrations.py").read_text(encoding="utf-8")
+    text = (ROOT / "store/migrations.py").read_text(encoding="utf-8")
     lock, statement = (float(re.findall(rf"{one}_timeout = '(\d+)s'", text)[0]) for one in ("lock", "statement"))
     turn, step = (float(seconds) for seconds in re.findall(r"timeout=(\d+)\)", text))
     return {"lock": lock, "statement": statement, "turn": turn, "step": step}
@@ -226,7 +226,7 @@ def test_every_connection_is_opened_in_one_place() -> None:
     """With a bound on connecting, and on every statement that will ever run on it."""
     opens = [f for f in calls() if f.name in {"asyncpg.connect", "asyncpg.create_pool", "PatientPool", "asyncpg.Pool"}]
 
-    assert {found.path for found in opens} == {"enrichment/database.py"}
+    assert {found.path for found in opens} == {"store/database.py"}
     assert all({"timeout", "command_timeout", "server_settings"} <= found.keywords for found in opens)
 
 
@@ -242,10 +242,10 @@ def test_every_session_is_opened_in_one_place() -> None:
 
 # Waits without a deadline of their own, and why each of them ends.
 REVIEWED = {
-    "enrichment/group_commit.py:close: asyncio.wait(self._running)":
+    "store/group_commit.py:close: asyncio.wait(self._running)":
         "each commit has the database's bounds, and whoever closes has one (the receiver's WRITING), or makes the "
         "flush give up (the submitter's WRITING_TIMEOUT)",
-    "enrichment/notify.py:run: self._woken.wait()":
+    "store/notify.py:run: self._woken.wait()":
         "it waits for work, and is cancelled at the end",
     "receiver/app.py:lifespan: asyncio.wait([notifying])":
         "it was cancelled in the line before, and has nothing to finish",

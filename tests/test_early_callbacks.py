@@ -6,10 +6,11 @@ from datetime import timedelta
 
 import pytest
 
+from enrichment.ending import Ending
 from enrichment.outcome import Accepted, Answered, Unreadable
-from enrichment.store.asked import Acceptance, accept
-from enrichment.store.callbacks import Callback, record_callbacks
-from enrichment.store.finish import Ending, finish
+from store.asked import Acceptance, accept
+from store.callbacks import Callback, record_callbacks
+from store.finish import finish
 from tests.at_work import AtWork, callback, claimed_of, tell
 from tests.factories import job
 from tests.fake_provider import FakeProvider, completed, running

@@ -6,8 +6,8 @@ import asyncio
 import json
 from typing import TYPE_CHECKING
 
-from enrichment.database import connect
-from enrichment.notify import CHANNEL
+from store.database import connect
+from store.notify import CHANNEL
 from tests.asgi import Client
 from tests.order import waiting_for_a_lock
 from tests.receiving import EVENT, lookups, stored

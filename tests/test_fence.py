@@ -7,9 +7,9 @@ from datetime import timedelta
 from decimal import Decimal
 
 from enrichment.outcome import Accepted, Answered, Retry
-from enrichment.store.asked import renew
-from enrichment.store.claim import claim
-from enrichment.store.finish import finish
+from store.asked import renew
+from store.claim import claim
+from store.finish import finish
 from submitter.outcomes import NotAsked
 from tests.at_work import PATIENCE, AtWork, claimed_of, lease_expires, tell
 from tests.fake_provider import FakeProvider, completed

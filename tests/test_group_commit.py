@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import asyncpg
 import pytest
 
-from enrichment.group_commit import Closed, Full, GroupCommit
+from store.group_commit import Closed, Full, GroupCommit
 
 
 class Disk:

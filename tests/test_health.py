@@ -17,10 +17,10 @@ import aiohttp
 import asyncpg
 import pytest
 
-from enrichment.database import connect
 from enrichment.settings import Settings
 from receiver.app import create_app
 from receiver.gate import Door
+from store.database import connect
 from tests.asgi import Client, living
 from tests.called_back import found, path_for
 from tests.conftest import TOKEN, MakeSettings

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import asyncpg
 import pytest
 
-from enrichment.store.intake import ingest
+from store.intake import ingest
 from tests.wishes import MOBILE, POLICY, age, end, event, job_of, jobs, read, status, take, take_one, wish
 
 if TYPE_CHECKING:

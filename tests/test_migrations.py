@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import asyncpg
 import pytest
 
-from enrichment.migrations import SchemaError, migrate, read_steps, require_current
+from store.migrations import SchemaError, migrate, read_steps, require_current
 from tests.commands import empty_database
 
 if TYPE_CHECKING:

@@ -14,13 +14,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from enrichment.ending import Ending
 from enrichment.outcome import Accepted, Answered, Outcome, Refused, Retry, Unclear
 from enrichment.providers.base import Limit
-from enrichment.store import providers
-from enrichment.store.asked import Requeueing, requeue
-from enrichment.store.by_hand import possibly_charged
-from enrichment.store.claim import Claimed, claim
-from enrichment.store.finish import Ending, finish, settle_late
+from store import providers
+from store.asked import Requeueing, requeue
+from store.by_hand import possibly_charged
+from store.claim import Claimed, claim
+from store.finish import finish, settle_late
 from submitter.outcomes import Told
 from tests.at_work import NO_LIMITS, AtWork, at_work
 from tests.factories import finished_job, job, lookup

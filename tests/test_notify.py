@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import asyncpg
 
-from enrichment import notify
-from enrichment.database import connect
-from enrichment.notify import CHANNEL, Listener, Notifier
+from store import notify
+from store.database import connect
+from store.notify import CHANNEL, Listener, Notifier
 from tests.proxy import proxied
 
 if TYPE_CHECKING:

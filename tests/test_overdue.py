@@ -10,8 +10,8 @@ from uuid import UUID
 import pytest
 
 from enrichment.outcome import Answered
-from enrichment.store import sweep
-from enrichment.store.followers import promote
+from store import sweep
+from store.followers import promote
 from tests.at_work import AtWork, waits
 from tests.factories import job, lookup
 from tests.waiting_jobs import ago, end_of, overdue, silent

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-PACKAGES = ("console", "enrichment", "receiver", "sandbox", "submitter")
+PACKAGES = ("console", "enrichment", "receiver", "sandbox", "store", "submitter")
 
 
 @pytest.fixture(scope="module")
@@ -75,7 +75,7 @@ def test_the_wheel_has_nothing_else(wheel: Path) -> None:
 
 def test_the_schema_travels_with_the_package(installed: Path) -> None:
     """It stays at the root of the repository, and the copy that is installed is the same, byte for byte."""
-    assert (installed / "enrichment/schema.sql").read_bytes() == (ROOT / "schema.sql").read_bytes()
+    assert (installed / "store/schema.sql").read_bytes() == (ROOT / "schema.sql").read_bytes()
 
 
 def test_the_installed_program_reads_its_own_schema(installed: Path) -> None:
@@ -83,7 +83,7 @@ def test_the_installed_program_reads_its_own_schema(installed: Path) -> None:
     told = run(
         installed,
         "-c",
-        "import enrichment, enrichment.migrations as m; print(enrichment.__file__, len(m.read_steps()))",
+        "import enrichment, store.migrations as m; print(enrichment.__file__, len(m.read_steps()))",
     )
 
     steps = (ROOT / "schema.sql").read_text(encoding="utf-8").count("\n-- step ")

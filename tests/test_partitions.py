@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
-from enrichment.store.partitions import AHEAD, HISTORY, Month, ensure_partitions, first_id, partitions
+from store.partitions import AHEAD, HISTORY, Month, ensure_partitions, first_id, partitions
 from tests.at_work import AtWork
 from tests.commands import ROOT, empty_database
 from tests.factories import finished_job, lookup

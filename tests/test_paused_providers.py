@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from enrichment.store import providers
-from enrichment.store.finish import Ending, finish
+from enrichment.ending import Ending
+from store import providers
+from store.finish import finish
 from tests.at_work import BOTH, AtWork, wish_for
 from tests.claims import QUICK, ids, later, take
 from tests.factories import job

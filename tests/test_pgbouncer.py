@@ -24,10 +24,10 @@ import pytest
 
 from console.checks import check_database
 from console.processes import free_port
-from enrichment.database import SERVER_SETTINGS, close_pool, connect, open_pool
-from enrichment.migrations import migrate
-from enrichment.notify import CHANNEL
 from receiver.app import create_app
+from store.database import SERVER_SETTINGS, close_pool, connect, open_pool
+from store.migrations import migrate
+from store.notify import CHANNEL
 from tests.asgi import Client, living
 from tests.commands import ROOT, empty_database, environment, ringback, running, until
 from tests.conftest import TOKEN, MakeSettings

@@ -16,18 +16,18 @@ from uuid import UUID
 import asyncpg
 import pytest
 
-from enrichment.endings import lost
+from enrichment.ending import Ending, lost
 from enrichment.identifiers import Contact
 from enrichment.identity import key_hash
 from enrichment.outcome import Answered
-from enrichment.store import asked, by_hand, providers, reports, sweep
-from enrichment.store.callbacks import Callback, record_callbacks
-from enrichment.store.claim import claim
-from enrichment.store.finish import Ending, finish
-from enrichment.store.followers import release_followers
-from enrichment.store.intake import Wish, ingest
-from enrichment.store.partitions import ensure_partitions, first_id
-from enrichment.store.providers import register_provider
+from store import asked, by_hand, providers, reports, sweep
+from store.callbacks import Callback, record_callbacks
+from store.claim import claim
+from store.finish import finish
+from store.followers import release_followers
+from store.intake import Wish, ingest
+from store.partitions import ensure_partitions, first_id
+from store.providers import register_provider
 from tests.databases import Databases
 from tests.explained import Db, Deed, Node, big_tables, capture, drawn, explain, rows, walk
 from tests.wishes import MOBILE, POLICY, event

@@ -15,9 +15,9 @@ from console import prune as command
 from console.prune import Pruned
 from enrichment.identity import key_hash
 from enrichment.settings import Settings
-from enrichment.store import prune as store
-from enrichment.store.followers import promote
-from enrichment.store.partitions import HISTORY
+from store import prune as store
+from store.followers import promote
+from store.partitions import HISTORY
 from tests import factories
 from tests.old_history import DAYS, MONTHS, NOW, OLD, OLDER, at, finished_job, lookup, make_months, open_lookup
 from tests.wishes import POLICY, end, status, take, take_one, wish

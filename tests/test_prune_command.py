@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from console.prune import least_days
-from enrichment.store.partitions import Month
+from store.partitions import Month
 from tests.commands import empty_database, ringback
 from tests.conftest import MakeSettings
 from tests.old_history import DAYS, MONTHS, NOW, finished_job, make_months

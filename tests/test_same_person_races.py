@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from enrichment.database import UNREACHABLE
-from enrichment.store import followers
-from enrichment.store.by_hand import cancel
-from enrichment.store.finish import finish
-from enrichment.store.keys import lock_leaders
+from store import followers
+from store.by_hand import cancel
+from store.database import UNREACHABLE
+from store.finish import finish
+from store.keys import lock_leaders
 from tests.order import Order
 from tests.wishes import MOBILE, POLICY, answer, end, job_of, jobs, read, status, take, take_one, wish
 

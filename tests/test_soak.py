@@ -13,9 +13,9 @@ from xml.etree import ElementTree
 
 import pytest
 
-from bench.soak.judge import BUSY, GROWING, judge, judge_course
-from bench.soak.load import events
-from bench.soak.sample import Sample, Table
+from chaos.soak.judge import BUSY, GROWING, judge, judge_course
+from chaos.soak.load import events
+from chaos.soak.sample import Sample, Table
 from tests.commands import ROOT, environment
 
 PATIENCE = 90.0  # seconds, on a machine that is busy; alone it takes about ten
@@ -153,7 +153,7 @@ def test_the_same_seed_is_the_same_crowd() -> None:
 
 def test_a_few_seconds_run_to_their_end(tmp_path: Path) -> None:
     """The real command: every event taken, every lookup ended, a report of all that was measured."""
-    command = [sys.executable, "-m", "bench.soak", "--seed", "1", "--receivers", "1", "--report", str(tmp_path)]
+    command = [sys.executable, "-m", "chaos.soak", "--seed", "1", "--receivers", "1", "--report", str(tmp_path)]
 
     done = subprocess.run(
         command, cwd=ROOT, env=environment(MINUTES="0.05", RATE="40"),

@@ -11,7 +11,7 @@ from uuid import UUID
 import pytest
 
 from enrichment.outcome import Answered
-from enrichment.store.claim import Claimed
+from store.claim import Claimed
 from submitter.outcomes import Told
 from tests.at_work import BOTH, PATIENCE, AtWork, ended, wish_for
 from tests.databases import execute

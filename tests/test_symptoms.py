@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import asyncpg
 import pytest
 
+from enrichment.ending import Ending
 from enrichment.identifiers import Contact
 from enrichment.outcome import Answered, Outcome, Retry, Unreadable
-from enrichment.store.claim import Claimed
-from enrichment.store.finish import Ending, settle_late
-from enrichment.store.followers import promote
+from store.claim import Claimed
+from store.finish import settle_late
+from store.followers import promote
 from submitter.outcomes import Told
 from tests.at_work import NO_LIMITS, AtWork, at_work
 from tests.factories import finished_job, job, lookup

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from enrichment.providers.base import Limit, LimitNews
-from enrichment.store import providers
+from store import providers
 from tests.at_work import AtWork, due_now, waits, wish_for
 from tests.claims import later, take
 from tests.factories import job

@@ -29,7 +29,7 @@ from enrichment.outcome import (
 )
 from enrichment.providers.base import HttpResponse
 from enrichment.providers.nyne import Nyne
-from enrichment.store.claim import Claimed
+from store.claim import Claimed
 from submitter.outcomes import NotAsked, Told
 from submitter.poll import Poller
 from tests.at_work import NO_LIMITS, AtWork, at_work

@@ -10,11 +10,12 @@ from uuid import UUID
 
 import asyncpg
 
+from enrichment.ending import Ending
 from enrichment.identifiers import Contact
 from enrichment.identity import ReusePolicy, key_hash
-from enrichment.store.finish import Ended, Ending, finish
-from enrichment.store.followers import release_followers
-from enrichment.store.intake import Event, Taken, Wish, ingest
+from store.finish import Ended, finish
+from store.followers import release_followers
+from store.intake import Event, Taken, Wish, ingest
 
 if TYPE_CHECKING:
     Pool: TypeAlias = asyncpg.Pool[Any]

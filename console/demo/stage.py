@@ -17,10 +17,10 @@ from typing import Any, NoReturn, TypeVar
 import aiohttp
 
 from console.processes import PROCESSES, CannotStart, Child, free_port, start, stop_all
-from enrichment import embedded
-from enrichment.database import connect
-from enrichment.migrations import migrate
 from enrichment.settings import Settings
+from store import embedded
+from store.database import connect
+from store.migrations import migrate
 
 PREFIX = "ringback-demo-"
 READY_WITHIN = 20.0  # seconds

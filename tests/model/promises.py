@@ -14,7 +14,7 @@ from uuid import UUID
 
 import asyncpg
 
-from enrichment.database import Db
+from store.database import Db
 from tests.model.vendor import OTHER_REQUEST, PRICES, Question, Vendors
 
 DOUBTFUL = ("unknown", "lost")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import strategies as st
 from hypothesis.stateful import precondition, rule
 
-from enrichment.store import asked
+from store import asked
 from submitter.outcomes import Told
 from tests.model.run import PICK, Run, chosen
 from tests.model.vendor import NOTHING_DONE, Question

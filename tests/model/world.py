@@ -16,12 +16,12 @@ from uuid import UUID
 import uvloop
 from aiohttp.test_utils import TestServer
 
-from enrichment.database import close_pool, open_pool
-from enrichment.group_commit import GroupCommit
 from enrichment.identity import ReusePolicy
 from enrichment.providers import WINDOWS, build_providers
-from enrichment.store.providers import register_provider
 from receiver.app import create_app
+from store.database import close_pool, open_pool
+from store.group_commit import GroupCommit
+from store.providers import register_provider
 from submitter.outcomes import OutcomeWriter, Told
 from submitter.poll import Poller
 from submitter.process import Process

@@ -1,0 +1,71 @@
+"""Nothing that was accepted is lost, and nothing waits for ever."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+
+from chaos.evidence import Evidence
+from chaos.verdict import Verdict
+
+FINAL = frozenset({"found", "not_found", "failed", "unresolved", "suppressed", "cancelled"})
+TAKEN_OVER_WITHIN = 30.0  # seconds
+
+
+def events_are_kept(evidence: Evidence) -> Verdict:
+    """1: every event that got a 2xx has its lookup, one and the same each time, and every lookup is final."""
+    verdict = Verdict(1, "every event that got a 2xx has its lookup, and every lookup is final")
+    promised: set[str] = set()
+    for sent in evidence.sent:
+        verdict.count("events")
+        verdict.count("2xx", len(sent.answers))
+        verdict.demand(bool(sent.answers), f"event {sent.event.id} was never taken, after {sent.tries} tries")
+        verdict.demand(len(set(sent.answers)) <= 1, f"event {sent.event.id} made different lookups: {sent.answers}")
+        for ids in sent.answers[:1]:
+            promised.update(ids)
+            for wish, id in zip(sent.event.wishes, ids, strict=True):
+                lookup = evidence.lookups.get(id)
+                is_its = lookup is not None and lookup["record_id"] == wish.record_id
+                verdict.demand(is_its, f"lookup {id} was promised for {wish.record_id}, and is not there")
+    statuses = Counter(lookup["status"] for lookup in evidence.lookups.values())
+    for status, count in statuses.most_common():
+        verdict.count(f"lookups {status}", count)
+    for id, lookup in evidence.lookups.items():
+        verdict.demand(lookup["status"] in FINAL, f"lookup {id} waits for ever: {lookup['status']}")
+        verdict.demand(id in promised, f"lookup {id} was never promised to anybody: an event was stored twice")
+    return verdict
+
+
+def callbacks_are_kept(evidence: Evidence) -> Verdict:
+    """2: every callback that got a 2xx is stored, verbatim."""
+    verdict = Verdict(2, "every callback that got a 2xx is stored")
+    verdict.notes.append("what got a 2xx was overheard on the way; what is stored was read with SQL: no API lists it")
+    for exchange in evidence.overheard.get("callbacks", []):
+        answer = "nothing" if exchange.status is None else str(exchange.status)
+        verdict.count(f"answered with {answer}")
+        if exchange.status is not None and 200 <= exchange.status < 300:
+            job = exchange.path.split("/")[-2]
+            stored = (job, hashlib.blake2b(exchange.body, digest_size=16).digest()) in evidence.stored
+            verdict.demand(stored, f"a callback for job {job} got {exchange.status}, and is not stored")
+    return verdict
+
+
+def work_is_taken_over(evidence: Evidence) -> Verdict:
+    """7: what a killed submitter had is somebody else's within 30 s."""
+    verdict = Verdict(7, f"work of a killed process was taken over within {TAKEN_OVER_WITHIN:.0f} s")
+    times: list[float] = []
+    for takeover in evidence.takeovers:
+        verdict.count("submitters killed")
+        verdict.count("questions that were out", takeover.jobs)
+        # Without a database nobody can take anything over.
+        late = [s for s in takeover.seconds if s - takeover.away > TAKEN_OVER_WITHIN]
+        times += takeover.seconds
+        offence = f"{takeover.process}: {len(late) + takeover.left} questions were not taken over in time: {late}"
+        verdict.demand(not late and not takeover.left, offence)
+    if times:
+        times.sort()
+        middle, most = times[len(times) // 2], times[int(len(times) * 0.9)]
+        verdict.notes.append(
+            f"half of them within {middle:.1f} s, 90 % within {most:.1f} s, all within {times[-1]:.1f} s"
+        )
+    return verdict

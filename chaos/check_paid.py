@@ -1,0 +1,155 @@
+"""Nothing is paid for twice, and the books agree."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from itertools import pairwise
+
+from chaos.evidence import Asked, Evidence, made_at, times
+from chaos.journal import FELT
+from chaos.vendors import Json
+from chaos.verdict import Verdict
+
+DOUBTFUL = frozenset({"unknown", "lost"})
+# A vendor's word that nothing was done: asking again is safe.
+DEFINITE = {
+    "leadmagic": frozenset({401, 402, 403, 408, 429, 500, 502, 503}),
+    "nyne": frozenset({401, 402, 403, 408, 429, 503}),
+}
+LISTED = "people charged twice, listed as possibly charged"
+# A second event brought an identifier that the first lacked. It is asked about itself when the first has ended without
+# a number; that the first was only in doubt, and then answered late, was not known.
+IN_DOUBT = "people charged twice, the second time with one more identifier while the first answer was in doubt"
+UNSTORED = "its process died or slept, or the database was away"
+
+
+def nobody_is_asked_twice(evidence: Evidence) -> Verdict:
+    """3: no job was POSTed again while its outcome was unknown, and nobody was charged twice, but for the doubtful."""
+    verdict = Verdict(3, "no job was POSTed again while its outcome was unknown; nobody was charged twice")
+    _by_job(evidence, verdict)
+    _by_person(evidence, verdict)
+    _charges(evidence, verdict)
+    _doubts(evidence, verdict)
+    return verdict
+
+
+def _is_definite(asked: Asked) -> bool:
+    return asked.status in DEFINITE[asked.provider]
+
+
+def _by_job(evidence: Evidence, verdict: Verdict) -> None:
+    """Where the job can be overheard: once something may have come of a question, it is the last one."""
+    over: dict[str, Asked] = {}
+    for asked in evidence.asked:
+        verdict.count(f"questions to {asked.provider}")
+        verdict.count(f"answers from {asked.provider} that never came", asked.status is None)
+        if asked.job_id is None:
+            continue
+        before = over.get(asked.job_id)
+        said = before and ("nothing" if before.status is None else before.status)
+        verdict.demand(before is None, f"job {asked.job_id} was POSTed again though {said} had been answered")
+        if not _is_definite(asked):
+            over[asked.job_id] = asked
+
+
+def _by_person(evidence: Evidence, verdict: Verdict) -> None:
+    """Where it cannot: no more questions with a possible outcome than jobs that were asked."""
+    jobs: Counter[tuple[str, str]] = Counter()
+    for lookup, job in evidence.jobs():
+        if job["submitted_at"]:
+            jobs[job["provider"], evidence.whom(lookup).key] += 1
+    questions = Counter((asked.provider, asked.key) for asked in evidence.asked if not _is_definite(asked))
+    for (provider, key), often in questions.items():
+        offence = f"{provider} was asked {often} times about {key}, for {jobs[provider, key]} jobs"
+        verdict.demand(often <= jobs[provider, key], offence)
+
+
+def _charges(evidence: Evidence, verdict: Verdict) -> None:
+    """Nobody was charged twice by one provider, unless one of the charges is listed as possible."""
+    charged = Counter(
+        (provider, evidence.people[charge["person"]])
+        for provider, books in evidence.books.items()
+        for charge in books.charges
+    )
+    paid: dict[tuple[str, int], list[tuple[float, Json]]] = defaultdict(list)  # when its lookup's turn began, and it
+    doubtful: Counter[tuple[str, int]] = Counter()
+    for lookup, job in evidence.jobs():
+        about = job["provider"], evidence.people[evidence.whom(lookup).key]
+        doubtful[about] += job["possibly_charged"] > 0 or job["state"] in DOUBTFUL
+        if job["credits"] > 0:
+            paid[about].append((min(made_at(one["id"]) for one in lookup["jobs"]), job))
+    verdict.count("charges", charged.total())
+    verdict.count(LISTED, 0)
+    for about, often in charged.items():
+        provider, who = about
+        offence = (
+            f"person {who}: {provider} charged {often} times; we list {len(paid[about])}, and {doubtful[about]} doubts"
+        )
+        verdict.demand(often <= len(paid[about]) + doubtful[about], offence)
+        verdict.count(LISTED, often > len(paid[about]) > 0)
+        turns = sorted(paid[about], key=lambda turn: turn[0])
+        for (_, first), (began, second) in pairwise(turns):
+            verdict.count(IN_DOUBT)
+            offence = f"person {who}: {provider} was paid for job {first['id']}, then asked and paid for {second['id']}"
+            verdict.demand(began < times(first)[1], offence)
+
+
+def _doubts(evidence: Evidence, verdict: Verdict) -> None:
+    """Every job that may have been charged was in flight when something broke."""
+    about: dict[tuple[str, str], list[Asked]] = defaultdict(list)
+    for asked in evidence.asked:
+        about[asked.provider, asked.job_id or asked.key].append(asked)
+    unstored = 0
+    verdict.count("jobs possibly charged", 0)
+    for lookup, job in evidence.jobs():
+        if job["possibly_charged"] <= 0:
+            continue
+        verdict.count("jobs possibly charged")
+        name = job["id"] if job["provider"] == "nyne" else evidence.whom(lookup).key
+        cause = _cause(evidence, job, about[job["provider"], name])
+        verdict.count(f"in doubt because {cause or 'of nothing'}")
+        verdict.demand(
+            cause is not None, f"job {job['id']} ({job['provider']}) is in doubt for no reason: {job['error']}"
+        )
+        unstored += cause == UNSTORED
+    bound = sum(
+        evidence.most_submitting(one.began, one.ended + FELT)
+        for one in evidence.happened
+        if one.kept_from_storing(one.began, one.ended)
+    )
+    verdict.demand(unstored <= bound, f"{unstored} answers were not stored, {bound} questions were in flight")
+
+
+def _cause(evidence: Evidence, job: Json, asked: list[Asked]) -> str | None:
+    """What kept us from knowing; None when nothing did."""
+    begun, ended = times(job)
+    last = next((one for one in reversed(asked) if begun - 1 <= one.at <= ended + 1), None)
+    if job["request_id"] in evidence.polls_404:
+        return "the vendor forgot it"
+    if "deadline" in (job["error"] or ""):
+        return "no answer came before the deadline"
+    if last is not None and last.status is None:
+        return "its answer never came"
+    if last is not None and (last.status or 0) >= 500 and not _is_definite(last):
+        return "the vendor broke while it may have worked"
+    if any(one.kept_from_storing(begun, ended) for one in evidence.happened):
+        return UNSTORED
+    return None
+
+
+def the_books_agree(evidence: Evidence) -> Verdict:
+    """4: what we say was charged, and may have been, brackets what each vendor says."""
+    verdict = Verdict(4, "our ledger = the vendor's ledger (charged + possibly charged brackets it)")
+    for provider, books in evidence.books.items():
+        ours = evidence.usage.get(provider, {"reserved": 0, "charged": 0, "possibly_charged": 0})
+        theirs = sum(charge["credits"] for charge in books.charges)
+        verdict.count(f"{provider}: credits charged by its own ledger", int(theirs))
+        verdict.count(f"{provider}: credits charged by ours", int(ours["charged"]))
+        verdict.count(f"{provider}: credits possibly charged", int(ours["possibly_charged"]))
+        fits = ours["charged"] <= theirs <= ours["charged"] + ours["possibly_charged"]
+        verdict.demand(fits, f"{provider} charged {theirs:g}, and we say {ours}")
+        verdict.demand(ours["reserved"] == 0, f"{provider}: {ours['reserved']:g} credits are reserved for nothing")
+        for name, of_job in (("charged", "credits"), ("possibly_charged", "possibly_charged")):
+            total = sum(job[of_job] for _, job in evidence.jobs() if job["provider"] == provider)
+            verdict.demand(total == ours[name], f"{provider}: jobs say {total:g} {name}, /v1/usage {ours[name]:g}")
+    return verdict

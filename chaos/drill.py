@@ -1,0 +1,193 @@
+"""One run from beginning to end: build the world, break it, let it settle, gather what is known, judge."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+from rich.console import Console
+
+from chaos import plan, report
+from chaos.check_kept import callbacks_are_kept, events_are_kept, work_is_taken_over
+from chaos.check_paid import nobody_is_asked_twice, the_books_agree
+from chaos.check_truth import everything_is_true, nobody_fooled_us
+from chaos.crm import Crm
+from chaos.crowd import Crowd
+from chaos.evidence import Api, Evidence, Silent, stored_callbacks
+from chaos.journal import Happened, Journal
+from chaos.show import View, show
+from chaos.surprises import surprises
+from chaos.truth import Truth
+from chaos.vendors import Json
+from chaos.verdict import Verdict
+from chaos.watch import Watch
+from chaos.world import SHORT_TERMS, TOKEN, Terms, World, running
+
+CHECKS = (
+    events_are_kept,
+    callbacks_are_kept,
+    nobody_is_asked_twice,
+    the_books_agree,
+    everything_is_true,
+    nobody_fooled_us,
+    work_is_taken_over,
+)
+QUIET = 2.0  # seconds without anything open: what is left to do then is done
+
+
+@dataclass(slots=True)
+class Order:
+    """What kind of run is wanted."""
+
+    seed: int
+    seconds: float
+    rate: float
+    folder: Path
+    short: bool = False
+    lookups: int | None = None
+
+    @property
+    def patience(self) -> float:
+        """Seconds within which everything has to be final once nothing is wrong any more."""
+        return 100.0 if self.short else 600.0
+
+
+@dataclass(slots=True)
+class Drill:
+    """One run."""
+
+    order: Order
+    console: Console
+    journal: Journal = field(default_factory=Journal)
+    phase: str = "starting"
+    charges: dict[str, str] = field(default_factory=dict)
+    accepted: list[tuple[float, int]] = field(default_factory=list)
+
+    async def run(self) -> report.Run:
+        """The run is over, everything that was started has ended, and the report is written."""
+        order = self.order
+        terms = SHORT_TERMS if order.short else Terms()
+        async with running(terms, order.folder, order.seed) as world:
+            watch, crm = Watch(world.postgres), Crm(world.url, TOKEN, order.seed)
+            async with _beside(
+                watch.run(), show(self.console, lambda: self._view(watch, crm)), self._count(world, crm)
+            ):
+                try:
+                    return await self._run(world, watch, crm)
+                finally:
+                    await crm.close()
+
+    async def _run(self, world: World, watch: Watch, crm: Crm) -> report.Run:
+        order, begun = self.order, time.time()
+        self.phase = "chaos"
+        faults = plan.draw(order.seed, order.seconds, short=order.short)
+        await asyncio.gather(
+            crm.run(Crowd(order.seed, order.rate), seconds=order.seconds, lookups=order.lookups),
+            self.journal.carry_out(world, faults, lambda one, where: _note_kill(one, where, watch)),
+        )
+        load, self.phase = time.time() - begun, "settling"
+        await world.calm()
+        calm = time.time()
+        await self._settle(world, watch, crm)
+        settled, self.phase = time.time() - calm, "checking"
+        verdicts = await self._judge(world, watch, crm)
+        run = report.Run(
+            seed=order.seed, begun=begun, load=load, settled=settled, journal=self.journal, verdicts=verdicts,
+            accepted=self.accepted, ended=[(sample.at, sample.final) for sample in watch.samples],
+            crm=crm.answers, surprises=surprises(world, crm),
+        )  # fmt: skip
+        report.write(run, order.folder)
+        return run
+
+    async def _settle(self, world: World, watch: Watch, crm: Crm) -> None:
+        """Everything is final, and nothing is on its way; or patience is at its end, and the checks will say so."""
+        api = Api(world.url, TOKEN)
+        quiet_since: float | None = None
+        try:
+            async with asyncio.timeout(self.order.patience):
+                await crm.finish(self.order.patience)
+                while quiet_since is None or time.monotonic() - quiet_since < QUIET:
+                    is_quiet = await self._is_quiet(world, watch, api)
+                    quiet_since = (quiet_since or time.monotonic()) if is_quiet else None
+                    await asyncio.sleep(0.3)
+        except TimeoutError:
+            self.console.print("Patience is at its end: not everything has settled.")
+        finally:
+            await api.close()
+
+    async def _is_quiet(self, world: World, watch: Watch, api: Api) -> bool:
+        try:
+            stats = await world.vendors["nyne"].stats()
+            if stats["jobs_unfinished"] or stats["callbacks_pending"] or watch.following:
+                return False
+            if await api.open_lookups():
+                return False
+            return all(sums["reserved"] == 0 for sums in (await api.usage()).values())
+        except (aiohttp.ClientError, OSError, Silent):
+            return False  # a process may still be starting
+
+    async def _judge(self, world: World, watch: Watch, crm: Crm) -> list[Verdict]:
+        try:
+            evidence = await self._gather(world, watch, crm)
+        except Silent as silence:
+            return [Verdict(1, "our API answers once nothing is wrong any more", offences=[str(silence)])]
+        evidence.keep(self.order.folder / "evidence.json.gz")
+        return [check(evidence) for check in CHECKS]
+
+    async def _gather(self, world: World, watch: Watch, crm: Crm) -> Evidence:
+        api = Api(world.url, TOKEN)
+        truth = Truth(world.vendors)
+        try:
+            lookups, usage = await api.lookups(), await api.usage()
+        finally:
+            await api.close()
+        return Evidence(
+            sent=list(crm.log.values()),
+            lookups=lookups,
+            usage=usage,
+            books={name: await vendor.books() for name, vendor in world.vendors.items()},
+            overheard={name: book.exchanges for name, book in world.overheard.items()},
+            stored=await stored_callbacks(world.postgres),
+            takeovers=watch.takeovers,
+            happened=self.journal.happened,
+            truth=truth.of,
+            lies=await truth.lies(lookup["person"] for lookup in lookups.values()),
+            most_submitting=watch.most_submitting,
+        )
+
+    async def _count(self, world: World, crm: Crm) -> None:
+        """Until it is cancelled: what was promised, and what the vendors charged, is noted once a second."""
+        while True:
+            self.accepted.append((time.time(), crm.taken))
+            for name, vendor in world.vendors.items():
+                with suppress(aiohttp.ClientError, OSError):
+                    stats: Json = await vendor.stats()
+                    self.charges[name] = f"{stats['charges']} ({stats['credits']:g} credits)"
+            await asyncio.sleep(1)
+
+    def _view(self, watch: Watch, crm: Crm) -> View:
+        by_status = watch.samples[-1].by_status if watch.samples else {}
+        return View(self.phase, self.journal.in_force, crm.taken, crm.waiting, by_status, self.charges)
+
+
+def _note_kill(one: Happened, world: World, watch: Watch) -> None:
+    if one.name == "kill a submitter":
+        watch.killed(world.of("submitter")[one.fault.choice % 2].name, one.began)
+
+
+@asynccontextmanager
+async def _beside(*doing: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
+    """Inside the block these run beside it; after it, none does."""
+    tasks = [asyncio.create_task(one) for one in doing]
+    try:
+        yield
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)

@@ -1,0 +1,219 @@
+"""What is known afterwards, gathered from outside: our API, the vendors' books, what the proxies overheard."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import json
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict, dataclass, field
+from datetime import datetime
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import aiohttp
+
+from chaos.crm import Sent
+from chaos.journal import Happened
+from chaos.overheard import Exchange
+from chaos.postgres import Postgres
+from chaos.vendors import Books, Json
+from chaos.watch import Takeover
+from sandbox.people import Person, person
+
+PAGE = 200  # lookups; the most that a page has
+PATIENCE = aiohttp.ClientTimeout(total=30)
+TRIES = 10
+PAID = {"leadmagic": "/v1/people/mobile-finder", "nyne": "/person/phone"}
+FIELDS = {
+    "leadmagic": {"profile_url": "profile_url", "work_email": "work_email", "personal_email": "personal_email"},
+    "nyne": {"profile_url": "social_media_url", "work_email": "email", "name": "name", "company": "company"},
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """One paid question, as it was overheard: about whom, for which job where that can be heard, what came of it."""
+
+    provider: str
+    key: str  # the person, as the vendor tells people apart
+    job_id: str | None
+    at: float
+    status: int | None  # None: no whole answer arrived
+
+
+@dataclass
+class Evidence:
+    """Everything that the checks are made of."""
+
+    sent: list[Sent] = field(default_factory=list)
+    lookups: dict[str, Json] = field(default_factory=dict)
+    usage: dict[str, Json] = field(default_factory=dict)  # by provider: reserved, charged, possibly_charged
+    books: dict[str, Books] = field(default_factory=dict)
+    overheard: dict[str, list[Exchange]] = field(default_factory=dict)
+    stored: dict[tuple[str, bytes], str] = field(default_factory=dict)  # (job, hash of the body): our verdict
+    takeovers: list[Takeover] = field(default_factory=list)
+    happened: list[Happened] = field(default_factory=list)
+    truth: Callable[[str, Person], Json] = lambda provider, someone: {}
+    lies: list[str] = field(default_factory=list)  # where the sandbox's truth over HTTP differed from *truth*
+    most_submitting: Callable[[float, float], int] = lambda begun, ended: 0
+
+    @cached_property
+    def people(self) -> dict[str, int]:
+        """Who is meant, by the key under which a vendor knows them."""
+        return {of_identifiers(wish.identifiers).key: wish.person for sent in self.sent for wish in sent.event.wishes}
+
+    @cached_property
+    def asked(self) -> list[Asked]:
+        """Every paid question that was written, in the order of time."""
+        found = [
+            _asked(provider, exchange)
+            for provider, path in PAID.items()
+            for exchange in self.overheard.get(provider, [])
+            if exchange.method == "POST" and exchange.path == path and exchange.written
+        ]
+        return sorted(found, key=lambda one: one.at)
+
+    @cached_property
+    def polls_404(self) -> set[str]:
+        """The requests that the vendor said it does not know."""
+        return {
+            parse_qs(urlsplit(exchange.path).query).get("request_id", [""])[0]
+            for exchange in self.overheard.get("nyne", [])
+            if exchange.method == "GET" and exchange.status == 404
+        }
+
+    @cached_property
+    def accepted(self) -> set[str]:
+        """The jobs whose 202 arrived whole: from then on, a callback that names another request can be told."""
+        return {asked.job_id for asked in self.asked if asked.job_id and asked.status and asked.status < 300}
+
+    @cached_property
+    def flagged(self) -> set[str]:
+        """The jobs with a callback that we did not believe, or not for long."""
+        return {job for (job, _), verdict in self.stored.items() if verdict == "flagged"}
+
+    @cached_property
+    def nyne_requests(self) -> set[tuple[str, str]]:
+        """(person, request_id) of every question that Nyne took."""
+        return {(entry["person"], entry["request_id"]) for entry in self.books["nyne"].requests if entry["request_id"]}
+
+    def jobs(self) -> Iterable[tuple[Json, Json]]:
+        """Every job with its lookup."""
+        return ((lookup, job) for lookup in self.lookups.values() for job in lookup["jobs"])
+
+    def whom(self, lookup: Json) -> Person:
+        """The person of a lookup, as a vendor tells people apart."""
+        return of_identifiers(lookup["person"])
+
+    def keep(self, path: Path) -> None:
+        """All that a person may want to look into is in a file: the CRM's log, our API, what was overheard."""
+        kept = {
+            "sent": [(s.event.id, s.tries, s.taken_at, s.answers, [dict(w.identifiers) for w in s.event.wishes])
+                     for s in self.sent],
+            "lookups": list(self.lookups.values()),
+            "usage": self.usage,
+            "books": {name: asdict(books) for name, books in self.books.items()},
+            "overheard": {
+                name: [(one.at, one.method, one.path, one.body.decode("latin-1"), one.status, one.answered_at)
+                       for one in exchanges]
+                for name, exchanges in self.overheard.items()
+            },
+        }  # fmt: skip
+        with gzip.open(path, "wt") as file:
+            json.dump(kept, file)
+
+
+def of_identifiers(identifiers: Mapping[str, Any]) -> Person:
+    """The person that these identifiers name, as the vendors read them."""
+    names = ("profile_url", "work_email", "personal_email", "name", "company")
+    someone = person(**{name: identifiers.get(name) for name in names})
+    assert someone is not None
+    return someone
+
+
+def _asked(provider: str, exchange: Exchange) -> Asked:
+    question = json.loads(exchange.body)
+    identifiers = {ours: question.get(theirs) for ours, theirs in FIELDS[provider].items()}
+    callback_url = question.get("callback_url")
+    job_id = callback_url.split("/")[-2] if callback_url else None
+    return Asked(provider, of_identifiers(identifiers).key, job_id, exchange.at, exchange.status)
+
+
+def times(job: Json) -> tuple[float, float]:
+    """When a job was asked last, and when it ended."""
+    asked, ended = (datetime.fromisoformat(job[name]).timestamp() for name in ("submitted_at", "finished_at"))
+    return asked, ended
+
+
+def made_at(id: str) -> float:
+    """When the thing with this id was made: ids are UUIDv7, and begin with the milliseconds."""
+    return int(id.replace("-", "")[:12], 16) / 1000
+
+
+class Silent(Exception):
+    """Our API does not answer, though nothing is wrong any more."""
+
+
+class Api:
+    """Reads our API, as a user would."""
+
+    def __init__(self, url: str, token: str) -> None:
+        """Nothing was read yet."""
+        self._url = url
+        headers = {"Authorization": f"Bearer {token}"}
+        self._session = aiohttp.ClientSession(timeout=PATIENCE, headers=headers)
+
+    async def close(self) -> None:
+        """No connection is left."""
+        await self._session.close()
+
+    async def open_lookups(self) -> int:
+        """How many lookups have not ended, as far as a page goes."""
+        pages = [await self._get("lookups", status=status, limit="200") for status in ("queued", "running", "held")]
+        return sum(len(page["lookups"]) for page in pages)
+
+    async def lookups(self) -> dict[str, Json]:
+        """Every lookup, by its id."""
+        found: dict[str, Json] = {}
+        query = {"limit": str(PAGE)}
+        while True:
+            page = await self._get("lookups", **query)
+            found |= {lookup["id"]: lookup for lookup in page["lookups"]}
+            if page["next_cursor"] is None:
+                return found
+            query["cursor"] = page["next_cursor"]
+
+    async def usage(self) -> dict[str, Json]:
+        """Credits by provider, all days together."""
+        total: dict[str, Json] = {}
+        for day in (await self._get("usage"))["days"]:
+            sums = total.setdefault(day["provider"], {"reserved": 0, "charged": 0, "possibly_charged": 0})
+            for name in sums:
+                sums[name] += day[name]
+        return total
+
+    async def _get(self, path: str, **query: str) -> Json:
+        url = f"{self._url}/v1/{path}"
+        for _ in range(TRIES):
+            try:
+                async with self._session.get(url, params=query) as response:
+                    if response.status == 200:
+                        answer: Json = await response.json()
+                        return answer
+            except (aiohttp.ClientError, TimeoutError):
+                pass
+            await asyncio.sleep(1)
+        raise Silent(f"{url} does not answer")
+
+
+async def stored_callbacks(postgres: Postgres) -> dict[tuple[str, bytes], str]:
+    """The callbacks in our table. The API does not list them, so this, alone, is read from inside."""
+    connection = await postgres.connect()
+    try:
+        rows = await connection.fetch("SELECT job_id, body_hash, verdict FROM callbacks", timeout=60)
+        return {(str(row["job_id"]), row["body_hash"]): row["verdict"] for row in rows}
+    finally:
+        await connection.close(timeout=10)

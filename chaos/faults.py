@@ -1,0 +1,213 @@
+"""How each kind of fault is done, and undone."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from typing import Any
+
+import asyncpg
+
+from chaos.plan import KINDS, Fault
+from chaos.postgres import MAX_CONNECTIONS, USER
+from chaos.processes import Kept
+from chaos.proxy import Weather
+from chaos.world import World
+
+Act = Callable[[World, Fault], AbstractAsyncContextManager[None]]
+
+STATUSES = {"leadmagic": (503, 502, 500, 504), "nyne": (503, 500, 502, 504)}
+LOCKED_ROWS = 30
+GONE = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError)
+
+
+def act(world: World, fault: Fault) -> AbstractAsyncContextManager[None]:
+    """Inside the block the fault is there; after it, it is gone."""
+    return _ACTS[fault.kind.name](world, fault)
+
+
+async def _target(world: World, fault: Fault, kind: str) -> Kept:
+    """The process that is meant, once it runs: it may just have died of something else."""
+    process = world.of(kind)[fault.choice % 2]
+    async with asyncio.timeout(10):
+        while not process.running:
+            await asyncio.sleep(0.05)
+    return process
+
+
+def _kill(kind: str) -> Act:
+    @asynccontextmanager
+    async def kill(world: World, fault: Fault) -> AsyncIterator[None]:
+        (await _target(world, fault, kind)).kill()
+        yield
+
+    return kill
+
+
+def _freeze(kind: str) -> Act:
+    @asynccontextmanager
+    async def freeze(world: World, fault: Fault) -> AsyncIterator[None]:
+        process = await _target(world, fault, kind)
+        process.freeze()
+        try:
+            yield
+        finally:
+            process.thaw()
+
+    return freeze
+
+
+@asynccontextmanager
+async def _crash(world: World, fault: Fault) -> AsyncIterator[None]:
+    await world.postgres.crash()
+    try:
+        yield
+    finally:
+        await world.postgres.start()
+
+
+@asynccontextmanager
+async def _terminate(world: World, fault: Fault) -> AsyncIterator[None]:
+    admin = await world.postgres.connect()
+    try:
+        await _terminate_share(admin, fault.strength)
+        yield
+    finally:
+        await admin.close(timeout=5)
+
+
+@asynccontextmanager
+async def _exhaust(world: World, fault: Fault) -> AsyncIterator[None]:
+    strangers: list[asyncpg.Connection[Any]] = []
+    admin = await world.postgres.connect()
+    taking = asyncio.create_task(_take_connections(world, strangers))
+    try:
+        await asyncio.sleep(0.2)
+        await _terminate_share(admin, fault.strength)  # so that ours have to connect again, and cannot
+        yield
+    finally:
+        taking.cancel()
+        await asyncio.wait([taking])
+        for connection in (*strangers, admin):
+            connection.terminate()
+
+
+async def _take_connections(world: World, strangers: list[asyncpg.Connection[Any]]) -> None:
+    while len(strangers) < MAX_CONNECTIONS:
+        try:
+            strangers.append(await world.postgres.connect(user=USER))
+        except GONE:
+            await asyncio.sleep(0.02)  # full: wait for somebody to leave
+
+
+async def _terminate_share(admin: asyncpg.Connection[Any], share: float) -> None:
+    await admin.execute(
+        """
+        SELECT pg_terminate_backend(pid)
+          FROM pg_stat_activity
+         WHERE usename = $1 AND application_name LIKE 'ringback%' AND random() < $2
+        """,
+        USER,
+        share,
+    )
+
+
+@asynccontextmanager
+async def _idle_in_transaction(world: World, fault: Fault) -> AsyncIterator[None]:
+    stranger = await world.postgres.connect()
+    try:
+        await stranger.execute("BEGIN; SET LOCAL lock_timeout = '1s'")
+        for statement in (
+            f"SELECT id FROM jobs ORDER BY random() LIMIT {LOCKED_ROWS} FOR UPDATE SKIP LOCKED",  # noqa: S608
+            f"SELECT id FROM lookups ORDER BY id DESC LIMIT {LOCKED_ROWS} FOR UPDATE SKIP LOCKED",  # noqa: S608
+            f"SELECT key FROM keys ORDER BY random() LIMIT {LOCKED_ROWS} FOR UPDATE SKIP LOCKED",  # noqa: S608
+            # Whoever holds this one stops a provider altogether.
+            f"SELECT allowance FROM limits WHERE {fault.choice % 3 == 0} LIMIT 1 FOR UPDATE SKIP LOCKED",  # noqa: S608
+        ):
+            await stranger.execute(statement)
+        yield
+    finally:
+        with suppress(*GONE):
+            await stranger.execute("ROLLBACK")
+        stranger.terminate()
+
+
+def _weather(link: str, weather: Callable[[Fault], Weather]) -> Act:
+    @asynccontextmanager
+    async def befall(world: World, fault: Fault) -> AsyncIterator[None]:
+        async with world.links[link].under(weather(fault)):
+            yield
+
+    return befall
+
+
+def _resets(link: str, share: float) -> Act:
+    return _weather(link, lambda fault: Weather(reset=fault.strength * share))
+
+
+def _vendor(vendor: str, faults: Callable[[World, Fault], dict[str, Any]]) -> Act:
+    @asynccontextmanager
+    async def befall(world: World, fault: Fault) -> AsyncIterator[None]:
+        who = world.vendors[vendor]
+        with who.suffering(faults(world, fault)):
+            await who.tell()
+            yield
+        await who.tell()
+
+    return befall
+
+
+def _nyne(rate: str) -> Act:
+    return _vendor("nyne", lambda _, fault: {rate: fault.strength})
+
+
+def _statuses(vendor: str) -> Callable[[World, Fault], dict[str, Any]]:
+    def storm(world: World, fault: Fault) -> dict[str, Any]:
+        hurried = world.terms.hurried and vendor == "leadmagic"
+        statuses = [status for status in STATUSES[vendor] if not (hurried and status == 500)]
+        return {"error_rate": fault.strength, "error_status": statuses[fault.choice % len(statuses)]}
+
+    return storm
+
+
+def _acts() -> Iterator[tuple[str, Act]]:
+    for kind in ("receiver", "submitter", "reconciler"):
+        yield f"kill a {kind}", _kill(kind)
+        yield f"freeze a {kind}", _freeze(kind)
+    yield "PostgreSQL crash", _crash
+    yield "sessions terminated", _terminate
+    yield "connections refused", _weather("database", lambda _: Weather(refuse=True))
+    yield "pool exhaustion", _exhaust
+    yield "idle in transaction", _idle_in_transaction
+    for link in ("database", "leadmagic", "nyne", "callbacks"):
+        yield f"{link} black hole", _weather(link, lambda _: Weather(black_hole=True))
+        yield f"{link} slow bytes", _weather(link, lambda _: Weather(slow=True))
+        # The database answers many times for one lookup: fewer resets do there what more do elsewhere.
+        yield f"{link} reset", _resets(link, 0.1 if link == "database" else 0.5)
+    yield "CRM reset", _resets("crm", 1)
+    for name in ("leadmagic", "nyne"):
+        yield f"{name} 5xx storm", _vendor(name, _statuses(name))
+        yield f"{name} 429 storm", _vendor(name, lambda _, f: {"rate_limit_storm": f.strength})
+        yield (
+            f"{name} hangs",
+            _vendor(name, lambda w, f: {"hang_rate": f.strength / 2, "hang_seconds": w.terms.timeout * 2}),
+        )
+        yield f"{name} answers lost", _vendor(name, lambda _, f: {"disconnect_after_accept": f.strength / 2})
+        yield f"{name} byte by byte", _vendor(name, lambda _, f: {"slow_bytes": f.strength})
+        yield f"{name} 402", _vendor(name, lambda _, __: {"payment_required": True})
+    for what, fault_name in (
+        ("callbacks dropped", "drop_callbacks"),
+        ("callbacks duplicated", "duplicate_callbacks"),
+        ("callbacks early", "early_callbacks"),
+        ("callbacks forged", "forge_callbacks"),
+        ("callbacks for another job", "wrong_job_callbacks"),
+        ("callbacks unreadable", "unreadable_callbacks"),
+        ("requests forgotten", "forget_requests"),
+    ):
+        yield what, _nyne(fault_name)
+    yield "callbacks late", _vendor("nyne", lambda w, _: {"delay_callbacks_seconds": w.terms.late})
+
+
+_ACTS: dict[str, Act] = dict(_acts())
+assert _ACTS.keys() == {kind.name for kind in KINDS}

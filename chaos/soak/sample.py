@@ -1,0 +1,83 @@
+"""One look at everything that could grow: memory, dead rows, sizes, WAL, open lookups, connections."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import asyncpg
+
+from chaos.postgres import USER
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """One table at one moment."""
+
+    dead: int  # rows that nobody sees any more and vacuum has not removed yet
+    changes: int  # updates and deletes since the beginning: each leaves a dead row
+    size: int  # bytes, with what is TOASTed
+    indexes: int  # bytes
+    vacuums: int  # automatic ones, since the beginning
+
+    @property
+    def total(self) -> int:
+        """Bytes of all of it."""
+        return self.size + self.indexes
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """How it all was, *at* seconds after the beginning."""
+
+    at: float
+    accepted: int  # lookups that the receivers promised
+    open: int  # of these, not ended
+    wal: int  # bytes written since the database was made
+    connections: int  # of ours, in PostgreSQL
+    memory: Mapping[str, float]  # MB, by process
+    tables: Mapping[str, Table]
+
+    @property
+    def finished(self) -> int:
+        """Lookups that have ended."""
+        return self.accepted - self.open
+
+
+async def look(db: asyncpg.Connection[Any], *, at: float, accepted: int, memory: Mapping[str, float]) -> Sample:
+    """What the database says now, beside what is known already."""
+    row = await db.fetchrow(
+        """
+        SELECT (SELECT count(*) FROM lookups WHERE final_status IS NULL) AS open,
+               (pg_current_wal_lsn() - '0/0'::pg_lsn)::bigint AS wal,
+               (SELECT count(*) FROM pg_stat_activity WHERE usename = $1) AS connections
+        """,
+        USER,
+    )
+    tables = await db.fetch(
+        """
+        SELECT COALESCE(pg_partition_root(relid), relid)::regclass::text AS name,  -- history may be in partitions
+               sum(n_dead_tup)::bigint AS dead,
+               sum(n_tup_upd + n_tup_del)::bigint AS changes,
+               sum(pg_table_size(relid))::bigint AS size,
+               sum(pg_indexes_size(relid))::bigint AS indexes,
+               sum(autovacuum_count)::bigint AS vacuums
+          FROM pg_stat_user_tables
+         GROUP BY 1
+         ORDER BY 1
+        """
+    )
+    assert row is not None
+    return Sample(
+        at=at,
+        accepted=accepted,
+        open=row["open"],
+        wal=row["wal"],
+        connections=row["connections"],
+        memory=memory,
+        tables={
+            table["name"]: Table(table["dead"], table["changes"], table["size"], table["indexes"], table["vacuums"])
+            for table in tables
+        },
+    )

@@ -1,0 +1,42 @@
+"""What is true of a person, from the sandbox's own code; and whether the running sandbox says the same."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Iterable, Mapping
+
+from chaos.evidence import of_identifiers
+from chaos.vendors import Json, Vendor
+from sandbox.leadmagic import LeadMagic
+from sandbox.nyne import Nyne
+from sandbox.people import Person
+
+ASKED_OVER_HTTP = 200  # people; asking about all would take as long as the run
+
+
+class Truth:
+    """Knows everybody."""
+
+    def __init__(self, vendors: Mapping[str, Vendor]) -> None:
+        """*vendors* run with the match rates that are theirs by default."""
+        self._vendors = vendors
+        self._known = {"leadmagic": LeadMagic(), "nyne": Nyne()}
+
+    def of(self, provider: str, someone: Person) -> Json:
+        """found, mobile_e164 and credits: what one accepted question hands over, and costs."""
+        return self._known[provider].truth(someone)
+
+    async def lies(self, people: Iterable[Mapping[str, str | None]]) -> list[str]:
+        """Where the running sandbox says something else about some of these *people*."""
+        everybody = list(people)
+        some = random.Random(0).sample(everybody, min(ASKED_OVER_HTTP, len(everybody)))
+        found = await asyncio.gather(
+            *(self._lies_about(provider, identifiers) for provider in self._known for identifiers in some)
+        )
+        return [lie for lie in found if lie is not None]
+
+    async def _lies_about(self, provider: str, identifiers: Mapping[str, str | None]) -> str | None:
+        given = {name: value for name, value in identifiers.items() if value is not None}
+        told, known = await self._vendors[provider].truth(given), self.of(provider, of_identifiers(given))
+        return None if told == known else f"{provider} says {told} about {given}, and should say {known}"

@@ -1,1 +1,0 @@
-"""Every statement of the program, in typed functions; nothing else here or elsewhere holds SQL."""

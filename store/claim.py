@@ -1,0 +1,278 @@
+"""Claims: the committed intent to ask, within the shared limits and the budgets, in one transaction."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+import asyncpg
+
+from enrichment.identifiers import Contact
+from enrichment.pacing import Meter, permits, spend, wait
+from store.database import ACQUIRE_TIMEOUT, Db
+
+BUDGET_LOCK = 7_243_391_102_002  # any number, but always this one: budgets are reserved one claim at a time
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """At most *credits* in a UTC *period* (day or month), by *provider* or, when None, by all together."""
+
+    provider: str | None
+    period: str
+    credits: Decimal
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """A job that is ours to ask, *after* so many seconds, as attempt number *attempt*.
+
+    *is_probe*: the breaker is open, and this one question is let through to see whether it may be closed.
+    """
+
+    id: UUID
+    lookup_id: UUID
+    attempt: int
+    tries: int
+    contact: Contact
+    after: float
+    is_probe: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """The claimed jobs, and what to do next: *wait* so many seconds for a permit, claim *more* at once, or rest."""
+
+    jobs: Sequence[Claimed]
+    wait: float = 0.0
+    more: bool = False  # every permit found a job: there may be others
+    paused: bool = False
+    held: int = 0  # so many wait for a budget from now on
+    failing: bool = False  # the provider's last answers were failures
+
+
+@dataclass(frozen=True, slots=True)
+class Gate:
+    """Whether a provider may be asked now, and by how much: read under the lock of its meters."""
+
+    now: float  # of the database's clock
+    paused: bool
+    shut_for: float  # seconds: resting after a 429, or the breaker is open
+    tripped: bool  # the breaker was open: one question to try
+    failing: bool  # its last answers were failures
+    meters: Sequence[Meter]
+    read_at: float = field(default_factory=time.monotonic)
+
+    def until(self, at: float) -> float:
+        """Seconds until *at*; what the claim has taken since it read *now* is not waited for again."""
+        return max(0.0, at - self.now - (time.monotonic() - self.read_at))
+
+
+async def claim(
+    pool: asyncpg.Pool[Any],
+    provider: str,
+    *,
+    most: int,
+    price: Decimal,
+    lease: timedelta,
+    callback_expected: bool,
+    budgets: Sequence[Budget] = (),
+) -> Claim:
+    """queued -> submitting: up to *most* due jobs of *provider* are ours, with permits and credits for each.
+
+    What the budgets do not allow is held.
+    """
+    async with pool.acquire(timeout=ACQUIRE_TIMEOUT) as connection, connection.transaction():
+        gate = await read_gate(connection, provider, "any")
+        if gate.paused or gate.shut_for > 0:
+            return Claim((), wait=gate.shut_for, paused=gate.paused)
+        times = permits(gate.meters, gate.now, 1 if gate.tripped else most)
+        if not times:
+            return Claim((), wait=max(0.001, wait(gate.meters, gate.now)))
+        affordable = await affordable_questions(connection, provider, price, budgets)
+        if affordable < len(times):
+            times = times[:affordable]
+            if not times:
+                return Claim((), held=await _hold(connection, provider))
+        rows = await _take_due(connection, provider, len(times), price, lease, callback_expected)
+        await save_meters(connection, provider, spend(gate.meters, gate.now, times[: len(rows)]))
+        if gate.tripped and rows:
+            await _shut_behind(connection, provider, lease)
+    jobs = [
+        Claimed(
+            row["id"], row["lookup_id"], row["attempt"], row["tries"],
+            Contact(
+                profile_url=row["profile_url"], work_email=row["work_email"], personal_email=row["personal_email"],
+                name=row["name"], company=row["company"], region=row["region_hint"],
+            ),
+            gate.until(at), gate.tripped,
+        )
+        for row, at in zip(rows, times, strict=False)
+    ]  # fmt: skip
+    return Claim(jobs, more=len(jobs) == len(times), failing=gate.failing)
+
+
+async def read_gate(db: Db, provider: str, *purposes: str) -> Gate:
+    """The provider's gate, its meters locked until the transaction ends."""
+    rows = await db.fetch(
+        """
+        SELECT limits.purpose, limits."window", limits.allowance, limits.spent, limits.spent_at,
+               EXTRACT(epoch FROM limits.next_at)::float8 AS next_at,
+               EXTRACT(epoch FROM clock_timestamp())::float8 AS now,
+               providers.paused_at IS NOT NULL AS paused,
+               providers.trips > 0 AS tripped,
+               providers.failures > 0 AS failing,
+               EXTRACT(epoch FROM GREATEST(providers.rest_until, providers.open_until) - clock_timestamp())::float8
+                   AS shut_for
+          FROM limits
+          JOIN providers ON providers.name = limits.provider
+         WHERE limits.provider = $1
+           AND limits.purpose = ANY($2::text[])
+         ORDER BY limits.purpose, limits."window"
+           FOR UPDATE OF limits
+        """,
+        provider,
+        list(purposes),
+    )
+    if not rows:
+        raise LookupError(f"provider {provider!r} is not registered: register_provider comes first")
+    meters = [
+        Meter(r["purpose"], r["window"], r["allowance"], r["next_at"], tuple(r["spent"]), r["spent_at"]) for r in rows
+    ]
+    return Gate(
+        rows[0]["now"], rows[0]["paused"], rows[0]["shut_for"] or 0.0, rows[0]["tripped"], rows[0]["failing"], meters
+    )
+
+
+async def save_meters(db: Db, provider: str, meters: Sequence[Meter]) -> None:
+    """The meters are as spent, for all processes."""
+    await db.executemany(
+        """
+        UPDATE limits
+           SET next_at = to_timestamp($4), spent = $5::int[], spent_at = $6
+         WHERE provider = $1 AND purpose = $2 AND "window" = $3
+        """,
+        [(provider, m.purpose, m.window, m.next_at, list(m.spent), m.spent_at) for m in meters],
+    )
+
+
+async def affordable_questions(db: Db, provider: str, price: Decimal, budgets: Sequence[Budget]) -> int:
+    """How many questions at *price* the budgets still allow; the budgets are locked until the transaction ends."""
+    concerned = [budget for budget in budgets if budget.provider in (None, provider)]
+    if not concerned or price == 0:
+        return 1_000_000
+    await db.execute("SELECT pg_advisory_xact_lock($1)", BUDGET_LOCK)
+    left = []
+    for budget in concerned:
+        used = await db.fetchval(
+            """
+            SELECT COALESCE(sum(reserved + charged + possible), 0)
+              FROM usage
+             WHERE day >= date_trunc($1, now() AT TIME ZONE 'UTC')::date
+               AND ($2::text IS NULL OR provider = $2)
+            """,
+            budget.period,
+            budget.provider,
+        )
+        left.append(int((budget.credits - used) // price))
+    return max(0, min(left))
+
+
+async def _take_due(
+    db: Db, provider: str, most: int, price: Decimal, lease: timedelta, callback_expected: bool
+) -> list[asyncpg.Record]:
+    rows: list[asyncpg.Record] = await db.fetch(
+        """
+        WITH fresh AS MATERIALIZED (
+            SELECT id, due_at, 1 AS turn
+              FROM jobs
+             WHERE provider = $1 AND state = 'queued' AND held IS NULL AND tries = 0 AND due_at <= now()
+             ORDER BY due_at, id
+             LIMIT $2
+               FOR UPDATE SKIP LOCKED   -- a second submitter takes the next ones
+        ), again AS MATERIALIZED (
+            SELECT id, due_at, 3 AS turn
+              FROM jobs
+             WHERE provider = $1 AND state = 'queued' AND held IS NULL AND tries > 0 AND due_at <= now()
+             ORDER BY due_at, id
+             LIMIT $2
+               FOR UPDATE SKIP LOCKED
+        ), due AS MATERIALIZED (
+            -- Three fresh ones, then one that failed before: neither kind can starve the other.
+            SELECT id
+              FROM (SELECT id, turn * row_number() OVER (PARTITION BY turn ORDER BY due_at, id) AS place FROM fresh
+                    UNION ALL
+                    SELECT id, turn * row_number() OVER (PARTITION BY turn ORDER BY due_at, id) FROM again) AS queue
+             ORDER BY place
+             LIMIT $2
+        ), claimed AS (
+            UPDATE jobs
+               SET state = 'submitting',
+                   attempt = attempt + 1,
+                   lease_expires_at = now() + $4,
+                   submitted_at = now(),
+                   callback_expected = $5,
+                   reserved = $3,
+                   reserved_on = (now() AT TIME ZONE 'UTC')::date
+              FROM due
+             WHERE jobs.id = due.id
+            RETURNING jobs.id, jobs.lookup_id, jobs.attempt, jobs.tries, jobs.reserved_on
+        ), counted AS (
+            INSERT INTO usage (provider, day, slot, reserved)
+            SELECT $1, reserved_on, pg_backend_pid() % 16, count(*) * $3
+              FROM claimed
+             GROUP BY reserved_on
+                ON CONFLICT (provider, day, slot) DO UPDATE SET reserved = usage.reserved + excluded.reserved
+        )
+        SELECT claimed.id, claimed.lookup_id, claimed.attempt, claimed.tries,
+               lookups.profile_url, lookups.work_email, lookups.personal_email, lookups.name, lookups.company,
+               lookups.region_hint
+          FROM claimed
+          JOIN lookups ON lookups.id = claimed.lookup_id
+        """,
+        provider,
+        most,
+        price,
+        lease,
+        callback_expected,
+    )
+    return rows
+
+
+async def _hold(db: Db, provider: str) -> int:
+    """queued -> held: the budget is used up.  Returns how many."""
+    held = await db.fetch(
+        """
+        WITH fresh AS MATERIALIZED (
+            SELECT id
+              FROM jobs
+             WHERE provider = $1 AND state = 'queued' AND held IS NULL AND tries = 0 AND due_at <= now()
+             ORDER BY due_at, id
+             LIMIT 5000
+               FOR UPDATE SKIP LOCKED
+        ), again AS MATERIALIZED (
+            SELECT id
+              FROM jobs
+             WHERE provider = $1 AND state = 'queued' AND held IS NULL AND tries > 0 AND due_at <= now()
+             ORDER BY due_at, id
+             LIMIT 5000
+               FOR UPDATE SKIP LOCKED
+        )
+        UPDATE jobs
+           SET held = 'budget'
+         WHERE id IN (SELECT id FROM fresh UNION ALL SELECT id FROM again)
+        RETURNING id
+        """,
+        provider,
+    )
+    return len(held)
+
+
+async def _shut_behind(db: Db, provider: str, lease: timedelta) -> None:
+    """The breaker stays open for everyone else until the one question that went through has its answer."""
+    await db.execute("UPDATE providers SET open_until = now() + $2 WHERE name = $1", provider, lease)

@@ -1,0 +1,119 @@
+"""schema.sql, applied step by step, each step once.
+
+A step begins at a line `-- step N: title`. Its checksum is kept with the row that says it was applied, so a
+released step that somebody edited is noticed instead of believed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+
+from store.partitions import ensure_partitions
+
+STEP = re.compile(r"^-- step (\d+): (.+)$", re.MULTILINE)
+LOCK = 7_243_391_102_001  # any number, but always this one: only one process migrates at a time
+
+
+class SchemaError(Exception):
+    """The database is not at the version of this program; the message says what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One step of schema.sql."""
+
+    number: int
+    title: str
+    sql: str
+
+    @property
+    def checksum(self) -> str:
+        return hashlib.sha256(self.sql.strip().encode()).hexdigest()
+
+
+def read_steps() -> list[Step]:
+    """The steps of schema.sql, in order; the file lies in the package, or at the root of the repository."""
+    package = Path(__file__).parent
+    installed = package / "schema.sql"
+    text = (installed if installed.exists() else package.parent / "schema.sql").read_text(encoding="utf-8")
+    marks = list(STEP.finditer(text))
+    ends = [mark.start() for mark in marks[1:]] + [len(text)]
+    return [Step(int(mark[1]), mark[2], text[mark.end() : end]) for mark, end in zip(marks, ends, strict=True)]
+
+
+async def migrate(connection: asyncpg.Connection[Any], *, dry_run: bool = False) -> list[Step]:
+    """The database is at the newest step, and has room for the coming months; the steps that were missing are returned.
+
+    Safe when run by several processes at once: they take turns, and the later ones find nothing to do.
+    Raises SchemaError when an applied step differs from the file.
+    """
+    missing = await _apply(connection, dry_run=dry_run)
+    if not dry_run:
+        await ensure_partitions(connection)
+    return missing
+
+
+async def _apply(connection: asyncpg.Connection[Any], *, dry_run: bool) -> list[Step]:
+    """The missing steps were applied, or none of them was; they are returned, oldest first."""
+    async with connection.transaction():
+        await connection.execute("SET LOCAL lock_timeout = '60s'; SET LOCAL statement_timeout = '600s'")
+        await connection.execute("SELECT pg_advisory_xact_lock($1)", LOCK, timeout=70)
+        applied = await _applied(connection)
+        missing = [step for step in read_steps() if step.number not in applied]
+        _compare(applied)
+        if dry_run or not missing:
+            return missing
+        await connection.execute(
+            """
+            CREATE TABLE IF NOT EXISTS schema_steps (
+                number      integer     NOT NULL PRIMARY KEY,
+                title       text        NOT NULL,
+                checksum    text        NOT NULL,
+                applied_at  timestamptz NOT NULL DEFAULT now()
+            )
+            """
+        )
+        for step in missing:
+            await connection.execute(step.sql, timeout=600)
+            await connection.execute(
+                "INSERT INTO schema_steps (number, title, checksum) VALUES ($1, $2, $3)",
+                step.number, step.title, step.checksum,
+            )  # fmt: skip
+        return missing
+
+
+async def require_current(db: asyncpg.Pool[Any] | asyncpg.Connection[Any]) -> None:
+    """The database is at the newest step, or SchemaError says what to do."""
+    applied = await _applied(db)
+    missing = [step for step in read_steps() if step.number not in applied]
+    if missing:
+        raise SchemaError(
+            f"The database lacks {len(missing)} of {len(read_steps())} schema steps. Remedy: run `ringback migrate`."
+        )
+    _compare(applied)
+
+
+async def _applied(db: asyncpg.Pool[Any] | asyncpg.Connection[Any]) -> dict[int, str]:
+    if await db.fetchval("SELECT to_regclass('schema_steps') IS NULL"):
+        return {}
+    return {row["number"]: row["checksum"] for row in await db.fetch("SELECT number, checksum FROM schema_steps")}
+
+
+def _compare(applied: dict[int, str]) -> None:
+    known = {step.number: step for step in read_steps()}
+    if newer := sorted(set(applied) - set(known)):
+        raise SchemaError(
+            f"The database has step {newer[-1]}, newer than this program. Remedy: deploy the newer program."
+        )
+    for number, checksum in applied.items():
+        if known[number].checksum != checksum:
+            raise SchemaError(
+                f"Step {number} of schema.sql differs from the one that was applied. "
+                "Remedy: restore the step, and put the change in a new one."
+            )

@@ -1,0 +1,98 @@
+"""Word that jobs may be due: a coalesced NOTIFY, and whoever listens for it.
+
+It is only a hint. Whoever listens polls as well, so a hint that fails is dropped.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import asyncpg
+
+from store.database import UNREACHABLE, DatabaseDown, connect
+
+CHANNEL = "ringback_jobs"
+
+# A commit that notifies takes a lock shared by the whole database, so hints are few and outside of any other commit.
+SHORTEST_PAUSE = 0.01  # seconds between two hints
+LONGEST_PAUSE = 30.0  # seconds between two tries while the database is away
+PATIENCE = 5.0  # seconds for one statement
+PING_EVERY = 30.0  # seconds; a listener hears nothing of a connection that died silently
+
+_AWAY = (DatabaseDown, asyncpg.PostgresError, *UNREACHABLE)
+
+
+class Notifier:
+    """Sends the hint whenever it was woken: at once when idle, and at most once per SHORTEST_PAUSE."""
+
+    def __init__(self, url: str, *, name: str) -> None:
+        self._url = url
+        self._name = name
+        self._woken = asyncio.Event()
+
+    def wake(self) -> None:
+        """A hint will be sent; never waits."""
+        self._woken.set()
+
+    async def run(self) -> None:
+        """Until it is cancelled, hints are sent on a connection of its own."""
+        connection: asyncpg.Connection[Any] | None = None
+        pause = SHORTEST_PAUSE
+        self.wake()  # connects now, so that the first hint need not
+        try:
+            while True:
+                await self._woken.wait()
+                self._woken.clear()
+                try:
+                    if connection is None or connection.is_closed():
+                        connection = await connect(self._url, name=self._name)
+                    await connection.execute(f"SELECT pg_notify('{CHANNEL}', '')", timeout=PATIENCE)
+                    pause = SHORTEST_PAUSE
+                except _AWAY:
+                    pause = min(pause * 2, LONGEST_PAUSE)
+                await asyncio.sleep(pause)
+        finally:
+            if connection is not None:
+                connection.terminate()
+
+
+class Listener:
+    """Calls *wake* at every hint, and whenever hints may have been missed."""
+
+    def __init__(self, url: str, wake: Callable[[], None], *, name: str) -> None:
+        self._url = url
+        self._wake = wake
+        self._name = name
+
+    async def run(self) -> None:
+        """Until it is cancelled, it listens on a connection of its own, and connects again when that is lost."""
+        pause = SHORTEST_PAUSE
+        while True:
+            try:
+                connection = await connect(self._url, name=self._name)
+            except DatabaseDown:
+                pause = min(pause * 2, LONGEST_PAUSE)
+                await asyncio.sleep(pause)
+                continue
+            pause = SHORTEST_PAUSE
+            try:
+                await self._listen(connection)
+            except _AWAY:
+                pass
+            finally:
+                connection.terminate()
+            await asyncio.sleep(pause)
+
+    async def _listen(self, connection: asyncpg.Connection[Any]) -> None:
+        lost = asyncio.Event()
+        connection.add_termination_listener(lambda _: lost.set())
+        await connection.add_listener(CHANNEL, lambda *_: self._wake())
+        while not lost.is_set():
+            self._wake()  # what was committed before we listened, or was missed
+            try:
+                async with asyncio.timeout(PING_EVERY):
+                    await lost.wait()
+            except TimeoutError:
+                await connection.execute("SELECT 1", timeout=PATIENCE)

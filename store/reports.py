@@ -1,0 +1,286 @@
+"""What the API and the console read; nothing here changes a row."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import date, datetime
+from typing import Any
+from uuid import UUID
+
+import asyncpg
+
+from store.database import Db
+from store.partitions import first_id
+
+NEWEST = UUID(int=2**128 - 1)  # no id is newer
+
+
+async def read_lookups(db: Db, ids: Sequence[UUID]) -> list[dict[str, Any]]:
+    """These lookups with their jobs, newest first; unknown ids are left out."""
+    rows = await db.fetch(
+        """
+        SELECT lookups.id, lookup_status.status, lookups.mobile, lookups.mobile_raw, lookups.region,
+               lookups.line_type, lookups.provider, lookups.credits, lookups.source, lookups.record_id,
+               lookups.reused_from, lookups.reason, lookups.profile_url, lookups.work_email,
+               lookups.personal_email, lookups.name, lookups.company, lookups.created_at, lookups.finished_at
+          FROM lookups
+          JOIN lookup_status ON lookup_status.id = lookups.id
+         WHERE lookups.id = ANY($1::uuid[])
+         ORDER BY lookups.id DESC
+        """,
+        list(ids),
+    )
+    jobs = await _jobs(db, ids)
+    return [dict(row) | {"jobs": jobs.get(row["id"], [])} for row in rows]
+
+
+async def _jobs(db: Db, lookup_ids: Sequence[UUID]) -> dict[UUID, list[dict[str, Any]]]:
+    rows = await db.fetch(
+        """
+        SELECT lookup_id, id, provider, state::text, answered_by, request_id, credits, possible AS possibly_charged,
+               polls, attempt, submitted_at, finished_at, error, raw
+          FROM finished_jobs
+         WHERE lookup_id = ANY($1::uuid[])
+        UNION ALL
+        SELECT lookup_id, id, provider, state::text, NULL, request_id, 0, 0,
+               polls, attempt, submitted_at, NULL, error, raw
+          FROM jobs
+         WHERE lookup_id = ANY($1::uuid[])
+         ORDER BY id
+        """,
+        list(lookup_ids),
+    )
+    found: dict[UUID, list[dict[str, Any]]] = {}
+    for row in rows:
+        job = dict(row)
+        found.setdefault(job.pop("lookup_id"), []).append(job)
+    return found
+
+
+async def list_lookups(
+    db: Db, *, status: str | None, record_id: str | None, before: UUID | None, limit: int
+) -> list[UUID]:
+    """The ids of up to *limit* lookups older than *before*, newest first, of this status and record.
+
+    A statement for each question: one for all of them would be planned for none, and read everything.
+    """
+    older_than = before or NEWEST
+    if record_id is not None:
+        return await _list_of_record(db, record_id, status, older_than, limit)
+    if status is None:
+        return await _list_all(db, older_than, limit)
+    if status in CANDIDATES:
+        return await _list_open(db, status, older_than, limit)
+    return await _list_final(db, status, older_than, limit)
+
+
+async def _list_all(db: Db, before: UUID, limit: int) -> list[UUID]:
+    rows = await db.fetch("SELECT id FROM lookups WHERE id < $1 ORDER BY id DESC LIMIT $2", before, limit)
+    return [row["id"] for row in rows]
+
+
+async def _list_final(db: Db, status: str, before: UUID, limit: int) -> list[UUID]:
+    """In the order of the index by status, which ANY leaves to sort by: the order of the ids alone would lead the
+    planner to read everything newer that has another status.
+    """
+    rows = await db.fetch(
+        """
+        SELECT id
+          FROM lookups
+         WHERE final_status = ANY (ARRAY[$1::text::final_status])
+           AND id < $2
+         ORDER BY final_status DESC, id DESC
+         LIMIT $3
+        """,
+        status,
+        before,
+        limit,
+    )
+    return [row["id"] for row in rows]
+
+
+async def _list_of_record(db: Db, record_id: str, status: str | None, before: UUID, limit: int) -> list[UUID]:
+    """One record's lookups are few: they are all read, and those of another status left out."""
+    rows = await db.fetch(
+        """
+        SELECT lookups.id
+          FROM lookups
+          LEFT JOIN lookup_status ON lookup_status.id = lookups.id AND $2::text IS NOT NULL
+         WHERE lookups.record_id = $1
+           AND ($2::text IS NULL OR lookup_status.status = $2)
+           AND lookups.id < $3
+         ORDER BY lookups.id DESC
+         LIMIT $4
+        """,
+        record_id,
+        status,
+        before,
+        limit,
+    )
+    return [row["id"] for row in rows]
+
+
+async def _list_open(db: Db, status: str, before: UUID, limit: int) -> list[UUID]:
+    """The candidates are read off the open jobs, never out of the history; the view has the last word on each."""
+    found: dict[UUID, None] = {}
+    while len(found) < limit:
+        rows = await CANDIDATES[status](db, before, limit)
+        found |= {row["id"]: None for row in rows if row["status"] == status}
+        if len(rows) < limit:
+            break
+        before = rows[-1]["id"]
+    return list(found)[:limit]
+
+
+async def _queued(db: Db, before: UUID, limit: int) -> list[asyncpg.Record]:
+    """The newest lookups whose first question was not asked yet, or that follow another."""
+    rows: list[asyncpg.Record] = await db.fetch(
+        """
+        SELECT candidate.id, (SELECT status FROM lookup_status WHERE lookup_status.id = candidate.id) AS status
+          FROM ((SELECT lookup_id AS id
+                   FROM jobs
+                  WHERE state = 'queued' AND held IS NULL AND tries = 0 AND place = 0 AND attempt = 0
+                    AND lookup_id < $1
+                  ORDER BY lookup_id DESC
+                  LIMIT $2)
+                UNION ALL
+                (SELECT id
+                   FROM lookups
+                  WHERE reused_from IS NOT NULL AND final_status IS NULL
+                    AND id < $1
+                  ORDER BY id DESC
+                  LIMIT $2)
+                 ORDER BY id DESC
+                 LIMIT $2) AS candidate
+         ORDER BY id DESC
+        """,
+        before,
+        limit,
+    )
+    return rows
+
+
+async def _running(db: Db, before: UUID, limit: int) -> list[asyncpg.Record]:
+    """The newest lookups with a question on its way, or with one behind them."""
+    rows: list[asyncpg.Record] = await db.fetch(
+        """
+        SELECT candidate.id, (SELECT status FROM lookup_status WHERE lookup_status.id = candidate.id) AS status
+          FROM ((SELECT lookup_id AS id
+                   FROM jobs
+                  WHERE state = 'submitting'
+                    AND lookup_id < $1
+                  ORDER BY lookup_id DESC
+                  LIMIT $2)
+                UNION ALL
+                (SELECT lookup_id
+                   FROM jobs
+                  WHERE state = 'awaiting'
+                    AND lookup_id < $1
+                  ORDER BY lookup_id DESC
+                  LIMIT $2)
+                UNION ALL
+                (SELECT lookup_id
+                   FROM jobs
+                  WHERE state = 'queued' AND held IS NULL AND (place > 0 OR attempt > 0)
+                    AND lookup_id < $1
+                  ORDER BY lookup_id DESC
+                  LIMIT $2)
+                 ORDER BY id DESC
+                 LIMIT $2) AS candidate
+         ORDER BY id DESC
+        """,
+        before,
+        limit,
+    )
+    return rows
+
+
+async def _held(db: Db, before: UUID, limit: int) -> list[asyncpg.Record]:
+    """The newest lookups that wait for budget or for a paused provider."""
+    rows: list[asyncpg.Record] = await db.fetch(
+        """
+        SELECT candidate.id, (SELECT status FROM lookup_status WHERE lookup_status.id = candidate.id) AS status
+          FROM (SELECT lookup_id AS id
+                  FROM jobs
+                 WHERE held IS NOT NULL
+                   AND lookup_id < $1
+                 ORDER BY lookup_id DESC
+                 LIMIT $2) AS candidate
+         ORDER BY id DESC
+        """,
+        before,
+        limit,
+    )
+    return rows
+
+
+# Each part of these has an index of its own, or is walked from the newest on, whichever the planner finds shorter.
+# Whether a late answer has ended a lookup while its job runs is looked up for the candidates of one page only.
+CANDIDATES = {"queued": _queued, "running": _running, "held": _held}
+
+
+async def usage_by_day(db: Db, since: date) -> list[asyncpg.Record]:
+    """Credits by provider and UTC day, newest day first."""
+    rows: list[asyncpg.Record] = await db.fetch(
+        """
+        SELECT provider, day, sum(reserved) AS reserved, sum(charged) AS charged, sum(possible) AS possibly_charged
+          FROM usage
+         WHERE day >= $1
+         GROUP BY provider, day
+         ORDER BY day DESC, provider
+        """,
+        since,
+    )
+    return rows
+
+
+async def outstanding(db: Db) -> list[asyncpg.Record]:
+    """The open jobs by provider and state, with the age of the oldest: what `ringback status` shows."""
+    rows: list[asyncpg.Record] = await db.fetch(
+        """
+        SELECT provider, COALESCE('held: ' || held, state::text) AS state, count(*) AS jobs,
+               now() - min(COALESCE(submitted_at, due_at)) AS oldest
+          FROM jobs
+         GROUP BY 1, 2
+         ORDER BY 1, 2
+        """
+    )
+    return rows
+
+
+async def provider_states(db: Db) -> list[asyncpg.Record]:
+    """How each provider is."""
+    rows: list[asyncpg.Record] = await db.fetch(
+        """
+        SELECT name, paused_reason, paused_at, check_at, rest_until, open_until, failures
+          FROM providers
+         ORDER BY name
+        """
+    )
+    return rows
+
+
+async def lookups_by_status(db: Db, since: datetime) -> list[asyncpg.Record]:
+    """How many lookups that began since then ended how."""
+    rows: list[asyncpg.Record] = await db.fetch(
+        """
+        SELECT COALESCE(final_status::text, 'open') AS status, count(*) AS lookups
+          FROM lookups
+         WHERE id >= $1   -- an id says when it was made, and in which month it lies
+         GROUP BY 1
+         ORDER BY 1
+        """,
+        first_id(since),
+    )
+    return rows
+
+
+async def ping(db: Db) -> None:
+    """The database answers."""
+    await db.fetchval("SELECT 1")
+
+
+async def has_deadlines(db: Db) -> bool:
+    """The server ends a statement that hangs."""
+    bound: bool = await db.fetchval("SELECT current_setting('statement_timeout') <> '0'")
+    return bound

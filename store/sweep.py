@@ -1,0 +1,279 @@
+"""What the reconciler looks for: everything that waits for something that may never come."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+import asyncpg
+
+from enrichment.pacing import permits, spend
+from store.claim import read_gate, save_meters
+from store.database import ACQUIRE_TIMEOUT, Db
+from store.partitions import first_id
+
+
+@dataclass(frozen=True, slots=True)
+class Overdue:
+    """A job that was asked, and nothing came: what it is, for the decision how it ends."""
+
+    id: UUID
+    provider: str
+    attempt: int
+    request_id: str | None
+    callback_expected: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Poll:
+    """A job to poll, *after* so many seconds. *is_check*: it is over, and only its answer is verified."""
+
+    id: UUID
+    request_id: str
+    after: float
+    is_check: bool = False
+    region: str | None = None
+
+
+async def expired_leases(db: Db, limit: int) -> list[Overdue]:
+    """submitting jobs whose submitter fell silent."""
+    rows = await db.fetch(
+        """
+        SELECT id, provider, attempt, request_id, callback_expected
+          FROM jobs
+         WHERE state = 'submitting'
+           AND lease_expires_at < now()
+         ORDER BY lease_expires_at
+         LIMIT $1
+        """,
+        limit,
+    )
+    return [Overdue(*row.values()) for row in rows]
+
+
+async def past_deadline(db: Db, deadline: timedelta, limit: int) -> list[Overdue]:
+    """awaiting jobs that are due and cannot be polled any more: no request_id, or older than *deadline*."""
+    rows = await db.fetch(
+        """
+        SELECT due.*
+          FROM providers
+         CROSS JOIN LATERAL (
+               SELECT id, provider, attempt, request_id, callback_expected
+                 FROM jobs
+                WHERE provider = providers.name AND state = 'awaiting' AND due_at <= now()
+                  AND (request_id IS NULL OR submitted_at < now() - $1::interval)
+                ORDER BY due_at, id   -- as jobs_waiting has them: nothing else is read
+                LIMIT $2) AS due
+         LIMIT $2
+        """,
+        deadline,
+        limit,
+    )
+    return [Overdue(*row.values()) for row in rows]
+
+
+async def queued_too_long(db: Db, at_most: timedelta, limit: int) -> list[Overdue]:
+    """queued jobs, held or not, older than *at_most*."""
+    rows = await db.fetch(
+        """
+        SELECT id, provider, attempt, request_id, callback_expected
+          FROM jobs
+         WHERE state = 'queued'
+           AND id < $1
+         ORDER BY id
+         LIMIT $2
+        """,
+        first_id(datetime.now(UTC) - at_most),
+        limit,
+    )
+    return [Overdue(*row.values()) for row in rows]
+
+
+async def claim_polls(
+    pool: asyncpg.Pool[Any],
+    provider: str,
+    *,
+    most: int,
+    first: timedelta,
+    longest: timedelta,
+    deadline: timedelta,
+) -> list[Poll]:
+    """awaiting jobs of *provider* that are due, with a permit each; the next poll is scheduled at once.
+
+    So a poll that comes to nothing needs no writing, and one that is never made is made up for.  While questions
+    wait to be asked, polls take no more than half of the allowance.  A paused account is polled all the same: what
+    it was asked before may be answered.
+    """
+    async with pool.acquire(timeout=ACQUIRE_TIMEOUT) as connection, connection.transaction():
+        gate = await read_gate(
+            connection, provider, "any", *(["poll"] if await _questions_wait(connection, provider) else [])
+        )
+        if gate.shut_for > 0:
+            return []
+        times = permits(gate.meters, gate.now, most)
+        if not times:
+            return []
+        rows = await _take_due(connection, provider, len(times), first, longest, deadline)
+        await save_meters(connection, provider, spend(gate.meters, gate.now, times[: len(rows)]))
+    return [
+        Poll(row["id"], row["request_id"], gate.until(at), row["is_check"], row["region_hint"])
+        for row, at in zip(rows, times, strict=False)
+    ]
+
+
+async def has_due_polls(db: Db, provider: str) -> bool:
+    """Whether `claim_polls` would find a job: asked first, because it takes the provider's lock."""
+    found: bool = await db.fetchval(
+        """
+        SELECT COALESCE((SELECT min(due_at)   -- the first in its index; for EXISTS, all might be read until one is due
+                           FROM jobs
+                          WHERE provider = $1 AND state = 'awaiting') <= now(), false)
+            OR EXISTS (SELECT FROM finished_jobs WHERE provider = $1 AND check_at <= now())
+        """,
+        provider,
+    )
+    return found
+
+
+async def _questions_wait(db: Db, provider: str) -> bool:
+    waiting: bool = await db.fetchval(
+        """
+        SELECT COALESCE(LEAST((SELECT min(due_at)
+                                 FROM jobs
+                                WHERE provider = $1 AND state = 'queued' AND held IS NULL AND tries = 0),
+                              (SELECT min(due_at)
+                                 FROM jobs
+                                WHERE provider = $1 AND state = 'queued' AND held IS NULL AND tries > 0)) <= now(),
+                        false)
+        """,
+        provider,
+    )
+    return waiting
+
+
+async def _take_due(
+    db: Db, provider: str, most: int, first: timedelta, longest: timedelta, deadline: timedelta
+) -> list[asyncpg.Record]:
+    rows: list[asyncpg.Record] = await db.fetch(
+        """
+        WITH due AS MATERIALIZED (
+            SELECT id
+              FROM jobs
+             WHERE provider = $1 AND state = 'awaiting' AND due_at <= now() AND request_id IS NOT NULL
+             ORDER BY due_at, id
+             LIMIT $2
+               FOR UPDATE SKIP LOCKED
+        ), polled AS (
+            UPDATE jobs
+               SET polls = polls + 1,
+                   -- Twice as long each time, and a tenth of jitter; at the deadline at the latest.
+                   due_at = LEAST(now() + LEAST($3::interval * power(2, LEAST(polls, 20)), $4::interval)
+                                          * (0.9 + 0.2 * random()),
+                                  submitted_at + $5::interval)
+              FROM due
+             WHERE jobs.id = due.id
+            RETURNING jobs.id, jobs.lookup_id, jobs.request_id
+        ), to_check AS MATERIALIZED (
+            SELECT id
+              FROM finished_jobs
+             WHERE provider = $1 AND check_at <= now()
+             LIMIT GREATEST($2 - (SELECT count(*) FROM due), 0)
+               FOR UPDATE SKIP LOCKED
+        ), checked AS (
+            UPDATE finished_jobs
+               SET polls = polls + 1,
+                   check_at = CASE WHEN submitted_at + $5::interval > now()
+                                   THEN LEAST(now() + LEAST($3::interval * power(2, LEAST(polls, 20)), $4::interval),
+                                              submitted_at + $5::interval) END
+              FROM to_check
+             WHERE finished_jobs.id = to_check.id
+            RETURNING finished_jobs.id, finished_jobs.lookup_id, finished_jobs.check_request_id AS request_id
+        ), asked AS (
+            SELECT *, false AS is_check FROM polled
+            UNION ALL
+            SELECT *, true FROM checked
+        )
+        SELECT asked.id, asked.request_id, asked.is_check, lookups.region_hint
+          FROM asked
+          JOIN lookups ON lookups.id = asked.lookup_id
+        """,
+        provider,
+        most,
+        first,
+        longest,
+        deadline,
+    )
+    return rows
+
+
+async def wait_for_callback(db: Db, job_id: UUID, attempt: int, patience: timedelta) -> bool:
+    """submitting -> awaiting: its submitter fell silent after asking, perhaps; the callback's token finds the job."""
+    row = await db.fetchrow(
+        """
+        UPDATE jobs
+           SET state = 'awaiting',
+               lease_expires_at = NULL,
+               due_at = now() + $3,
+               error = 'its submitter fell silent; waiting for the callback'
+         WHERE id = $1
+           AND attempt = $2
+           AND state = 'submitting'
+           AND lease_expires_at < now()
+        RETURNING id
+        """,
+        job_id,
+        attempt,
+        patience,
+    )
+    return row is not None
+
+
+async def poll_now(db: Db, job_ids: list[UUID]) -> None:
+    """awaiting: these jobs are due to be polled at once, because something about their callbacks is odd."""
+    await db.execute(
+        """
+        UPDATE jobs
+           SET due_at = now()
+         WHERE id = ANY($1::uuid[])
+           AND state = 'awaiting'
+           AND request_id IS NOT NULL
+        """,
+        job_ids,
+    )
+
+
+async def end_check(db: Db, job_id: UUID) -> None:
+    """The doubt about this job, which is over, is settled: it is polled no more."""
+    await db.execute("UPDATE finished_jobs SET check_at = NULL WHERE id = $1", job_id)
+
+
+async def keep_unreadable(db: Db, job_id: UUID, reason: str, body: bytes) -> None:
+    """awaiting: what a poll said, and we could not read, is kept for a person."""
+    await db.execute(
+        "UPDATE jobs SET error = $2, raw = $3 WHERE id = $1 AND state = 'awaiting'",
+        job_id,
+        reason,
+        body[:65_536].decode("utf-8", "replace").replace("\0", "�"),
+    )
+
+
+async def leaders_left_behind(db: Db, limit: int) -> list[UUID]:
+    """Ended lookups that somebody still follows: whoever ended them died before looking after their followers."""
+    rows = await db.fetch(
+        """
+        WITH following AS MATERIALIZED (
+            SELECT reused_from
+              FROM lookups
+             WHERE reused_from IS NOT NULL AND final_status IS NULL
+        )
+        SELECT DISTINCT reused_from AS id
+          FROM following
+           -- Not a join: the leader of each is looked up, in the month in which it lies.
+         WHERE (SELECT final_status IS NOT NULL FROM lookups WHERE lookups.id = following.reused_from)
+         LIMIT $1
+        """,
+        limit,
+    )
+    return [row["id"] for row in rows]
