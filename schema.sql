@@ -1,7 +1,12 @@
 -- Ringback: the whole database.
 --
--- An event comes in from a CRM. For each contact in it there is one lookup: one wish for one person's mobile
--- number. A lookup is a chain of jobs, one at a time; a job is one question asked of one provider.
+-- A CRM's event comes in. Each contact in it becomes a lookup: one wish for that person's mobile number. The paid work
+-- is a search: one contact's identifiers, asked of one provider after another. A question asked of one provider is a
+-- job. Any number of lookups share the answer of one search.
+--
+--     event -> lookups, each with the hashed keys of its contact -> keys -> searches
+--     lookup -> the search that it waits for, or took its answer from
+--     search -> jobs, one at a time -> finished jobs
 --
 --     job:   queued --claim--> submitting --answer------------------------> answered   (inline)
 --               ^                  |  '----accepted----> awaiting --answer--> answered   (callback or poll)
@@ -14,26 +19,30 @@
 --     lookup:  queued -> running -> found | not_found | failed | unresolved | suppressed | cancelled
 --              held      waits for budget or for a paused provider; goes on by itself
 --
--- Who writes what.  The receiver writes events, lookups and their first jobs, and applies callbacks.  The
--- submitter claims jobs (the claim IS the committed intent to pay: attempt, lease, credits reserved), asks, and
--- writes the outcome.  The reconciler polls what no callback answered, takes over what a dead submitter left,
--- and ends what passed its deadline.  All three finish a job through one statement (store/finish.py): it takes
--- the row out of `jobs`, and whoever takes it out has won; the others find nothing and change nothing.
+-- There is no row for a person. A search is all that is known of one, and its answer is for lookups that themselves
+-- hold one of its keys; a key that a third contact brought carries nothing further. An address that leads to people
+-- who contradict each other is shared from then on: no key of anybody. enrichment/decide.py has the rules.
+--
+-- Who writes what.  The receiver writes events, lookups and searches with their first jobs, and applies callbacks.
+-- The submitter claims jobs (the claim is the committed intent to pay: attempt, lease, credits reserved), asks, and
+-- writes the outcome.  The reconciler polls what no callback answered, takes over what a dead submitter left, and
+-- ends what passed its deadline.  All three finish a job through one statement (store/finish.py): it takes the row
+-- out of `jobs`, so the first to do so wins, and it ends the search or queues the next provider.  That commit is the
+-- end.  The search's lookups follow in chunks (store/ends.py); until all have, `swept` is false.
 --
 -- What is outstanding lives in `jobs`, small and busy.  What is over lives in `finished_jobs`, written once.
 -- So a claim, a sweep or a rescue costs what is due, never what is past.
 --
 -- A lookup's open status is not stored, because it would be a second truth beside its job: `lookup_status` reads
--- it off the open job.  Only the final status is a column.
+-- it off the open job of its search.  Only the final status is a column.
 --
--- Order of locks, everywhere: keys (sorted), then jobs, then lookups, then the rest.
+-- Order of locks, everywhere: fingerprints and keys (sorted), jobs, searches (sorted), lookups, the rest.
 --
--- On Citus: lookups, jobs, finished_jobs, callbacks and ledger are distributed by lookup_id (lookups by id), and
--- every hot statement names it or reaches it through the job. Small and shared by all shards: `keys` (identity),
--- `limits`, `providers`, `usage` (budgets). There are no foreign keys, so that history can be dropped by
--- partition; the rows of one lookup are written in one statement instead.
+-- On Citus: searches, jobs, finished_jobs, callbacks and ledger are distributed by search_id; lookups by id. Small and
+-- shared by all shards: `limits`, `providers`, `usage` (budgets). Keys and searches are what crosses shards. There are
+-- no foreign keys, so that history can be dropped by partition; rows that belong together are written together.
 --
--- History lies in months: events, lookups, finished_jobs, callbacks and ledger are partitioned by the UUIDv7 that
+-- History lies in months: events, lookups, searches, finished_jobs, callbacks and ledger are partitioned by the UUIDv7 that
 -- leads their primary key, whose first 48 bits are the milliseconds of its making. So a month is a range of ids, and
 -- whoever has an id has its month. The months are made ahead by store/partitions.py (`ringback migrate`, and the
 -- reconciler), and dropped by store/prune.py (`ringback prune`). A row whose month is not there goes to the default
@@ -57,12 +66,20 @@ CREATE TYPE job_state AS ENUM (
 
 CREATE TYPE final_status AS ENUM ('found', 'not_found', 'failed', 'unresolved', 'suppressed', 'cancelled');
 
--- How a chain of jobs went so far, from good to bad: it decides what a lookup without a number ends as.
-CREATE TYPE chain_verdict AS ENUM (
-    'no_number',   -- every job answered          -> not_found
-    'failed',      -- at least one job failed     -> failed
-    'doubtful'     -- at least one unknown, lost  -> unresolved
+CREATE TYPE search_status AS ENUM (
+    'found',       -- at least one provider gave a number
+    'not_found',   -- every job answered, without one
+    'failed',      -- at least one job failed
+    'unresolved',  -- at least one is unknown or lost, or was when this search began
+    'dropped'      -- nobody was asked: its lookups had their number, or were cancelled
 );
+
+-- What a search without a number ends as.
+CREATE FUNCTION search_verdict(said jsonb, is_doubtful boolean) RETURNS search_status LANGUAGE sql IMMUTABLE AS $$
+    SELECT CASE WHEN is_doubtful OR said @? '$.* ? (@ == "unknown" || @ == "lost")' THEN 'unresolved'
+                WHEN said @? '$.* ? (@ == "failed")'                                THEN 'failed'
+                ELSE 'not_found' END::search_status
+$$;
 
 CREATE TABLE events (
     id           uuid        NOT NULL PRIMARY KEY,  -- UUIDv7, made by us
@@ -83,10 +100,13 @@ CREATE TABLE lookups (
     name            text,
     company         text,
     region_hint     text,
-    providers       text[]        NOT NULL,              -- who is to be asked, in this order
-    reused_from     uuid,                                -- the lookup it follows, or whose answer it took
-    brings_more     boolean       NOT NULL DEFAULT false,-- a follower with an identifier the first one lacked
-    followers       integer       NOT NULL DEFAULT 0,    -- how many lookups ever followed this one
+    providers       text[]        NOT NULL,              -- who may be asked, in this order
+    problems        jsonb,                               -- fields of the event that could not be used
+    keys            bytea[]       NOT NULL,              -- hashes: which searches may answer it
+    identifiers     bytea[]       NOT NULL,              -- those of them that providers are asked about
+    search_id       uuid          NOT NULL,              -- the search it waits for, or took its answer from
+    reused_from     uuid,                                -- the lookup that search began for, if it is another one
+    insists         boolean       NOT NULL DEFAULT false,-- a person retried it, and it has to wait for a search first
     created_at      timestamptz   NOT NULL DEFAULT now(),
 
     final_status    final_status,
@@ -96,25 +116,26 @@ CREATE TABLE lookups (
     region          text,
     line_type       text,
     provider        text,                                -- whose number it is
-    credits         numeric(12,2) NOT NULL DEFAULT 0,
     reason          text,                                -- why there is no number
 
-    CONSTRAINT somebody_is_looked_for
+    CONSTRAINT a_contact_has_an_identifier
         CHECK (COALESCE(profile_url, work_email, personal_email, name) IS NOT NULL),
-    CONSTRAINT somebody_can_be_asked
+    CONSTRAINT a_provider_may_be_asked
         CHECK (cardinality(providers) > 0),
+    CONSTRAINT identifiers_are_keys
+        CHECK (cardinality(identifiers) > 0 AND identifiers <@ keys),
     CONSTRAINT finished_exactly_when_final
         CHECK ((finished_at IS NOT NULL) = (final_status IS NOT NULL)),
     CONSTRAINT mobile_exactly_when_found
         CHECK ((mobile IS NOT NULL) = (final_status IS NOT DISTINCT FROM 'found')),
+    CONSTRAINT mobile_has_a_provider
+        CHECK (mobile IS NULL OR provider IS NOT NULL),
     CONSTRAINT mobile_is_e164
         CHECK (mobile ~ '^\+[1-9][0-9]{2,14}$'),
-    CONSTRAINT no_lookup_follows_itself
+    CONSTRAINT reused_from_another
         CHECK (reused_from <> id),
-    CONSTRAINT reuse_is_free
-        CHECK (reused_from IS NULL OR credits = 0),
-    CONSTRAINT credits_not_negative
-        CHECK (credits >= 0)
+    CONSTRAINT insists_only_while_open
+        CHECK (NOT insists OR final_status IS NULL)
 ) PARTITION BY RANGE (id);
 -- Every lookup is written twice, at its beginning and at its end: vacuum and analyze by less than the usual fifth, so
 -- that the planner knows the new month before it is large.
@@ -123,37 +144,82 @@ CREATE TABLE lookups_default PARTITION OF lookups DEFAULT WITH (
 );
 CREATE INDEX lookups_by_status ON lookups (final_status, id);
 CREATE INDEX lookups_by_record ON lookups (record_id, id) WHERE record_id IS NOT NULL;
-CREATE INDEX lookups_by_leader ON lookups (reused_from) WHERE reused_from IS NOT NULL;
--- The open followers: few, looked for every second, and the only open lookups without a job.
-CREATE INDEX lookups_following ON lookups (id) WHERE reused_from IS NOT NULL AND final_status IS NULL;
+-- Those that a number may still reach. A late one reaches them through the searches of its keys.
+CREATE INDEX lookups_numberless ON lookups (search_id, id)
+    WHERE final_status IS NULL OR final_status IN ('not_found', 'failed', 'unresolved');
+-- The open lookups that wait for a search which began for another: few.
+CREATE INDEX lookups_joined ON lookups (id) WHERE reused_from IS NOT NULL AND final_status IS NULL;
 
--- Who speaks for what. An event's own key (source and event_id) leads to the lookup it made: the event again is a
--- duplicate. A person's key (LinkedIn slug, e-mail; else name and company) leads to the lookup that speaks for the
--- person: the next event for the person follows it or takes its answer. Keys are hashes: no personal data here.
--- A lookup that fails has nothing to say: then whoever spoke before it is heard, so that its doubt is not forgotten.
+-- The paid work on one contact's identifiers, and all that is known of that person. Open while it has a job.
+CREATE TABLE searches (
+    id           uuid        NOT NULL PRIMARY KEY,      -- UUIDv7
+    begun_for    uuid        NOT NULL,                  -- the lookup whose contact is asked about
+    keys         bytea[]     NOT NULL,                  -- under which its answer is shared; contested ones are removed
+    asked        bytea[]     NOT NULL,                  -- the identifiers that its providers were asked about
+    providers    text[]      NOT NULL,                  -- whom its answer speaks for
+    slug         bytea,                                 -- facts: hashes of the public slug and of the member id,
+    member       bytea,
+    names        text[]      NOT NULL DEFAULT '{}',     --        and names that agree
+    is_doubtful  boolean     NOT NULL DEFAULT false,    -- an earlier answer was in doubt when it began
+    is_retry     boolean     NOT NULL DEFAULT false,    -- a person asked for it
+    said         jsonb       NOT NULL DEFAULT '{}',     -- provider -> state in which its job ended, or 'asked'
+    numbers      jsonb       NOT NULL DEFAULT '{}',     -- provider -> {mobile, raw, region, line_type, is_wrong}
+    status       search_status,
+    reason       text,
+    ended_at     timestamptz,
+    swept        boolean     NOT NULL DEFAULT false,    -- every lookup has followed its end
+
+    CONSTRAINT ended_exactly_with_a_status
+        CHECK ((ended_at IS NOT NULL) = (status IS NOT NULL)),
+    CONSTRAINT swept_only_after_its_end
+        CHECK (NOT swept OR ended_at IS NOT NULL),
+    CONSTRAINT a_search_asks_about_something
+        CHECK (cardinality(asked) > 0 AND cardinality(providers) > 0)
+) PARTITION BY RANGE (id);
+CREATE TABLE searches_default PARTITION OF searches DEFAULT WITH (
+    fillfactor = 80, autovacuum_vacuum_scale_factor = 0.05, autovacuum_analyze_scale_factor = 0.05
+);
+CREATE INDEX searches_unswept ON searches (ended_at) WHERE ended_at IS NOT NULL AND NOT swept;
+
+-- Which searches know of an identifier. A key is a hash; a shared one is an address of several people, nobody's key.
 CREATE TABLE keys (
-    key        bytea NOT NULL PRIMARY KEY,
-    lookup_id  uuid  NOT NULL,
-    before     uuid,             -- the last lookup before this one that ended with an answer, or in doubt
-    CONSTRAINT key_is_a_hash CHECK (octet_length(key) = 16)
+    key       bytea   NOT NULL PRIMARY KEY,
+    shared    boolean NOT NULL DEFAULT false,
+    searches  uuid[]  NOT NULL,
+    CONSTRAINT key_is_a_hash CHECK (octet_length(key) = 16),
+    CONSTRAINT a_shared_key_leads_nowhere CHECK (NOT shared OR searches = '{}')
+) WITH (fillfactor = 85);
+
+-- The secret with which identifiers are hashed, unless IDENTITY_KEY holds it; and the hash that tells one from another.
+CREATE TABLE installation (
+    only_row              boolean NOT NULL PRIMARY KEY DEFAULT true,
+    identity_key          bytea,
+    identity_fingerprint  bytea   NOT NULL,
+    CONSTRAINT one_installation CHECK (only_row)
+);
+
+-- The same event again has the same fingerprint, and leads to the lookup that it made.
+CREATE TABLE fingerprints (
+    fingerprint  bytea NOT NULL PRIMARY KEY,
+    lookup_id    uuid  NOT NULL,
+    CONSTRAINT fingerprint_is_a_hash CHECK (octet_length(fingerprint) = 16)
 ) WITH (fillfactor = 90);
 
--- The outstanding questions. At most one per lookup.
+-- The outstanding questions. At most one per search.
 CREATE TABLE jobs (
     id                uuid          NOT NULL PRIMARY KEY,
-    lookup_id         uuid          NOT NULL,
+    search_id         uuid          NOT NULL,
+    lookup_id         uuid          NOT NULL,             -- the lookup that its search began for
     provider          text          NOT NULL,
     state             job_state     NOT NULL DEFAULT 'queued',
     held              text,                               -- why a queued job may not be claimed
     place             smallint      NOT NULL DEFAULT 0,   -- its place in the chain
     todo              text[]        NOT NULL,             -- who is asked after this one
-    verdict           chain_verdict NOT NULL DEFAULT 'no_number',  -- of the jobs before this one
-    spent             numeric(12,2) NOT NULL DEFAULT 0,   -- by the jobs before this one
-    reason            text,                               -- what the jobs before this one said
     attempt           integer       NOT NULL DEFAULT 0,   -- the fence: +1 at every claim, matched by every write
     tries             integer       NOT NULL DEFAULT 0,   -- attempts that count against MAX_ATTEMPTS
     due_at            timestamptz   NOT NULL DEFAULT now(),
     lease_expires_at  timestamptz,
+    claimed_by        uuid,                               -- the claim that took it: so that a failed one can be undone
     submitted_at      timestamptz,                        -- when the intent was last committed
     callback_expected boolean       NOT NULL DEFAULT false,
     request_id        text,                               -- the provider's handle, once it told us
@@ -163,7 +229,7 @@ CREATE TABLE jobs (
     error             text,                               -- what went wrong last
     raw               text,                               -- the body that could not be read, verbatim
 
-    CONSTRAINT one_open_job_per_lookup UNIQUE (lookup_id),
+    CONSTRAINT one_open_job_per_search UNIQUE (search_id),
     CONSTRAINT only_open_states
         CHECK (state IN ('queued', 'submitting', 'awaiting')),
     CONSTRAINT held_only_while_queued
@@ -192,7 +258,8 @@ CREATE INDEX jobs_fresh   ON jobs (provider, due_at, id)
     WHERE state = 'queued' AND held IS NULL AND tries = 0;
 CREATE INDEX jobs_again   ON jobs (provider, due_at, id)
     WHERE state = 'queued' AND held IS NULL AND tries > 0;
-CREATE INDEX jobs_begun   ON jobs (lookup_id)          -- of a lookup that runs: the next in its chain, or sent back
+CREATE INDEX jobs_by_lookup ON jobs (lookup_id);
+CREATE INDEX jobs_begun   ON jobs (lookup_id)          -- of a search that runs: the next in its chain, or sent back
     WHERE state = 'queued' AND held IS NULL AND (place > 0 OR attempt > 0);
 CREATE INDEX jobs_held    ON jobs (provider, held, due_at, id) WHERE held IS NOT NULL;
 CREATE INDEX jobs_leased  ON jobs (lease_expires_at) WHERE state = 'submitting';
@@ -200,6 +267,7 @@ CREATE INDEX jobs_waiting ON jobs (provider, due_at, id) WHERE state = 'awaiting
 
 CREATE TABLE finished_jobs (
     id                uuid          NOT NULL PRIMARY KEY,
+    search_id         uuid          NOT NULL,
     lookup_id         uuid          NOT NULL,
     provider          text          NOT NULL,
     state             job_state     NOT NULL,
@@ -241,6 +309,7 @@ CREATE TABLE callbacks (
     provider     text        NOT NULL,
     lookup_id    uuid,                   -- NULL when no such job is known any more
     received_at  timestamptz NOT NULL DEFAULT now(),
+    times        integer     NOT NULL DEFAULT 1,   -- how often it came
     body         bytea       NOT NULL,
     verdict      text        NOT NULL,
     flag         text,                   -- why it was not believed
@@ -345,10 +414,10 @@ CREATE VIEW lookup_status AS
 SELECT lookups.id,
        CASE
            WHEN lookups.final_status IS NOT NULL        THEN lookups.final_status::text
-           WHEN jobs.id IS NULL                         THEN 'queued'   -- follows another lookup
+           WHEN jobs.id IS NULL                         THEN 'queued'   -- its search has ended: it is decided anew
            WHEN jobs.held IS NOT NULL                   THEN 'held'
            WHEN jobs.place = 0 AND jobs.attempt = 0     THEN 'queued'
            ELSE 'running'
        END AS status
   FROM lookups
-  LEFT JOIN jobs ON jobs.lookup_id = lookups.id;
+  LEFT JOIN jobs ON jobs.search_id = lookups.search_id;

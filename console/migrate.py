@@ -40,4 +40,5 @@ async def _migrate(*, dry_run: bool, leave_running: bool) -> list[Step]:
     if settings.database_url is None:
         typer.echo(f"No DATABASE_URL: the embedded PostgreSQL under {settings.ringback_home.resolve()} is used.")
     async with connected(settings, leave_running=leave_running) as connection:
-        return await migrations.migrate(connection, dry_run=dry_run)
+        key = settings.identity_key.get_secret_value() if settings.identity_key else None
+        return await migrations.migrate(connection, identity_key=key, dry_run=dry_run)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from uuid import UUID
@@ -32,7 +33,15 @@ class Ending:
     error: str | None = None
     raw: str | None = None
     stop: bool = False  # do not go on to the next provider
+    # What the reconciler saw when it decided; the job ends so only if that still holds.
+    seen_state: str | None = None
+    seen_request_id: str | None = None
     next_id: UUID = field(default_factory=uuid7)  # the next provider's job, if there is one
+
+    def number_json(self) -> str:
+        """Return the number as `searches.numbers` holds it."""
+        number = {"mobile": self.mobile, "raw": self.mobile_raw, "region": self.region, "line_type": self.line_type}
+        return json.dumps(number)
 
 
 def read_ending(

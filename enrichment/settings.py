@@ -87,6 +87,8 @@ class Settings(BaseSettings):
     callback_keys: Secrets = Field((), description="keys of the callback URLs; the first signs, all verify")
     events_signing_secret: WebhookSecret = Field(None, description="Standard Webhooks secret for /events/generic")
 
+    identity_key: Key = Field(None, description="hashes identifiers; absent: made by the first migrate")
+
     providers: Names = Field(("leadmagic", "nyne"), description="who is asked, in this order")
     leadmagic_api_key: Key = Field(None, description="LeadMagic's key")
     leadmagic_base_url: Url = Field("https://api.leadmagic.io", description="LeadMagic's address")

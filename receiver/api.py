@@ -4,38 +4,38 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, get_args
 from uuid import UUID
 
 import asyncpg
 import structlog
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 from starlette.requests import Request
 from starlette.responses import Response
 
-from enrichment.identity import ReusePolicy
-from receiver.followers import Followers
-from receiver.messages import LONGEST_ID, CancelAnswer, Lookup, LookupPage, RetryAnswer, Status
+from receiver.bodies import read_body
+from receiver.messages import LONGEST_ID, CancelAnswer, Lookup, LookupPage, RetryAnswer, RetryBody, Status
 from receiver.problems import Problem, not_found, wrong_fields
-from store import by_hand, followers, reports
+from store import lookups, reports
+from store.installation import Installation
 from store.notify import Notifier
 
 log = structlog.get_logger()
 
 STATUSES: tuple[str, ...] = get_args(Status)
 DEFAULT_LIMIT, LARGEST_LIMIT = 50, 200
+MOST_OF_A_DECISION = 4096  # bytes
 PERSON = ("profile_url", "work_email", "personal_email", "name", "company")
 
 
 class Api:
     """Lookups, to read and to decide about."""
 
-    def __init__(self, pool: asyncpg.Pool[Any], policy: ReusePolicy, notifier: Notifier, followers: Followers) -> None:
+    def __init__(self, pool: asyncpg.Pool[Any], installation: Installation, notifier: Notifier) -> None:
         self._pool = pool
-        self._policy = policy
+        self._installation = installation
         self._notifier = notifier
-        self._followers = followers
 
     async def read(self, request: Request) -> Response:
         """One lookup with its jobs."""
@@ -62,28 +62,34 @@ class Api:
 
     async def retry(self, request: Request) -> Response:
         """failed, unresolved or held -> tried again."""
+        wrong_number = await _read_wrong_number(request)
         lookup = await self._find(_id(request))
         id, status = lookup["id"], lookup["status"]
         # Before: a retry that is quick leaves nothing in doubt afterwards.
-        doubtful = {name for one in (id, lookup["reused_from"]) if one for name in await self._possibly_charged(one)}
+        doubtful = await lookups.possibly_charged(self._pool, id)
         if status == "held":
-            done = await by_hand.unhold(self._pool, id)
-        elif status in ("failed", "unresolved"):
-            done = await followers.promote(self._pool, id, self._policy, by_a_person=True)
+            done = await lookups.unhold(self._pool, id)
+        elif status in ("failed", "unresolved") or (status == "found" and wrong_number):
+            done = await lookups.retry(
+                self._pool, id, await self._installation.policy(), wrong_number=status == "found"
+            )
         else:
-            raise Problem(409, f"This lookup is {status}; only failed, unresolved and held ones can be tried again.")
+            raise Problem(
+                409,
+                f"This lookup is {status}; only failed, unresolved and held ones can be tried again, "
+                'and found ones whose number is wrong: send {"wrong_number": true}.',
+            )
         if not done:
             raise Problem(409, "This lookup has just changed; look at it again before deciding.")
         self._notifier.wake()
-        log.info("retried", lookup=str(id), was=status, may_charge_again=sorted(doubtful))
+        log.info("retried", lookup=str(id), was=status, may_charge_again=doubtful)
         now = await self._find(id)
         return as_json(RetryAnswer(id=id, status=now["status"], warning=_warning(doubtful)), 202)
 
     async def cancel(self, request: Request) -> Response:
-        """queued, held, failed or unresolved -> cancelled; whoever followed it goes on without it."""
+        """queued, held, failed or unresolved -> cancelled; others that wait for its search go on without it."""
         lookup = await self._find(_id(request))
-        done, has_followers = await by_hand.cancel(self._pool, lookup["id"])
-        if not done:
+        if not await lookups.cancel(self._pool, lookup["id"]):
             status = (await self._find(lookup["id"]))["status"]
             raise Problem(
                 409,
@@ -91,8 +97,6 @@ class Api:
                 "A question that is on its way will be paid for, so its answer is waited for.",
             )
         log.info("cancelled", lookup=str(lookup["id"]), was=lookup["status"])
-        if has_followers:
-            self._followers.look_after(lookup["id"])
         return as_json(CancelAnswer(id=lookup["id"]))
 
     async def _find(self, id: UUID) -> dict[str, Any]:
@@ -100,9 +104,6 @@ class Api:
         if not rows:
             raise not_found()
         return _shaped(rows[0])
-
-    async def _possibly_charged(self, id: UUID) -> list[str]:
-        return await by_hand.possibly_charged(self._pool, id)
 
 
 def as_json(model: BaseModel, status: int = 200) -> Response:
@@ -118,6 +119,17 @@ def whole_number(query: Mapping[str, str], name: str, *, default: int, most: int
     if not (text.isascii() and text.isdecimal() and len(text) < 6 and 1 <= int(text) <= most):
         raise wrong_fields([(name, f"a whole number from 1 to {most}")])
     return int(text)
+
+
+async def _read_wrong_number(request: Request) -> bool:
+    """Read the optional body {"wrong_number": true}.  Raises Problem (422)."""
+    body = await read_body(request, MOST_OF_A_DECISION)
+    if not body.strip():
+        return False
+    try:
+        return RetryBody.model_validate_json(body).wrong_number
+    except ValidationError:
+        raise wrong_fields([("wrong_number", "true or false; the body may be left out")]) from None
 
 
 def _read_query(query: Mapping[str, str]) -> dict[str, Any]:
@@ -161,7 +173,7 @@ def _shaped(row: dict[str, Any]) -> dict[str, Any]:
     return row | {"person": {field: row[field] for field in PERSON}}
 
 
-def _warning(doubtful: set[str]) -> str | None:
+def _warning(doubtful: Sequence[str]) -> str | None:
     if not doubtful:
         return None
     names = " and ".join(sorted(doubtful))

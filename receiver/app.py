@@ -5,9 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from datetime import timedelta
 from typing import Any
-from uuid import UUID
 
 import asyncpg
 import structlog
@@ -16,8 +14,6 @@ from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.routing import Route
 
-from enrichment.identity import ReusePolicy
-from enrichment.logs import together
 from enrichment.providers import PROVIDERS, build_providers
 from enrichment.providers.base import Provider
 from enrichment.settings import Settings
@@ -26,17 +22,17 @@ from receiver.auth import Tokens
 from receiver.callbacks import Callbacks
 from receiver.docs import for_people, for_programs
 from receiver.events import Events
-from receiver.followers import Followers
 from receiver.gate import Door, Gate
 from receiver.health import Health
 from receiver.metrics import Metrics
 from receiver.problems import UNAVAILABLE, Problem, on_http_exception, on_problem, on_unavailable
 from receiver.usage import UsageReport
 from store.callbacks import Callback, Recorded, record_callbacks
-from store.followers import release_followers
 from store.group_commit import GroupCommit
+from store.installation import Installation
 from store.intake import Event, Taken, ingest
 from store.notify import Notifier
+from store.sweeper import Sweeper
 
 log = structlog.get_logger()
 
@@ -51,37 +47,33 @@ def create_app(settings: Settings, pool: asyncpg.Pool[Any], url: str, door: Door
     """The receiver on *pool*, which stays the caller's; *url* is the same database, for the notifier."""
     door = door or Door()
     metrics = Metrics(lambda: door.in_flight)
-    policy = ReusePolicy(timedelta(days=settings.reuse_found_days), timedelta(days=settings.reuse_not_found_days))
+    installation = Installation(pool, settings)
     notifier = Notifier(url, name="receiver notifier")
 
-    async def release(leaders: Sequence[UUID]) -> None:
-        await release_followers(pool, leaders, policy)
-        notifier.wake()  # some of them may lead now
-
     async def take(events: Sequence[Event]) -> list[list[Taken]]:
-        taken = await ingest(pool, events, policy)
+        taken = await ingest(pool, events, await installation.policy())
         # One line for all of them: under load, a line for each would cost more than its share of the commit.
         if lookups := [str(one.id) for event in taken for one in event if not one.duplicate]:
             log.info("taken", lookups=lookups)
         return taken
 
     async def record(callbacks: Sequence[Callback]) -> list[Recorded]:
-        recorded = await record_callbacks(pool, callbacks)
-        with together():
-            for callback, fate in zip(callbacks, recorded, strict=True):
-                log.info(
-                    "callback", provider=callback.provider, job=str(callback.job_id), verdict=fate.verdict,
-                    lookup=fate.lookup_id and str(fate.lookup_id), status=fate.ended and fate.ended.status,
-                )  # fmt: skip
+        recorded = await record_callbacks(pool, callbacks, await installation.policy(), settings.default_region)
+        groups: dict[tuple[str, str, str | None], list[str]] = {}
+        for callback, one in zip(callbacks, recorded, strict=True):
+            key = (callback.provider, one.verdict, one.ended.search_status if one.ended else None)
+            groups.setdefault(key, []).append(str(callback.job_id))
+        for (provider, verdict, status), jobs in groups.items():
+            log.info("callbacks", provider=provider, verdict=verdict, search=status, jobs=jobs)
         return recorded
 
     intake = GroupCommit(metrics.counted("events", take), most=MOST_EVENTS, flushers=FLUSHERS)
     inbox = GroupCommit(metrics.counted("callbacks", record), most=MOST_CALLBACKS, flushers=FLUSHERS)
-    followers = Followers(release)
+    sweeper = Sweeper(pool, installation, notifier.wake)
     tokens = Tokens(settings.api_tokens)
     events = Events(settings, tokens, build_providers(settings), intake, notifier)
-    callbacks = Callbacks(settings, _all_providers(settings), inbox, notifier, followers, metrics)
-    api, usage = Api(pool, policy, notifier, followers), UsageReport(pool, settings)
+    callbacks = Callbacks(settings, _all_providers(settings), inbox, notifier, sweeper, metrics)
+    api, usage = Api(pool, installation, notifier), UsageReport(pool, settings)
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
@@ -89,7 +81,7 @@ def create_app(settings: Settings, pool: asyncpg.Pool[Any], url: str, door: Door
         try:
             yield
         finally:
-            await _write_what_was_taken(door, intake, inbox, followers)
+            await _write_what_was_taken(door, intake, inbox, sweeper)
             notifying.cancel()
             await asyncio.wait([notifying])
 
@@ -132,7 +124,7 @@ async def _write_what_was_taken(
     door: Door,
     intake: GroupCommit[Event, list[Taken]],
     inbox: GroupCommit[Callback, Recorded],
-    followers: Followers,
+    sweeper: Sweeper,
 ) -> None:
     """Every handler has gone, and what they handed over is stored; or that took too long."""
     if not await door.emptied(LEAVING):
@@ -140,7 +132,7 @@ async def _write_what_was_taken(
     try:
         async with asyncio.timeout(WRITING):
             await asyncio.gather(intake.close(), inbox.close())
-            await followers.close()
+            await sweeper.close()
     except TimeoutError:
         log.warning("writes given up")  # nobody was told that they were stored
 

@@ -9,12 +9,11 @@ from dataclasses import astuple
 
 from pydantic import ValidationError
 
-from enrichment.identifiers import Contact, NotUsable, read_contact
-from enrichment.identity import key_hash
+from enrichment.contact import Contact, NotUsable, read_contact
 from enrichment.providers.base import Provider
+from enrichment.wish import Wish
 from receiver.messages import EventBody, EventContact
 from receiver.problems import Problem, wrong_fields
-from store.intake import Wish
 
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"  # some CRMs' libraries still send it
 
@@ -99,12 +98,7 @@ def _wish(
     if not able:
         raise _Wrong(("", f"{_and(chosen)} cannot look up by a name alone; give a profile_url or an e-mail"))
     record_id = given.record_id or None
-    key = (
-        key_hash("event", source, event_id)
-        if event_id
-        else key_hash("content", source, record_id or "", _content(contact, wanted))
-    )
-    return Wish(contact, record_id, key, able)
+    return Wish(contact, able, record_id, event_id, _content(contact, wanted))
 
 
 def _content(contact: Contact, wanted: list[str] | None) -> str:

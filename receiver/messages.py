@@ -104,6 +104,13 @@ class EventAnswer(BaseModel):
     lookups: list[AcceptedLookup]
 
 
+class WrongField(BaseModel):
+    """One field that cannot be used."""
+
+    path: str = Field(description="like contacts[2].profile_url; empty for the whole body", examples=["work_email"])
+    message: str
+
+
 class Person(BaseModel):
     """Who is looked for, every identifier in its normal form."""
 
@@ -145,9 +152,11 @@ class Lookup(BaseModel):
     credits: Credits
     source: str
     record_id: str | None
-    reused_from: UUID | None = Field(description="the lookup that it follows, or whose answer it took")
+    search_id: UUID = Field(description="the search that it waits for, or whose answer it took")
+    reused_from: UUID | None = Field(description="the lookup for which that search began, if it is another one")
     reason: str | None = Field(description="why there is no number")
     person: Person
+    problems: list[WrongField] = Field(description="fields of the event that could not be used")
     created_at: Time
     finished_at: Time | None
     jobs: list[Job]
@@ -158,6 +167,12 @@ class LookupPage(BaseModel):
 
     lookups: list[Lookup]
     next_cursor: str | None = Field(description="send it as `cursor` for the next page; null on the last")
+
+
+class RetryBody(BaseModel):
+    """May be left out."""
+
+    wrong_number: bool = Field(False, description="the number of a found lookup is another person's, or dead")
 
 
 class RetryAnswer(BaseModel):
@@ -200,13 +215,6 @@ class Usage(BaseModel):
 
     days: list[UsageDay]
     budgets: list[BudgetState]
-
-
-class WrongField(BaseModel):
-    """One field that cannot be used."""
-
-    path: str = Field(description="like contacts[2].profile_url; empty for the whole body", examples=["work_email"])
-    message: str
 
 
 class ProblemBody(BaseModel):

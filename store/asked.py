@@ -1,4 +1,4 @@
-"""What happens to a job that was asked and is not over: accepted, queued again, its lease renewed."""
+"""What happens to a claimed job that is not over: accepted, queued again, its lease renewed, its claim undone."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from datetime import timedelta
 from uuid import UUID
 
 from store.database import Db
-from store.finish import drop_unasked
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +31,7 @@ class Requeueing:
     after: timedelta
     counts: bool
     error: str
+    was_sent: bool = True  # False: certainly not, so that what a takeover believes is put right
 
 
 async def accept(db: Db, acceptances: Sequence[Acceptance]) -> set[UUID]:
@@ -40,18 +40,18 @@ async def accept(db: Db, acceptances: Sequence[Acceptance]) -> set[UUID]:
         """
         UPDATE jobs
            SET state = 'awaiting',
-               request_id = told.request_id,
+               request_id = acceptance.request_id,
                lease_expires_at = NULL,
-               due_at = now() + told.look_after,
-               error = told.error,
-               raw = told.raw
+               due_at = now() + acceptance.look_after,
+               error = acceptance.error,
+               raw = acceptance.raw
           FROM unnest($1::uuid[], $2::int[], $3::text[], $4::interval[], $5::text[], $6::text[])
-            AS told (job_id, attempt, request_id, look_after, error, raw)
-         WHERE jobs.id = told.job_id
-           AND jobs.attempt = told.attempt
+            AS acceptance (job_id, attempt, request_id, look_after, error, raw)
+         WHERE jobs.id = acceptance.job_id
+           AND jobs.attempt = acceptance.attempt
            AND (jobs.state = 'submitting'
                 -- A submitter thought dead: nobody else can have asked, so its word is good.
-                OR jobs.state = 'awaiting' AND jobs.request_id IS NULL AND told.request_id IS NOT NULL)
+                OR jobs.state = 'awaiting' AND jobs.request_id IS NULL AND acceptance.request_id IS NOT NULL)
         RETURNING jobs.id
         """,
         [a.job_id for a in acceptances],
@@ -74,11 +74,11 @@ async def check_overtaken(db: Db, acceptances: Sequence[Acceptance]) -> None:
         """
         WITH differing AS (
             UPDATE finished_jobs
-               SET check_request_id = told.request_id, check_at = now()
-              FROM unnest($1::uuid[], $2::text[]) AS told (job_id, request_id)
-             WHERE finished_jobs.id = told.job_id
-               AND finished_jobs.request_id IS DISTINCT FROM told.request_id
-               AND (finished_jobs.request_id IS NOT NULL OR finished_jobs.state IN ('unknown', 'lost'))
+               SET check_request_id = acceptance.request_id, check_at = now()
+              FROM unnest($1::uuid[], $2::text[]) AS acceptance (job_id, request_id)
+             WHERE finished_jobs.id = acceptance.job_id
+               AND finished_jobs.request_id IS DISTINCT FROM acceptance.request_id
+               AND (finished_jobs.request_id IS NOT NULL OR finished_jobs.state IN ('unknown', 'lost', 'failed'))
             RETURNING finished_jobs.id
         )
         UPDATE callbacks
@@ -93,22 +93,24 @@ async def check_overtaken(db: Db, acceptances: Sequence[Acceptance]) -> None:
 
 
 async def requeue(db: Db, requeueings: Sequence[Requeueing]) -> set[UUID]:
-    """submitting -> queued: the reservation is released, and the job is due again later.  Returns those that are.
+    """submitting -> queued: release the reservation; the job is due again later.  Return those that are.
 
-    Belongs into a transaction: where a late answer ended the lookup meanwhile, the job is not asked again.
+    A job that was certainly not sent comes back from `awaiting` too, where a takeover put it. Where a late answer
+    ended the search meanwhile, the job is dropped. Call inside a transaction.
     """
-    told = sorted(requeueings, key=lambda r: r.job_id)
+    ordered = sorted(requeueings, key=lambda r: r.job_id)
     rows = await db.fetch(
         """
-        WITH told AS (
+        WITH requeueing AS (
             SELECT *
-              FROM unnest($1::uuid[], $2::int[], $3::interval[], $4::bool[], $5::text[])
-                AS told (job_id, attempt, after, counts, error)
+              FROM unnest($1::uuid[], $2::int[], $3::interval[], $4::bool[], $5::text[], $6::bool[])
+                AS requeueing (job_id, attempt, after, counts, error, was_sent)
         ), mine AS MATERIALIZED (
-            SELECT jobs.id, jobs.provider, jobs.reserved, jobs.reserved_on, told.after, told.counts, told.error
+            SELECT jobs.id, jobs.provider, jobs.reserved, jobs.reserved_on, after, counts, requeueing.error
               FROM jobs
-              JOIN told ON told.job_id = jobs.id AND told.attempt = jobs.attempt
+              JOIN requeueing ON requeueing.job_id = jobs.id AND requeueing.attempt = jobs.attempt
              WHERE jobs.state = 'submitting'
+                OR jobs.state = 'awaiting' AND jobs.request_id IS NULL AND NOT requeueing.was_sent
              ORDER BY jobs.id
                FOR UPDATE OF jobs
         ), counted AS (
@@ -124,27 +126,92 @@ async def requeue(db: Db, requeueings: Sequence[Requeueing]) -> set[UUID]:
                due_at = now() + mine.after,
                tries = tries + mine.counts::int,
                lease_expires_at = NULL,
+               claimed_by = NULL,
                reserved = 0,
                reserved_on = NULL,
                error = mine.error
           FROM mine
          WHERE jobs.id = mine.id
-        RETURNING jobs.id, jobs.lookup_id
+        RETURNING jobs.id, jobs.search_id
         """,
-        [r.job_id for r in told],
-        [r.attempt for r in told],
-        [r.after for r in told],
-        [r.counts for r in told],
-        [r.error for r in told],
+        [r.job_id for r in ordered],
+        [r.attempt for r in ordered],
+        [r.after for r in ordered],
+        [r.counts for r in ordered],
+        [r.error for r in ordered],
+        [r.was_sent for r in ordered],
     )
-    # Only now: while we waited for the job's lock, a late answer may have been committed.
-    ended = await db.fetch(
-        "SELECT id FROM lookups WHERE id = ANY($1::uuid[]) AND final_status IS NOT NULL ORDER BY id",
-        [row["lookup_id"] for row in rows],
+    # A statement of its own: while it waited for the job's lock, a late answer may have been committed.
+    await db.execute(
+        """
+        DELETE FROM jobs
+         USING searches
+         WHERE jobs.search_id = ANY($1::uuid[])
+           AND searches.id = jobs.search_id
+           AND searches.ended_at IS NOT NULL
+           AND jobs.state = 'queued'
+        """,
+        [row["search_id"] for row in rows],
     )
-    for lookup in ended:
-        await drop_unasked(db, lookup["id"])
     return {row["id"] for row in rows}
+
+
+async def release_unsent(db: Db, unsent: Sequence[tuple[UUID, int]]) -> None:
+    """unknown -> failed: these (job, attempt), given up by a takeover, were certainly never sent.
+
+    What was possibly charged is released.
+    """
+    await db.execute(
+        """
+        WITH released AS (
+            UPDATE finished_jobs
+               SET state = 'failed', error = 'it was never sent', possible = 0
+              FROM unnest($1::uuid[], $2::int[]) AS unsent (id, attempt)
+              JOIN finished_jobs AS before ON before.id = unsent.id
+             WHERE finished_jobs.id = unsent.id
+               AND finished_jobs.attempt = unsent.attempt
+               AND finished_jobs.state = 'unknown'
+            RETURNING before.id, before.lookup_id, before.provider, before.possible, before.reserved_on
+        ), entered AS (
+            INSERT INTO ledger (job_id, lookup_id, provider, kind, credits, day)
+            SELECT released.id, lookup_id, provider, kind, possible, reserved_on
+              FROM released
+             CROSS JOIN LATERAL (VALUES ('settled'), ('released')) AS entry (kind)
+             WHERE possible > 0
+                ON CONFLICT (job_id, kind) DO UPDATE SET credits = ledger.credits + excluded.credits
+        )
+        INSERT INTO usage (provider, day, slot, possible)
+        SELECT provider, reserved_on, pg_backend_pid() % 16, -sum(possible)
+          FROM released
+         GROUP BY provider, reserved_on
+            ON CONFLICT (provider, day, slot) DO UPDATE SET possible = usage.possible + excluded.possible
+        """,
+        [id for id, _ in unsent],
+        [attempt for _, attempt in unsent],
+    )
+
+
+async def undo_claim(db: Db, claim_id: UUID) -> list[UUID]:
+    """submitting -> queued: a claim whose commit failed, as far as its submitter can tell, was kept all the same.
+
+    Nothing of it was sent. Call inside a transaction. Return the jobs.
+    """
+    rows = await db.fetch(
+        """
+        SELECT id, attempt
+          FROM jobs
+         WHERE state = 'submitting'
+           AND claimed_by = $1
+         ORDER BY id
+           FOR UPDATE
+        """,
+        claim_id,
+    )
+    undone = [
+        Requeueing(row["id"], row["attempt"], timedelta(0), counts=False, error="its claim failed", was_sent=False)
+        for row in rows
+    ]
+    return sorted(await requeue(db, undone)) if undone else []
 
 
 async def renew(db: Db, leased: Sequence[tuple[UUID, int]], lease: timedelta) -> set[UUID]:
@@ -159,7 +226,7 @@ async def renew(db: Db, leased: Sequence[tuple[UUID, int]], lease: timedelta) ->
                FOR UPDATE OF jobs SKIP LOCKED   -- whose outcome is being written needs no lease any more
         )
         UPDATE jobs
-           SET lease_expires_at = now() + $3
+           SET lease_expires_at = clock_timestamp() + $3
           FROM mine
          WHERE jobs.id = mine.id
         RETURNING jobs.id

@@ -3,45 +3,51 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 import asyncpg
 
-from enrichment.ending import Ending
-from enrichment.outcome import Answered, Outcome, Unreadable
-from store.database import ACQUIRE_TIMEOUT, Db
-from store.finish import Ended, finish, settle_late
+from enrichment.ending import Ending, read_ending
+from enrichment.outcome import Answered, Outcome, Refused, Unreadable
+from store.database import Db, transaction
+from store.endings import Applied, apply_endings
+from store.finish import Ended
 from store.sweep import poll_now
+
+if TYPE_CHECKING:
+    from enrichment.wish import Policy
 
 OTHER_REQUEST = "it names another request than the one that was accepted"
 
 
 @dataclass(frozen=True, slots=True)
 class Callback:
-    """A provider's message in, its token proven; *ending* turns it into the job's end, given the region hint."""
+    """A provider's message in, its token proven. *price* is what a number costs where the message does not say."""
 
     provider: str
     job_id: UUID
-    body: bytes
+    body: bytes = field(repr=False)
     outcome: Outcome
-    ending: Callable[[str | None], Ending | None]
+    price: Decimal
 
 
 @dataclass(frozen=True, slots=True)
 class Recorded:
-    """What a callback did; *ended* when it finished its job, *late* when it gave an ended one its answer."""
+    """What a callback did. *ended* is set when it finished its job."""
 
     verdict: str  # applied | late | ignored | flagged
     lookup_id: UUID | None
     ended: Ended | None = None
+    unswept: Sequence[UUID] = ()  # searches whose lookups have not all followed
 
 
 @dataclass(frozen=True, slots=True)
 class _Job:
-    """What is known of a callback's job when the callback does not finish it."""
+    """What is known of a callback's job."""
 
     lookup_id: UUID
     is_open: bool
@@ -49,26 +55,21 @@ class _Job:
     region: str | None
 
 
-async def record_callbacks(pool: asyncpg.Pool[Any], callbacks: Sequence[Callback]) -> list[Recorded]:
-    """Every callback is stored once, and has done what it could; their fates are returned in order."""
-    async with pool.acquire(timeout=ACQUIRE_TIMEOUT) as connection, connection.transaction():
-        hints = await _region_hints(connection, callbacks)
-        endings = [
-            None if isinstance(callback.outcome, Unreadable) else callback.ending(hints.get(callback.job_id))
-            for callback in callbacks
-        ]
-        first: dict[UUID, int] = {}
-        for index, ending in enumerate(endings):
-            if ending is not None:
-                first.setdefault(ending.job_id, index)
-        ended = await finish(connection, [e for index in first.values() if (e := endings[index]) is not None])
-        rest = [c.job_id for i, c in enumerate(callbacks) if not (first.get(c.job_id) == i and c.job_id in ended)]
-        jobs = await _jobs(connection, rest) if rest else {}
+async def record_callbacks(
+    pool: asyncpg.Pool[Any], callbacks: Sequence[Callback], policy: Policy, default_region: str | None
+) -> list[Recorded]:
+    """Store every callback once, and apply what it says; return what each did, in order.
+
+    A repeated callback writes its row again, so that its commit waits for a standby just as the first one did.
+    """
+    async with transaction(pool) as connection:
+        jobs = await _jobs(connection, [callback.job_id for callback in callbacks])
+        endings = [_ending(callback, jobs.get(callback.job_id), default_region) for callback in callbacks]
+        chosen = _choose(callbacks, endings, jobs)
+        applied = await apply_endings(connection, [e for i in chosen if (e := endings[i]) is not None], policy)
         recorded = [
-            Recorded("applied", ended[callback.job_id].lookup_id, ended[callback.job_id])
-            if first.get(callback.job_id) == index and callback.job_id in ended
-            else await _not_applied(connection, callback, endings[index], jobs.get(callback.job_id))
-            for index, callback in enumerate(callbacks)
+            _recorded(callback, ending, jobs.get(callback.job_id), applied, is_chosen=index in chosen)
+            for index, (callback, ending) in enumerate(zip(callbacks, endings, strict=True))
         ]
         await _insert(connection, callbacks, recorded)
         if flagged := [c.job_id for c, r in zip(callbacks, recorded, strict=True) if r.verdict == "flagged"]:
@@ -76,32 +77,44 @@ async def record_callbacks(pool: asyncpg.Pool[Any], callbacks: Sequence[Callback
     return recorded
 
 
-async def _not_applied(db: Db, callback: Callback, ending: Ending | None, job: _Job | None) -> Recorded:
+def _ending(callback: Callback, job: _Job | None, default_region: str | None) -> Ending | None:
+    """How the job ends by a callback: only by a plain yes or no. What cannot be read, the next poll decides."""
+    if job is None or not isinstance(callback.outcome, Answered | Refused):
+        return None
+    return read_ending(
+        callback.outcome,
+        callback.job_id,
+        answered_by="callback",
+        price=callback.price,
+        region=job.region or default_region,
+        body=callback.body,
+    )
+
+
+def _choose(callbacks: Sequence[Callback], endings: Sequence[Ending | None], jobs: dict[UUID, _Job]) -> dict[int, UUID]:
+    """Choose one ending for each job of the batch: the first that is for the request that was accepted."""
+    chosen: dict[UUID, int] = {}
+    for index, (callback, ending) in enumerate(zip(callbacks, endings, strict=True)):
+        if ending is not None and not _is_anothers(ending, jobs.get(callback.job_id)):
+            chosen.setdefault(callback.job_id, index)
+    return {index: job_id for job_id, index in chosen.items()}
+
+
+def _is_anothers(ending: Ending, job: _Job | None) -> bool:
+    return job is not None and job.request_id is not None and ending.request_id not in (None, job.request_id)
+
+
+def _recorded(
+    callback: Callback, ending: Ending | None, job: _Job | None, applied: Applied, *, is_chosen: bool
+) -> Recorded:
     lookup_id = job.lookup_id if job else None
-    if isinstance(callback.outcome, Unreadable):
+    if isinstance(callback.outcome, Unreadable) or (ending is not None and _is_anothers(ending, job)):
         return Recorded("flagged", lookup_id)
-    if ending is None or job is None:
-        return Recorded("ignored", lookup_id)
-    if job.request_id is not None and ending.request_id not in (None, job.request_id):
-        return Recorded("flagged", lookup_id)
-    # Another callback of the same batch was tried first, and was not for this request.
-    if job.is_open and (ended := (await finish(db, [ending])).get(callback.job_id)):
-        return Recorded("applied", lookup_id, ended)
-    if not job.is_open and isinstance(callback.outcome, Answered) and await settle_late(db, ending):
-        return Recorded("late", lookup_id)
+    if is_chosen and (ended := applied.ended.get(callback.job_id)):
+        return Recorded("applied", lookup_id, ended, applied.unswept)
+    if is_chosen and callback.job_id in applied.late:
+        return Recorded("late", lookup_id, unswept=applied.unswept)
     return Recorded("ignored", lookup_id)
-
-
-async def _region_hints(db: Db, callbacks: Sequence[Callback]) -> dict[UUID, str]:
-    """The region hints of those jobs whose number cannot be read without one."""
-    needed = [
-        c.job_id
-        for c in callbacks
-        if isinstance(c.outcome, Answered) and c.outcome.mobile and not c.outcome.mobile.lstrip().startswith("+")
-    ]
-    if not needed:
-        return {}
-    return {id: job.region for id, job in (await _jobs(db, needed)).items() if job.region}
 
 
 async def _jobs(db: Db, ids: Sequence[UUID]) -> dict[UUID, _Job]:
@@ -113,26 +126,36 @@ async def _jobs(db: Db, ids: Sequence[UUID]) -> dict[UUID, _Job]:
                 SELECT id, lookup_id, false, request_id FROM finished_jobs WHERE id = ANY($1::uuid[])) AS known
           JOIN lookups ON lookups.id = known.lookup_id
         """,
-        list(ids),
+        sorted(set(ids)),
     )
     return {row["id"]: _Job(row["lookup_id"], row["is_open"], row["request_id"], row["region_hint"]) for row in rows}
 
 
 async def _insert(db: Db, callbacks: Sequence[Callback], recorded: Sequence[Recorded]) -> None:
+    """Insert each body once. A body that was ignored, and is applied now, says so."""
+    rows = {
+        (callback.job_id, hashlib.blake2b(callback.body, digest_size=16).digest()): (callback, record)
+        for callback, record in reversed(list(zip(callbacks, recorded, strict=True)))
+    }
+    ordered = sorted(rows)
     await db.execute(
         """
         INSERT INTO callbacks (job_id, body_hash, provider, lookup_id, body, verdict, flag)
         SELECT *
           FROM unnest($1::uuid[], $2::bytea[], $3::text[], $4::uuid[], $5::bytea[], $6::text[], $7::text[])
-            ON CONFLICT (job_id, body_hash) DO NOTHING   -- the same message again: recorded once
+            ON CONFLICT (job_id, body_hash) DO UPDATE
+           SET times = callbacks.times + 1,
+               verdict = CASE WHEN excluded.verdict IN ('applied', 'late') THEN excluded.verdict
+                              ELSE callbacks.verdict END,
+               flag = CASE WHEN excluded.verdict IN ('applied', 'late') THEN NULL ELSE callbacks.flag END
         """,
-        [c.job_id for c in callbacks],
-        [hashlib.blake2b(c.body, digest_size=16).digest() for c in callbacks],
-        [c.provider for c in callbacks],
-        [r.lookup_id for r in recorded],
-        [c.body for c in callbacks],
-        [r.verdict for r in recorded],
-        [_flag(c, r) for c, r in zip(callbacks, recorded, strict=True)],
+        [job_id for job_id, _ in ordered],
+        [body_hash for _, body_hash in ordered],
+        [rows[key][0].provider for key in ordered],
+        [rows[key][1].lookup_id for key in ordered],
+        [rows[key][0].body for key in ordered],
+        [rows[key][1].verdict for key in ordered],
+        [_flag(*rows[key]) for key in ordered],
     )
 
 

@@ -12,9 +12,10 @@ from uuid import UUID
 
 import asyncpg
 
-from enrichment.identifiers import Contact
+from enrichment.contact import Contact
+from enrichment.money import to_cents
 from enrichment.pacing import Meter, permits, spend, wait
-from store.database import ACQUIRE_TIMEOUT, Db
+from store.database import Db, transaction
 
 BUDGET_LOCK = 7_243_391_102_002  # any number, but always this one: budgets are reserved one claim at a time
 
@@ -36,6 +37,7 @@ class Claimed:
     """
 
     id: UUID
+    search_id: UUID
     lookup_id: UUID
     attempt: int
     tries: int
@@ -81,13 +83,16 @@ async def claim(
     price: Decimal,
     lease: timedelta,
     callback_expected: bool,
+    claim_id: UUID,
     budgets: Sequence[Budget] = (),
 ) -> Claim:
-    """queued -> submitting: up to *most* due jobs of *provider* are ours, with permits and credits for each.
+    """queued -> submitting: claim up to *most* due jobs of *provider*, with permits and credits for each.
 
-    What the budgets do not allow is held.
+    Jobs that the budgets do not allow are held. When this fails, the claim may have been committed all the same:
+    `undo_claim` finds its jobs by *claim_id*.
     """
-    async with pool.acquire(timeout=ACQUIRE_TIMEOUT) as connection, connection.transaction():
+    price = to_cents(price)
+    async with transaction(pool) as connection:
         gate = await read_gate(connection, provider, "any")
         if gate.paused or gate.shut_for > 0:
             return Claim((), wait=gate.shut_for, paused=gate.paused)
@@ -99,13 +104,13 @@ async def claim(
             times = times[:affordable]
             if not times:
                 return Claim((), held=await _hold(connection, provider))
-        rows = await _take_due(connection, provider, len(times), price, lease, callback_expected)
+        rows = await _take_due(connection, provider, len(times), price, lease, callback_expected, claim_id)
         await save_meters(connection, provider, spend(gate.meters, gate.now, times[: len(rows)]))
         if gate.tripped and rows:
             await _shut_behind(connection, provider, lease)
     jobs = [
         Claimed(
-            row["id"], row["lookup_id"], row["attempt"], row["tries"],
+            row["id"], row["search_id"], row["lookup_id"], row["attempt"], row["tries"],
             Contact(
                 profile_url=row["profile_url"], work_email=row["work_email"], personal_email=row["personal_email"],
                 name=row["name"], company=row["company"], region=row["region_hint"],
@@ -184,7 +189,7 @@ async def affordable_questions(db: Db, provider: str, price: Decimal, budgets: S
 
 
 async def _take_due(
-    db: Db, provider: str, most: int, price: Decimal, lease: timedelta, callback_expected: bool
+    db: Db, provider: str, most: int, price: Decimal, lease: timedelta, callback_expected: bool, claim_id: UUID
 ) -> list[asyncpg.Record]:
     rows: list[asyncpg.Record] = await db.fetch(
         """
@@ -214,14 +219,16 @@ async def _take_due(
             UPDATE jobs
                SET state = 'submitting',
                    attempt = attempt + 1,
-                   lease_expires_at = now() + $4,
-                   submitted_at = now(),
+                   -- Not now(), the transaction's begin: waiting for the budgets' lock is not lease time.
+                   lease_expires_at = clock_timestamp() + $4,
+                   submitted_at = clock_timestamp(),
+                   claimed_by = $6,
                    callback_expected = $5,
                    reserved = $3,
                    reserved_on = (now() AT TIME ZONE 'UTC')::date
               FROM due
              WHERE jobs.id = due.id
-            RETURNING jobs.id, jobs.lookup_id, jobs.attempt, jobs.tries, jobs.reserved_on
+            RETURNING jobs.id, jobs.search_id, jobs.lookup_id, jobs.attempt, jobs.tries, jobs.reserved_on
         ), counted AS (
             INSERT INTO usage (provider, day, slot, reserved)
             SELECT $1, reserved_on, pg_backend_pid() % 16, count(*) * $3
@@ -229,7 +236,7 @@ async def _take_due(
              GROUP BY reserved_on
                 ON CONFLICT (provider, day, slot) DO UPDATE SET reserved = usage.reserved + excluded.reserved
         )
-        SELECT claimed.id, claimed.lookup_id, claimed.attempt, claimed.tries,
+        SELECT claimed.id, claimed.search_id, claimed.lookup_id, claimed.attempt, claimed.tries,
                lookups.profile_url, lookups.work_email, lookups.personal_email, lookups.name, lookups.company,
                lookups.region_hint
           FROM claimed
@@ -240,6 +247,7 @@ async def _take_due(
         price,
         lease,
         callback_expected,
+        claim_id,
     )
     return rows
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from functools import wraps
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, cast
 
@@ -16,6 +17,7 @@ from enrichment.settings import Settings
 from store import embedded
 
 # A pool, or one connection when statements belong to one transaction.
+Connection: TypeAlias = asyncpg.Connection | asyncpg.pool.PoolConnectionProxy
 Db = asyncpg.Pool | asyncpg.Connection | asyncpg.pool.PoolConnectionProxy
 
 CONNECT_TIMEOUT = 5.0  # seconds, for one connection
@@ -152,6 +154,13 @@ async def open_pool(url: str, *, name: str, size: int) -> asyncpg.Pool[Any]:
         )
     except (*UNREACHABLE, asyncpg.PostgresError, ValueError) as error:
         raise DatabaseDown(_advice(error)) from error
+
+
+@asynccontextmanager
+async def transaction(pool: asyncpg.Pool[Any]) -> AsyncIterator[Connection]:
+    """Yield a connection inside a transaction that is committed at the end of the block."""
+    async with pool.acquire(timeout=ACQUIRE_TIMEOUT) as connection, connection.transaction():
+        yield connection
 
 
 async def close_pool(pool: asyncpg.Pool[Any]) -> None:

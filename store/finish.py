@@ -1,86 +1,87 @@
 """How a job ends: one statement for inline answers, callbacks, polls and the reconciler.
 
-It takes the row out of `jobs`; whoever takes it out has won. In the same commit the ledger is settled, and either
-the next provider's job is queued or the lookup ends.
+It takes the row out of `jobs`, so the first to do so wins. In the same statement the ledger is settled, and either
+the next provider's job is queued or the search ends. That commit is the end; `store/ends.py` lets the lookups follow.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from decimal import Decimal
+from typing import TYPE_CHECKING
 from uuid import UUID
 
-from enrichment.ending import Ending
 from store.database import Db
-from store.followers import share_late_end
 
-NOTHING = Decimal(0)
+if TYPE_CHECKING:
+    from enrichment.ending import Ending
 
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """A job that has ended: *status* is its lookup's final one, None when the next provider is asked."""
+    """A job that has ended. *search_status* is None while the next provider is asked."""
 
     job_id: UUID
-    lookup_id: UUID
+    search_id: UUID
+    lookup_id: UUID  # the lookup that the search began for
     provider: str
     state: str
-    status: str | None
+    search_status: str | None
     next_provider: str | None
-    has_followers: bool
 
 
-async def finish(db: Db, endings: Sequence[Ending]) -> dict[UUID, Ended]:
+async def finish(db: Db, endings: Sequence[Ending], configured: Sequence[str]) -> dict[UUID, Ended]:
     """queued, submitting or awaiting -> answered, failed, unknown or lost.
 
-    The jobs that were still open, and whose attempt and request_id fit, have ended; they are returned by id.  For
-    one job, only the first of *endings* counts.
+    End the jobs that are still open and whose attempt and request_id fit; return them by id. For one job, only the
+    first of *endings* counts. Providers that are not *configured* are passed over.
     """
     first: dict[UUID, Ending] = {}
     for ending in endings:
         first.setdefault(ending.job_id, ending)
-    told = sorted(first.values(), key=lambda ending: ending.job_id)
+    ordered = sorted(first.values(), key=lambda ending: ending.job_id)
     rows = await db.fetch(
         """
-        WITH told AS (
+        WITH ending AS (
             SELECT *
               FROM unnest($1::uuid[], $2::text[], $3::int[], $4::text[], $5::text[], $6::text[], $7::text[],
                           $8::text[], $9::text[], $10::numeric[], $11::bool[], $12::text[], $13::text[],
-                          $14::bool[], $15::uuid[])
-                AS told (job_id, ends_as, attempt, request_id, answered_by, mobile, mobile_raw,
-                         region, line_type, charged, possible, error, raw, stop, next_id)
+                          $14::bool[], $15::uuid[], $17::text[], $18::text[])
+                AS ending (job_id, ends_as, attempt, request_id, answered_by, mobile, mobile_raw,
+                           region, line_type, charged, possible, error, raw, stop, next_id,
+                           seen_state, seen_request_id)
         ), gone AS (
             -- Here the race is decided: a row can be taken out once.
             DELETE FROM jobs
-             USING told
-             WHERE jobs.id = told.job_id
+             USING ending
+             WHERE jobs.id = ending.job_id
                AND jobs.state IN ('queued', 'submitting', 'awaiting')
-               AND (told.attempt IS NULL OR told.attempt = jobs.attempt)
-               AND (told.request_id IS NULL OR jobs.request_id IS NULL OR told.request_id = jobs.request_id)
-            RETURNING jobs.id, jobs.lookup_id, jobs.provider, jobs.place, jobs.todo, jobs.spent, jobs.attempt,
+               AND (ending.attempt IS NULL OR ending.attempt = jobs.attempt)
+               AND (ending.request_id IS NULL OR jobs.request_id IS NULL OR ending.request_id = jobs.request_id)
+               -- The reconciler acts on what it saw: not on a job that was accepted, renewed or requeued meanwhile.
+               AND (ending.seen_state IS NULL
+                    OR jobs.state = ending.seen_state::job_state
+                       AND jobs.request_id IS NOT DISTINCT FROM ending.seen_request_id
+                       AND (jobs.state <> 'submitting' OR jobs.lease_expires_at < clock_timestamp())
+                       AND (jobs.state <> 'awaiting' OR jobs.due_at <= clock_timestamp()))
+            RETURNING jobs.id, jobs.search_id, jobs.lookup_id, jobs.provider, jobs.place, jobs.attempt,
                       jobs.polls, jobs.reserved, jobs.reserved_on, jobs.submitted_at,
+                      ARRAY(SELECT turn FROM unnest(jobs.todo) WITH ORDINALITY AS todo (turn, place)
+                             WHERE turn = ANY($16::text[]) ORDER BY todo.place) AS todo,
                       -- A question that was taken back may be answered all the same: it costs on the day it does.
                       COALESCE(jobs.reserved_on, (now() AT TIME ZONE 'UTC')::date) AS day,
-                      told.ends_as::job_state, told.answered_by, told.mobile, told.mobile_raw, told.region,
-                      told.line_type, told.next_id,
-                      COALESCE(told.request_id, jobs.request_id) AS request_id,
+                      ending.ends_as::job_state, ending.answered_by, ending.mobile, ending.mobile_raw, ending.region,
+                      ending.line_type, ending.next_id, ending.stop,
+                      COALESCE(ending.request_id, jobs.request_id) AS request_id,
                       -- What went wrong before an answer came is of no interest any more.
-                      COALESCE(told.error, CASE WHEN told.ends_as <> 'answered' THEN jobs.error END) AS error,
-                      COALESCE(told.raw, CASE WHEN told.ends_as <> 'answered' THEN jobs.raw END) AS raw,
-                      COALESCE(told.charged, 0) AS charged,
-                      CASE WHEN told.possible THEN jobs.reserved ELSE 0 END AS possible,
-                      told.mobile IS NULL AND NOT told.stop AND jobs.todo <> '{}' AS goes_on,
-                      GREATEST(jobs.verdict,
-                               CASE WHEN told.ends_as = 'answered' THEN 'no_number'
-                                    WHEN told.ends_as = 'failed' THEN 'failed'
-                                    ELSE 'doubtful' END::chain_verdict) AS verdict,
-                      CASE WHEN told.error IS NULL THEN jobs.reason
-                           ELSE concat_ws('; ', jobs.reason, jobs.provider || ': ' || told.error) END AS reason
+                      COALESCE(ending.error, CASE WHEN ending.ends_as <> 'answered' THEN jobs.error END) AS error,
+                      COALESCE(ending.raw, CASE WHEN ending.ends_as <> 'answered' THEN jobs.raw END) AS raw,
+                      COALESCE(ending.charged, 0) AS charged,
+                      CASE WHEN ending.possible THEN jobs.reserved ELSE 0 END AS possible
         ), kept AS (
-            INSERT INTO finished_jobs (id, lookup_id, provider, state, answered_by, attempt, polls, request_id,
-                                       credits, possible, reserved_on, submitted_at, error, raw)
-            SELECT id, lookup_id, provider, ends_as, answered_by, attempt, polls, request_id,
+            INSERT INTO finished_jobs (id, search_id, lookup_id, provider, state, answered_by, attempt, polls,
+                                       request_id, credits, possible, reserved_on, submitted_at, error, raw)
+            SELECT id, search_id, lookup_id, provider, ends_as, answered_by, attempt, polls, request_id,
                    charged, possible, reserved_on, submitted_at, error, raw
               FROM gone
         ), entered AS (
@@ -113,215 +114,84 @@ async def finish(db: Db, endings: Sequence[Ending]) -> dict[UUID, Ended]:
                    failed = usage.failed + excluded.failed,
                    unknown = usage.unknown + excluded.unknown,
                    lost = usage.lost + excluded.lost
-        ), chained AS (
-            -- The next provider that is not paused; when all are, the first of them holds the lookup.
-            INSERT INTO jobs (id, lookup_id, provider, held, place, todo, verdict, spent, reason)
-            SELECT gone.next_id, gone.lookup_id, turn.provider, CASE WHEN turn.paused THEN 'paused' END,
-                   gone.place + 1, array_remove(gone.todo, turn.provider), gone.verdict,
-                   gone.spent + gone.charged, gone.reason
+        ), heard AS (
+            -- What the search knows with this answer. A late number may have ended it before: then it stays ended.
+            SELECT gone.*, searches.ended_at AS ended_before,
+                   searches.said || jsonb_build_object(gone.provider, gone.ends_as) AS heard,
+                   CASE WHEN gone.mobile_raw IS NULL AND gone.mobile IS NULL THEN searches.numbers
+                        ELSE searches.numbers || jsonb_build_object(gone.provider, jsonb_build_object(
+                                 'mobile', gone.mobile, 'raw', gone.mobile_raw, 'region', gone.region,
+                                 'line_type', gone.line_type)) END AS known,
+                   searches.ended_at IS NULL AND gone.mobile IS NULL AND NOT gone.stop AND gone.todo <> '{}' AS goes_on
               FROM gone
+              JOIN searches ON searches.id = gone.search_id
+             ORDER BY searches.id
+               FOR NO KEY UPDATE OF searches
+        ), chained AS (
+            -- The next provider that is not paused; when all are, the first of them holds the job.
+            INSERT INTO jobs (id, search_id, lookup_id, provider, held, place, todo)
+            SELECT heard.next_id, heard.search_id, heard.lookup_id, turn.provider,
+                   CASE WHEN turn.paused THEN 'paused' END,
+                   heard.place + 1, array_remove(heard.todo, turn.provider)
+              FROM heard
              CROSS JOIN LATERAL (
                    SELECT wanted.provider, providers.paused_at IS NOT NULL AS paused
-                     FROM unnest(gone.todo) WITH ORDINALITY AS wanted (provider, place)
+                     FROM unnest(heard.todo) WITH ORDINALITY AS wanted (provider, place)
                      LEFT JOIN providers ON providers.name = wanted.provider
                     ORDER BY providers.paused_at IS NOT NULL, wanted.place
                     LIMIT 1) AS turn
-             WHERE gone.goes_on
-            RETURNING lookup_id, provider
+             WHERE heard.goes_on
+            RETURNING search_id, provider
         ), ended AS (
-            -- A lookup that a late answer has ended already keeps its end, and counts what this job cost.
-            UPDATE lookups
-               SET final_status = COALESCE(final_status,
-                       CASE WHEN gone.mobile IS NOT NULL       THEN 'found'
-                            WHEN gone.verdict = 'no_number'    THEN 'not_found'
-                            WHEN gone.verdict = 'failed'       THEN 'failed'
-                            ELSE 'unresolved' END::final_status),
-                   finished_at = COALESCE(lookups.finished_at, now()),
-                   mobile      = CASE WHEN final_status IS NULL THEN gone.mobile ELSE lookups.mobile END,
-                   mobile_raw  = CASE WHEN final_status IS NULL THEN gone.mobile_raw ELSE lookups.mobile_raw END,
-                   region      = CASE WHEN final_status IS NULL THEN gone.region ELSE lookups.region END,
-                   line_type   = CASE WHEN final_status IS NULL THEN gone.line_type ELSE lookups.line_type END,
-                   provider    = CASE WHEN final_status IS NOT NULL THEN lookups.provider
-                                      WHEN gone.mobile IS NOT NULL THEN gone.provider END,
-                   reason      = CASE WHEN final_status IS NOT NULL THEN lookups.reason
-                                      WHEN gone.mobile IS NULL THEN gone.reason END,
-                   credits     = credits + gone.spent + gone.charged
-              FROM gone
-             WHERE lookups.id = gone.lookup_id
-               AND NOT gone.goes_on
-            RETURNING lookups.id, lookups.final_status::text AS status, lookups.followers > 0 AS has_followers
+            UPDATE searches
+               SET said = heard.heard,
+                   numbers = heard.known,
+                   reason = CASE WHEN heard.error IS NULL OR heard.ends_as = 'answered' AND heard.mobile IS NOT NULL
+                                 THEN searches.reason
+                                 ELSE left(concat_ws('; ', searches.reason, heard.provider || ': ' || heard.error),
+                                           2000) END,
+                   -- A second number, of a provider that was still being asked when the first one came.
+                   swept = searches.swept AND (heard.mobile IS NULL OR heard.ended_before IS NULL),
+                   ended_at = CASE WHEN heard.goes_on THEN NULL
+                                   WHEN heard.mobile IS NOT NULL THEN now()
+                                   ELSE COALESCE(searches.ended_at, now()) END,
+                   status = CASE WHEN heard.goes_on THEN NULL
+                                 WHEN heard.mobile IS NOT NULL THEN 'found'
+                                 WHEN searches.status IS NOT NULL THEN searches.status
+                                 ELSE search_verdict(heard.heard, searches.is_doubtful) END
+              FROM heard
+             WHERE searches.id = heard.search_id
+            RETURNING searches.id, searches.status::text AS status
         )
-        SELECT gone.id, gone.lookup_id, gone.provider, gone.ends_as::text AS state, ended.status,
-               chained.provider AS next_provider, COALESCE(ended.has_followers, false) AS has_followers
-          FROM gone
-          LEFT JOIN ended ON ended.id = gone.lookup_id
-          LEFT JOIN chained ON chained.lookup_id = gone.lookup_id
+        SELECT heard.id, heard.search_id, heard.lookup_id, heard.provider, heard.ends_as::text AS state, ended.status,
+               chained.provider AS next_provider
+          FROM heard
+          JOIN ended ON ended.id = heard.search_id
+          LEFT JOIN chained ON chained.search_id = heard.search_id
         """,
-        [e.job_id for e in told],
-        [e.state for e in told],
-        [e.attempt for e in told],
-        [e.request_id for e in told],
-        [e.answered_by for e in told],
-        [e.mobile for e in told],
-        [e.mobile_raw for e in told],
-        [e.region for e in told],
-        [e.line_type for e in told],
-        [e.charged for e in told],
-        [e.possible for e in told],
-        [e.error for e in told],
-        [e.raw for e in told],
-        [e.stop for e in told],
-        [e.next_id for e in told],
+        [e.job_id for e in ordered],
+        [e.state for e in ordered],
+        [e.attempt for e in ordered],
+        [e.request_id for e in ordered],
+        [e.answered_by for e in ordered],
+        [e.mobile for e in ordered],
+        [e.mobile_raw for e in ordered],
+        [e.region for e in ordered],
+        [e.line_type for e in ordered],
+        [e.charged for e in ordered],
+        [e.possible for e in ordered],
+        [e.error for e in ordered],
+        [e.raw for e in ordered],
+        [e.stop for e in ordered],
+        [e.next_id for e in ordered],
+        list(configured),
+        [e.seen_state for e in ordered],
+        [e.seen_request_id for e in ordered],
     )
-    return {row["id"]: Ended(*row.values()) for row in rows}
-
-
-async def settle_late(db: Db, ending: Ending, *, verified: bool = False) -> UUID | None:
-    """unknown, lost or failed -> answered: a job that was over without an answer has one after all.
-
-    *verified*: we asked the provider about a doubted callback; then a number counts for an answered job, too, whose
-    lookup has none.
-
-    A possible charge is decided, and a number makes the lookup `found`, whatever it had ended as or still waits for.
-    Without a number, the lookup ends as if it had been told so in time. Its followers end with it.  Belongs into a
-    transaction.  Returns the lookup's id, or None when the job had its answer, or this is another request's.
-    """
-    await _lock_open_job(db, ending.job_id)
-    lookup_id = await _settle(db, ending, verified)
-    if lookup_id is None:
-        return None
-    if ending.mobile is not None:
-        await drop_unasked(db, lookup_id)
-    await share_late_end(db, lookup_id)
-    return lookup_id
-
-
-async def _lock_open_job(db: Db, finished_id: UUID) -> None:
-    """What its lookup still asks is locked: jobs come before lookups."""
-    await db.execute(
-        """
-        SELECT
-          FROM jobs
-          JOIN finished_jobs USING (lookup_id)
-         WHERE finished_jobs.id = $1
-           FOR UPDATE OF jobs
-        """,
-        finished_id,
-    )
-
-
-async def _settle(db: Db, ending: Ending, verified: bool) -> UUID | None:
-    row = await db.fetchrow(
-        """
-        WITH before AS (
-            SELECT job.id, job.lookup_id, job.provider, job.possible,
-                   COALESCE(job.reserved_on, (now() AT TIME ZONE 'UTC')::date) AS day,
-                   $5::text IS NOT NULL AND lookups.final_status IS DISTINCT FROM 'found' AS is_news,
-                   lookups.final_status, cardinality(lookups.providers) AS chain
-              FROM finished_jobs AS job
-              JOIN lookups ON lookups.id = job.lookup_id
-             WHERE job.id = $1
-               AND (job.state IN ('unknown', 'lost', 'failed')
-                        AND ($2::text IS NULL OR job.request_id IS NULL OR job.request_id = $2)
-                    OR job.state = 'answered' AND $10
-                        AND $5::text IS NOT NULL AND lookups.final_status IS DISTINCT FROM 'found')
-               FOR UPDATE
-        ), job AS (
-            UPDATE finished_jobs
-               SET state = 'answered', answered_by = $3, credits = credits + $4, possible = 0,
-                   request_id = COALESCE($2, request_id), error = $9, finished_at = now()
-              FROM before
-             WHERE finished_jobs.id = before.id
-        ), entered AS (
-            INSERT INTO ledger (job_id, lookup_id, provider, kind, credits, day)
-            SELECT before.id, before.lookup_id, before.provider, entry.kind, entry.credits, before.day
-              FROM before
-             CROSS JOIN LATERAL (VALUES ('charged', $4::numeric),
-                                        ('settled', possible),
-                                        ('released', possible - $4::numeric)) AS entry (kind, credits)
-             WHERE entry.credits > 0
-                ON CONFLICT (job_id, kind) DO UPDATE SET credits = ledger.credits + excluded.credits
-        ), counted AS (
-            INSERT INTO usage (provider, day, slot, charged, possible)
-            SELECT provider, day, pg_backend_pid() % 16, $4, -possible
-              FROM before
-                ON CONFLICT (provider, day, slot) DO UPDATE
-               SET charged = usage.charged + excluded.charged, possible = usage.possible + excluded.possible
-        ), said AS (
-            -- What each provider said last, and this one now.
-            SELECT DISTINCT ON (spoken.provider)
-                   spoken.provider,
-                   CASE WHEN spoken.id = before.id OR spoken.state = 'answered' THEN 'no_number'
-                        WHEN spoken.state = 'failed' THEN 'failed'
-                        ELSE 'doubtful' END::chain_verdict AS verdict
-              FROM finished_jobs AS spoken
-              JOIN before USING (lookup_id)
-             ORDER BY spoken.provider, spoken.id DESC
-        ), rest AS (
-            -- The number is there: whoever is being asked now is the last one. Or there is none: then this job is
-            -- not what leaves the lookup in doubt.
-            UPDATE jobs
-               SET todo = CASE WHEN $5::text IS NULL THEN jobs.todo ELSE '{}' END,
-                   verdict = COALESCE((SELECT max(said.verdict)
-                                         FROM said
-                                        WHERE said.provider <> jobs.provider
-                                          AND said.provider <> ALL (jobs.todo)), 'no_number')
-              FROM before
-             WHERE jobs.lookup_id = before.lookup_id
-        ), cleared AS (
-            -- Everybody was asked, and nobody's answer is in doubt any more.
-            SELECT CASE max(said.verdict) WHEN 'no_number' THEN 'not_found'
-                                          WHEN 'failed' THEN 'failed' END::final_status AS status
-              FROM before
-             CROSS JOIN said
-             WHERE before.final_status IN ('failed', 'unresolved')
-            HAVING count(*) >= max(before.chain)
+    return {
+        row["id"]: Ended(
+            row["id"], row["search_id"], row["lookup_id"], row["provider"], row["state"], row["status"],
+            row["next_provider"],
         )
-        UPDATE lookups
-           SET final_status = CASE WHEN is_news THEN 'found'
-                                   ELSE COALESCE(cleared.status, lookups.final_status) END,
-               finished_at  = CASE WHEN is_news OR cleared.status <> lookups.final_status THEN now()
-                                   ELSE lookups.finished_at END,
-               mobile       = CASE WHEN is_news THEN $5 ELSE lookups.mobile END,
-               mobile_raw   = CASE WHEN is_news THEN $6 ELSE lookups.mobile_raw END,
-               region       = CASE WHEN is_news THEN $7 ELSE lookups.region END,
-               line_type    = CASE WHEN is_news THEN $8 ELSE lookups.line_type END,
-               provider     = CASE WHEN is_news THEN before.provider ELSE lookups.provider END,
-               reason       = CASE WHEN is_news OR cleared.status = 'not_found' THEN NULL ELSE lookups.reason END,
-               credits      = lookups.credits + $4
-          FROM before
-          LEFT JOIN cleared ON true
-         WHERE lookups.id = before.lookup_id
-        RETURNING lookups.id
-        """,
-        ending.job_id,
-        ending.request_id,
-        ending.answered_by,
-        ending.charged or NOTHING,
-        ending.mobile,
-        ending.mobile_raw,
-        ending.region,
-        ending.line_type,
-        ending.error,
-        verified,
-    )
-    return row["id"] if row else None
-
-
-async def drop_unasked(db: Db, lookup_id: UUID) -> None:
-    """queued -> gone: what has not been asked yet need not be."""
-    await db.execute(
-        """
-        WITH dropped AS (
-            DELETE FROM jobs
-             WHERE lookup_id = $1
-               AND state = 'queued'
-            RETURNING lookup_id, spent
-        )
-        UPDATE lookups
-           SET credits = credits + dropped.spent
-          FROM dropped
-         WHERE lookups.id = dropped.lookup_id
-        """,
-        lookup_id,
-    )
+        for row in rows
+    }  # fmt: skip

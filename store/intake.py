@@ -1,9 +1,9 @@
-"""Events become lookups and first jobs: a whole batch in one transaction, each person asked for once."""
+"""Events become lookups: a whole batch in one transaction, two to four statements, each person asked for once."""
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Sequence
+import json
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -12,21 +12,10 @@ from uuid import UUID
 import asyncpg
 from uuid_utils.compat import uuid7
 
-from enrichment.identifiers import Contact
-from enrichment.identity import Follow, Lead, Leader, ReusePolicy, Take, decide, person_keys
-from store.database import ACQUIRE_TIMEOUT, Db
-from store.followers import end_followers
-from store.keys import claim_keys, follow, lock_leaders, move_keys
-
-
-@dataclass(frozen=True, slots=True)
-class Wish:
-    """One contact of an event, checked: who is looked for, for which record, and who can be asked."""
-
-    contact: Contact
-    record_id: str | None
-    event_key: bytes  # the same event again has the same key
-    providers: tuple[str, ...]
+from enrichment.decide import Fate, Seeker, World, decide
+from enrichment.wish import Keys, Policy, Wish, facts_of, keys_of
+from store.database import Db, transaction
+from store.searches import NEW_SEARCHES, hashes, lock_searches, new_search_columns, read_number, save_world
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,164 +23,215 @@ class Event:
     """A CRM's message, verbatim, with the wishes in it: all are stored, or none."""
 
     source: str
-    body: bytes
+    body: bytes = field(repr=False)
     wishes: tuple[Wish, ...]
     id: UUID = field(default_factory=uuid7)
 
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """What became of a wish: its lookup."""
+    """The lookup of a wish; that of the first event when this one is a duplicate."""
 
     id: UUID
     status: str
     duplicate: bool
 
 
-async def ingest(pool: asyncpg.Pool[Any], events: Sequence[Event], policy: ReusePolicy) -> list[list[Taken]]:
-    """Every wish of *events* has its lookup, committed; the lookups are returned, event by event, wish by wish."""
-    batch = _Batch(events)
-    async with pool.acquire(timeout=ACQUIRE_TIMEOUT) as connection, connection.transaction():
-        batch.claimed, batch.before = await claim_keys(connection, batch.proposed)
-        strangers = set(batch.claimed.values()) - batch.ids
-        if strangers:
-            batch.statuses = await _statuses(connection, strangers)
-            batch.leaders = await lock_leaders(connection, batch.speakers - batch.ids)
-        batch.decide(datetime.now(UTC), policy)
-        await _insert(connection, events, batch)
-        await follow(connection, batch.new_followers)
-        await move_keys(connection, batch.moved, batch.dropped)
-        if batch.takes:
-            await end_followers(connection, batch.takes)
+async def ingest(pool: asyncpg.Pool[Any], events: Sequence[Event], policy: Policy) -> list[list[Taken]]:
+    """Commit a lookup for every wish of *events*; return them event by event, wish by wish."""
+    batch = _Batch(events, policy)
+    async with transaction(pool) as connection:
+        fingerprints, keys = await _lock(connection, batch)
+        locked = await lock_searches(connection, keys, but=batch.proposed)
+        known = await _known_lookups(connection, set(fingerprints.values()) - batch.lookups)
+        batch.decide(locked.world, fingerprints, known, datetime.now(UTC))
+        await save_world(connection, locked)
+        await _insert(connection, batch, locked.world)
     return batch.results()
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    event: Event
+    wish: Wish
+    keys: Keys
+    fingerprint: bytes
+    new_search: UUID
 
 
 class _Batch:
     """The wishes of a batch while their fates are decided, one after the other."""
 
-    def __init__(self, events: Sequence[Event]) -> None:
+    def __init__(self, events: Sequence[Event], policy: Policy) -> None:
         self.events = events
-        self.entries = [(uuid7(), event, wish, person_keys(wish.contact)) for event in events for wish in event.wishes]
-        self.ids = {id for id, _, _, _ in self.entries}
-        self.proposed: dict[bytes, UUID] = {}
-        for id, _, wish, keys in self.entries:
-            for key in (wish.event_key, *keys):
-                self.proposed.setdefault(key, id)
-        self.claimed: dict[bytes, UUID] = {}
-        self.before: dict[bytes, UUID] = {}
-        self.statuses: dict[UUID, str] = {}
-        self.leaders: dict[UUID, Leader] = {}
-        self.taken: dict[UUID, Taken] = {}
-        self.inserted: dict[UUID, tuple[Event, Wish, Lead | Follow | Take]] = {}
-        self.followed: Counter[UUID] = Counter()
-        self.takes: list[UUID] = []
-        self.moved: dict[bytes, UUID] = {}
-        self.dropped: list[bytes] = []
+        self.entries = [_entry(event, wish, policy) for event in events for wish in event.wishes]
+        self.lookups = {entry.wish.id for entry in self.entries}
+        self.proposed = {entry.new_search for entry in self.entries}
+        self.fates: dict[UUID, Fate] = {}
+        self._policy = policy
+        self._taken: dict[UUID, Taken] = {}
+        self.moved_fingerprints: dict[bytes, UUID] = {}
 
-    @property
-    def speakers(self) -> set[UUID]:
-        """Whoever speaks, or spoke, for one of these people."""
-        person = {key for _, _, _, keys in self.entries for key in keys}
-        return {self.claimed[key] for key in person} | set(self.before.values())
+    def decide(
+        self, world: World, fingerprints: dict[bytes, UUID], known: dict[UUID, asyncpg.Record], now: datetime
+    ) -> None:
+        """Decide every wish, in order, so that one can join the search of an earlier one of its batch."""
+        for entry in self.entries:
+            first = fingerprints[entry.fingerprint]
+            if first != entry.wish.id:
+                if (again := self._duplicate(entry, first, known, now)) is not None:
+                    self._taken[entry.wish.id] = again
+                    continue
+                fingerprints[entry.fingerprint] = self.moved_fingerprints[entry.fingerprint] = entry.wish.id
+            contact = entry.wish.contact
+            seeker = Seeker(
+                entry.wish.id, entry.keys, facts_of(contact, self._policy.hash), entry.wish.providers,
+                contact.region, new_search=entry.new_search,
+            )  # fmt: skip
+            fate = decide(seeker, world, now, self._policy, read_number)
+            self.fates[entry.wish.id] = fate
+            self._taken[entry.wish.id] = Taken(entry.wish.id, fate.status or "queued", duplicate=False)
 
-    def decide(self, now: datetime, policy: ReusePolicy) -> None:
-        """Every wish has its fate; in order, so that a wish can follow an earlier one of its own batch."""
-        speaks = dict(self.claimed)
-        for id, event, wish, keys in self.entries:
-            first = speaks[wish.event_key]
-            # A key whose lookup was dropped with its month leads nowhere: then the event is new.
-            if first != id and (first in self.taken or first in self.statuses):
-                known = self.taken.get(first)
-                self.taken[id] = Taken(first, known.status if known else self.statuses.get(first, "queued"), True)
-                continue
-            heard = {speaks[key] for key in keys} | {self.before[key] for key in keys if key in self.before}
-            fate = decide(keys, [self.leaders[id] for id in heard if id in self.leaders], now, policy)
-            speaker = id
-            status = "queued"
-            match fate:
-                case Lead():
-                    self.leaders[id] = Leader(id, keys)
-                    speaks.update(dict.fromkeys(keys, id))
-                case Follow(leader):
-                    speaker = leader.id
-                    self.followed[leader.id] += 1
-                case Take(leader):
-                    speaker = leader.id
-                    status = leader.final_status or status
-                    self.takes.append(id)
-            for key in keys:
-                if speaks[key] not in self.leaders:
-                    speaks[key] = speaker
-            speaks[wish.event_key] = id
-            self.inserted[id] = (event, wish, fate)
-            self.taken[id] = Taken(id, status, False)
-        self.moved = {
-            key: to
-            for key, to in speaks.items()
-            if to != self.claimed[key] and (to in self.leaders or to in self.inserted)
-        }
-        self.dropped = [key for key, to in speaks.items() if to in self.ids and to not in self.inserted]
-
-    @property
-    def new_followers(self) -> Counter[UUID]:
-        """How many new followers each leader of earlier batches has."""
-        return Counter({id: n for id, n in self.followed.items() if id not in self.inserted})
+    def _duplicate(self, entry: _Entry, first: UUID, known: dict[UUID, asyncpg.Record], now: datetime) -> Taken | None:
+        """Return the lookup that the same event made before, unless that is gone or its answer is too old."""
+        if taken := self._taken.get(first):
+            return Taken(taken.id, taken.status, duplicate=True)
+        row = known.get(first)
+        if row is None or not (entry.wish.event_id or _is_reused(row, now, self._policy)):
+            return None
+        return Taken(first, row["status"], duplicate=True)
 
     def results(self) -> list[list[Taken]]:
-        """The fates, event by event."""
-        fates = iter(self.taken[id] for id, _, _, _ in self.entries)
-        return [[next(fates) for _ in event.wishes] for event in self.events]
+        """Return the lookups, event by event."""
+        return [[self._taken[wish.id] for wish in event.wishes] for event in self.events]
 
 
-async def _statuses(db: Db, ids: Iterable[UUID]) -> dict[UUID, str]:
-    rows = await db.fetch("SELECT id, status FROM lookup_status WHERE id = ANY($1::uuid[])", list(ids))
-    return {row["id"]: row["status"] for row in rows}
+def _entry(event: Event, wish: Wish, policy: Policy) -> _Entry:
+    # Without an id, the record tells two events of the same content apart.
+    named = ("id", wish.event_id) if wish.event_id else ("record", wish.record_id or "")
+    fingerprint = policy.hash("event", event.source, *named, wish.fingerprint)
+    return _Entry(event, wish, keys_of(wish.contact, wish.record_id, policy.hash), fingerprint, uuid7())
 
 
-async def _insert(db: Db, events: Sequence[Event], batch: _Batch) -> None:
-    """-> queued: events, lookups and the first jobs of those that lead are written."""
-    if not batch.inserted:
-        return
-    stored = {event.id for event, _, _ in batch.inserted.values()}
-    kept = [event for event in events if event.id in stored]
-    rows = [
-        (
-            id, event.id, event.source, wish.record_id,
-            wish.contact.profile_url, wish.contact.work_email, wish.contact.personal_email,
-            wish.contact.name, wish.contact.company, wish.contact.region, ",".join(wish.providers),
-            None if isinstance(fate, Lead) else fate.leader.id,
-            isinstance(fate, Follow) and fate.brings_more,
-            batch.followed[id],
-            uuid7() if isinstance(fate, Lead) else None,
-        )
-        for id, (event, wish, fate) in batch.inserted.items()
-    ]  # fmt: skip
-    await db.execute(
+def _is_reused(lookup: asyncpg.Record, now: datetime, policy: Policy) -> bool:
+    """Tell whether an event without an id would get the answer of this lookup again."""
+    match lookup["status"]:
+        case "found":
+            return bool(lookup["finished_at"] > now - policy.found)
+        case "not_found" | "unresolved" | "suppressed":
+            return bool(lookup["finished_at"] > now - policy.not_found)
+        case "failed" | "cancelled":
+            return False
+        case _:
+            return True
+
+
+async def _lock(db: Db, batch: _Batch) -> tuple[dict[bytes, UUID], list[asyncpg.Record]]:
+    """Claim and lock the fingerprints and the keys of the batch, sorted; return whose they are, and the keys' rows."""
+    fingerprints = {entry.fingerprint: entry.wish.id for entry in reversed(batch.entries)}
+    keys: dict[bytes, UUID] = {}
+    for entry in batch.entries:
+        for key in entry.keys.own:
+            keys.setdefault(key, entry.new_search)
+    rows = await db.fetch(
         """
-        WITH event AS (
-            INSERT INTO events (id, source, body)
-            SELECT * FROM unnest($1::uuid[], $2::text[], $3::bytea[])
-        ), new AS (
-            SELECT *, string_to_array(providers, ',') AS chain
-              FROM unnest($4::uuid[], $5::uuid[], $6::text[], $7::text[], $8::text[], $9::text[], $10::text[],
-                          $11::text[], $12::text[], $13::text[], $14::text[], $15::uuid[], $16::bool[], $17::int[],
-                          $18::uuid[])
-                AS new (id, event_id, source, record_id, profile_url, work_email, personal_email,
-                        name, company, region_hint, providers, reused_from, brings_more, followers, job_id)
-        ), lookup AS (
-            INSERT INTO lookups (id, event_id, source, record_id, profile_url, work_email, personal_email,
-                                 name, company, region_hint, providers, reused_from, brings_more, followers)
-            SELECT id, event_id, source, record_id, profile_url, work_email, personal_email,
-                   name, company, region_hint, chain, reused_from, brings_more, followers
-              FROM new
+        WITH fingerprint AS (
+            INSERT INTO fingerprints (fingerprint, lookup_id)
+            SELECT * FROM unnest($1::bytea[], $2::uuid[])   -- sorted: two batches cannot wait for each other
+                ON CONFLICT (fingerprint) DO UPDATE SET lookup_id = fingerprints.lookup_id
+            RETURNING fingerprint, lookup_id
+        ), key AS (
+            INSERT INTO keys (key, searches)
+            SELECT key, ARRAY[search_id] FROM unnest($3::bytea[], $4::uuid[]) AS new (key, search_id)
+                ON CONFLICT (key) DO UPDATE SET shared = keys.shared
+            RETURNING key, shared, searches
         )
-        INSERT INTO jobs (id, lookup_id, provider, todo)
-        SELECT job_id, id, chain[1], chain[2:]
-          FROM new
-         WHERE job_id IS NOT NULL
+        SELECT fingerprint AS key, true AS is_fingerprint, NULL AS shared, ARRAY[lookup_id] AS searches
+          FROM fingerprint
+        UNION ALL
+        SELECT key, false, shared, searches
+          FROM key
         """,
+        sorted(fingerprints),
+        [fingerprints[fingerprint] for fingerprint in sorted(fingerprints)],
+        sorted(keys),
+        [keys[key] for key in sorted(keys)],
+    )
+    claimed = {row["key"]: row["searches"][0] for row in rows if row["is_fingerprint"]}
+    return claimed, [row for row in rows if not row["is_fingerprint"]]
+
+
+async def _known_lookups(db: Db, ids: set[UUID]) -> dict[UUID, asyncpg.Record]:
+    if not ids:
+        return {}
+    rows = await db.fetch(
+        """
+        SELECT lookups.id, lookup_status.status, lookups.finished_at
+          FROM lookups
+          JOIN lookup_status ON lookup_status.id = lookups.id
+         WHERE lookups.id = ANY($1::uuid[])
+        """,
+        sorted(ids),
+    )
+    return {row["id"]: row for row in rows}
+
+
+async def _insert(db: Db, batch: _Batch, world: World) -> None:
+    """Insert events, lookups, searches and their first jobs."""
+    entries = [entry for entry in batch.entries if entry.wish.id in batch.fates]
+    if not entries:
+        return
+    kept = {entry.event.id: entry.event for entry in entries}.values()
+    rows = [_lookup_row(entry, batch.fates[entry.wish.id]) for entry in entries]
+    new = [search for search in world.searches.values() if search.is_new]
+    await db.execute(
+        f"WITH {NEW_SEARCHES}, {_NEW_LOOKUPS}",
+        *new_search_columns(new),
         [event.id for event in kept],
         [event.source for event in kept],
         [event.body for event in kept],
+        list(batch.moved_fingerprints),
+        list(batch.moved_fingerprints.values()),
         *map(list, zip(*rows, strict=True)),
     )
+
+
+_NEW_LOOKUPS = """
+    new_event AS (
+        INSERT INTO events (id, source, body)
+        SELECT * FROM unnest($13::uuid[], $14::text[], $15::bytea[])
+    ), moved AS (
+        UPDATE fingerprints
+           SET lookup_id = new.lookup_id
+          FROM unnest($16::bytea[], $17::uuid[]) AS new (fingerprint, lookup_id)
+         WHERE fingerprints.fingerprint = new.fingerprint
+    )
+    INSERT INTO lookups (id, event_id, source, record_id, profile_url, work_email, personal_email, name, company,
+                         region_hint, providers, problems, keys, identifiers, search_id, reused_from,
+                         final_status, finished_at, mobile, mobile_raw, region, line_type, provider, reason)
+    SELECT id, event_id, source, record_id, profile_url, work_email, personal_email, name, company,
+           region_hint, string_to_array(providers, ','), problems::jsonb, keys::bytea[], identifiers::bytea[],
+           search_id, reused_from, status::final_status, CASE WHEN status IS NOT NULL THEN now() END,
+           mobile, mobile_raw, region, line_type, provider, reason
+      FROM unnest($18::uuid[], $19::uuid[], $20::text[], $21::text[], $22::text[], $23::text[], $24::text[],
+                  $25::text[], $26::text[], $27::text[], $28::text[], $29::text[], $30::text[], $31::text[],
+                  $32::uuid[], $33::uuid[], $34::text[], $35::text[], $36::text[], $37::text[], $38::text[],
+                  $39::text[], $40::text[])
+        AS new (id, event_id, source, record_id, profile_url, work_email, personal_email, name, company,
+                region_hint, providers, problems, keys, identifiers, search_id, reused_from,
+                status, mobile, mobile_raw, region, line_type, provider, reason)
+"""
+
+
+def _lookup_row(entry: _Entry, fate: Fate) -> tuple[Any, ...]:
+    wish, contact, number = entry.wish, entry.wish.contact, fate.number
+    begun_for = fate.search.begun_for
+    return (
+        wish.id, entry.event.id, entry.event.source, wish.record_id,
+        contact.profile_url, contact.work_email, contact.personal_email, contact.name, contact.company,
+        contact.region, ",".join(wish.providers), json.dumps(list(wish.problems)) if wish.problems else None,
+        hashes(entry.keys.own), hashes(entry.keys.identifiers), fate.search.id,
+        None if begun_for == wish.id else begun_for,
+        fate.status, number and number.mobile, number and number.raw, number and number.region,
+        number and number.line_type, fate.provider, fate.reason,
+    )  # fmt: skip

@@ -14,6 +14,7 @@ from typing import Any
 
 import asyncpg
 
+from store.installation import create_identity_key
 from store.partitions import ensure_partitions
 
 STEP = re.compile(r"^-- step (\d+): (.+)$", re.MULTILINE)
@@ -47,14 +48,18 @@ def read_steps() -> list[Step]:
     return [Step(int(mark[1]), mark[2], text[mark.end() : end]) for mark, end in zip(marks, ends, strict=True)]
 
 
-async def migrate(connection: asyncpg.Connection[Any], *, dry_run: bool = False) -> list[Step]:
-    """The database is at the newest step, and has room for the coming months; the steps that were missing are returned.
+async def migrate(
+    connection: asyncpg.Connection[Any], *, identity_key: str | None = None, dry_run: bool = False
+) -> list[Step]:
+    """Apply the missing steps, and make room for the coming months; return those steps, oldest first.
 
-    Safe when run by several processes at once: they take turns, and the later ones find nothing to do.
+    *identity_key* is IDENTITY_KEY; without it, the first migrate makes a key of its own. Safe when several processes
+    run it at once: they take turns, and the later ones find nothing to do.
     Raises SchemaError when an applied step differs from the file.
     """
     missing = await _apply(connection, dry_run=dry_run)
     if not dry_run:
+        await create_identity_key(connection, identity_key)
         await ensure_partitions(connection)
     return missing
 

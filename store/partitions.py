@@ -16,7 +16,14 @@ import structlog
 Connection: TypeAlias = asyncpg.Connection | asyncpg.pool.PoolConnectionProxy
 
 # What is written once or twice and then only read, each table with the id that says which month a row is of.
-HISTORY = {"events": "id", "lookups": "id", "finished_jobs": "id", "callbacks": "job_id", "ledger": "job_id"}
+HISTORY = {
+    "events": "id",
+    "lookups": "id",
+    "searches": "id",
+    "finished_jobs": "id",
+    "callbacks": "job_id",
+    "ledger": "job_id",
+}
 AHEAD = 2  # months that are there before they begin: whoever makes them may be away for so long
 LOCK = 7_243_391_102_003  # any number, but always this one: only one process makes partitions at a time
 

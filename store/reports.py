@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from datetime import date, datetime
+from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
@@ -20,8 +22,8 @@ async def read_lookups(db: Db, ids: Sequence[UUID]) -> list[dict[str, Any]]:
     rows = await db.fetch(
         """
         SELECT lookups.id, lookup_status.status, lookups.mobile, lookups.mobile_raw, lookups.region,
-               lookups.line_type, lookups.provider, lookups.credits, lookups.source, lookups.record_id,
-               lookups.reused_from, lookups.reason, lookups.profile_url, lookups.work_email,
+               lookups.line_type, lookups.provider, lookups.source, lookups.record_id, lookups.search_id,
+               lookups.reused_from, lookups.reason, lookups.problems, lookups.profile_url, lookups.work_email,
                lookups.personal_email, lookups.name, lookups.company, lookups.created_at, lookups.finished_at
           FROM lookups
           JOIN lookup_status ON lookup_status.id = lookups.id
@@ -31,7 +33,16 @@ async def read_lookups(db: Db, ids: Sequence[UUID]) -> list[dict[str, Any]]:
         list(ids),
     )
     jobs = await _jobs(db, ids)
-    return [dict(row) | {"jobs": jobs.get(row["id"], [])} for row in rows]
+    return [_shaped(row, jobs.get(row["id"], [])) for row in rows]
+
+
+def _shaped(row: asyncpg.Record, jobs: list[dict[str, Any]]) -> dict[str, Any]:
+    """A lookup shows the credits of the jobs that were asked for it: those of others show at their own."""
+    return dict(row) | {
+        "problems": [{"path": path, "message": message} for path, message in json.loads(row["problems"] or "[]")],
+        "credits": sum((job["credits"] for job in jobs), Decimal(0)),
+        "jobs": jobs,
+    }
 
 
 async def _jobs(db: Db, lookup_ids: Sequence[UUID]) -> dict[UUID, list[dict[str, Any]]]:
@@ -124,7 +135,8 @@ async def _list_open(db: Db, status: str, before: UUID, limit: int) -> list[UUID
     """The candidates are read off the open jobs, never out of the history; the view has the last word on each."""
     found: dict[UUID, None] = {}
     while len(found) < limit:
-        rows = await CANDIDATES[status](db, before, limit)
+        candidates = [*await CANDIDATES[status](db, before, limit), *await _joined(db, before, limit)]
+        rows = sorted(candidates, key=lambda row: row["id"], reverse=True)[:limit]
         found |= {row["id"]: None for row in rows if row["status"] == status}
         if len(rows) < limit:
             break
@@ -133,24 +145,15 @@ async def _list_open(db: Db, status: str, before: UUID, limit: int) -> list[UUID
 
 
 async def _queued(db: Db, before: UUID, limit: int) -> list[asyncpg.Record]:
-    """The newest lookups whose first question was not asked yet, or that follow another."""
+    """The newest lookups whose search was not asked about yet."""
     rows: list[asyncpg.Record] = await db.fetch(
         """
         SELECT candidate.id, (SELECT status FROM lookup_status WHERE lookup_status.id = candidate.id) AS status
-          FROM ((SELECT lookup_id AS id
-                   FROM jobs
-                  WHERE state = 'queued' AND held IS NULL AND tries = 0 AND place = 0 AND attempt = 0
-                    AND lookup_id < $1
-                  ORDER BY lookup_id DESC
-                  LIMIT $2)
-                UNION ALL
-                (SELECT id
-                   FROM lookups
-                  WHERE reused_from IS NOT NULL AND final_status IS NULL
-                    AND id < $1
-                  ORDER BY id DESC
-                  LIMIT $2)
-                 ORDER BY id DESC
+          FROM (SELECT lookup_id AS id
+                  FROM jobs
+                 WHERE state = 'queued' AND held IS NULL AND tries = 0 AND place = 0 AND attempt = 0
+                   AND lookup_id < $1
+                 ORDER BY lookup_id DESC
                  LIMIT $2) AS candidate
          ORDER BY id DESC
         """,
@@ -205,6 +208,25 @@ async def _held(db: Db, before: UUID, limit: int) -> list[asyncpg.Record]:
                  WHERE held IS NOT NULL
                    AND lookup_id < $1
                  ORDER BY lookup_id DESC
+                 LIMIT $2) AS candidate
+         ORDER BY id DESC
+        """,
+        before,
+        limit,
+    )
+    return rows
+
+
+async def _joined(db: Db, before: UUID, limit: int) -> list[asyncpg.Record]:
+    """The newest open lookups that wait for a search which began for another."""
+    rows: list[asyncpg.Record] = await db.fetch(
+        """
+        SELECT candidate.id, (SELECT status FROM lookup_status WHERE lookup_status.id = candidate.id) AS status
+          FROM (SELECT id
+                  FROM lookups
+                 WHERE reused_from IS NOT NULL AND final_status IS NULL
+                   AND id < $1
+                 ORDER BY id DESC
                  LIMIT $2) AS candidate
          ORDER BY id DESC
         """,

@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
 import asyncpg
+from uuid_utils.compat import uuid7
 
 from enrichment.pacing import permits, spend
 from store.claim import read_gate, save_meters
-from store.database import ACQUIRE_TIMEOUT, Db
+from store.database import ACQUIRE_TIMEOUT, Db, transaction
 from store.partitions import first_id
 
 
 @dataclass(frozen=True, slots=True)
 class Overdue:
-    """A job that was asked, and nothing came: what it is, for the decision how it ends."""
+    """A job that waits for something that never came, as the reconciler saw it."""
 
     id: UUID
     provider: str
+    state: str
     attempt: int
     request_id: str | None
     callback_expected: bool
@@ -41,7 +44,7 @@ async def expired_leases(db: Db, limit: int) -> list[Overdue]:
     """submitting jobs whose submitter fell silent."""
     rows = await db.fetch(
         """
-        SELECT id, provider, attempt, request_id, callback_expected
+        SELECT id, provider, state::text, attempt, request_id, callback_expected
           FROM jobs
          WHERE state = 'submitting'
            AND lease_expires_at < now()
@@ -50,7 +53,7 @@ async def expired_leases(db: Db, limit: int) -> list[Overdue]:
         """,
         limit,
     )
-    return [Overdue(*row.values()) for row in rows]
+    return [_overdue(row) for row in rows]
 
 
 async def past_deadline(db: Db, deadline: timedelta, limit: int) -> list[Overdue]:
@@ -60,7 +63,7 @@ async def past_deadline(db: Db, deadline: timedelta, limit: int) -> list[Overdue
         SELECT due.*
           FROM providers
          CROSS JOIN LATERAL (
-               SELECT id, provider, attempt, request_id, callback_expected
+               SELECT id, provider, state::text, attempt, request_id, callback_expected
                  FROM jobs
                 WHERE provider = providers.name AND state = 'awaiting' AND due_at <= now()
                   AND (request_id IS NULL OR submitted_at < now() - $1::interval)
@@ -71,14 +74,14 @@ async def past_deadline(db: Db, deadline: timedelta, limit: int) -> list[Overdue
         deadline,
         limit,
     )
-    return [Overdue(*row.values()) for row in rows]
+    return [_overdue(row) for row in rows]
 
 
 async def queued_too_long(db: Db, at_most: timedelta, limit: int) -> list[Overdue]:
     """queued jobs, held or not, older than *at_most*."""
     rows = await db.fetch(
         """
-        SELECT id, provider, attempt, request_id, callback_expected
+        SELECT id, provider, state::text, attempt, request_id, callback_expected
           FROM jobs
          WHERE state = 'queued'
            AND id < $1
@@ -88,7 +91,13 @@ async def queued_too_long(db: Db, at_most: timedelta, limit: int) -> list[Overdu
         first_id(datetime.now(UTC) - at_most),
         limit,
     )
-    return [Overdue(*row.values()) for row in rows]
+    return [_overdue(row) for row in rows]
+
+
+def _overdue(row: asyncpg.Record) -> Overdue:
+    return Overdue(
+        row["id"], row["provider"], row["state"], row["attempt"], row["request_id"], row["callback_expected"]
+    )
 
 
 async def claim_polls(
@@ -220,7 +229,7 @@ async def wait_for_callback(db: Db, job_id: UUID, attempt: int, patience: timede
          WHERE id = $1
            AND attempt = $2
            AND state = 'submitting'
-           AND lease_expires_at < now()
+           AND lease_expires_at < clock_timestamp()
         RETURNING id
         """,
         job_id,
@@ -259,21 +268,51 @@ async def keep_unreadable(db: Db, job_id: UUID, reason: str, body: bytes) -> Non
     )
 
 
-async def leaders_left_behind(db: Db, limit: int) -> list[UUID]:
-    """Ended lookups that somebody still follows: whoever ended them died before looking after their followers."""
-    rows = await db.fetch(
-        """
-        WITH following AS MATERIALIZED (
-            SELECT reused_from
-              FROM lookups
-             WHERE reused_from IS NOT NULL AND final_status IS NULL
+async def pass_over_removed(pool: asyncpg.Pool[Any], configured: Sequence[str], limit: int) -> int:
+    """queued at a provider that is not *configured* -> queued at the next one that is; else its search ends.
+
+    Return how many jobs were taken from such providers.
+    """
+    async with transaction(pool) as connection:
+        jobs = await connection.fetch(
+            """
+            SELECT jobs.id
+              FROM jobs
+             WHERE jobs.state = 'queued'
+               AND jobs.provider <> ALL($1::text[])
+             ORDER BY jobs.id
+             LIMIT $2
+               FOR UPDATE SKIP LOCKED
+            """,
+            list(configured),
+            limit,
         )
-        SELECT DISTINCT reused_from AS id
-          FROM following
-           -- Not a join: the leader of each is looked up, in the month in which it lies.
-         WHERE (SELECT final_status IS NOT NULL FROM lookups WHERE lookups.id = following.reused_from)
-         LIMIT $1
-        """,
-        limit,
-    )
-    return [row["id"] for row in rows]
+        await connection.execute(
+            """
+            WITH gone AS (
+                DELETE FROM jobs
+                 USING unnest($2::uuid[], $3::uuid[]) AS moved (id, new_id)
+                 WHERE jobs.id = moved.id
+                RETURNING jobs.search_id, jobs.lookup_id, jobs.provider, jobs.place, moved.new_id,
+                          ARRAY(SELECT turn FROM unnest(jobs.todo) WITH ORDINALITY AS todo (turn, place)
+                                 WHERE turn = ANY($1::text[]) ORDER BY todo.place) AS todo
+            ), chained AS (
+                INSERT INTO jobs (id, search_id, lookup_id, provider, place, todo)
+                SELECT new_id, search_id, lookup_id, todo[1], place, todo[2:]
+                  FROM gone
+                 WHERE todo <> '{}'
+            )
+            UPDATE searches
+               SET status = CASE WHEN said = '{}' THEN 'failed' ELSE search_verdict(said, is_doubtful) END,
+                   reason = concat_ws('; ', searches.reason, gone.provider || ': it is no longer in PROVIDERS'),
+                   ended_at = now()
+              FROM gone
+             WHERE searches.id = gone.search_id
+               AND searches.ended_at IS NULL
+               AND gone.todo = '{}'
+            """,
+            list(configured),
+            [job["id"] for job in jobs],
+            [uuid7() for _ in jobs],
+        )
+    return len(jobs)

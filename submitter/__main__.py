@@ -8,6 +8,7 @@ import structlog
 
 from store.group_commit import GroupCommit
 from store.notify import Listener
+from submitter.finishing import Finisher
 from submitter.outcomes import OutcomeWriter, Told
 from submitter.process import Process, main
 from submitter.submit import Submitter
@@ -25,7 +26,8 @@ async def work(process: Process, stop: asyncio.Event) -> None:
         for submitter in submitters:
             submitter.awake.set()
 
-    writer = OutcomeWriter(process.pool, process.settings, process.policy, wake)
+    finisher = Finisher(process.pool, process.installation, wake)
+    writer = OutcomeWriter(process.pool, process.settings, finisher)
     outcomes: GroupCommit[Told, None] = GroupCommit(writer.write, most=200, flushers=2)
     submitters = [
         Submitter(provider, process.pool, process.sessions[name], process.settings, outcomes, writer)
@@ -35,6 +37,7 @@ async def work(process: Process, stop: asyncio.Event) -> None:
     giving_up = asyncio.create_task(_give_up_after_draining(process, stop, writer))
     await asyncio.gather(*(submitter.run(stop) for submitter in submitters))
     await outcomes.close()
+    await finisher.sweeper.close()
     giving_up.cancel()
     listening.cancel()
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
@@ -18,7 +18,6 @@ import asyncpg
 import structlog
 
 from enrichment.ending import Ending, read_ending, unknown
-from enrichment.identity import ReusePolicy
 from enrichment.logs import without_words
 from enrichment.outcome import Accepted, Answered, Outcome, Pause, Refused, Retry, Unclear, Unreadable
 from enrichment.providers.base import LimitNews, Provider
@@ -26,9 +25,9 @@ from enrichment.settings import Settings
 from store import asked, providers
 from store.asked import Acceptance, Requeueing
 from store.claim import Claimed
-from store.database import ACQUIRE_TIMEOUT, UNREACHABLE
+from store.database import UNREACHABLE, transaction
 from submitter.backoff import backoff
-from submitter.finishing import end_jobs
+from submitter.finishing import Finisher
 
 log = structlog.get_logger()
 
@@ -65,13 +64,11 @@ Step = Ending | Acceptance | Requeueing
 class OutcomeWriter:
     """Writes outcomes for all providers of a process; `write` is the flush of a GroupCommit."""
 
-    def __init__(
-        self, pool: asyncpg.Pool[Any], settings: Settings, policy: ReusePolicy, wake: Callable[[], None]
-    ) -> None:
+    def __init__(self, pool: asyncpg.Pool[Any], settings: Settings, finisher: Finisher) -> None:
         self._pool = pool
         self._settings = settings
-        self._policy = policy
-        self.wake = wake
+        self._finisher = finisher
+        self.wake = finisher.wake
         self._failing: set[str] = set()  # providers whose last answers were failures: a success closes the breaker
         self.giving_up = asyncio.Event()  # at the end of a drain: the leases will expire, and the reconciler decides
 
@@ -105,7 +102,7 @@ class OutcomeWriter:
         endings = [step for step in steps if isinstance(step, Ending)]
         acceptances = [step for step in steps if isinstance(step, Acceptance)]
         requeueings = [step for step in steps if isinstance(step, Requeueing)]
-        await end_jobs(self._pool, endings, self._policy, self.wake)
+        await self._finisher.end(endings)
         if acceptances:
             accepted = await asked.accept(self._pool, acceptances)
             if overtaken := [a for a in acceptances if a.job_id not in accepted]:
@@ -113,8 +110,12 @@ class OutcomeWriter:
             for acceptance in acceptances:
                 log.info("accepted", job=str(acceptance.job_id), request_id=acceptance.request_id)
         if requeueings:
-            async with self._pool.acquire(timeout=ACQUIRE_TIMEOUT) as connection, connection.transaction():
+            async with transaction(self._pool) as connection:
                 requeued = await asked.requeue(connection, requeueings)
+                if unsent := [
+                    (r.job_id, r.attempt) for r in requeueings if not r.was_sent and r.job_id not in requeued
+                ]:
+                    await asked.release_unsent(connection, unsent)
             for step in requeueings:
                 log.info(
                     "requeued", job=str(step.job_id), after=step.after.total_seconds(), why=without_words(step.error),
@@ -128,8 +129,10 @@ class OutcomeWriter:
                 return self._acceptance(told, outcome.request_id)
             case Unreadable() | Unclear() if told.provider.calls_back and told.callback_expected:
                 return self._acceptance(told, None, outcome.reason)
-            case Pause() | NotAsked():
+            case Pause():
                 return Requeueing(job.id, job.attempt, timedelta(0), counts=False, error=outcome.reason)
+            case NotAsked():
+                return Requeueing(job.id, job.attempt, timedelta(0), counts=False, error=outcome.reason, was_sent=False)
             case Retry():
                 return self._retry(told, outcome)
         ending = read_ending(

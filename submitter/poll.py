@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import timedelta
 
 import structlog
@@ -13,12 +13,9 @@ from enrichment.logs import without_words
 from enrichment.outcome import Pause, Retry, Running, Unreadable
 from enrichment.providers.base import HttpResponse, Provider
 from store import sweep
-from store.database import ACQUIRE_TIMEOUT
-from store.finish import settle_late
-from store.followers import release_followers
 from store.sweep import Poll
 from submitter.counting import count
-from submitter.finishing import end_jobs
+from submitter.finishing import Finisher
 from submitter.heed import Heed
 from submitter.outcomes import FIRST_POLL_WITHOUT_CALLBACK, note_pause, note_throttled
 from submitter.process import Process
@@ -33,11 +30,11 @@ LONGEST_INTERVAL = timedelta(minutes=30)
 class Poller:
     """One provider's polls in one process."""
 
-    def __init__(self, provider: Provider, process: Process, wake: Callable[[], None]) -> None:
+    def __init__(self, provider: Provider, process: Process, finisher: Finisher) -> None:
         self._provider = provider
         self._process = process
         self._pool = process.pool
-        self._wake = wake
+        self._finisher = finisher
         self._heed = Heed(process.pool, provider)
         grace = process.settings.callback_grace
         self._first = grace if process.settings.public_url else min(grace, FIRST_POLL_WITHOUT_CALLBACK)
@@ -57,7 +54,7 @@ class Poller:
         answers = await asyncio.gather(*(self._poll(poll) for poll in polls))
         told = [(poll, ending) for poll, ending in zip(polls, answers, strict=True) if ending is not None]
         endings = [ending for poll, ending in told if not poll.is_check]
-        await end_jobs(self._pool, endings, self._process.policy, self._wake)
+        await self._finisher.end(endings)
         await self._verify([ending for poll, ending in told if poll.is_check])
         return len(polls)
 
@@ -100,11 +97,10 @@ class Poller:
 
     async def _verify(self, endings: Sequence[Ending]) -> None:
         """Jobs that were over when their 202 came: a number that they did not bring still counts."""
+        applied = await self._finisher.end(
+            [ending for ending in endings if ending.state == "answered"],
+            verified={ending.job_id for ending in endings},
+        )
         for ending in endings:
-            async with self._pool.acquire(timeout=ACQUIRE_TIMEOUT) as connection, connection.transaction():
-                answered = ending.state == "answered"
-                lookup_id = await settle_late(connection, ending, verified=True) if answered else None
-                await sweep.end_check(connection, ending.job_id)
-            log.warning("request_verified", job=str(ending.job_id), changed=lookup_id is not None)
-            if lookup_id is not None:
-                await release_followers(self._pool, [lookup_id], self._process.policy)
+            await sweep.end_check(self._pool, ending.job_id)
+            log.warning("request_verified", job=str(ending.job_id), changed=ending.job_id in applied.late)

@@ -8,7 +8,6 @@ import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import Any
 
 import aiohttp
@@ -18,11 +17,12 @@ import uvloop
 
 from enrichment import logs
 from enrichment.garbage import collect_rarely
-from enrichment.identity import ReusePolicy
 from enrichment.providers import build_providers, own_limits
 from enrichment.providers.base import Provider
 from enrichment.settings import Settings, SettingsError
+from enrichment.wish import Policy
 from store.database import UNREACHABLE, DatabaseDown, close_pool, database_url, open_pool
+from store.installation import IdentityKeyError, Installation
 from store.migrations import SchemaError, require_current
 from store.providers import register_provider
 from submitter.counting import add_up, keep_adding
@@ -40,7 +40,8 @@ class Process:
     pool: asyncpg.Pool[Any]
     providers: dict[str, Provider]
     sessions: dict[str, aiohttp.ClientSession]
-    policy: ReusePolicy
+    installation: Installation
+    policy: Policy
 
 
 def main(name: str, work: Callable[[Process, asyncio.Event], Awaitable[None]]) -> None:
@@ -50,7 +51,7 @@ def main(name: str, work: Callable[[Process, asyncio.Event], Awaitable[None]]) -
         logs.configure(settings.log_level, name)
         url = database_url(settings)
         uvloop.run(_run(name, settings, url, work))
-    except (SettingsError, DatabaseDown, SchemaError) as error:
+    except (SettingsError, DatabaseDown, SchemaError, IdentityKeyError) as error:
         sys.stderr.write(f"{error}\n")
         sys.exit(2)
     except UNREACHABLE as error:
@@ -89,5 +90,6 @@ async def open_process(name: str, settings: Settings, url: str) -> AsyncIterator
             await register_provider(pool, provider.name, provider.limits, own_limits(settings, provider.name))
             session = open_session(limit=settings.provider_concurrency, timeout=settings.provider_timeout_seconds)
             sessions[provider.name] = await stack.enter_async_context(session)
-        policy = ReusePolicy(timedelta(days=settings.reuse_found_days), timedelta(days=settings.reuse_not_found_days))
-        yield Process(settings, direct, pool, providers, sessions, policy)
+        installation = Installation(pool, settings)
+        policy = await installation.policy()
+        yield Process(settings, direct, pool, providers, sessions, installation, policy)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
 from datetime import timedelta
 
 import structlog
@@ -17,13 +18,15 @@ from enrichment.providers.base import HttpResponse, Provider
 from store import providers, sweep
 from store.claim import affordable_questions
 from store.database import ACQUIRE_TIMEOUT, UNREACHABLE
-from store.followers import release_followers
+from store.endings import follow_ends
+from store.ends import unswept_searches
+from store.lookups import decide_again, strays
 from store.notify import Notifier
 from store.partitions import ensure_partitions
-from store.sweep import Overdue
+from store.sweep import Overdue, pass_over_removed
 from submitter.backoff import backoff
 from submitter.counting import count
-from submitter.finishing import end_jobs
+from submitter.finishing import Finisher
 from submitter.outcomes import GRACES_WITHOUT_REQUEST_ID
 from submitter.poll import Poller
 from submitter.process import Process, main
@@ -35,6 +38,7 @@ log = structlog.get_logger()
 BATCH = 500  # rows of one pass; a full batch is followed by another at once
 SETTLE_EVERY = 1.0  # seconds
 UNHOLD_EVERY = 2.0
+REMOVED_EVERY = 60.0
 STALE_EVERY = 600.0
 MONTHS_EVERY = 3600.0
 CHECK_EVERY = timedelta(seconds=30)  # between two looks at a paused provider's free endpoint
@@ -46,12 +50,13 @@ QUEUED_AT_MOST = timedelta(days=35)
 class Reconciler:
     """The duties; every one is a pass over what is due now, and returns how much it found."""
 
-    def __init__(self, process: Process, wake: Callable[[], None]) -> None:
+    def __init__(self, process: Process, finisher: Finisher) -> None:
         self._process = process
         self._pool = process.pool
         self._settings = process.settings
         self._budgets = read_budgets(process.settings)
-        self._wake = wake
+        self._finisher = finisher
+        self._wake = finisher.wake
 
     async def rescue(self) -> int:
         """submitting with an expired lease: the question may have been sent; its submitter will not tell."""
@@ -73,7 +78,11 @@ class Reconciler:
         """awaiting and past all hope: no request_id to poll by, or past the deadline."""
         overdue = await sweep.past_deadline(self._pool, self._settings.job_deadline, BATCH)
         await self._end([
-            lost(job.id, "no answer before the deadline", stop=self._stops)
+            replace(
+                lost(job.id, "no answer before the deadline", stop=self._stops),
+                seen_state=job.state,
+                seen_request_id=job.request_id,
+            )
             if job.request_id
             else self._unknown(job, "the answer to the question was lost, and no callback came")
             for job in overdue
@@ -84,16 +93,29 @@ class Reconciler:
         """queued for longer than anything should be."""
         stale = await sweep.queued_too_long(self._pool, QUEUED_AT_MOST, BATCH)
         reason = f"could not be asked for {QUEUED_AT_MOST.days} days"
-        await self._end([Ending(job_id=job.id, state="failed", attempt=job.attempt, error=reason) for job in stale])
+        await self._end([
+            Ending(job_id=job.id, state="failed", attempt=job.attempt, error=reason, seen_state=job.state)
+            for job in stale
+        ])  # fmt: skip
         return len(stale)
 
-    async def settle_followers(self) -> int:
-        """Followers whose leader ended, and whoever ended it died before looking after them."""
-        leaders = await sweep.leaders_left_behind(self._pool, BATCH)
-        await release_followers(self._pool, leaders, self._process.policy)
-        if leaders:
+    async def sweep_searches(self) -> int:
+        """Let lookups follow the ends that another process left behind, and decide those anew whose search is gone."""
+        searches = await unswept_searches(self._pool, BATCH)
+        decided = await follow_ends(self._pool, searches, self._process.policy) if searches else 0
+        if stray := await strays(self._pool, BATCH):
+            decided += await decide_again(self._pool, stray, self._process.policy)
+        if decided:
             self._wake()
-        return 0  # what could not be settled now is not tried again at once
+        return 0  # what could not be swept now is not tried again at once
+
+    async def pass_over_removed(self) -> int:
+        """Queue at the next provider what waits for one that is no longer in PROVIDERS, or end its search."""
+        passed = await pass_over_removed(self._pool, self._process.policy.providers, BATCH)
+        if passed:
+            log.warning("removed_provider_passed_over", jobs=passed)
+            self._wake()
+        return passed
 
     async def make_months(self) -> int:
         """The coming months have their partitions."""
@@ -136,10 +158,11 @@ class Reconciler:
             return await providers.release_held(connection, provider.name, "budget", min(affordable, BATCH))
 
     async def _end(self, endings: Sequence[Ending]) -> None:
-        await end_jobs(self._pool, endings, self._process.policy, self._wake)
+        await self._finisher.end(endings)
 
     def _unknown(self, job: Overdue, reason: str) -> Ending:
-        return unknown(job.id, reason, attempt=job.attempt, stop=self._stops)
+        ending = unknown(job.id, reason, attempt=job.attempt, stop=self._stops)
+        return replace(ending, seen_state=job.state, seen_request_id=job.request_id)
 
     @property
     def _stops(self) -> bool:
@@ -173,18 +196,21 @@ async def work(process: Process, stop: asyncio.Event) -> None:
     """All duties are done until *stop*; polls in flight are finished."""
     notifier = Notifier(process.url, name="reconciler notifier")
     notifying = asyncio.create_task(notifier.run())
-    reconciler = Reconciler(process, notifier.wake)
+    finisher = Finisher(process.pool, process.installation, notifier.wake)
+    reconciler = Reconciler(process, finisher)
     rescue_every = process.settings.lease_seconds / RENEWALS_PER_LEASE
-    pollers = [Poller(p, process, notifier.wake) for p in process.providers.values() if p.calls_back]
+    pollers = [Poller(p, process, finisher) for p in process.providers.values() if p.calls_back]
     await asyncio.gather(
         repeat(reconciler.rescue, min(rescue_every, 3.0), stop),
         repeat(reconciler.give_up, SETTLE_EVERY, stop),
-        repeat(reconciler.settle_followers, SETTLE_EVERY, stop),
+        repeat(reconciler.sweep_searches, SETTLE_EVERY, stop),
+        repeat(reconciler.pass_over_removed, REMOVED_EVERY, stop),
         repeat(reconciler.look_after_providers, UNHOLD_EVERY, stop),
         repeat(reconciler.end_stale, STALE_EVERY, stop),
         repeat(reconciler.make_months, MONTHS_EVERY, stop),
         *(repeat(poller.poll_once, SETTLE_EVERY, stop) for poller in pollers),
     )
+    await finisher.sweeper.close()
     notifying.cancel()
 
 

@@ -11,6 +11,7 @@ from uuid import UUID
 import aiohttp
 import asyncpg
 import structlog
+from uuid_utils.compat import uuid7
 
 from enrichment.outcome import Outcome, Retry, Unclear
 from enrichment.providers.base import Provider
@@ -18,7 +19,7 @@ from enrichment.settings import Settings
 from enrichment.tokens import callback_url
 from store import asked, providers
 from store.claim import Budget, Claim, Claimed, claim
-from store.database import UNREACHABLE
+from store.database import UNREACHABLE, transaction
 from store.group_commit import GroupCommit
 from submitter.backoff import backoff
 from submitter.counting import count
@@ -70,6 +71,7 @@ class Submitter:
         self._freed = asyncio.Event()
         self._calls_back = provider.calls_back and settings.public_url is not None
         self._heed = Heed(pool, provider)
+        self._failed_claims: list[UUID] = []
 
     async def run(self, stop: asyncio.Event) -> None:
         """Questions are asked until *stop*; then those in flight are waited for, and their outcomes written."""
@@ -77,6 +79,7 @@ class Submitter:
         failures = 0
         while not stop.is_set():
             try:
+                await self._undo_failed_claims()
                 await self._wait_for_slots(stop)
                 if stop.is_set():
                     break
@@ -93,6 +96,15 @@ class Submitter:
             await asyncio.wait(self._tasks)
         renewing.cancel()
 
+    async def _undo_failed_claims(self) -> None:
+        """Put back to queued what failed claims took all the same: none of it was sent."""
+        while self._failed_claims:
+            async with transaction(self._pool) as connection:
+                undone = await asked.undo_claim(connection, self._failed_claims[0])
+            del self._failed_claims[0]
+            if undone:
+                log.warning("claim_undone", provider=self.provider.name, jobs=[str(id) for id in undone])
+
     @property
     def _free(self) -> int:
         """How many more may be claimed: as many as may be asked at once, unless their outcomes pile up."""
@@ -101,15 +113,23 @@ class Submitter:
 
     async def claim_once(self) -> Claim:
         """One claim; each claimed question is on its way in a task of its own."""
-        claimed = await claim(
-            self._pool,
-            self.provider.name,
-            most=self._free,
-            price=self.provider.price,
-            lease=self._settings.lease,
-            callback_expected=self._calls_back,
-            budgets=self._budgets,
-        )
+        # Counted from before the claim is sent: the database counts from when it writes the row.
+        lease_until = asyncio.get_running_loop().time() + self._settings.lease_seconds
+        claim_id = uuid7()
+        try:
+            claimed = await claim(
+                self._pool,
+                self.provider.name,
+                most=self._free,
+                price=self.provider.price,
+                lease=self._settings.lease,
+                callback_expected=self._calls_back,
+                claim_id=claim_id,
+                budgets=self._budgets,
+            )
+        except BaseException:
+            self._failed_claims.append(claim_id)  # it may have been committed all the same
+            raise
         if claimed.paused:
             while await providers.pass_turns(self._pool, self.provider.name):
                 self._writer.wake()
@@ -119,7 +139,6 @@ class Submitter:
             log.info("claimed", provider=self.provider.name, jobs=[str(job.id) for job in claimed.jobs])
         if claimed.failing:
             self._writer.note_failing(self.provider.name)
-        lease_until = asyncio.get_running_loop().time() + self._settings.lease_seconds
         for job in claimed.jobs:
             self._in_flight[job.id, job.attempt] = InFlight(job, lease_until)
             self._asking += 1

@@ -7,10 +7,10 @@ from decimal import Decimal
 from typing import Any
 
 import asyncpg
+from enrichment.identity import person_keys
 from uuid_utils.compat import uuid7
 
-from enrichment.identifiers import Contact
-from enrichment.identity import person_keys
+from enrichment.contact import Contact
 from store.database import Db
 
 PRICES = {"leadmagic": Decimal(5), "nyne": Decimal(3)}

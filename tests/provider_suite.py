@@ -23,7 +23,7 @@ import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
-from enrichment.identifiers import Contact, read_contact
+from enrichment.contact import Contact, read_contact
 from enrichment.outcome import Outcome, Pause, Refused, Retry, Unclear, Unreadable
 from enrichment.providers.base import Health, HttpRequest, HttpResponse, LimitNews
 

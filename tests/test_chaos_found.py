@@ -13,16 +13,16 @@ from urllib.parse import parse_qs, urlsplit
 
 import asyncpg
 import pytest
+from store.followers import promote, release_followers
 from uuid_utils.compat import uuid7
 
-from enrichment.identifiers import Contact
+from enrichment.contact import Contact
 from enrichment.outcome import Pause
 from enrichment.providers import build_providers
 from enrichment.providers.base import HttpResponse, LimitNews
 from store.claim import Claimed, claim
 from store.database import UNREACHABLE, close_pool, open_pool
 from store.finish import settle_late
-from store.followers import promote, release_followers
 from store.providers import claim_check, pass_turns, pause, register_provider, resume
 from submitter.outcomes import CHECK_PAUSED_AFTER, Told, note_pause
 from tests.at_work import NO_LIMITS, AtWork, at_work

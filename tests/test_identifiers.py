@@ -9,7 +9,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from enrichment.identifiers import Contact, NotUsable, read_contact
+from enrichment.contact import Contact, NotUsable, read_contact
 
 PROFILE = "linkedin.com/in/janedoe"
 MEMBER_ID = "ACwAA" + "Ab3_-" * 6 + "xYz9"

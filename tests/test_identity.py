@@ -6,11 +6,11 @@ from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 import pytest
+from enrichment.identity import Decision, Follow, Lead, Leader, ReusePolicy, Take, decide, key_hash, person_keys
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from enrichment.identifiers import Contact
-from enrichment.identity import Decision, Follow, Lead, Leader, ReusePolicy, Take, decide, key_hash, person_keys
+from enrichment.contact import Contact
 
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
 POLICY = ReusePolicy(found=timedelta(days=90), not_found=timedelta(days=30))

@@ -15,16 +15,16 @@ from uuid import UUID
 
 import asyncpg
 import pytest
-
-from enrichment.ending import Ending, lost
-from enrichment.identifiers import Contact
 from enrichment.identity import key_hash
+from store.followers import release_followers
+
+from enrichment.contact import Contact
+from enrichment.ending import Ending, lost
 from enrichment.outcome import Answered
 from store import asked, by_hand, providers, reports, sweep
 from store.callbacks import Callback, record_callbacks
 from store.claim import claim
 from store.finish import finish
-from store.followers import release_followers
 from store.intake import Wish, ingest
 from store.partitions import ensure_partitions, first_id
 from store.providers import register_provider

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import asyncpg
 import pytest
+from store.followers import promote
 
+from enrichment.contact import Contact
 from enrichment.ending import Ending
-from enrichment.identifiers import Contact
 from enrichment.outcome import Answered, Outcome, Retry, Unreadable
 from store.claim import Claimed
 from store.finish import settle_late
-from store.followers import promote
 from submitter.outcomes import Told
 from tests.at_work import NO_LIMITS, AtWork, at_work
 from tests.factories import finished_job, job, lookup

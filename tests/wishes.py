@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from uuid import UUID
 
 import asyncpg
-
-from enrichment.ending import Ending
-from enrichment.identifiers import Contact
 from enrichment.identity import ReusePolicy, key_hash
-from store.finish import Ended, finish
 from store.followers import release_followers
+
+from enrichment.contact import Contact
+from enrichment.ending import Ending
+from store.finish import Ended, finish
 from store.intake import Event, Taken, Wish, ingest
 
 if TYPE_CHECKING:

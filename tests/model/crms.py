@@ -9,7 +9,7 @@ from uuid import UUID
 from hypothesis import strategies as st
 from hypothesis.stateful import precondition, rule
 
-from enrichment.identifiers import read_contact
+from enrichment.contact import read_contact
 from tests.model.promises import Wanted
 from tests.model.run import PICK, Run, chosen
 

@@ -64,6 +64,11 @@ _PLACEHOLDERS = frozenset({"test@test.com"})
 _NOTHING = "a LinkedIn profile_url, a work_email, a personal_email, or at least a name"
 
 
+def is_role_address(email: str) -> bool:
+    """Tell whether *email* is a shared mailbox by its name."""
+    return email.partition("@")[0] in {"info", "sales", "office", "noreply", "support", "contact"}
+
+
 class NotUsable(ValueError):
     """The contact cannot be looked up as it is: one (field, what would be usable) for each problem."""
 
@@ -82,6 +87,18 @@ class Contact:
     name: str | None = None
     company: str | None = None
     region: str | None = None
+
+    @property
+    def slug(self) -> str | None:
+        """The public slug of the profile."""
+        name = (self.profile_url or "").removeprefix("linkedin.com/in/")
+        return name if name and not _MEMBER_ID.fullmatch(name) else None
+
+    @property
+    def member(self) -> str | None:
+        """The member id that stands for the slug in Sales Navigator's exports."""
+        name = (self.profile_url or "").removeprefix("linkedin.com/in/")
+        return name if _MEMBER_ID.fullmatch(name) else None
 
     def keys(self) -> frozenset[str]:
         """What identifies the person: two contacts that share a key are one person; nothing for nobody."""

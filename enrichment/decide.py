@@ -1,0 +1,274 @@
+"""What a lookup does, given what is known under its keys: take a number, wait for a search, begin one, or end.
+
+Pure. `store/searches.py` reads the world under lock and writes what changed. A search is all that is known of a
+person; its answer is for lookups that themselves hold one of its keys (docs/decisions.md, "No hearsay").
+
+    known under the contact's keys                                  the lookup
+    a number of the reuse window, by a provider it names            takes it: found
+    an open search                                                  waits for it
+    some of its providers are not covered                           begins a search that asks those
+    all are covered, one of them in doubt                           ends: unresolved
+    all are covered by "no number"                                  ends: not_found
+    six searches in the window already                              ends: not_found or unresolved, with that reason
+
+A provider is covered when it answered "no number" to all identifiers of the contact within the window, or when its
+answer is unknown, lost, or still to come: asking again might pay twice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Literal
+from uuid import UUID
+
+from uuid_utils.compat import uuid7
+
+from enrichment.facts import Facts, contradict
+from enrichment.wish import Keys, Policy
+
+MOST_SEARCHES = 6  # for one contact's keys within the window, retries not counted
+MOST_LINKS = 32  # searches that a key leads to
+ASKED_OFTEN = f"asked {MOST_SEARCHES} times for this contact already; retry asks again"
+NOBODY_LEFT = "the number was reported wrong, and no other provider is left to ask"
+IN_DOUBT = ("unknown", "lost")
+
+SearchStatus = Literal["found", "not_found", "failed", "unresolved", "dropped"]
+
+
+@dataclass(frozen=True, slots=True)
+class Number:
+    """One provider's number. *mobile* is None while a region is needed to read *raw*."""
+
+    mobile: str | None = field(repr=False)
+    raw: str | None = field(default=None, repr=False)
+    region: str | None = None
+    line_type: str | None = None
+    is_wrong: bool = False  # a person said so: never given again
+
+    def as_wrong(self) -> Number:
+        """Return this number, marked as wrong."""
+        return replace(self, is_wrong=True)
+
+
+@dataclass(slots=True)
+class Search:
+    """The paid work on one contact's identifiers, and what is known through it; open while *ended_at* is None."""
+
+    id: UUID
+    begun_for: UUID  # the lookup whose contact is asked about
+    keys: set[bytes]  # under which its answer is shared
+    asked: set[bytes]  # identifiers that its providers were asked about
+    providers: tuple[str, ...]
+    facts: Facts
+    said: Mapping[str, str] = field(default_factory=dict)  # provider -> the state in which its job ended, or "asked"
+    numbers: dict[str, Number] = field(default_factory=dict)  # by provider
+    is_doubtful: bool = False  # it began while another answer was in doubt
+    is_retry: bool = False  # a person asked for it
+    status: SearchStatus | None = None
+    reason: str | None = None
+    ended_at: datetime | None = None
+    chain: tuple[str, ...] = ()  # of a new one: whom it asks
+    is_new: bool = False
+    is_changed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Seeker:
+    """A lookup that seeks a number: a new one, or one that is decided anew.
+
+    *insists*: a person retried it, so doubtful providers are asked too. *refused*: the number that a person called
+    wrong.
+    """
+
+    id: UUID
+    keys: Keys
+    facts: Facts
+    providers: tuple[str, ...]
+    region: str | None = None
+    insists: bool = False
+    refused: str | None = field(default=None, repr=False)
+    new_search: UUID = field(default_factory=uuid7)  # the id of the search that it may begin
+
+
+@dataclass(frozen=True, slots=True)
+class Fate:
+    """What becomes of a lookup: it waits for *search* while *status* is None."""
+
+    search: Search
+    status: Literal["found", "not_found", "unresolved"] | None = None
+    provider: str | None = None  # whose number it takes
+    number: Number | None = None
+    reason: str | None = None
+
+
+ReadNumber = Callable[[str, str], Number | None]  # a kept text and a region -> the number, if it can be read now
+
+
+@dataclass
+class World:
+    """What is known under the keys of a batch, all of it locked; `decide` changes it."""
+
+    links: dict[bytes, list[UUID]]  # key -> the searches that know of it, the newest last
+    shared: set[bytes]  # addresses of more than one person: nobody's key
+    searches: dict[UUID, Search]
+
+    def knowing(self, key: bytes) -> list[Search]:
+        """Return the searches whose facts bear on *key*."""
+        return [search for id in self.links.get(key, ()) if (search := self.searches.get(id))]
+
+    def answering(self, key: bytes) -> list[Search]:
+        """Return the searches whose own contact has *key*: their answers are shared under it."""
+        return [search for search in self.knowing(key) if key in search.keys]
+
+    def share(self, key: bytes) -> None:
+        """Make *key* nobody's from now on: people who contradict each other have this address."""
+        for search in self.answering(key):
+            search.keys.discard(key)
+            search.is_changed = True
+        self.shared.add(key)
+        self.links[key] = []
+
+    def link(self, key: bytes, search: Search, now: datetime, policy: Policy) -> None:
+        """Let *key* lead to *search*; searches that are past every window are forgotten."""
+        links = self.links.setdefault(key, [])
+        if search.id in links:
+            return
+        kept = [id for id in links if (known := self.searches.get(id)) and not _is_past(known, now, policy)]
+        self.links[key] = [*kept, search.id][-MOST_LINKS:]
+
+
+def decide(seeker: Seeker, world: World, now: datetime, policy: Policy, read: ReadNumber) -> Fate:
+    """Decide what *seeker* does, and record in *world* what its contact tells about the person."""
+    me = Facts(seeker.facts.slug, seeker.facts.member, list(seeker.facts.names))
+    for search in _each(world.knowing(key) for key in sorted(seeker.keys.sure)):
+        me.learn(search.facts)
+    _share_contested(seeker.keys, me, world)
+    keys = seeker.keys.own - world.shared
+    for search in _each(world.knowing(key) for key in sorted(keys)):  # one person with this contact from now on
+        search.is_changed |= search.facts.learn(me)
+    fate = _fate(seeker, keys, me, world, now, policy, read)
+    for key in keys:
+        world.link(key, fate.search, now, policy)
+    return fate
+
+
+def _share_contested(keys: Keys, me: Facts, world: World) -> None:
+    """Share every address of the contact that leads to a contradiction, or two that lead to people who do."""
+    emails = [key for key in keys.emails if key not in world.shared]
+    for key in emails:
+        # The same profile held by both outweighs names; a search that holds the profile cannot contradict.
+        others = (search for search in world.knowing(key) if not search.keys & keys.sure)
+        if any(contradict(me, search.facts) for search in others):
+            world.share(key)
+    if len(emails) == 2:
+        one, other = (world.knowing(key) for key in emails)
+        if any(contradict(a.facts, b.facts) for a in one for b in other):
+            world.share(emails[0])
+            world.share(emails[1])
+
+
+def _fate(
+    seeker: Seeker, keys: frozenset[bytes], me: Facts, world: World, now: datetime, policy: Policy, read: ReadNumber
+) -> Fate:
+    touching = [search for search in _each(world.answering(key) for key in sorted(keys)) if search.status != "dropped"]
+    touching.sort(key=lambda search: search.id, reverse=True)
+    if taken := _number_to_take(seeker, touching, now, policy, read):
+        return taken
+    for search in touching:
+        if search.ended_at is None:
+            return Fate(search)
+    recent = [search for search in touching if search.ended_at and search.ended_at > now - policy.not_found]
+    missing = tuple(name for name in seeker.providers if not _is_covered(name, seeker, recent))
+    doubtful = next((search for search in recent if _doubts(search, seeker.providers)), None)
+    if seeker.refused:  # asking who gave the wrong number would bring it again
+        wrong = {name for search in touching for name, number in search.numbers.items() if number.is_wrong}
+        missing = tuple(name for name in missing if name not in wrong)
+    if seeker.refused and not missing:
+        return Fate(touching[0], "not_found", reason=NOBODY_LEFT)
+    if not seeker.insists and recent:
+        ended = doubtful or recent[0]
+        status: Literal["not_found", "unresolved"] = "unresolved" if doubtful else "not_found"
+        if not missing or (policy.stops_in_doubt and doubtful):
+            return Fate(ended, status, reason=ended.reason)
+        if sum(not search.is_retry for search in recent) >= MOST_SEARCHES:
+            return Fate(ended, status, reason=ASKED_OFTEN)
+    return Fate(_begin(seeker, keys, me, missing or seeker.providers, touching, world, doubtful is not None))
+
+
+def _number_to_take(
+    seeker: Seeker, touching: Sequence[Search], now: datetime, policy: Policy, read: ReadNumber
+) -> Fate | None:
+    for search in touching:
+        if search.ended_at is not None and search.ended_at <= now - policy.found:
+            continue
+        for provider in seeker.providers:
+            number = search.numbers.get(provider)
+            if number is None or number.is_wrong or search.ended_at is None:
+                continue
+            if number.mobile is None and number.raw and seeker.region and (known := read(number.raw, seeker.region)):
+                search.numbers[provider] = number = known
+                search.status, search.ended_at, search.is_changed = "found", now, True
+            if number.mobile is not None and number.mobile != seeker.refused:
+                return Fate(search, "found", provider, number)
+    return None
+
+
+def _is_covered(provider: str, seeker: Seeker, recent: Iterable[Search]) -> bool:
+    """Tell whether asking *provider* would bring nothing, or might pay twice."""
+    answered: set[bytes] = set()
+    for search in recent:
+        said = search.said.get(provider)
+        if said == "asked" or (said in IN_DOUBT and not seeker.insists):
+            return True
+        if said == "answered":
+            answered |= search.asked
+    return seeker.keys.identifiers <= answered
+
+
+def _doubts(search: Search, providers: Iterable[str]) -> bool:
+    return any(search.said.get(name) in (*IN_DOUBT, "asked") for name in providers)
+
+
+def _begin(
+    seeker: Seeker,
+    keys: frozenset[bytes],
+    me: Facts,
+    chain: tuple[str, ...],
+    touching: Iterable[Search],
+    world: World,
+    is_doubtful: bool,
+) -> Search:
+    """Begin a search for *seeker* that asks *chain*; it inherits what searches of the same keys know."""
+    facts = Facts(me.slug, me.member, list(me.names))
+    for search in touching:
+        facts.learn(search.facts)
+    begun = Search(
+        id=seeker.new_search,
+        begun_for=seeker.id,
+        keys=set(keys),
+        asked=set(seeker.keys.asked),
+        providers=seeker.providers,
+        facts=facts,
+        is_doubtful=is_doubtful and not seeker.insists,
+        is_retry=seeker.insists,
+        chain=chain,
+        is_new=True,
+    )
+    world.searches[begun.id] = begun
+    return begun
+
+
+def _each(groups: Iterable[Iterable[Search]]) -> Iterator[Search]:
+    """Yield every search once."""
+    seen: set[UUID] = set()
+    for group in groups:
+        for search in group:
+            if search.id not in seen:
+                seen.add(search.id)
+                yield search
+
+
+def _is_past(search: Search, now: datetime, policy: Policy) -> bool:
+    return search.ended_at is not None and search.ended_at < now - max(policy.found, policy.not_found)

@@ -1,0 +1,120 @@
+"""A wish: what one lookup asks for, and the keys under which answers may be shared with it.
+
+A contact's keys are its LinkedIn profile and each of its e-mails that is no shared mailbox by its name. Without a
+profile, the hash of the whole question is a key too: the same question again finds its own answer, even where its
+addresses turned out to be shared. A name without a company is never anybody else's.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+from uuid import UUID
+
+from uuid_utils.compat import uuid7
+
+from enrichment.contact import Contact, is_role_address
+from enrichment.facts import Facts, fold
+
+
+@dataclass(frozen=True, slots=True)
+class Hasher:
+    """Hash identifiers with the installation's key, so that a stolen table cannot be searched for an e-mail."""
+
+    key: bytes = field(repr=False)
+
+    def __call__(self, *parts: str) -> bytes:
+        """Return 16 bytes that stand for *parts*."""
+        return hashlib.blake2b("\0".join(parts).encode(), digest_size=16, key=self.key).digest()
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """How answers are reused, and who may be asked."""
+
+    hash: Hasher
+    providers: tuple[str, ...]  # PROVIDERS: those that are asked now
+    found: timedelta  # how long a number is reused
+    not_found: timedelta  # how long a "no number" is
+    stops_in_doubt: bool = False  # UNKNOWN_POLICY=hold: after an unknown outcome a person decides
+
+
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """The keys of one contact.
+
+    *own*: what the contact itself holds. *sure*: those that contradicting names do not outweigh. *identifiers*: what
+    a provider is asked about; the question itself where there is nothing else.
+    """
+
+    own: frozenset[bytes]
+    sure: frozenset[bytes]
+    emails: tuple[bytes, ...]
+    identifiers: frozenset[bytes]
+    asked: frozenset[bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """One contact, to be looked up at *providers* in this order."""
+
+    contact: Contact
+    providers: tuple[str, ...]
+    record_id: str | None = None
+    event_id: str | None = None
+    fingerprint: str = field(
+        default="", repr=False
+    )  # the contact as read, canonical: the same event again has the same
+    problems: Sequence[tuple[str, str]] = ()
+    id: UUID = field(default_factory=uuid7)  # of its lookup
+
+
+def keys_of(contact: Contact, record_id: str | None, hash: Hasher) -> Keys:
+    """Return the keys of *contact*; *record_id* keeps a name without a company apart from its namesakes."""
+    profile = profile_key(contact, hash)
+    emails = tuple(
+        hash("email", email)
+        for email in dict.fromkeys((contact.work_email, contact.personal_email))
+        if email and not is_role_address(email)
+    )
+    question = profile or _question(contact, record_id, hash)
+    strong = frozenset({*emails, profile} if profile else emails)
+    return Keys(
+        own=strong | {question},
+        sure=frozenset({question}),
+        emails=emails,
+        identifiers=strong or frozenset({question}),
+        asked=strong | {question},
+    )
+
+
+def keys_from_hashes(contact: Contact, own: frozenset[bytes], identifiers: frozenset[bytes], hash: Hasher) -> Keys:
+    """Return the keys of a contact that was stored with its hashes: a question without a record has no other copy."""
+    profile = profile_key(contact, hash)
+    emails = tuple(hash("email", email) for email in (contact.work_email, contact.personal_email) if email)
+    sure = frozenset({profile}) if profile else own.difference(emails)
+    return Keys(own, sure, tuple(key for key in dict.fromkeys(emails) if key in own), identifiers, own)
+
+
+def facts_of(contact: Contact, hash: Hasher) -> Facts:
+    """Return what *contact* says about its person."""
+    return Facts(
+        slug=hash("slug", contact.slug) if contact.slug else None,
+        member=hash("member", contact.member) if contact.member else None,
+        names=[contact.name] if contact.name else [],
+    )
+
+
+def profile_key(contact: Contact, hash: Hasher) -> bytes | None:
+    """Return the key of the contact's LinkedIn profile."""
+    if contact.slug:
+        return hash("slug", contact.slug)
+    return hash("member", contact.member) if contact.member else None
+
+
+def _question(contact: Contact, record_id: str | None, hash: Hasher) -> bytes:
+    emails = sorted(email for email in (contact.work_email, contact.personal_email) if email)
+    alone = "" if emails or contact.company else record_id or str(uuid7())
+    return hash("question", *emails, "", fold(contact.name or ""), fold(contact.company or ""), alone)

@@ -1,0 +1,81 @@
+"""What follows an answer, once for inline answers, callbacks, polls and the reconciler's decisions.
+
+In one transaction the jobs end, late answers count, and the first chunk of lookups follows. What remains of large or
+divided searches is done by `follow_ends`, chunk by chunk, so that no neighbour waits for more than one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+import asyncpg
+
+from enrichment.wish import Policy
+from store.database import Db, transaction
+from store.ends import CHUNK, end_lookups
+from store.finish import Ended, finish
+from store.late import Late, settle_late
+from store.lookups import decide_again, left_behind
+
+if TYPE_CHECKING:
+    from enrichment.ending import Ending
+
+ROUNDS = 1000  # chunks of one call; the reconciler goes on with what is left
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """What endings did: jobs that *ended*, by id; *late* answers that counted; searches that are still *unswept*."""
+
+    ended: dict[UUID, Ended]
+    late: dict[UUID, Late]
+    unswept: Sequence[UUID]
+
+    @property
+    def queues_jobs(self) -> bool:
+        """Tell whether submitters have something new to claim."""
+        return any(ended.next_provider for ended in self.ended.values())
+
+
+async def apply_endings(
+    db: Db, endings: Sequence[Ending], policy: Policy, *, verified: Collection[UUID] = ()
+) -> Applied:
+    """End the jobs, unless they had ended before; then an answer still counts where there was none.
+
+    *verified* are jobs whose answer was polled by the request_id of a 202. Call inside a transaction.
+    """
+    ended = await finish(db, endings, policy.providers)
+    late: dict[UUID, Late] = {}
+    for ending in endings:
+        if ending.state == "answered" and ending.job_id not in ended and ending.job_id not in late:
+            settled = await settle_late(db, ending, verified=ending.job_id in verified)
+            if settled is not None:
+                late[ending.job_id] = settled
+    searches = {job.search_id for job in ended.values() if job.search_status is not None}
+    searches.update(id for one in late.values() for id in one.ended)
+    if not searches:
+        return Applied(ended, late, ())
+    chunk = await end_lookups(db, sorted(searches), policy.not_found, CHUNK)
+    return Applied(ended, late, chunk.unswept)
+
+
+async def follow_ends(pool: asyncpg.Pool[Any], searches: Sequence[UUID], policy: Policy) -> int:
+    """Let every lookup of these ended *searches* follow; return how many were decided anew."""
+    unswept, decided = list(searches), 0
+    for _ in range(ROUNDS):
+        async with transaction(pool) as connection:
+            chunk = await end_lookups(connection, unswept, policy.not_found, CHUNK)
+        unswept = list(chunk.unswept)
+        if not unswept:
+            break
+        if chunk.lookups:
+            continue
+        left = await left_behind(pool, unswept)
+        moved = await decide_again(pool, left, policy) if left else 0
+        decided += moved
+        if not moved:
+            break  # another process is at it
+    return decided

@@ -1,0 +1,80 @@
+"""What this installation keeps about itself: the secret with which identifiers are hashed."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import secrets
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+import asyncpg
+
+from enrichment.wish import Hasher, Policy
+from store.database import Db
+
+if TYPE_CHECKING:
+    from enrichment.settings import Settings
+
+
+class IdentityKeyError(Exception):
+    """IDENTITY_KEY is not the key with which this database was filled; the message says what to do."""
+
+
+async def create_identity_key(db: Db, given: str | None) -> None:
+    """Remember which identity key this database is filled with, once; make one where none is *given*."""
+    key = given.encode() if given else secrets.token_bytes(32)
+    await db.execute(
+        """
+        INSERT INTO installation (identity_key, identity_fingerprint)
+        VALUES ($1, $2)
+            ON CONFLICT (only_row) DO NOTHING
+        """,
+        None if given else key,
+        _fingerprint(key),
+    )
+
+
+class Installation:
+    """The policy of this installation, read once: a process may start before its database answers."""
+
+    def __init__(self, pool: asyncpg.Pool[Any], settings: Settings) -> None:
+        self._pool = pool
+        self._settings = settings
+        self._policy: Policy | None = None
+
+    async def policy(self) -> Policy:
+        """Return how answers are reused.  Raises IdentityKeyError when IDENTITY_KEY is not this database's."""
+        if self._policy is None:
+            self._policy = Policy(
+                hash=Hasher(await _identity_key(self._pool, self._settings)),
+                providers=tuple(self._settings.providers),
+                found=timedelta(days=self._settings.reuse_found_days),
+                not_found=timedelta(days=self._settings.reuse_not_found_days),
+                stops_in_doubt=self._settings.unknown_policy == "hold",
+            )
+        return self._policy
+
+
+async def _identity_key(db: Db, settings: Settings) -> bytes:
+    row = await db.fetchrow("SELECT identity_key, identity_fingerprint FROM installation")
+    given = settings.identity_key.get_secret_value().encode() if settings.identity_key else None
+    stored: bytes | None = row["identity_key"] if row else None
+    key = given or stored
+    if row is None or key is None:
+        raise IdentityKeyError(
+            "This database was filled with an IDENTITY_KEY, and none is set. Remedy: set the one that was used."
+            if row
+            else "This database has no identity key. Remedy: run `ringback migrate`."
+        )
+    if not hmac.compare_digest(_fingerprint(key), row["identity_fingerprint"]):
+        raise IdentityKeyError(
+            "IDENTITY_KEY is another one than this database was filled with: no person would be known again. "
+            "Remedy: set the one that was used, or start with an empty database."
+        )
+    # blake2b takes keys of at most 64 bytes.
+    return hashlib.blake2b(key, digest_size=32).digest()
+
+
+def _fingerprint(key: bytes) -> bytes:
+    return hmac.digest(b"ringback identity key", key, "sha256")[:16]

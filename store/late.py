@@ -1,0 +1,197 @@
+"""Answers to jobs that are over: a late one still counts where the job ended without an answer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import TYPE_CHECKING
+from uuid import UUID
+
+from store.database import Db
+
+if TYPE_CHECKING:
+    from enrichment.ending import Ending
+
+NOTHING = Decimal(0)
+
+
+@dataclass(frozen=True, slots=True)
+class Late:
+    """A late answer that counted. *ended* are the searches whose lookups follow now, dropped ones among them."""
+
+    search_id: UUID
+    lookup_id: UUID
+    ended: tuple[UUID, ...]
+
+
+async def settle_late(db: Db, ending: Ending, *, verified: bool = False) -> Late | None:
+    """unknown, lost or failed -> answered: a job that ended without an answer has one after all.
+
+    A possible charge is decided. A number ends the search as found, whatever it ended as or still waits for, and
+    drops newer searches that no provider was asked for, if their first lookups take the number. Without a number,
+    the search ends as if the answer had come in time. Call inside a transaction. Return None when the job had its
+    answer, or when *ending* belongs to another request.
+
+    *verified*: the answer was polled by the request_id of a 202 that a callback had contradicted. Then the request
+    is the right one, and a number counts for an answered job too, if that brought none.
+    """
+    await _lock(db, ending.job_id)
+    row = await db.fetchrow(
+        """
+        WITH before AS (
+            SELECT job.id, job.search_id, job.lookup_id, job.provider, job.possible,
+                   COALESCE(job.reserved_on, (now() AT TIME ZONE 'UTC')::date) AS day
+              FROM finished_jobs AS job
+              LEFT JOIN searches ON searches.id = job.search_id
+             WHERE job.id = $1
+               AND (job.state IN ('unknown', 'lost', 'failed')
+                        AND ($8 OR $2::text IS NULL OR job.request_id IS NULL OR job.request_id = $2)
+                    OR job.state = 'answered' AND $8 AND $5::text IS NOT NULL
+                        AND searches.numbers -> job.provider ->> 'mobile' IS NULL)
+               FOR NO KEY UPDATE OF job
+        ), settled AS (
+            UPDATE finished_jobs
+               SET state = 'answered', answered_by = $3, credits = credits + $4, possible = 0,
+                   request_id = COALESCE($2, request_id), error = $7, finished_at = now()
+              FROM before
+             WHERE finished_jobs.id = before.id
+        ), entered AS (
+            INSERT INTO ledger (job_id, lookup_id, provider, kind, credits, day)
+            SELECT before.id, before.lookup_id, before.provider, entry.kind, entry.credits, before.day
+              FROM before
+             CROSS JOIN LATERAL (VALUES ('charged', $4::numeric),
+                                        ('settled', possible),
+                                        ('released', possible - $4::numeric)) AS entry (kind, credits)
+             WHERE entry.credits > 0
+                ON CONFLICT (job_id, kind) DO UPDATE SET credits = ledger.credits + excluded.credits
+        ), counted AS (
+            INSERT INTO usage (provider, day, slot, charged, possible)
+            SELECT provider, day, pg_backend_pid() % 16, $4, -possible
+              FROM before
+                ON CONFLICT (provider, day, slot) DO UPDATE
+               SET charged = usage.charged + excluded.charged, possible = usage.possible + excluded.possible
+        ), heard AS (
+            SELECT searches.id, before.provider,
+                   searches.said || jsonb_build_object(before.provider, 'answered') AS said
+              FROM before
+              JOIN searches ON searches.id = before.search_id
+        ), search AS (
+            UPDATE searches
+               -- The next provider may be on the wire: its answer is still to come.
+               SET said = heard.said || CASE WHEN $5::text IS NULL THEN '{}'
+                                             ELSE COALESCE((SELECT jsonb_build_object(jobs.provider, 'asked')
+                                                              FROM jobs
+                                                             WHERE jobs.search_id = heard.id
+                                                               AND jobs.state <> 'queued'), '{}') END,
+                   numbers = CASE WHEN $5::text IS NULL AND $6::jsonb ->> 'raw' IS NULL THEN searches.numbers
+                                  ELSE searches.numbers || jsonb_build_object(heard.provider, $6::jsonb) END,
+                   status = CASE WHEN $5::text IS NOT NULL THEN 'found'
+                                 WHEN searches.status IN ('failed', 'unresolved')
+                                 THEN search_verdict(heard.said, searches.is_doubtful)
+                                 ELSE searches.status END,
+                   reason = CASE WHEN $5::text IS NULL THEN searches.reason END,
+                   ended_at = CASE WHEN $5::text IS NOT NULL OR searches.ended_at IS NOT NULL
+                                   THEN clock_timestamp() END,
+                   swept = false
+              FROM heard
+             WHERE searches.id = heard.id
+            RETURNING searches.ended_at IS NOT NULL AS has_ended
+        )
+        SELECT before.search_id, before.lookup_id, before.provider,
+               COALESCE((SELECT has_ended FROM search), false) AS has_ended
+          FROM before
+        """,
+        ending.job_id,
+        ending.request_id,
+        ending.answered_by,
+        ending.charged or NOTHING,
+        ending.mobile,
+        ending.number_json(),
+        ending.error,
+        verified,
+    )
+    if row is None:
+        return None
+    ended = [row["search_id"]] if row["has_ended"] else []
+    if ending.mobile is not None:
+        await _drop_next_question(db, row["search_id"])
+        ended += await _drop_newer_searches(db, row["search_id"], row["provider"])
+    return Late(row["search_id"], row["lookup_id"], tuple(ended))
+
+
+async def _lock(db: Db, finished_id: UUID) -> None:
+    """Lock what the job's search still asks, then the searches of its keys: in the order of locks."""
+    await db.execute(
+        """
+        SELECT
+          FROM jobs
+          JOIN finished_jobs USING (search_id)
+         WHERE finished_jobs.id = $1
+           FOR UPDATE OF jobs
+        """,
+        finished_id,
+    )
+    await db.execute(
+        """
+        SELECT
+          FROM searches
+         WHERE id IN (SELECT search_id FROM finished_jobs WHERE id = $1
+                       UNION
+                      SELECT known.search_id
+                        FROM finished_jobs
+                        JOIN searches AS own ON own.id = finished_jobs.search_id
+                        JOIN keys ON keys.key = ANY (own.keys)
+                       CROSS JOIN LATERAL unnest(keys.searches) AS known (search_id)
+                       WHERE finished_jobs.id = $1)
+         ORDER BY id
+           FOR NO KEY UPDATE
+        """,
+        finished_id,
+    )
+
+
+async def _drop_next_question(db: Db, search_id: UUID) -> None:
+    """queued -> gone: the number is there, so the next provider need not be asked."""
+    await db.execute("DELETE FROM jobs WHERE search_id = $1 AND state = 'queued'", search_id)
+
+
+async def _drop_newer_searches(db: Db, search_id: UUID, provider: str) -> list[UUID]:
+    """queued -> gone: searches of the same keys that no provider was asked for, and whose first lookup takes this.
+
+    A job that is being claimed at this moment is left to its submitter.
+    """
+    rows = await db.fetch(
+        """
+        WITH newer AS (
+            SELECT DISTINCT other.id
+              FROM searches AS own
+              JOIN keys ON keys.key = ANY (own.keys)
+             CROSS JOIN LATERAL unnest(keys.searches) AS known (search_id)
+              JOIN searches AS other ON other.id = known.search_id
+              JOIN lookups ON lookups.id = other.begun_for
+             WHERE own.id = $1
+               AND other.id <> own.id
+               AND other.ended_at IS NULL
+               AND lookups.keys && own.keys
+               AND $2 = ANY (lookups.providers)
+        ), dropped AS (
+            DELETE FROM jobs
+             WHERE id IN (SELECT id
+                            FROM jobs
+                           WHERE search_id IN (SELECT id FROM newer)
+                             AND state = 'queued'
+                             AND attempt = 0
+                             AND place = 0
+                             FOR UPDATE SKIP LOCKED)
+            RETURNING search_id
+        )
+        UPDATE searches
+           SET status = 'dropped', ended_at = now()
+          FROM dropped
+         WHERE searches.id = dropped.search_id
+        RETURNING searches.id
+        """,
+        search_id,
+        provider,
+    )
+    return [row["id"] for row in rows]

@@ -1,0 +1,285 @@
+"""Lookups that are decided anew: whose search brought them nothing, or that a person retries or cancels."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+import asyncpg
+
+from enrichment.contact import Contact
+from enrichment.decide import Fate, Seeker, decide
+from enrichment.wish import Keys, Policy, facts_of, keys_from_hashes
+from store.database import Db, transaction
+from store.searches import insert_new_searches, lock_known_keys, read_number, save_world
+
+DECIDED_AT_ONCE = 500  # lookups of one transaction
+
+
+async def left_behind(db: Db, searches: Sequence[UUID], limit: int = DECIDED_AT_ONCE) -> list[UUID]:
+    """Return open lookups whose search, one of these ended *searches*, has no answer for them."""
+    rows = await db.fetch(
+        """
+        SELECT lookups.id
+          FROM lookups
+          JOIN searches ON searches.id = lookups.search_id
+         WHERE lookups.search_id = ANY($1::uuid[])
+           AND lookups.final_status IS NULL
+           AND searches.ended_at IS NOT NULL
+         ORDER BY cardinality(lookups.identifiers) DESC, lookups.id
+         LIMIT $2
+        """,
+        searches,
+        limit,
+    )
+    return [row["id"] for row in rows]
+
+
+async def decide_again(pool: asyncpg.Pool[Any], ids: Sequence[UUID], policy: Policy) -> int:
+    """open -> waiting for another search, or final: decide these lookups anew, those with most identifiers first.
+
+    Return how many were decided; the others have ended, or joined an open search, meanwhile.
+    """
+    async with transaction(pool) as connection:
+        return len(await _decide_locked(connection, ids, policy, _STILL_LEFT_BEHIND))
+
+
+async def retry(pool: asyncpg.Pool[Any], id: UUID, policy: Policy, *, wrong_number: bool = False) -> bool:
+    """failed or unresolved -> open: ask again, doubtful providers too.  With *wrong_number*: found -> open.
+
+    A wrong number is never given again; those who have it keep it. Return False when the status does not allow it.
+    """
+    async with transaction(pool) as connection:
+        query = _WRONG if wrong_number else _RETRIED
+        return bool(await _decide_locked(connection, [id], policy, query, insists=True))
+
+
+async def cancel(pool: asyncpg.Pool[Any], id: UUID) -> bool:
+    """queued, held, failed or unresolved -> cancelled.  Return False when the status does not allow it.
+
+    A question that is on its way will be paid for, so its answer is waited for.
+    """
+    async with transaction(pool) as connection:
+        await _lock_job_and_search(connection, id)
+        row = await connection.fetchrow(
+            """
+            UPDATE lookups
+               SET final_status = 'cancelled', finished_at = now(), reason = 'cancelled by a person', insists = false
+             WHERE id = $1
+               AND (final_status IN ('failed', 'unresolved')
+                    OR final_status IS NULL
+                       AND (SELECT status IN ('queued', 'held') FROM lookup_status WHERE lookup_status.id = $1))
+            RETURNING search_id
+            """,
+            id,
+        )
+        if row is not None:
+            await drop_unneeded(connection, [row["search_id"]])
+    return row is not None
+
+
+async def drop_unneeded(db: Db, searches: Sequence[UUID]) -> list[UUID]:
+    """queued -> gone: a search without an open lookup is not asked.  Return those that ended so.
+
+    Call inside a transaction. A job that is being claimed at this moment is left to its submitter.
+    """
+    rows = await db.fetch(
+        """
+        WITH dropped AS (
+            DELETE FROM jobs
+             WHERE id IN (SELECT id
+                            FROM jobs
+                           WHERE search_id = ANY($1::uuid[])
+                             AND state = 'queued'
+                             FOR UPDATE SKIP LOCKED)
+               AND NOT EXISTS (SELECT
+                                 FROM lookups
+                                WHERE lookups.search_id = jobs.search_id
+                                  AND lookups.final_status IS NULL)
+            RETURNING search_id, provider
+        )
+        UPDATE searches
+           SET status = CASE WHEN said = '{}' THEN 'dropped' ELSE search_verdict(said, is_doubtful) END,
+               ended_at = now()
+          FROM dropped
+         WHERE searches.id = dropped.search_id
+           AND searches.ended_at IS NULL
+        RETURNING searches.id
+        """,
+        searches,
+    )
+    return [row["id"] for row in rows]
+
+
+async def strays(db: Db, limit: int) -> list[UUID]:
+    """Return open lookups whose search is gone: it was erased, or dropped with its month."""
+    rows = await db.fetch(
+        """
+        SELECT lookups.id
+          FROM lookups
+         WHERE lookups.final_status IS NULL
+           AND lookups.reused_from IS NOT NULL
+           AND NOT EXISTS (SELECT FROM searches WHERE searches.id = lookups.search_id)
+         ORDER BY lookups.id
+         LIMIT $1
+        """,
+        limit,
+    )
+    return [row["id"] for row in rows]
+
+
+async def unhold(db: Db, id: UUID) -> bool:
+    """held -> queued: try now; the job is held again if it must be.  Return False when it was not held."""
+    row = await db.fetchrow(
+        """
+        UPDATE jobs
+           SET held = NULL, due_at = now()
+         WHERE search_id = (SELECT search_id FROM lookups WHERE id = $1 AND final_status IS NULL)
+           AND held IS NOT NULL
+        RETURNING id
+        """,
+        id,
+    )
+    return row is not None
+
+
+async def possibly_charged(db: Db, id: UUID) -> list[str]:
+    """Return the providers that were perhaps paid without an answer: asking them again may charge again."""
+    rows = await db.fetch(
+        """
+        SELECT DISTINCT finished_jobs.provider
+          FROM lookups
+          JOIN finished_jobs ON finished_jobs.lookup_id IN (lookups.id, lookups.reused_from)
+         WHERE lookups.id = $1
+           AND finished_jobs.possible > 0
+         ORDER BY 1
+        """,
+        id,
+    )
+    return [row["provider"] for row in rows]
+
+
+@dataclass(frozen=True, slots=True)
+class _Again:
+    """A locked lookup with what `decide` needs to know of it."""
+
+    row: asyncpg.Record
+    seeker: Seeker
+
+
+_COLUMNS = """
+        SELECT lookups.id, lookups.record_id, lookups.profile_url, lookups.work_email, lookups.personal_email,
+               lookups.name, lookups.company, lookups.region_hint, lookups.providers, lookups.keys,
+               lookups.identifiers, lookups.insists, lookups.mobile, lookups.search_id
+          FROM lookups
+"""
+_STILL_LEFT_BEHIND = f"""
+        {_COLUMNS}
+          LEFT JOIN searches ON searches.id = lookups.search_id
+         WHERE lookups.id = ANY($1::uuid[])
+           AND lookups.final_status IS NULL
+           AND (searches.id IS NULL OR searches.ended_at IS NOT NULL)
+         ORDER BY lookups.id
+           FOR NO KEY UPDATE OF lookups
+"""
+_RETRIED = f"""
+        {_COLUMNS}
+         WHERE lookups.id = ANY($1::uuid[])
+           AND lookups.final_status IN ('failed', 'unresolved')
+         ORDER BY lookups.id
+           FOR NO KEY UPDATE OF lookups
+"""
+_WRONG = f"""
+        {_COLUMNS}
+         WHERE lookups.id = ANY($1::uuid[])
+           AND lookups.final_status = 'found'
+         ORDER BY lookups.id
+           FOR NO KEY UPDATE OF lookups
+"""
+
+
+async def _decide_locked(
+    db: Db, ids: Sequence[UUID], policy: Policy, query: str, *, insists: bool = False
+) -> list[UUID]:
+    """Lock keys, searches and lookups, in this order; decide, and write what was decided."""
+    keys = {key for row in await db.fetch("SELECT keys FROM lookups WHERE id = ANY($1::uuid[])", ids) for key in row[0]}
+    locked = await lock_known_keys(db, keys)
+    rows = await db.fetch(query, ids)
+    again = [_again(row, policy, insists=insists) for row in rows]
+    again.sort(key=lambda one: (-len(one.seeker.keys.identifiers), one.row["id"]))
+    now = datetime.now(UTC)
+    fates: list[tuple[_Again, Fate]] = []
+    for one in again:
+        if one.seeker.refused:
+            _mark_wrong(locked.world.searches.values(), one.seeker.refused)
+        fates.append((one, decide(one.seeker, locked.world, now, policy, read_number)))
+    await save_world(db, locked)
+    await insert_new_searches(db, locked.world)
+    await _save_fates(db, fates)
+    return [one.row["id"] for one, _ in fates]
+
+
+def _again(row: asyncpg.Record, policy: Policy, *, insists: bool) -> _Again:
+    contact = Contact(
+        profile_url=row["profile_url"], work_email=row["work_email"], personal_email=row["personal_email"],
+        name=row["name"], company=row["company"], region=row["region_hint"],
+    )  # fmt: skip
+    wanted = tuple(name for name in row["providers"] if name in policy.providers) or tuple(row["providers"])
+    keys: Keys = keys_from_hashes(contact, frozenset(row["keys"]), frozenset(row["identifiers"]), policy.hash)
+    refused = row["mobile"] if insists else None
+    facts = facts_of(contact, policy.hash)
+    seeker = Seeker(row["id"], keys, facts, wanted, contact.region, insists or row["insists"], refused)
+    return _Again(row, seeker)
+
+
+def _mark_wrong(searches: Any, mobile: str) -> None:
+    for search in searches:
+        for provider, number in search.numbers.items():
+            if number.mobile == mobile:
+                search.numbers[provider] = number.as_wrong()
+                search.is_changed = True
+
+
+async def _save_fates(db: Db, fates: Sequence[tuple[_Again, Fate]]) -> None:
+    await db.execute(
+        """
+        UPDATE lookups
+           SET search_id = new.search_id, reused_from = new.reused_from, insists = new.insists,
+               final_status = new.status::final_status,
+               finished_at = CASE WHEN new.status IS NOT NULL THEN now() END,
+               mobile = new.mobile, mobile_raw = new.mobile_raw, region = new.region, line_type = new.line_type,
+               provider = new.provider, reason = new.reason
+          FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::bool[], $5::text[], $6::text[], $7::text[], $8::text[],
+                      $9::text[], $10::text[], $11::text[])
+            AS new (id, search_id, reused_from, insists, status, mobile, mobile_raw, region, line_type, provider,
+                    reason)
+         WHERE lookups.id = new.id
+        """,
+        [one.row["id"] for one, _ in fates],
+        [fate.search.id for _, fate in fates],
+        [None if fate.search.begun_for == one.row["id"] else fate.search.begun_for for one, fate in fates],
+        # A person asked for a search of its own: that has to wait until the open one ends.
+        [one.seeker.insists and fate.status is None and not fate.search.is_new for one, fate in fates],
+        [fate.status for _, fate in fates],
+        [fate.number and fate.number.mobile for _, fate in fates],
+        [fate.number and fate.number.raw for _, fate in fates],
+        [fate.number and fate.number.region for _, fate in fates],
+        [fate.number and fate.number.line_type for _, fate in fates],
+        [fate.provider for _, fate in fates],
+        [fate.reason for _, fate in fates],
+    )
+
+
+async def _lock_job_and_search(db: Db, id: UUID) -> None:
+    """Lock in the order of locks; a submitter that claims the job is waited for."""
+    await db.execute(
+        "SELECT FROM jobs WHERE search_id = (SELECT search_id FROM lookups WHERE id = $1) FOR UPDATE",
+        id,
+    )
+    await db.execute(
+        "SELECT FROM searches WHERE id = (SELECT search_id FROM lookups WHERE id = $1) FOR NO KEY UPDATE",
+        id,
+    )
