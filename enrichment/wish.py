@@ -25,6 +25,11 @@ class Hasher:
 
     key: bytes = field(repr=False)
 
+    @classmethod
+    def of(cls, secret: bytes) -> Hasher:
+        """Return the hasher of this secret, of any length: blake2b takes keys of at most 64 bytes."""
+        return cls(hashlib.blake2b(secret, digest_size=32).digest())
+
     def __call__(self, *parts: str) -> bytes:
         """Return 16 bytes that stand for *parts*."""
         return hashlib.blake2b("\0".join(parts).encode(), digest_size=16, key=self.key).digest()

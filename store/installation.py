@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import hmac
 import secrets
 from datetime import timedelta
@@ -47,7 +46,7 @@ class Installation:
         """Return how answers are reused.  Raises IdentityKeyError when IDENTITY_KEY is not this database's."""
         if self._policy is None:
             self._policy = Policy(
-                hash=Hasher(await _identity_key(self._pool, self._settings)),
+                hash=await _hasher(self._pool, self._settings),
                 providers=tuple(self._settings.providers),
                 found=timedelta(days=self._settings.reuse_found_days),
                 not_found=timedelta(days=self._settings.reuse_not_found_days),
@@ -56,7 +55,7 @@ class Installation:
         return self._policy
 
 
-async def _identity_key(db: Db, settings: Settings) -> bytes:
+async def _hasher(db: Db, settings: Settings) -> Hasher:
     row = await db.fetchrow("SELECT identity_key, identity_fingerprint FROM installation")
     given = settings.identity_key.get_secret_value().encode() if settings.identity_key else None
     stored: bytes | None = row["identity_key"] if row else None
@@ -72,8 +71,7 @@ async def _identity_key(db: Db, settings: Settings) -> bytes:
             "IDENTITY_KEY is another one than this database was filled with: no person would be known again. "
             "Remedy: set the one that was used, or start with an empty database."
         )
-    # blake2b takes keys of at most 64 bytes.
-    return hashlib.blake2b(key, digest_size=32).digest()
+    return Hasher.of(key)
 
 
 def _fingerprint(key: bytes) -> bytes:

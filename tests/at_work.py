@@ -10,13 +10,16 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
-from enrichment.ending import Ending, read_ending
-from enrichment.outcome import Answered, Outcome, Refused
+from uuid_utils.compat import uuid7
+
+from enrichment.outcome import Outcome
 from enrichment.providers.base import Provider
 from enrichment.settings import Settings
 from store.callbacks import Callback, Recorded, record_callbacks
 from store.claim import Claim, Claimed, claim
+from store.endings import follow_ends
 from store.group_commit import GroupCommit
+from submitter.finishing import Finisher
 from submitter.outcomes import OutcomeWriter, Told
 from submitter.poll import Poller
 from submitter.process import Process, open_process
@@ -43,7 +46,8 @@ class AtWork:
         self.process = process
         self.pool = process.pool
         self.wakes = 0
-        self.writer = OutcomeWriter(process.pool, process.settings, process.policy, self.wake)
+        self.finisher = Finisher(process.pool, process.installation, self.wake)
+        self.writer = OutcomeWriter(process.pool, process.settings, self.finisher)
         self.outcomes: GroupCommit[Told, None] = GroupCommit(self.writer.write, most=200, flushers=2)
         self.submitters = {
             name: Submitter(
@@ -51,8 +55,8 @@ class AtWork:
             )
             for name, provider in process.providers.items()
         }
-        self.reconciler = Reconciler(process, self.wake)
-        self.poller = Poller(process.providers["nyne"], process, self.wake)
+        self.reconciler = Reconciler(process, self.finisher)
+        self.poller = Poller(process.providers["nyne"], process, self.finisher)
 
     def wake(self) -> None:
         """Counts the hints."""
@@ -67,6 +71,7 @@ class AtWork:
         for submitter in self.submitters.values():
             while submitter._tasks:
                 await asyncio.wait(submitter._tasks)
+        await self.finisher.sweeper.close()
 
     async def ask(self, provider: str) -> Claim:
         """One claim, and all that comes of it."""
@@ -89,27 +94,18 @@ async def at_work(settings: Settings, url: str) -> AsyncIterator[AtWork]:
 async def call_back(process: Process, job_id: UUID, outcome: Outcome, body: bytes = b"{}") -> Recorded:
     """The receiver records and applies one callback of Nyne's."""
     (recorded,) = await record_callbacks(
-        process.pool, [callback(process.providers["nyne"], process.settings, job_id, outcome, body)]
+        process.pool,
+        [callback(process.providers["nyne"], job_id, outcome, body)],
+        process.policy,
+        process.settings.default_region,
     )
+    await follow_ends(process.pool, recorded.unswept, process.policy)
     return recorded
 
 
-def callback(provider: Provider, settings: Settings, job_id: UUID, outcome: Outcome, body: bytes = b"{}") -> Callback:
+def callback(provider: Provider, job_id: UUID, outcome: Outcome, body: bytes = b"{}") -> Callback:
     """A callback as the receiver hands it to the store."""
-
-    def ending(region: str | None) -> Ending | None:
-        if not isinstance(outcome, Answered | Refused):
-            return None
-        return read_ending(
-            outcome,
-            job_id,
-            answered_by="callback",
-            price=provider.price,
-            region=region or settings.default_region,
-            body=body,
-        )
-
-    return Callback(provider.name, job_id, body, outcome, ending)
+    return Callback(provider.name, job_id, body, outcome, provider.price)
 
 
 # What there is to do.
@@ -127,7 +123,7 @@ async def claimed_of(world: AtWork, provider: str = "nyne", *, callback_expected
     await job(world.pool, provider=provider, lookup_id=row["id"])
     result = await claim(
         world.pool, provider, most=1, price=Decimal(3), lease=timedelta(seconds=20),
-        callback_expected=callback_expected,
+        callback_expected=callback_expected, claim_id=uuid7(),
     )  # fmt: skip
     (claimed,) = result.jobs
     return claimed

@@ -7,6 +7,8 @@ from decimal import Decimal
 from typing import TYPE_CHECKING
 from uuid import UUID
 
+from uuid_utils.compat import uuid7
+
 from enrichment.providers.base import Limit
 from store.claim import Budget, Claim, claim
 
@@ -20,8 +22,9 @@ LEASE = timedelta(seconds=20)
 async def take(db: Pool, provider: str = "nyne", most: int = 100, budgets: list[Budget] | None = None) -> Claim:
     """One claim at 3 credits a question."""
     return await claim(
-        db, provider, most=most, price=Decimal(3), lease=LEASE, callback_expected=True, budgets=budgets or []
-    )
+        db, provider, most=most, price=Decimal(3), lease=LEASE, callback_expected=True, claim_id=uuid7(),
+        budgets=budgets or [],
+    )  # fmt: skip
 
 
 async def ids(db: Pool, *, held: str | None = None, provider: str = "nyne") -> set[UUID]:

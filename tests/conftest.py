@@ -30,6 +30,7 @@ from tests.claims import QUICK
 from tests.databases import Databases, execute, url_of
 from tests.fake_provider import FakeProvider, playing
 from tests.order import Order
+from tests.wishes import IDENTITY_KEY
 
 TOKEN = "token-of-the-tests"
 SANE: dict[str, Any] = {
@@ -39,6 +40,7 @@ SANE: dict[str, Any] = {
     "leadmagic_api_key": "leadmagic-key",
     "nyne_api_key": "nyne-key",
     "nyne_api_secret": "nyne-secret",
+    "identity_key": IDENTITY_KEY,
     "port": 0,
     "host": "127.0.0.1",
 }
@@ -206,6 +208,6 @@ async def _build_template(server_url: str, name: str) -> None:
     await execute(server_url, f"DROP DATABASE IF EXISTS {name} WITH (FORCE)", f"CREATE DATABASE {name}")
     connection = await asyncpg.connect(url_of(server_url, name))
     try:
-        await migrate(connection)
+        await migrate(connection, identity_key=IDENTITY_KEY)
     finally:
         await connection.close()

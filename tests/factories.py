@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
+from uuid import UUID
 
 import asyncpg
-from enrichment.identity import person_keys
 from uuid_utils.compat import uuid7
 
 from enrichment.contact import Contact
+from enrichment.wish import Keys, keys_of
 from store.database import Db
+from tests.wishes import POLICY
 
 PRICES = {"leadmagic": Decimal(5), "nyne": Decimal(3)}
 
 
 async def lookup(db: Db, **overrides: Any) -> asyncpg.Record:
-    """A lookup (open, unless *final_status* says otherwise) and its event, without a job."""
+    """A lookup (open, unless *final_status* says otherwise), its event, and the search that began for it; no job.
+
+    With *search_id*, it waits for that search, or took its answer.
+    """
     now = datetime.now(UTC)
     values: dict[str, Any] = {
         "id": uuid7(),
@@ -31,15 +37,52 @@ async def lookup(db: Db, **overrides: Any) -> asyncpg.Record:
     if overrides.get("final_status") == "found":
         values |= {"mobile": "+15551234567", "mobile_raw": "+1-555-123-4567", "provider": "nyne"}
     values |= overrides
+    contact = Contact(**{field: values.get(field) for field in ("profile_url", "work_email", "personal_email", "name")})
+    keys = keys_of(contact, None, POLICY.hash)
+    values |= {"keys": sorted(keys.own), "identifiers": sorted(keys.identifiers)}
+    if "search_id" not in values:
+        values["search_id"] = (await _search(db, values, keys))["id"]
     await _insert(db, "events", {"id": values["event_id"], "source": values["source"], "body": b"{}"})
     return await _insert(db, "lookups", values)
 
 
-async def speak(db: Db, speaker: asyncpg.Record) -> None:
-    """The lookup *speaker* speaks for its person: the next event for that person follows it."""
-    fields = ("profile_url", "work_email", "personal_email", "name", "company")
-    for key in person_keys(Contact(**{field: speaker[field] for field in fields})):
-        await _insert(db, "keys", {"key": key, "lookup_id": speaker["id"]})
+async def _search(db: Db, lookup: dict[str, Any], keys: Keys) -> asyncpg.Record:
+    """The search that began for this lookup, and its keys."""
+    status = lookup.get("final_status")
+    values: dict[str, Any] = {
+        "id": uuid7(),
+        "begun_for": lookup["id"],
+        "keys": sorted(keys.own),
+        "asked": sorted(keys.asked),
+        "providers": lookup["providers"],
+        "said": "{}",
+    }
+    if status is not None:
+        values |= {"status": "dropped" if status in ("cancelled", "suppressed") else status, "swept": True}
+        values["ended_at"] = lookup["finished_at"]
+    if status == "found":
+        values["said"] = json.dumps({lookup["provider"]: "answered"})
+        values["numbers"] = json.dumps({lookup["provider"]: {"mobile": lookup["mobile"], "raw": lookup["mobile_raw"]}})
+    for key in keys.own:
+        await db.execute(
+            """
+            INSERT INTO keys (key, searches) VALUES ($1, ARRAY[$2::uuid])
+                ON CONFLICT (key) DO UPDATE SET searches = keys.searches || excluded.searches
+            """,
+            key,
+            values["id"],
+        )
+    return await _insert(db, "searches", values)
+
+
+async def search_of(db: Db, lookup_id: UUID) -> asyncpg.Record:
+    """The search for which this lookup waits, or whose answer it took."""
+    row: asyncpg.Record | None = await db.fetchrow(
+        "SELECT searches.* FROM searches JOIN lookups ON lookups.search_id = searches.id WHERE lookups.id = $1",
+        lookup_id,
+    )
+    assert row is not None
+    return row
 
 
 async def job(db: Db, state: str = "queued", **overrides: Any) -> asyncpg.Record:
@@ -56,6 +99,8 @@ async def job(db: Db, state: str = "queued", **overrides: Any) -> asyncpg.Record
     if state == "awaiting":
         values |= {"request_id": f"req-{uuid7()}", "callback_expected": True, "due_at": now + timedelta(minutes=1)}
     values |= overrides
+    if "search_id" not in values:
+        values["search_id"] = (await search_of(db, values["lookup_id"]))["id"]
     if values.get("reserved"):
         await _use(db, values, reserved=values["reserved"])
     return await _insert(db, "jobs", values)
@@ -82,6 +127,14 @@ async def finished_job(db: Db, state: str = "answered", **overrides: Any) -> asy
         status = {"answered": "not_found", "failed": "failed"}.get(state, "unresolved")
         values["lookup_id"] = (await lookup(db, final_status=status))["id"]
     values |= overrides
+    if "search_id" not in values:
+        values["search_id"] = (await search_of(db, values["lookup_id"]))["id"]
+    await db.execute(
+        "UPDATE searches SET said = said || jsonb_build_object($2::text, $3::text) WHERE id = $1",
+        values["search_id"],
+        values["provider"],
+        state,
+    )
     await _use(db, values, charged=values["credits"], possible=values["possible"])
     for kind, credits in (("charged", values["credits"]), ("possible", values["possible"])):
         if credits:

@@ -3,24 +3,28 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Sequence
 from datetime import timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, TypeAlias
 from uuid import UUID
 
 import asyncpg
-from enrichment.identity import ReusePolicy, key_hash
-from store.followers import release_followers
 
 from enrichment.contact import Contact
 from enrichment.ending import Ending
+from enrichment.wish import Hasher, Policy, Wish
+from store.database import transaction
+from store.endings import Applied, apply_endings, follow_ends
 from store.finish import Ended, finish
-from store.intake import Event, Taken, Wish, ingest
+from store.intake import Event, Taken, ingest
 
 if TYPE_CHECKING:
     Pool: TypeAlias = asyncpg.Pool[Any]
 
-POLICY = ReusePolicy(found=timedelta(days=90), not_found=timedelta(days=30))
+IDENTITY_KEY = "identity-key-of-the-tests"
+PROVIDERS = ("leadmagic", "nyne")
+POLICY = Policy(Hasher.of(IDENTITY_KEY.encode()), PROVIDERS, found=timedelta(days=90), not_found=timedelta(days=30))
 MOBILE = "+15551234567"
 OTHER_MOBILE = "+442079460000"
 _numbers = itertools.count(1)
@@ -28,8 +32,7 @@ _numbers = itertools.count(1)
 
 def wish(event_id: str | None = None, providers: tuple[str, ...] = ("leadmagic",), **contact: Any) -> Wish:
     """One contact of an event; without *event_id* it is the only one of its kind."""
-    event_key = key_hash("event", event_id or f"event-{next(_numbers)}")
-    return Wish(Contact(**contact), record_id=None, event_key=event_key, providers=providers)
+    return Wish(Contact(**contact), providers, event_id=event_id or f"event-{next(_numbers)}")
 
 
 def event(*wishes: Wish) -> Event:
@@ -64,8 +67,10 @@ async def status(pool: Pool, lookup_id: UUID) -> str:
 
 
 async def job_of(pool: Pool, lookup_id: UUID) -> asyncpg.Record | None:
-    """The lookup's open job."""
-    row: asyncpg.Record | None = await pool.fetchrow("SELECT * FROM jobs WHERE lookup_id = $1", lookup_id)
+    """The open job of the lookup's search."""
+    row: asyncpg.Record | None = await pool.fetchrow(
+        "SELECT jobs.* FROM jobs JOIN lookups USING (search_id) WHERE lookups.id = $1", lookup_id
+    )
     return row
 
 
@@ -80,25 +85,50 @@ def answer(job_id: UUID, by: str, mobile: str | None = MOBILE, **more: Any) -> E
     return Ending(job_id=job_id, state="answered", answered_by=by, mobile=mobile, charged=Decimal(3), **more)
 
 
-async def end_job(pool: Pool, lookup_id: UUID, *, mobile: str | None = None, state: str = "answered") -> Ended:
-    """The lookup's open job ends so; nobody looks after its followers."""
-    job = await job_of(pool, lookup_id)
-    assert job is not None
+async def finish_jobs(db: Pool, endings: Sequence[Ending]) -> dict[UUID, Ended]:
+    """End these jobs and their searches; their lookups do not follow yet."""
+    return await finish(db, endings, PROVIDERS)
+
+
+async def apply(pool: Pool, *endings: Ending, policy: Policy = POLICY) -> Applied:
+    """End these jobs, and let every lookup follow."""
+    async with transaction(pool) as connection:
+        applied = await apply_endings(connection, endings, policy)
+    await follow_ends(pool, applied.unswept, policy)
+    return applied
+
+
+def ending(job_id: UUID, state: str = "answered", *, mobile: str | None = None, **more: Any) -> Ending:
+    """How a job ends; a number costs 5 credits, and a doubtful end may have cost them."""
     answer: dict[str, Any] = {}
     if state == "answered":
-        answer = {"answered_by": "inline", "charged": Decimal(5 if mobile else 0)}
-    ending = Ending(job_id=job["id"], state=state, mobile=mobile, possible=state in ("unknown", "lost"), **answer)
-    return (await finish(pool, [ending]))[job["id"]]
+        answer = {"answered_by": "inline", "charged": Decimal(5 if mobile else 0), "mobile_raw": mobile}
+    doubtful = state in ("unknown", "lost")
+    return Ending(job_id=job_id, state=state, mobile=mobile, possible=doubtful, **(answer | more))
 
 
-async def end(pool: Pool, lookup_id: UUID, *, mobile: str | None = None, state: str = "answered") -> None:
-    """The lookup's open job ends so, and its followers hear of it."""
-    await end_job(pool, lookup_id, mobile=mobile, state=state)
-    await release_followers(pool, [lookup_id], POLICY)
+async def end_job(pool: Pool, lookup_id: UUID, *, mobile: str | None = None, state: str = "answered") -> Ended:
+    """End the open job of the lookup's search; its lookups do not follow yet."""
+    job = await job_of(pool, lookup_id)
+    assert job is not None
+    return (await finish_jobs(pool, [ending(job["id"], state, mobile=mobile)]))[job["id"]]
+
+
+async def end(pool: Pool, lookup_id: UUID, *, mobile: str | None = None, state: str = "answered") -> UUID:
+    """End the open job of the lookup's search, let every lookup follow, and return the job's id."""
+    job = await job_of(pool, lookup_id)
+    assert job is not None
+    await apply(pool, ending(job["id"], state, mobile=mobile))
+    job_id: UUID = job["id"]
+    return job_id
 
 
 async def age(pool: Pool, lookup_id: UUID, days: float) -> None:
-    """The lookup ended so many days ago."""
+    """Let the lookup, and the search that it took its answer from, have ended so many days ago."""
+    since = timedelta(days=days)
+    await pool.execute("UPDATE lookups SET finished_at = now() - $2::interval WHERE id = $1", lookup_id, since)
     await pool.execute(
-        "UPDATE lookups SET finished_at = now() - $2::interval WHERE id = $1", lookup_id, timedelta(days=days)
+        "UPDATE searches SET ended_at = now() - $2::interval WHERE id = (SELECT search_id FROM lookups WHERE id = $1)",
+        lookup_id,
+        since,
     )
