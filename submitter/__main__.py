@@ -24,7 +24,7 @@ async def work(process: Process, stop: asyncio.Event) -> None:
 
     def wake() -> None:
         for submitter in submitters:
-            submitter.awake.set()
+            submitter.loop.awake.set()
 
     finisher = Finisher(process.pool, process.installation, wake)
     writer = OutcomeWriter(process.pool, process.settings, finisher)
@@ -35,7 +35,7 @@ async def work(process: Process, stop: asyncio.Event) -> None:
     ]
     listening = asyncio.create_task(Listener(process.url, wake, name="submitter listener").run())
     giving_up = asyncio.create_task(_give_up_after_draining(process, stop, writer))
-    await asyncio.gather(*(submitter.run(stop) for submitter in submitters))
+    await asyncio.gather(*(submitter.loop.run(stop) for submitter in submitters))
     await outcomes.close()
     await finisher.sweeper.close()
     giving_up.cancel()

@@ -27,10 +27,11 @@ from store.sweep import Overdue, pass_over_removed
 from submitter.backoff import backoff
 from submitter.counting import count
 from submitter.finishing import Finisher
+from submitter.leased import RENEWALS_PER_LEASE
 from submitter.outcomes import GRACES_WITHOUT_REQUEST_ID
 from submitter.poll import Poller
 from submitter.process import Process, main
-from submitter.submit import RENEWALS_PER_LEASE, read_budgets
+from submitter.submit import read_budgets
 from submitter.transport import send
 
 log = structlog.get_logger()

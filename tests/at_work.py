@@ -16,10 +16,11 @@ from enrichment.outcome import Outcome
 from enrichment.providers.base import Provider
 from enrichment.settings import Settings
 from store.callbacks import Callback, Recorded, record_callbacks
-from store.claim import Claim, Claimed, claim
+from store.claim import Claimed, claim
 from store.endings import follow_ends
 from store.group_commit import GroupCommit
 from submitter.finishing import Finisher
+from submitter.leased import Batch
 from submitter.outcomes import OutcomeWriter, Told
 from submitter.poll import Poller
 from submitter.process import Process, open_process
@@ -62,18 +63,17 @@ class AtWork:
         """Counts the hints."""
         self.wakes += 1
 
-    async def claim(self, provider: str) -> Claim:
+    async def claim(self, provider: str) -> Batch[Claimed]:
         """One claim, its questions on their way."""
-        return await self.submitters[provider].claim_once()
+        return await self.submitters[provider].loop.claim_once()
 
     async def settle(self) -> None:
         """Every question on its way has its outcome, and that is written."""
         for submitter in self.submitters.values():
-            while submitter._tasks:
-                await asyncio.wait(submitter._tasks)
+            await submitter.loop.settled()
         await self.finisher.sweeper.close()
 
-    async def ask(self, provider: str) -> Claim:
+    async def ask(self, provider: str) -> Batch[Claimed]:
         """One claim, and all that comes of it."""
         claimed = await self.claim(provider)
         await self.settle()

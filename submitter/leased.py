@@ -1,0 +1,238 @@
+"""The one shape of leased work: claim what is due, work on each item once, renew the leases, undo failed claims.
+
+Jobs are asked this way; readings and deliveries are to follow. The source says how items are claimed, renewed and put
+back in PostgreSQL, and what to do with one; this loop keeps the slots, the leases and the order of shutting down.
+
+    claim    committed before anything is sent; when it fails, it may have been committed all the same: undone later
+    lease    counted from before the claim was sent; an item whose lease is over is not begun
+    slot     taken while an item is worked on; free while its result is being written
+    rescue   the reconciler's: items of a process that fell silent
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Generic, Protocol, TypeVar
+from uuid import UUID
+
+import structlog
+from uuid_utils.compat import uuid7
+
+from store.database import UNREACHABLE
+from submitter.backoff import backoff
+
+log = structlog.get_logger()
+
+IDLE = 1.0  # seconds between two looks without a hint: the truth is in the table, NOTIFY is a hint
+RENEWALS_PER_LEASE = 6  # so that five may fail
+UNWRITTEN = 2  # this many times the slots may be claimed at once, worked on or with a result not yet written
+TOGETHER = 4  # while more than 1/4 of the slots are busy, wait for 1/4 to be free before the next claim
+
+
+class Item(Protocol):
+    """What is claimed: fenced by its attempt, and due *after* so many seconds."""
+
+    @property
+    def id(self) -> UUID: ...
+    @property
+    def attempt(self) -> int: ...
+    @property
+    def after(self) -> float: ...
+
+
+ItemT = TypeVar("ItemT", bound=Item)
+
+
+@dataclass(frozen=True, slots=True)
+class Batch(Generic[ItemT]):
+    """One claim's items, and what to do next: *wait* so many seconds, claim *more* at once, or rest."""
+
+    items: Sequence[ItemT]
+    wait: float = 0.0
+    more: bool = False
+
+
+@dataclass(slots=True)
+class Lease:
+    """How long an item is this process's, on the event loop's clock."""
+
+    until: float
+
+    @property
+    def is_over(self) -> bool:
+        """Tell whether the item may be another process's by now."""
+        return asyncio.get_running_loop().time() >= self.until
+
+
+class Source(Protocol[ItemT]):
+    """Where the items come from, and what is done with one."""
+
+    name: str
+
+    async def claim(self, most: int, claim_id: UUID) -> Batch[ItemT]:
+        """Claim up to *most* due items, committed."""
+
+    async def renew(self, items: Sequence[ItemT]) -> set[UUID]:
+        """Renew the leases of these items; return those that are still this process's."""
+
+    async def undo(self, claim_id: UUID) -> Sequence[UUID]:
+        """Put back what a failed claim took all the same; return it."""
+
+    async def work(self, item: ItemT, lease: Lease) -> asyncio.Future[None]:
+        """Work on *item* unless its lease is over; return the future of its result being written."""
+
+
+class LeasedWork(Generic[ItemT]):
+    """The items of one source in one process."""
+
+    def __init__(self, source: Source[ItemT], *, slots: int, lease_seconds: float) -> None:
+        self.awake = asyncio.Event()  # set it as a hint that something is due
+        self._source = source
+        self._slots = slots
+        self._lease_seconds = lease_seconds
+        self._enough = max(1, slots // TOGETHER)  # free slots, for a claim
+        # By id and attempt: the next attempt may be claimed before the task of this one has left.
+        self._leases: dict[tuple[UUID, int], tuple[ItemT, Lease]] = {}
+        self._working = 0
+        self._tasks: set[asyncio.Future[None]] = set()  # items being worked on, and results being written
+        self._freed = asyncio.Event()
+        self._failed_claims: list[UUID] = []
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Claim and work until *stop*; then wait for what is in flight, and for its results to be written."""
+        renewing = asyncio.create_task(self._renew_leases())
+        failures = 0
+        while not stop.is_set():
+            try:
+                await self._wait_for_slots(stop)
+                if stop.is_set():
+                    break
+                self.awake.clear()
+                batch = await self.claim_once()
+                failures = 0
+            except UNREACHABLE as error:
+                failures += 1
+                log.warning("database_away", source=self._source.name, error=type(error).__name__)
+                await first_of(stop.wait(), timeout=backoff(failures, first=0.2, longest=5))
+            except Exception:
+                # A mistake of ours, or an error never seen: this loop must outlive it, and not spin.
+                failures += 1
+                log.exception("claim_failed", source=self._source.name)
+                await first_of(stop.wait(), timeout=backoff(failures, first=0.5, longest=10))
+            else:
+                await self._rest(batch, stop)
+        await self.settled()
+        renewing.cancel()
+
+    async def settled(self) -> None:
+        """Wait until every claimed item is worked on, and its result written."""
+        while self._tasks:
+            await asyncio.wait(self._tasks)
+
+    async def claim_once(self) -> Batch[ItemT]:
+        """Claim once; every claimed item is worked on in a task of its own."""
+        await self._undo_failed_claims()
+        # Counted from before the claim is sent: the database counts from when it writes the row.
+        lease_until = asyncio.get_running_loop().time() + self._lease_seconds
+        claim_id = uuid7()
+        try:
+            batch = await self._source.claim(self._free, claim_id)
+        except BaseException:
+            self._failed_claims.append(claim_id)  # it may have been committed all the same
+            raise
+        for item in batch.items:
+            lease = Lease(lease_until)
+            self._leases[item.id, item.attempt] = (item, lease)
+            self._working += 1
+            self._keep(asyncio.create_task(self._work(item, lease)))
+        return batch
+
+    @property
+    def _free(self) -> int:
+        """How many more may be claimed: the free slots, unless results pile up."""
+        return min(self._slots - self._working, UNWRITTEN * self._slots - len(self._leases))
+
+    def _keep(self, task: asyncio.Future[None]) -> None:
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _undo_failed_claims(self) -> None:
+        while self._failed_claims:
+            undone = await self._source.undo(self._failed_claims[0])
+            del self._failed_claims[0]
+            if undone:
+                log.warning("claim_undone", source=self._source.name, ids=[str(id) for id in undone])
+
+    async def _work(self, item: ItemT, lease: Lease) -> None:
+        """Work on the item; its slot is free then, and its lease runs on until the result is written."""
+        try:
+            if item.after > 0:
+                await asyncio.sleep(item.after)
+            written = await self._source.work(item, lease)
+        except Exception as error:  # noqa: BLE001  a mistake of ours: it must not take the others along
+            self._let_go(item, error)
+        else:
+            self._tasks.add(written)
+            written.add_done_callback(partial(self._written, item))
+        finally:
+            self._working -= 1
+            self._note_free()
+
+    def _written(self, item: ItemT, written: asyncio.Future[None]) -> None:
+        self._tasks.discard(written)
+        self._let_go(item, None if written.cancelled() else written.exception())
+
+    def _let_go(self, item: ItemT, error: BaseException | None) -> None:
+        del self._leases[item.id, item.attempt]
+        self._note_free()
+        if error is not None:
+            # The lease expires, and the reconciler takes the item over.
+            log.error("result_not_written", source=self._source.name, id=str(item.id), exc_info=error)
+
+    def _note_free(self) -> None:
+        if self._free >= self._enough:
+            self._freed.set()
+
+    async def _wait_for_slots(self, stop: asyncio.Event) -> None:
+        while not stop.is_set() and self._free < self._enough:
+            self._freed.clear()
+            await first_of(self._freed.wait(), stop.wait(), timeout=IDLE)
+
+    async def _rest(self, batch: Batch[ItemT], stop: asyncio.Event) -> None:
+        if batch.wait > 0:
+            await first_of(stop.wait(), timeout=min(batch.wait, 60.0))
+        elif not batch.more:
+            await first_of(self.awake.wait(), stop.wait(), timeout=IDLE)
+
+    async def _renew_leases(self) -> None:
+        """Renew leases while their items are worked on, or their results not yet written."""
+        loop = asyncio.get_running_loop()
+        period = self._lease_seconds / RENEWALS_PER_LEASE
+        while True:
+            await asyncio.sleep(period)
+            soon = loop.time() + self._lease_seconds - period / 2
+            due = [(item, lease) for item, lease in self._leases.values() if lease.until < soon]
+            if not due:
+                continue
+            lease_until = loop.time() + self._lease_seconds
+            try:
+                ours = await self._source.renew([item for item, _ in due])
+            except UNREACHABLE as error:
+                log.warning("leases_not_renewed", source=self._source.name, items=len(due), error=type(error).__name__)
+                continue
+            for item, lease in due:
+                if item.id in ours:
+                    lease.until = lease_until
+
+
+async def first_of(*waits: Coroutine[Any, Any, object], timeout: float) -> None:
+    """Wait until one of *waits* has come true, or *timeout* seconds have passed."""
+    tasks = [asyncio.ensure_future(wait) for wait in waits]
+    try:
+        await asyncio.wait(tasks, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in tasks:
+            task.cancel()
