@@ -53,6 +53,7 @@ class Claim:
     jobs: Sequence[Claimed]
     wait: float = 0.0
     more: bool = False  # every permit found a job: there may be others
+    idle: bool = False  # nothing is queued at this provider, due or not
     paused: bool = False
     held: int = 0  # so many wait for a budget from now on
     failing: bool = False  # the provider's last answers were failures
@@ -67,6 +68,7 @@ class Gate:
     shut_for: float  # seconds: resting after a 429, or the breaker is open
     tripped: bool  # the breaker was open: one question to try
     failing: bool  # its last answers were failures
+    queued: bool  # a job waits to be asked, now or later
     meters: Sequence[Meter]
     read_at: float = field(default_factory=time.monotonic)
 
@@ -96,6 +98,8 @@ async def claim(
         gate = await read_gate(connection, provider, "any")
         if gate.paused or gate.shut_for > 0:
             return Claim((), wait=gate.shut_for, paused=gate.paused)
+        if not gate.queued:
+            return Claim((), idle=True)
         times = permits(gate.meters, gate.now, 1 if gate.tripped else most)
         if not times:
             return Claim((), wait=max(0.001, wait(gate.meters, gate.now)))
@@ -132,6 +136,10 @@ async def read_gate(db: Db, provider: str, *purposes: str) -> Gate:
                providers.paused_at IS NOT NULL AS paused,
                providers.trips > 0 AS tripped,
                providers.failures > 0 AS failing,
+               EXISTS (SELECT FROM jobs
+                        WHERE provider = $1 AND state = 'queued' AND held IS NULL AND tries = 0)
+               OR EXISTS (SELECT FROM jobs
+                           WHERE provider = $1 AND state = 'queued' AND held IS NULL AND tries > 0) AS queued,
                EXTRACT(epoch FROM GREATEST(providers.rest_until, providers.open_until) - clock_timestamp())::float8
                    AS shut_for
           FROM limits
@@ -150,7 +158,13 @@ async def read_gate(db: Db, provider: str, *purposes: str) -> Gate:
         Meter(r["purpose"], r["window"], r["allowance"], r["next_at"], tuple(r["spent"]), r["spent_at"]) for r in rows
     ]
     return Gate(
-        rows[0]["now"], rows[0]["paused"], rows[0]["shut_for"] or 0.0, rows[0]["tripped"], rows[0]["failing"], meters
+        rows[0]["now"],
+        rows[0]["paused"],
+        rows[0]["shut_for"] or 0.0,
+        rows[0]["tripped"],
+        rows[0]["failing"],
+        rows[0]["queued"],
+        meters,
     )
 
 

@@ -65,6 +65,7 @@ class Listener:
         self._url = url
         self._wake = wake
         self._name = name
+        self.is_listening = False
 
     async def run(self) -> None:
         """Until it is cancelled, it listens on a connection of its own, and connects again when that is lost."""
@@ -82,6 +83,7 @@ class Listener:
             except _AWAY:
                 pass
             finally:
+                self.is_listening = False
                 connection.terminate()
             await asyncio.sleep(pause)
 
@@ -89,6 +91,7 @@ class Listener:
         lost = asyncio.Event()
         connection.add_termination_listener(lambda _: lost.set())
         await connection.add_listener(CHANNEL, lambda *_: self._wake())
+        self.is_listening = True
         while not lost.is_set():
             self._wake()  # what was committed before we listened, or was missed
             try:

@@ -40,6 +40,31 @@ class Poll:
     region: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Outstanding:
+    """What there is to do for the reconciler's duties; True where it is not known yet."""
+
+    jobs: bool = True
+    held: bool = True  # or a provider is paused
+    unswept: bool = True
+    joined: bool = True  # open lookups that wait for a search which began for another
+
+
+async def look(db: Db) -> Outstanding:
+    """Tell in one statement which duties have something to do."""
+    row = await db.fetchrow(
+        """
+        SELECT EXISTS (SELECT FROM jobs) OR EXISTS (SELECT FROM finished_jobs WHERE check_at IS NOT NULL) AS jobs,
+               EXISTS (SELECT FROM jobs WHERE held IS NOT NULL)
+               OR EXISTS (SELECT FROM providers WHERE paused_at IS NOT NULL) AS held,
+               EXISTS (SELECT FROM searches WHERE ended_at IS NOT NULL AND NOT swept) AS unswept,
+               EXISTS (SELECT FROM lookups WHERE reused_from IS NOT NULL AND final_status IS NULL) AS joined
+        """
+    )
+    assert row is not None  # noqa: S101  it counts
+    return Outstanding(row["jobs"], row["held"], row["unswept"], row["joined"])
+
+
 async def expired_leases(db: Db, limit: int) -> list[Overdue]:
     """submitting jobs whose submitter fell silent."""
     rows = await db.fetch(

@@ -33,7 +33,10 @@ async def work(process: Process, stop: asyncio.Event) -> None:
         Submitter(provider, process.pool, process.sessions[name], process.settings, outcomes, writer)
         for name, provider in process.providers.items()
     ]
-    listening = asyncio.create_task(Listener(process.url, wake, name="submitter listener").run())
+    listener = Listener(process.url, wake, name="submitter listener")
+    for submitter in submitters:
+        submitter.loop.hears_hints = lambda: listener.is_listening
+    listening = asyncio.create_task(listener.run())
     giving_up = asyncio.create_task(_give_up_after_draining(process, stop, writer))
     await asyncio.gather(*(submitter.loop.run(stop) for submitter in submitters))
     await outcomes.close()

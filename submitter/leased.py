@@ -12,7 +12,7 @@ back in PostgreSQL, and what to do with one; this loop keeps the slots, the leas
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Generic, Protocol, TypeVar
@@ -26,7 +26,8 @@ from submitter.backoff import backoff
 
 log = structlog.get_logger()
 
-IDLE = 1.0  # seconds between two looks without a hint: the truth is in the table, NOTIFY is a hint
+LOOK_EVERY = 1.0  # seconds between two looks without a hint: the truth is in the table, NOTIFY is a hint
+IDLE_LOOK_EVERY = 5.0  # seconds, while nothing waits and hints arrive
 RENEWALS_PER_LEASE = 6  # so that five may fail
 UNWRITTEN = 2  # this many times the slots may be claimed at once, worked on or with a result not yet written
 TOGETHER = 4  # while more than 1/4 of the slots are busy, wait for 1/4 to be free before the next claim
@@ -53,6 +54,7 @@ class Batch(Generic[ItemT]):
     items: Sequence[ItemT]
     wait: float = 0.0
     more: bool = False
+    idle: bool = False  # nothing waits, due or not
 
 
 @dataclass(slots=True)
@@ -90,6 +92,7 @@ class LeasedWork(Generic[ItemT]):
 
     def __init__(self, source: Source[ItemT], *, slots: int, lease_seconds: float) -> None:
         self.awake = asyncio.Event()  # set it as a hint that something is due
+        self.hears_hints: Callable[[], bool] = lambda: False
         self._source = source
         self._slots = slots
         self._lease_seconds = lease_seconds
@@ -199,13 +202,14 @@ class LeasedWork(Generic[ItemT]):
     async def _wait_for_slots(self, stop: asyncio.Event) -> None:
         while not stop.is_set() and self._free < self._enough:
             self._freed.clear()
-            await first_of(self._freed.wait(), stop.wait(), timeout=IDLE)
+            await first_of(self._freed.wait(), stop.wait(), timeout=LOOK_EVERY)
 
     async def _rest(self, batch: Batch[ItemT], stop: asyncio.Event) -> None:
         if batch.wait > 0:
             await first_of(stop.wait(), timeout=min(batch.wait, 60.0))
         elif not batch.more:
-            await first_of(self.awake.wait(), stop.wait(), timeout=IDLE)
+            every = IDLE_LOOK_EVERY if batch.idle and self.hears_hints() else LOOK_EVERY
+            await first_of(self.awake.wait(), stop.wait(), timeout=every)
 
     async def _renew_leases(self) -> None:
         """Renew leases while their items are worked on, or their results not yet written."""

@@ -9,6 +9,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from datetime import timedelta
+from functools import wraps
 
 import structlog
 
@@ -37,7 +38,8 @@ from submitter.transport import send
 log = structlog.get_logger()
 
 BATCH = 500  # rows of one pass; a full batch is followed by another at once
-SETTLE_EVERY = 1.0  # seconds
+LOOK_EVERY = 1.0  # seconds
+SETTLE_EVERY = 1.0
 UNHOLD_EVERY = 2.0
 REMOVED_EVERY = 60.0
 STALE_EVERY = 600.0
@@ -193,23 +195,52 @@ async def repeat(duty: Callable[[], Awaitable[int]], every: float, stop: asyncio
             continue
 
 
+class Watch:
+    """Looks once a second at what is outstanding, so that duties with nothing to do cost no statement."""
+
+    def __init__(self, process: Process) -> None:
+        self._pool = process.pool
+        self.seen = sweep.Outstanding()
+
+    async def look(self) -> int:
+        """Look at what is outstanding."""
+        self.seen = await sweep.look(self._pool)
+        return 0
+
+
+def when(holds: Callable[[], bool], duty: Callable[[], Awaitable[int]]) -> Callable[[], Awaitable[int]]:
+    """Return *duty*, done only while *holds* does."""
+
+    @wraps(duty)
+    async def guarded() -> int:
+        return await duty() if holds() else 0
+
+    return guarded
+
+
 async def work(process: Process, stop: asyncio.Event) -> None:
-    """All duties are done until *stop*; polls in flight are finished."""
+    """Do all duties until *stop*; finish the polls in flight."""
     notifier = Notifier(process.url, name="reconciler notifier")
     notifying = asyncio.create_task(notifier.run())
     finisher = Finisher(process.pool, process.installation, notifier.wake)
     reconciler = Reconciler(process, finisher)
+    watch = Watch(process)
     rescue_every = process.settings.lease_seconds / RENEWALS_PER_LEASE
     pollers = [Poller(p, process, finisher) for p in process.providers.values() if p.calls_back]
+
+    def jobs() -> bool:
+        return watch.seen.jobs
+
     await asyncio.gather(
-        repeat(reconciler.rescue, min(rescue_every, 3.0), stop),
-        repeat(reconciler.give_up, SETTLE_EVERY, stop),
-        repeat(reconciler.sweep_searches, SETTLE_EVERY, stop),
-        repeat(reconciler.pass_over_removed, REMOVED_EVERY, stop),
-        repeat(reconciler.look_after_providers, UNHOLD_EVERY, stop),
-        repeat(reconciler.end_stale, STALE_EVERY, stop),
+        repeat(watch.look, LOOK_EVERY, stop),
+        repeat(when(jobs, reconciler.rescue), min(rescue_every, 3.0), stop),
+        repeat(when(jobs, reconciler.give_up), SETTLE_EVERY, stop),
+        repeat(when(lambda: watch.seen.unswept or watch.seen.joined, reconciler.sweep_searches), SETTLE_EVERY, stop),
+        repeat(when(lambda: watch.seen.held, reconciler.look_after_providers), UNHOLD_EVERY, stop),
+        repeat(when(jobs, reconciler.pass_over_removed), REMOVED_EVERY, stop),
+        repeat(when(jobs, reconciler.end_stale), STALE_EVERY, stop),
         repeat(reconciler.make_months, MONTHS_EVERY, stop),
-        *(repeat(poller.poll_once, SETTLE_EVERY, stop) for poller in pollers),
+        *(repeat(when(jobs, poller.poll_once), SETTLE_EVERY, stop) for poller in pollers),
     )
     await finisher.sweeper.close()
     notifying.cancel()

@@ -70,7 +70,7 @@ class Submitter:
         if claimed.failing:
             self._writer.note_failing(self.name)
         self._log(claimed)
-        return Batch(claimed.jobs, claimed.wait, claimed.more)
+        return Batch(claimed.jobs, claimed.wait, claimed.more, claimed.idle)
 
     async def renew(self, items: Sequence[Claimed]) -> set[UUID]:
         """Renew the leases of these jobs; return those that are still this process's."""
