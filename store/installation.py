@@ -30,7 +30,7 @@ async def create_identity_key(db: Db, given: str | None) -> None:
             ON CONFLICT (only_row) DO NOTHING
         """,
         None if given else key,
-        _fingerprint(key),
+        identity_fingerprint(key),
     )
 
 
@@ -66,7 +66,7 @@ async def _hasher(db: Db, settings: Settings) -> Hasher:
             if row
             else "This database has no identity key. Remedy: run `ringback migrate`."
         )
-    if not hmac.compare_digest(_fingerprint(key), row["identity_fingerprint"]):
+    if not hmac.compare_digest(identity_fingerprint(key), row["identity_fingerprint"]):
         raise IdentityKeyError(
             "IDENTITY_KEY is another one than this database was filled with: no person would be known again. "
             "Remedy: set the one that was used, or start with an empty database."
@@ -74,5 +74,6 @@ async def _hasher(db: Db, settings: Settings) -> Hasher:
     return Hasher.of(key)
 
 
-def _fingerprint(key: bytes) -> bytes:
+def identity_fingerprint(key: bytes) -> bytes:
+    """Return what tells one identity key from another without giving it away."""
     return hmac.digest(b"ringback identity key", key, "sha256")[:16]

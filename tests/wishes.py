@@ -22,9 +22,9 @@ from store.intake import Event, Taken, ingest
 if TYPE_CHECKING:
     Pool: TypeAlias = asyncpg.Pool[Any]
 
-IDENTITY_KEY = "identity-key-of-the-tests"
+IDENTITY_KEY = b"identity-key-of-the-tests"
 PROVIDERS = ("leadmagic", "nyne")
-POLICY = Policy(Hasher.of(IDENTITY_KEY.encode()), PROVIDERS, found=timedelta(days=90), not_found=timedelta(days=30))
+POLICY = Policy(Hasher.of(IDENTITY_KEY), PROVIDERS, found=timedelta(days=90), not_found=timedelta(days=30))
 MOBILE = "+15551234567"
 OTHER_MOBILE = "+442079460000"
 _numbers = itertools.count(1)
