@@ -14,7 +14,6 @@ import structlog
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
-from starlette.routing import Route
 
 from enrichment.identity import ReusePolicy
 from enrichment.logs import together
@@ -24,13 +23,17 @@ from enrichment.settings import Settings
 from receiver.api import Api
 from receiver.auth import Tokens
 from receiver.callbacks import Callbacks
-from receiver.docs import for_people, for_programs
+from receiver.docs import Docs, viewer
 from receiver.events import Events
 from receiver.followers import Followers
 from receiver.gate import Door, Gate
 from receiver.health import Health
+from receiver.hold import Hold
 from receiver.metrics import Metrics
+from receiver.openapi import document
+from receiver.operations import Handlers
 from receiver.problems import UNAVAILABLE, Problem, on_http_exception, on_problem, on_unavailable
+from receiver.routes import build_routes
 from receiver.usage import UsageReport
 from store.callbacks import Callback, Recorded, record_callbacks
 from store.followers import release_followers
@@ -79,9 +82,16 @@ def create_app(settings: Settings, pool: asyncpg.Pool[Any], url: str, door: Door
     inbox = GroupCommit(metrics.counted("callbacks", record), most=MOST_CALLBACKS, flushers=FLUSHERS)
     followers = Followers(release)
     tokens = Tokens(settings.api_tokens)
-    events = Events(settings, tokens, build_providers(settings), intake, notifier)
-    callbacks = Callbacks(settings, _all_providers(settings), inbox, notifier, followers, metrics)
-    api, usage = Api(pool, policy, notifier, followers), UsageReport(pool, settings)
+    held_events, held_callbacks = Hold(intake, lambda: door.closed), Hold(inbox, lambda: door.closed)
+    health = Health(pool, door, metrics)
+    handlers = Handlers(
+        events=Events(settings, tokens, build_providers(settings), held_events, notifier),
+        callbacks=Callbacks(settings, _all_providers(settings), held_callbacks, notifier, followers, metrics),
+        api=Api(pool, policy, notifier, followers),
+        usage=UsageReport(pool, settings),
+        health=health,
+        docs=Docs(document()),
+    )
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
@@ -90,42 +100,22 @@ def create_app(settings: Settings, pool: asyncpg.Pool[Any], url: str, door: Door
             yield
         finally:
             await _write_what_was_taken(door, intake, inbox, followers)
+            health.close()
             notifying.cancel()
             await asyncio.wait([notifying])
 
     app = Starlette(
         lifespan=lifespan,
         middleware=[Middleware(Gate, door=door, metrics=metrics)],
-        routes=_routes(tokens, events, callbacks, api, usage, Health(pool, door, metrics)),
+        routes=[*build_routes(handlers, tokens), viewer()],
         exception_handlers={
             Problem: on_problem,
             HTTPException: on_http_exception,
             **dict.fromkeys(UNAVAILABLE, on_unavailable),
         },
     )
-    app.router.redirect_slashes = False  # few CRMs follow a redirect of a POST
+    app.router.redirect_slashes = False  # the gate tidies paths
     return app
-
-
-def _routes(
-    tokens: Tokens, events: Events, callbacks: Callbacks, api: Api, usage: UsageReport, health: Health
-) -> list[Route]:
-    token = tokens.guard
-    return [
-        Route("/callbacks/{provider}/{job_id}/{token}", callbacks.receive, methods=["POST"]),
-        Route("/events/{source}", events.receive, methods=["POST"]),
-        Route("/v1/lookups", token(events.create), methods=["POST"]),
-        Route("/v1/lookups", token(api.page)),
-        Route("/v1/lookups/{id}", token(api.read)),
-        Route("/v1/lookups/{id}/retry", token(api.retry), methods=["POST"]),
-        Route("/v1/lookups/{id}/cancel", token(api.cancel), methods=["POST"]),
-        Route("/v1/usage", token(usage.read)),
-        Route("/healthz", health.alive),
-        Route("/readyz", health.ready),
-        Route("/metrics", health.metrics),
-        Route("/openapi.json", for_programs),
-        Route("/docs", for_people),
-    ]
 
 
 async def _write_what_was_taken(

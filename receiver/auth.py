@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import wraps
 
 from pydantic import SecretStr
+from starlette.datastructures import Headers
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -20,6 +21,9 @@ Handler = Callable[[Request], Awaitable[Response]]
 TOLERANCE = 300  # seconds, both ways; what the reference libraries use
 _SIGNED = ("id", "timestamp", "signature")
 _UNIX_TIME = re.compile(r"[0-9]{1,12}")
+_AROUND = " \t"  # may stand around a header's value and is no part of it (RFC 9110, 5.5)
+_BEARER = re.compile(r"bearer[ \t]+([^ \t]+)", re.IGNORECASE)
+MOST_CREDENTIALS = 8  # looked at in one request: proxies add headers of their own
 
 
 class Tokens:
@@ -29,7 +33,7 @@ class Tokens:
         self._digests = [_digest(token.get_secret_value().encode()) for token in tokens]
 
     def admit(self, request: Request) -> bool:
-        """Whether the request carries one of them; takes as long whichever it is."""
+        """Return whether the request carries one of them; takes as long whichever it is."""
         given = [_digest(text.encode("latin-1")) for text in _given(request.headers)]
         # Digests are of one length, and all are compared, so that time tells nothing.
         return any([hmac.compare_digest(one, known) for one in given for known in self._digests])  # noqa: C419
@@ -47,10 +51,11 @@ class Tokens:
 
 
 def unauthorized() -> Problem:
-    """Neither token nor signature is one of ours."""
+    """Refuse a request whose token or signature is none of ours."""
     return Problem(
         401,
-        "Send one of API_TOKENS as `Authorization: Bearer <token>` or as `X-API-Key: <token>`.",
+        "Send one of API_TOKENS as `Authorization: Bearer <token>` or as `X-API-Key: <token>`. "
+        "Nothing else is answered without it, verification challenges included.",
         headers={"WWW-Authenticate": 'Bearer realm="ringback"'},
     )
 
@@ -94,10 +99,11 @@ def _signature_headers(headers: Mapping[str, str]) -> tuple[str, str, str] | Non
     return None
 
 
-def _given(headers: Mapping[str, str]) -> list[str]:
-    scheme, _, credentials = headers.get("authorization", "").partition(" ")
-    bearer = credentials.strip() if scheme.lower() == "bearer" else ""
-    return [token for token in (bearer, headers.get("x-api-key", "")) if token]
+def _given(headers: Headers) -> list[str]:
+    """Return what may be tokens: of every header, for a proxy may have added one."""
+    bearers = (_BEARER.fullmatch(value.strip(_AROUND)) for value in headers.getlist("authorization"))
+    keys = (value.strip(_AROUND) for value in headers.getlist("x-api-key"))
+    return [token for token in (*(bearer[1] for bearer in bearers if bearer), *keys) if token][:MOST_CREDENTIALS]
 
 
 def _digest(token: bytes) -> bytes:

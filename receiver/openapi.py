@@ -1,4 +1,4 @@
-"""The OpenAPI 3.1 document, built from the operations and the models."""
+"""The OpenAPI 3.1 document, built from the routes and the models."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from receiver.messages import ProblemBody
-from receiver.operations import OPERATIONS, Operation, Parameter
+from receiver.operations import Operation, Parameter
 from receiver.problems import MEDIA_TYPE
+from receiver.routes import OPERATIONS
 
 REF = "#/components/schemas/{model}"
 SECURITY: dict[str, list[dict[str, list[str]]]] = {
@@ -28,7 +29,7 @@ OTHER_ANSWERS = {
 
 @cache
 def document() -> dict[str, Any]:
-    """Every operation, every field, every answer."""
+    """Describe every operation, every field and every answer."""
     paths: dict[str, Any] = {}
     for operation in OPERATIONS:
         paths.setdefault(operation.path, {})[operation.method] = _operation(operation)

@@ -26,7 +26,7 @@ RETRY_AFTER = "5"  # seconds; a restart or a failover takes about as long
 UNAVAILABLE = (*UNREACHABLE, DatabaseDown, Full, Closed, asyncpg.TransactionRollbackError)
 
 # Providers call, and people guess: neither learns anything here.
-SILENT = "/callbacks/"
+SILENT = "/callbacks"
 
 
 class Problem(Exception):
@@ -65,6 +65,11 @@ def not_found() -> Problem:
     return Problem(404, "There is no such lookup.")
 
 
+def too_large(most: int) -> Problem:
+    """Refuse a body of more than *most* bytes."""
+    return Problem(413, f"The body may have at most {most:,} bytes, also when decompressed.")
+
+
 def wrong_fields(errors: Iterable[tuple[str, str]]) -> Problem:
     """A body or query that can be read and not be used."""
     return Problem(422, "Some fields cannot be used: `errors` names each. Nothing was done.", errors=list(errors))
@@ -85,8 +90,11 @@ async def on_problem(_: Request, error: Exception) -> Response:
 async def on_http_exception(request: Request, error: Exception) -> Response:
     """What the router says: no such address, or no such method."""
     assert isinstance(error, HTTPException)  # noqa: S101  as above
-    if error.status_code == 404 and request.url.path.startswith(SILENT):
+    path = request.scope["path"]
+    if error.status_code == 404 and (path == SILENT or path.startswith(f"{SILENT}/")):
         return Response(status_code=404)
+    if error.status_code == 405 and request.method == "OPTIONS":
+        return Response(status_code=204, headers=error.headers)
     if error.status_code == 404:
         detail = "There is nothing at this address; /docs says what there is."
     elif error.status_code == 405:
