@@ -6,6 +6,7 @@ import codecs
 import json
 import re
 import zlib
+from collections.abc import Iterator
 
 from starlette.datastructures import Headers
 
@@ -43,9 +44,7 @@ def json_text(headers: Headers, body: bytes, most: int) -> bytes:
     400 for bytes that are not what the headers say; 422 for JSON inside a JSON string.
     """
     charset = _charset(headers)
-    for _ in range(_layers(headers)):
-        body = _decompress(body, most)
-    text = _as_utf8(body, charset)
+    text = _as_utf8(_plain(headers, body, most), charset)
     if text.lstrip(b" \t\r\n").startswith(b'"'):
         raise Problem(
             422,
@@ -56,6 +55,17 @@ def json_text(headers: Headers, body: bytes, most: int) -> bytes:
     if text.startswith(b"\x1f\x8b"):
         raise Problem(400, "The body is compressed, and no header says so: send Content-Encoding: gzip with it.")
     return text
+
+
+def as_signed(headers: Headers, body: bytes, most: int) -> Iterator[bytes]:
+    """Yield what the sender may have signed: the body as it came, and decompressed."""
+    yield body
+    try:
+        plain = _plain(headers, body, most)
+    except Problem:
+        return
+    if plain is not body:
+        yield plain
 
 
 def _charset(headers: Headers) -> str:
@@ -95,6 +105,12 @@ def _not_json() -> Problem:
         "The body must be JSON: send it with Content-Type: application/json. "
         "(Zapier and Make send forms unless told otherwise: choose JSON as the payload type.)",
     )
+
+
+def _plain(headers: Headers, body: bytes, most: int) -> bytes:
+    for _ in range(_layers(headers)):
+        body = _decompress(body, most)
+    return body
 
 
 def _layers(headers: Headers) -> int:

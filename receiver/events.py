@@ -14,7 +14,7 @@ from enrichment.settings import Settings
 from receiver.auth import Tokens, may_be_signed, unauthorized, verify_webhook, webhook_key
 from receiver.bodies import MOST_OF_AN_EVENT, read_body
 from receiver.contacts import read_wishes
-from receiver.encodings import json_text
+from receiver.encodings import as_signed, json_text
 from receiver.hold import Hold, patience_with
 from receiver.pings import echo_body, echo_query, probe
 from receiver.problems import Problem
@@ -51,10 +51,11 @@ class Events:
         if self._key is None or not may_be_signed(request.headers):
             raise unauthorized()
         body = await read_body(request, MOST_OF_AN_EVENT)
-        message_id = verify_webhook(request.headers, body, key=self._key, now=time.time())
-        if message_id is None:
-            raise unauthorized()
-        return await self._take(request, source, body, message_id)
+        for signed in as_signed(request.headers, body, MOST_OF_AN_EVENT):
+            message_id = verify_webhook(request.headers, signed, key=self._key, now=time.time())
+            if message_id is not None:
+                return await self._take(request, source, body, message_id)
+        raise unauthorized()
 
     async def probe(self, request: Request) -> Response:
         """Answer a sender that looks at the address first."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import hmac
 import json
 from datetime import UTC, datetime
 from typing import Any
@@ -12,8 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import SecretStr
 from standardwebhooks import Webhook
+from starlette.requests import Request
 
-from receiver.auth import verify_webhook, webhook_key
+from receiver.auth import Tokens, verify_webhook, webhook_key
 from tests.asgi import Client
 from tests.conftest import TOKEN
 
@@ -39,6 +42,12 @@ STRANGERS: tuple[dict[str, str], ...] = (
     {"authorization": TOKEN},
     {"authorization": f"Bearer {TOKEN}x"},
     {"authorization": "Bearer "},
+    {"authorization": f"Bearer{TOKEN}"},
+    {"authorization": f"Token {TOKEN}"},
+    {"authorization": f'Bearer "{TOKEN}"'},
+    {"authorization": f"Bearer {TOKEN}, Bearer x"},
+    {"x-api-key": f"Bearer {TOKEN}"},
+    {"x-api-key": " "},
     {"x-api-key": "wrong"},
     {"x-api-key": "t\xf6ken"},
 )
@@ -55,6 +64,13 @@ def sign(body: bytes, message_id: str = "msg_1", at: datetime | None = None) -> 
     at = at or datetime.now(UTC)
     signature = Webhook(SECRET).sign(message_id, at, body.decode())
     return signature_headers(id=message_id, timestamp=str(int(at.timestamp())), signature=signature)
+
+
+def sign_bytes(body: bytes) -> dict[str, str]:
+    """Headers for a body that is no text: the reference implementation signs text only."""
+    message_id, at = "msg_1", str(int(datetime.now(UTC).timestamp()))
+    signature = base64.b64encode(hmac.digest(KEY, f"{message_id}.{at}.".encode() + body, "sha256")).decode()
+    return signature_headers(id=message_id, timestamp=at, signature=f"v1,{signature}")
 
 
 @pytest.mark.parametrize(("method", "path"), GUARDED)
@@ -88,18 +104,44 @@ async def test_a_stranger_is_answered_before_the_body_is_read(offline: Client) -
 
 async def test_several_tokens_are_valid_at_once(client_with: Any) -> None:
     """Any of API_TOKENS is enough, in either header."""
-    app = (await client_with(api_tokens="first,second,schlüssel")).app
+    app = (await client_with(api_tokens="first,second,schlüssel,voilà")).app
     given: list[dict[str, str]] = [
         {"authorization": "Bearer first"},
         {"authorization": "bearer second"},
         {"x-api-key": "second"},
         {"x-api-key": "first", "authorization": "Bearer wrong"},
         {"x-api-key": "schl\xc3\xbcssel"},  # what UTF-8 looks like in a header
+        {"authorization": "Bearer voil\xc3\xa0"},  # its last byte is a space in Latin-1, and none here
     ]
 
     answers = [await Client(app).post("/events/generic", EVENT, headers) for headers in given]
 
     assert {answer.status for answer in answers} == {202}
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        [("x-api-key", f"{TOKEN} ")],
+        [("x-api-key", f"\t{TOKEN}\t ")],
+        [("authorization", f"Bearer {TOKEN} ")],
+        [("authorization", f" BEARER   {TOKEN}\t")],
+        [("authorization", f"bearer\t{TOKEN}")],
+        [("authorization", "Basic cHJveHk6cHJveHk="), ("authorization", f"Bearer {TOKEN}")],
+        [("x-api-key", "of-the-proxy"), ("x-api-key", TOKEN)],
+        [("x-api-key", ""), ("authorization", f"Bearer {TOKEN}")],
+    ],
+)
+def test_a_token_is_found_in_every_header_that_may_hold_it(headers: list[tuple[str, str]]) -> None:
+    """White space around a value is no part of it (RFC 9110, 5.5), and a proxy may have added headers of its own.
+
+    https://github.com/withceleste/celeste-python/issues/116
+    """
+    request = Request(
+        {"type": "http", "headers": [(name.encode(), value.encode("latin-1")) for name, value in headers]}
+    )
+
+    assert Tokens([SecretStr(TOKEN)]).admit(request)
 
 
 def test_the_published_vector_verifies() -> None:
