@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from functools import cache
 from importlib.metadata import version
 from typing import Any
@@ -25,6 +26,7 @@ OTHER_ANSWERS = {
     "text": {"text/plain": {"schema": {"type": "string"}}},
     "html": {"text/html": {"schema": {"type": "string"}}},
 }
+_WORD = re.compile(r"[a-z0-9]+")
 
 
 @cache
@@ -50,7 +52,7 @@ def document() -> dict[str, Any]:
 
 def _operation(operation: Operation) -> dict[str, Any]:
     described: dict[str, Any] = {
-        "operationId": f"{operation.method} {operation.path}",
+        "operationId": operation.method + "".join(word.title() for word in _WORD.findall(operation.path)),
         "tags": [operation.group],
         "summary": operation.summary,
         "security": SECURITY[operation.who],
