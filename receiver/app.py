@@ -82,7 +82,8 @@ def create_app(settings: Settings, pool: asyncpg.Pool[Any], url: str, door: Door
     inbox = GroupCommit(metrics.counted("callbacks", record), most=MOST_CALLBACKS, flushers=FLUSHERS)
     followers = Followers(release)
     tokens = Tokens(settings.api_tokens)
-    held_events, held_callbacks = Hold(intake, lambda: door.closed), Hold(inbox, lambda: door.closed)
+    held_events = Hold(intake, size=_bytes, stopping=lambda: door.closed)
+    held_callbacks = Hold(inbox, size=_bytes, stopping=lambda: door.closed)
     health = Health(pool, door, metrics)
     handlers = Handlers(
         events=Events(settings, tokens, build_providers(settings), held_events, notifier),
@@ -133,6 +134,11 @@ async def _write_what_was_taken(
             await followers.close()
     except TimeoutError:
         log.warning("writes given up")  # nobody was told that they were stored
+
+
+def _bytes(message: Event | Callback) -> int:
+    """Return the memory that *message* takes while it waits."""
+    return len(message.body)
 
 
 def _all_providers(settings: Settings) -> Mapping[str, Provider]:

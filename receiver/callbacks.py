@@ -14,7 +14,6 @@ from enrichment.outcome import Answered, Outcome, Refused
 from enrichment.providers.base import Provider
 from enrichment.settings import Settings
 from enrichment.tokens import is_genuine
-from receiver import hold
 from receiver.bodies import MOST_OF_A_CALLBACK, read_body
 from receiver.followers import Followers
 from receiver.hold import Hold
@@ -32,7 +31,7 @@ class Callbacks:
         self,
         settings: Settings,
         providers: Mapping[str, Provider],
-        inbox: Hold[Callback, Recorded],
+        commit: Hold[Callback, Recorded],
         notifier: Notifier,
         followers: Followers,
         metrics: Metrics,
@@ -40,7 +39,7 @@ class Callbacks:
         self._keys = settings.callback_keys
         self._region = settings.default_region
         self._providers = {name: provider for name, provider in providers.items() if provider.calls_back}
-        self._inbox = inbox
+        self._commit = commit
         self._notifier = notifier
         self._followers = followers
         self._counter = metrics.callbacks
@@ -53,9 +52,7 @@ class Callbacks:
         if provider is None or job_id is None or not is_genuine(token, self._keys, provider.name, job_id):
             return Response(status_code=404)
         body = await read_body(request, MOST_OF_A_CALLBACK)
-        recorded = await self._inbox.submit(
-            self._read(provider, job_id, body), size=len(body), patience=hold.FOR_A_CALLBACK
-        )
+        recorded = await self._commit.submit(self._read(provider, job_id, body), within=patience.FOR_A_CALLBACK)
         self._counter.labels(provider.name, recorded.verdict).inc()
         self._follow_up(recorded)
         return STORED

@@ -15,7 +15,8 @@ from receiver.auth import Tokens, may_be_signed, unauthorized, verify_webhook, w
 from receiver.bodies import MOST_OF_AN_EVENT, read_body
 from receiver.contacts import read_wishes
 from receiver.encodings import as_signed, json_text
-from receiver.hold import Hold, patience_with
+from receiver.hold import Hold
+from receiver.patience import patience_with
 from receiver.pings import echo_body, echo_query, probe
 from receiver.problems import Problem
 from store.intake import Event, Taken
@@ -33,14 +34,14 @@ class Events:
         settings: Settings,
         tokens: Tokens,
         providers: Mapping[str, Provider],
-        intake: Hold[Event, list[Taken]],
+        commit: Hold[Event, list[Taken]],
         notifier: Notifier,
     ) -> None:
         secret = settings.events_signing_secret
         self._key = webhook_key(secret) if secret else None
         self._tokens = tokens
         self._providers = providers
-        self._intake = intake
+        self._commit = commit
         self._notifier = notifier
 
     async def receive(self, request: Request) -> Response:
@@ -73,7 +74,7 @@ class Events:
         if echo := echo_body(body):
             return echo
         wishes = read_wishes(body, source=source, message_id=message_id, providers=self._providers)
-        taken = await self._intake.submit(Event(source, body, wishes), size=len(body), patience=patience_with(source))
+        taken = await self._commit.submit(Event(source, body, wishes), within=patience_with(source))
         if not all(lookup.duplicate for lookup in taken):
             self._notifier.wake()
         return _answer(taken)

@@ -12,11 +12,6 @@ from store.group_commit import Full, GroupCommit
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
-# Seconds that a sender is kept waiting: each gives up by itself a little later.
-FOR_A_CALLBACK = 20.0
-FOR_AN_EVENT = 4.0
-FOR_AN_EVENT_OF = {"pipedrive": 9.0}
-
 PAUSE = 0.25  # seconds between two tries
 MOST_MESSAGES = 20_000  # being written or held, of one kind
 MOST_BYTES = 64 * 1024 * 1024  # of their bodies
@@ -24,37 +19,36 @@ MOST_BYTES = 64 * 1024 * 1024  # of their bodies
 AWAY = (*UNREACHABLE, DatabaseDown)
 
 
-def patience_with(source: str) -> float:
-    """Return how many seconds an event of *source* is held."""
-    return FOR_AN_EVENT_OF.get(source, FOR_AN_EVENT)
-
-
 class Hold(Generic[Item, Result]):
     """Writes through *commit*, again and again while PostgreSQL is away, which is harmless: a message is stored once.
 
-    When *stopping* says so, nothing is tried again.
+    When *stopping* says so, nothing is tried again.  *size* weighs an item, in bytes.
     """
 
-    def __init__(self, commit: GroupCommit[Item, Result], stopping: Callable[[], bool]) -> None:
+    def __init__(
+        self, commit: GroupCommit[Item, Result], *, size: Callable[[Item], int], stopping: Callable[[], bool]
+    ) -> None:
         self._commit = commit
+        self._size = size
         self._stopping = stopping
         self._messages = 0
         self._bytes = 0
         self._deadlines: dict[asyncio.Future[Result], float] = {}
         self._clock: asyncio.TimerHandle | None = None
 
-    async def submit(self, item: Item, *, size: int, patience: float) -> Result:
-        """Commit *item*, whose body has *size* bytes, and return its result.
+    async def submit(self, item: Item, *, within: float) -> Result:
+        """Commit *item* and return its result.
 
-        Raises what GroupCommit.submit raises, Full when too much is held, and after *patience* seconds the
-        error that says why PostgreSQL cannot be used.  An item that was given up may still be committed.
+        Raises what GroupCommit.submit raises, Full when too much is held, and after *within* seconds the error that
+        says why PostgreSQL cannot be used.  An item that was given up may still be committed.
         """
+        size = self._size(item)
         if self._messages >= MOST_MESSAGES or self._bytes + size > MOST_BYTES:
             raise Full
         self._messages += 1
         self._bytes += size
         try:
-            return await self._keep_trying(item, asyncio.get_running_loop().time() + patience)
+            return await self._keep_trying(item, asyncio.get_running_loop().time() + within)
         finally:
             self._messages -= 1
             self._bytes -= size

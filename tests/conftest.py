@@ -143,7 +143,7 @@ async def offline(
     It holds nothing until the database is back.
     """
     for name in ("FOR_A_CALLBACK", "FOR_AN_EVENT"):
-        monkeypatch.setattr(f"receiver.hold.{name}", 0.0)
+        monkeypatch.setattr(f"receiver.patience.{name}", 0.0)
     nowhere = f"postgresql://nobody@/nothing?host={tmp_path}"
     async with asyncpg.create_pool(nowhere, min_size=0, max_size=1, timeout=1) as unreachable:
         created = create_app(make_settings(), unreachable, nowhere)

@@ -1,130 +1,20 @@
-"""While PostgreSQL is away a message is held: stored when it comes back in time, refused when it does not."""
+"""The hold: what it tries again, and how much it keeps."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
 import pytest
 
-from receiver import hold
-from receiver.app import create_app
+from receiver import hold, patience
 from receiver.gate import Door
 from receiver.hold import Hold
-from store.database import close_pool, connect, open_pool
 from store.group_commit import Full, GroupCommit
-from tests.asgi import Client, living
-from tests.called_back import found, path_for, verdicts
-from tests.conftest import TOKEN, MakeSettings
-from tests.factories import job
-from tests.order import waiting_for_a_lock
-from tests.proxy import Proxy, proxied
-from tests.receiving import EVENT, lookups, stored
-from tests.test_database_away import SHORT, BlackHole, behind
-
-if TYPE_CHECKING:
-    from tests.wishes import Pool
-
-SOON = 10.0  # seconds, until a test is stuck
-
-
-@asynccontextmanager
-async def receiver_at(url: str, make_settings: MakeSettings, door: Door | None = None) -> AsyncIterator[Client]:
-    """Inside the block a receiver works on the database at *url*."""
-    pool = await open_pool(url, name="tests", size=2)
-    app = create_app(make_settings(), pool, url, door)
-    async with living(app):
-        yield Client(app, {"authorization": f"Bearer {TOKEN}"})
-    await close_pool(pool)
-
-
-async def held(proxy: Proxy) -> None:
-    """Returns once the receiver has knocked at the closed door twice: the second time, it held what it was sent."""
-    for _ in range(2):
-        proxy.knocked.clear()
-        await asyncio.wait_for(proxy.knocked.wait(), SOON)
-
-
-async def test_what_comes_while_postgresql_is_away_is_stored_when_it_is_back(
-    database_url: str, pool: Pool, make_settings: MakeSettings
-) -> None:
-    """An event and a callback are held during an outage, and acknowledged once they are committed."""
-    row = await job(pool, "awaiting")
-    before = await stored(pool)
-    async with proxied(database_url) as proxy, receiver_at(proxy.url, make_settings) as client:
-        proxy.cut()
-        event = asyncio.create_task(client.post("/events/generic", EVENT))
-        callback = asyncio.create_task(client.post(path_for(row["id"]), found(row["request_id"])))
-        await held(proxy)
-        untouched = await stored(pool)
-
-        proxy.mend()
-
-        async with asyncio.timeout(SOON):
-            answers = await asyncio.gather(event, callback)
-
-    assert untouched == before
-    assert [answer.status for answer in answers] == [202, 200]
-    assert len(lookups(answers[0])) == 1
-    assert await verdicts(pool) == ["applied"]
-
-
-async def test_a_commit_that_was_cut_off_is_made_again_and_once(client: Client, pool: Pool, database_url: str) -> None:
-    """When PostgreSQL drops us before the commit, nothing is there; the sender hears of the commit that succeeds."""
-    watcher, blocker = [await connect(database_url, name="tests") for _ in range(2)]
-    transaction = blocker.transaction()
-    await transaction.start()
-    await blocker.execute("LOCK TABLE lookups IN SHARE MODE")
-
-    posting = asyncio.create_task(client.post("/events/generic", EVENT))
-    for pid in await waiting_for_a_lock(watcher):
-        await watcher.execute("SELECT pg_terminate_backend($1)", pid)
-    await waiting_for_a_lock(watcher)
-    between = await stored(pool)
-    await transaction.rollback()
-
-    assert len(lookups(await posting)) == 1
-    assert between == (0, 0, 0)
-    assert (await stored(pool))[:2] == (1, 1)
-    await watcher.close()
-    await blocker.close()
-
-
-async def test_an_outage_that_lasts_is_a_503(
-    database_url: str, make_settings: MakeSettings, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """When the sender's patience ends, nothing is acknowledged, and it is told when to try again."""
-    monkeypatch.setattr(hold, "FOR_AN_EVENT", SHORT)
-    async with proxied(database_url) as proxy, receiver_at(proxy.url, make_settings) as client:
-        proxy.cut()
-
-        answer = await client.post("/events/generic", EVENT)
-
-    assert answer.status == 503
-    assert int(answer.headers["retry-after"]) > 0
-    assert answer.headers["content-type"] == "application/problem+json"
-
-
-async def test_a_silent_network_holds_nobody_longer(
-    database_url: str, make_settings: MakeSettings, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The deadline is the sender's, also while a statement hangs that PostgreSQL never answers; and /readyz says no."""
-    monkeypatch.setattr(hold, "FOR_AN_EVENT", SHORT)
-    monkeypatch.setattr("receiver.health.PATIENCE", SHORT)
-    hole = BlackHole(database_url)
-    async with behind(hole, database_url) as url, receiver_at(url, make_settings) as client:
-        hole.well.clear()
-        begun = asyncio.get_running_loop().time()
-
-        event, ready = await asyncio.gather(client.post("/events/generic", EVENT), client.get("/readyz"))
-
-        took = asyncio.get_running_loop().time() - begun
-        hole.well.set()
-
-    assert (event.status, ready.status) == (503, 503)
-    assert took < SHORT + 4 * hold.PAUSE
+from tests.conftest import MakeSettings
+from tests.proxy import proxied
+from tests.receiving import EVENT
+from tests.test_patience import SOON, held, receiver_at
 
 
 async def test_a_process_that_stops_holds_nothing(database_url: str, make_settings: MakeSettings) -> None:
@@ -137,14 +27,8 @@ async def test_a_process_that_stops_holds_nothing(database_url: str, make_settin
 
         door.closed = True
 
-        async with asyncio.timeout(hold.FOR_AN_EVENT / 2):
+        async with asyncio.timeout(patience.FOR_AN_EVENT / 2):
             assert (await event).status == 503
-
-
-async def test_the_patience_is_the_sender_s() -> None:
-    """Providers wait longest, Pipedrive ten seconds, other CRMs five; each is answered before it gives up."""
-    assert hold.FOR_A_CALLBACK == 20
-    assert [hold.patience_with(source) for source in ("pipedrive", "hubspot", "generic", "api")] == [9, 4, 4, 4]
 
 
 class Sluggish:
@@ -164,16 +48,16 @@ async def test_no_more_is_held_than_there_is_room_for(most: str, value: int, mon
     """What would be too many messages, or too many bytes, is refused at once; and there is room again afterwards."""
     monkeypatch.setattr(hold, most, value)
     database = Sluggish()
-    holding: Hold[int, int] = Hold(GroupCommit(database.flush), lambda: False)
-    first = [asyncio.create_task(holding.submit(n, size=10, patience=SOON)) for n in range(2)]
+    holding: Hold[int, int] = Hold(GroupCommit(database.flush), size=lambda _: 10, stopping=lambda: False)
+    first = [asyncio.create_task(holding.submit(n, within=SOON)) for n in range(2)]
     await asyncio.sleep(0)
 
     with pytest.raises(Full):
-        await holding.submit(2, size=10, patience=SOON)
+        await holding.submit(2, within=SOON)
     database.let.set()
 
     assert await asyncio.gather(*first) == [0, 1]
-    assert await holding.submit(3, size=10, patience=SOON) == 3
+    assert await holding.submit(3, within=SOON) == 3
 
 
 async def test_an_error_that_is_not_the_database_s_absence_is_not_repeated() -> None:
@@ -186,6 +70,6 @@ async def test_an_error_that_is_not_the_database_s_absence_is_not_repeated() -> 
         raise LookupError
 
     with pytest.raises(LookupError):
-        await Hold(GroupCommit(flush), lambda: False).submit(1, size=1, patience=SOON)
+        await Hold(GroupCommit(flush), size=lambda _: 1, stopping=lambda: False).submit(1, within=SOON)
 
     assert tries == 1
