@@ -14,6 +14,7 @@ from enrichment.outcome import Answered, Outcome, Refused
 from enrichment.providers.base import Provider
 from enrichment.settings import Settings
 from enrichment.tokens import is_genuine
+from receiver import patience
 from receiver.bodies import MOST_OF_A_CALLBACK, read_body
 from receiver.followers import Followers
 from receiver.hold import Hold
