@@ -84,7 +84,7 @@ def create_app(settings: Settings, pool: asyncpg.Pool[Any], url: str, door: Door
     tokens = Tokens(settings.api_tokens)
     held_events = Hold(intake, size=_bytes, stopping=lambda: door.closed)
     held_callbacks = Hold(inbox, size=_bytes, stopping=lambda: door.closed)
-    health = Health(pool, door, metrics)
+    health = Health(pool, door, metrics, settings.metrics_token)
     handlers = Handlers(
         events=Events(settings, tokens, build_providers(settings), held_events, notifier),
         callbacks=Callbacks(settings, _all_providers(settings), held_callbacks, notifier, followers, metrics),

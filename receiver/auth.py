@@ -1,4 +1,4 @@
-"""Who may talk to us: tokens, and messages signed as Standard Webhooks.  Nothing here reads a body or a database."""
+"""Credentials: tokens, and messages signed as Standard Webhooks.  Nothing here reads a body or a database."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ MOST_CREDENTIALS = 8  # looked at in one request: proxies add headers of their o
 
 
 class Tokens:
-    """The tokens that are valid now."""
+    """The valid tokens."""
 
     def __init__(self, tokens: Sequence[SecretStr]) -> None:
         self._digests = [_digest(token.get_secret_value().encode()) for token in tokens]
@@ -39,7 +39,7 @@ class Tokens:
         return any([hmac.compare_digest(one, known) for one in given for known in self._digests])  # noqa: C419
 
     def guard(self, handler: Handler) -> Handler:
-        """*handler*, for those who carry a token; all others get a 401 before anything is read."""
+        """Let *handler* answer requests with a token; refuse all others before their body is read."""
 
         @wraps(handler)
         async def guarded(request: Request) -> Response:
@@ -61,17 +61,17 @@ def unauthorized() -> Problem:
 
 
 def webhook_key(secret: SecretStr) -> bytes:
-    """The key in a whsec_ secret."""
+    """Return the key in a whsec_ secret."""
     return base64.b64decode(secret.get_secret_value().removeprefix("whsec_"))
 
 
 def may_be_signed(headers: Mapping[str, str]) -> bool:
-    """Whether it is worth reading the body to verify a signature."""
+    """Return whether there is a signature to verify, so that the body is worth reading."""
     return _signature_headers(headers) is not None
 
 
 def verify_webhook(headers: Mapping[str, str], body: bytes, *, key: bytes, now: float) -> str | None:
-    """The message's id if one of its signatures is by *key* and it was signed about *now*; else None.
+    """Return the message's id if one of its signatures is by *key* and it was signed about *now*; else None.
 
     https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md
     """
@@ -91,7 +91,7 @@ def verify_webhook(headers: Mapping[str, str], body: bytes, *, key: bytes, now: 
 
 
 def _signature_headers(headers: Mapping[str, str]) -> tuple[str, str, str] | None:
-    """Id, timestamp and signatures, under either of their names."""
+    """Return id, timestamp and signatures, under either of their names."""
     for prefix in ("webhook", "svix"):
         message_id, timestamp, signatures = (headers.get(f"{prefix}-{part}", "") for part in _SIGNED)
         if message_id and timestamp and signatures:

@@ -11,7 +11,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from receiver.metrics import Metrics
 from receiver.problems import RETRY_AFTER, Problem, broken, problem_response
 
-# Asked by machines that watch us while we stop.
+# Monitoring asks these also while the process stops.
 ALWAYS_OPEN = frozenset({"/healthz", "/readyz", "/metrics"})
 
 NO_STORE = (b"cache-control", b"no-store")  # most answers are about people
@@ -19,7 +19,7 @@ NOSNIFF = (b"x-content-type-options", b"nosniff")
 
 
 class Door:
-    """Whether work comes in: open, then *ready* is False (we say so), then *closed* (we refuse)."""
+    """Whether requests are taken: first *ready*; then not, which /readyz says; then *closed*, and they are refused."""
 
     def __init__(self) -> None:
         self.ready = True
@@ -28,13 +28,13 @@ class Door:
         self._idle = asyncio.Event()
 
     def leave(self) -> None:
-        """One request less is in flight."""
+        """Count one request less in flight."""
         self.in_flight -= 1
         if self.in_flight == 0:
             self._idle.set()
 
     async def emptied(self, timeout: float) -> bool:
-        """Whether nothing is in flight any more, after *timeout* seconds at the latest.
+        """Close, and return whether every request has ended within *timeout* seconds.
 
         uvicorn stops the app without waiting for the handlers that it cancelled, so we wait ourselves.
         """
@@ -79,7 +79,7 @@ class Gate:
             else:
                 await self._app(scope, receive, counting_send)
         except ClientDisconnect:
-            pass  # nobody is left to answer, and nothing was stored
+            pass  # the client is gone, and nothing was stored
         except Exception as error:  # noqa: BLE001  it is logged, and answered
             response = broken(error, _route(scope))
             if status:

@@ -1,4 +1,4 @@
-"""/healthz, /readyz and /metrics: for machines that watch us."""
+"""/healthz, /readyz and /metrics: for monitoring."""
 
 from __future__ import annotations
 
@@ -7,9 +7,11 @@ from typing import Any
 
 import asyncpg
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from pydantic import SecretStr
 from starlette.requests import Request
 from starlette.responses import Response
 
+from receiver.auth import Tokens
 from receiver.gate import Door
 from receiver.metrics import Metrics
 from receiver.problems import RETRY_AFTER, UNAVAILABLE, Problem
@@ -20,18 +22,19 @@ PATIENCE = 0.9  # seconds; load balancers usually wait for one
 
 
 class Health:
-    """How this process is."""
+    """Answers how this process is."""
 
-    def __init__(self, pool: asyncpg.Pool[Any], door: Door, metrics: Metrics) -> None:
+    def __init__(self, pool: asyncpg.Pool[Any], door: Door, metrics: Metrics, metrics_token: SecretStr | None) -> None:
         self._pool = pool
         self._door = door
         self._metrics = metrics
+        self._tokens = Tokens([metrics_token]) if metrics_token else None
         self._ping: asyncio.Task[None] | None = None
         self._shared = SharedMetrics(pool)
         metrics.registry.register(self._shared)
 
     async def alive(self, _: Request) -> Response:
-        """The process runs: restarting it would not help."""
+        """Answer that the process runs: restarting it would not help."""
         return Response('{"status": "ok"}', media_type="application/json")
 
     async def ready(self, _: Request) -> Response:
@@ -62,7 +65,12 @@ class Health:
             raise error
         return error is None
 
-    async def metrics(self, _: Request) -> Response:
-        """The numbers, as Prometheus reads them."""
+    async def metrics(self, request: Request) -> Response:
+        """Answer with the numbers, as Prometheus reads them.  Raises Problem (401)."""
+        if self._tokens is not None and not self._tokens.admit(request):
+            raise Problem(
+                401, "Send METRICS_TOKEN as `Authorization: Bearer <token>`.",
+                headers={"WWW-Authenticate": 'Bearer realm="ringback metrics"'},
+            )  # fmt: skip
         await self._shared.refresh()
         return Response(generate_latest(self._metrics.registry), headers={"Content-Type": CONTENT_TYPE_LATEST})

@@ -75,7 +75,7 @@ OPERATIONS = (
     ),
     Operation(
         method="post", path="/v1/lookups", handler=lambda h: h.events.create,
-        group="Lookups", summary="Look somebody up",
+        group="Lookups", summary="Look a person up",
         description=f"The same as an event of the source `api`. {STORED}",
         body=EventBody, success=202, answer=EventAnswer, problems={**UNAUTHORIZED, **BODY_PROBLEMS, **UNAVAILABLE},
     ),
@@ -122,21 +122,28 @@ OPERATIONS = (
         ),
         answer=Usage, problems={422: "A parameter cannot be used.", **UNAUTHORIZED, **UNAVAILABLE},
     ),
-    Operation(method="get", path="/healthz", handler=lambda h: h.health.alive,
-        group="Health", summary="Whether the process runs", who="anybody",
-              answer="object"),
-    Operation(method="get", path="/readyz", handler=lambda h: h.health.ready,
-        group="Health", summary="Whether events would be stored now", who="anybody",
-              answer="object", problems={503: "The database does not answer, or the process is stopping."}),
-    Operation(method="get", path="/metrics", handler=lambda h: h.health.metrics,
-        group="Health", summary="Numbers for Prometheus", who="anybody",
-              answer="text"),
-    Operation(method="get", path="/openapi.json", handler=lambda h: h.docs.document,
-        group="Description", summary="This description", who="anybody",
-              answer="object"),
-    Operation(method="get", path="/docs", handler=lambda h: h.docs.page,
-        group="Description", summary="This description, to read", who="anybody",
-              answer="html"),
+    Operation(
+        method="get", path="/healthz", handler=lambda h: h.health.alive, group="Health",
+        summary="Whether the process runs", who="anybody", answer="object",
+    ),
+    Operation(
+        method="get", path="/readyz", handler=lambda h: h.health.ready, group="Health",
+        summary="Whether events would be stored now", who="anybody", answer="object",
+        problems={503: "The database does not answer, or the process is stopping."},
+    ),
+    Operation(
+        method="get", path="/metrics", handler=lambda h: h.health.metrics, group="Health",
+        summary="Numbers for Prometheus", who="anybody", answer="text",
+        problems={401: "METRICS_TOKEN is set, and was not sent."},
+    ),
+    Operation(
+        method="get", path="/openapi.json", handler=lambda h: h.docs.document, group="Description",
+        summary="This description", who="anybody", answer="object",
+    ),
+    Operation(
+        method="get", path="/docs", handler=lambda h: h.docs.page, group="Description",
+        summary="This description, to read", who="anybody", answer="html",
+    ),
 )  # fmt: skip
 
 

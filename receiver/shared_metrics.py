@@ -1,4 +1,4 @@
-"""What all processes share, for /metrics: read from tables whose size is what is outstanding, never history."""
+"""Numbers of the whole installation, for /metrics: read from tables that hold outstanding work, never history."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from store import counters, reports
 PATIENCE = 3.0  # seconds; a scrape usually has ten
 FRESH = 5.0  # seconds; several scrapers cost no more than one
 FATES = ("found", "answered", "failed", "unknown", "lost")
-# Counters of the submitters and reconcilers: what they say, and the name of the label that tells them apart.
+# Counters of the submitters and reconcilers: help text, and the name of their second label.
 COUNTED = {
     "questions": ("Questions asked, by what the answer said.", "outcome"),
     "polls": ("Polls, by what the answer said.", "outcome"),
@@ -36,7 +36,7 @@ class SharedMetrics(Collector):
         self._families: list[Metric] = []
 
     async def refresh(self) -> None:
-        """What `collect` gives is at most FRESH seconds old, or says that the database is away."""
+        """Read the numbers again if they are older than FRESH seconds; none, if the database is away."""
         if time.monotonic() - self._read_at < FRESH:
             return
         try:
@@ -53,7 +53,7 @@ class SharedMetrics(Collector):
         self._read_at = time.monotonic()
 
     def collect(self) -> Iterable[Metric]:
-        """One family per number."""
+        """Return one family per number."""
         up = GaugeMetricFamily("ringback_database_up", "Whether the database answered this process.")
         up.add_metric([], float(self._is_up))
         return [up, *self._families]

@@ -304,3 +304,13 @@ async def test_the_body_s_own_event_id_comes_first(client_with: Any) -> None:
     met = (await Client(app).post("/events/generic", body, sign(body, "msg_2"))).json()["lookups"][0]
 
     assert met["duplicate"]
+
+
+async def test_metrics_may_ask_for_a_token(client_with: Any) -> None:
+    """With METRICS_TOKEN, /metrics is for those who carry that one, and API_TOKENS do not open it."""
+    client = await client_with(metrics_token="of-prometheus")
+
+    answers = [await client.get("/metrics", {"authorization": f"Bearer {token}"}) for token in (TOKEN, "of-prometheus")]
+
+    assert [answer.status for answer in answers] == [401, 200]
+    assert answers[0].headers["www-authenticate"].startswith("Bearer")
