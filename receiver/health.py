@@ -46,7 +46,8 @@ class Health:
         return Response('{"status": "ok"}', media_type="application/json")
 
     def close(self) -> None:
-        """Give up a ping that is still on its way."""
+        """Give up what is still being asked of the database."""
+        self._shared.close()
         if self._ping is not None:
             self._ping.cancel()
 

@@ -31,26 +31,40 @@ class SharedMetrics(Collector):
 
     def __init__(self, pool: asyncpg.Pool[Any]) -> None:
         self._pool = pool
+        self._reading: asyncio.Task[list[Metric]] | None = None
         self._read_at = float("-inf")
         self._is_up = False
         self._families: list[Metric] = []
 
     async def refresh(self) -> None:
-        """Read the numbers again if they are older than FRESH seconds; none, if the database is away."""
+        """Read the numbers again if they are older than FRESH seconds; none, if the database is away.
+
+        All who ask meanwhile share one reading.  It is not cancelled: on a dead network that takes too long.
+        """
         if time.monotonic() - self._read_at < FRESH:
             return
+        if self._reading is None or self._reading.done():
+            self._reading = asyncio.create_task(self._read())
+        done, _ = await asyncio.wait([self._reading], timeout=PATIENCE)
         try:
-            async with asyncio.timeout(PATIENCE):
-                self._families = [
-                    *_providers(await counters.read_ages(self._pool)),
-                    _jobs(await reports.outstanding(self._pool)),
-                    *_fates(await counters.read_fates(self._pool)),
-                    *_counted(await counters.read_counts(self._pool)),
-                ]
-            self._is_up = True
+            self._families = self._reading.result() if done else []
+            self._is_up = bool(done)
         except (asyncpg.PostgresError, *UNAVAILABLE):
             self._families, self._is_up = [], False
         self._read_at = time.monotonic()
+
+    def close(self) -> None:
+        """Give up a reading that is still on its way."""
+        if self._reading is not None:
+            self._reading.cancel()
+
+    async def _read(self) -> list[Metric]:
+        return [
+            *_providers(await counters.read_ages(self._pool)),
+            _jobs(await reports.outstanding(self._pool)),
+            *_fates(await counters.read_fates(self._pool)),
+            *_counted(await counters.read_counts(self._pool)),
+        ]
 
     def collect(self) -> Iterable[Metric]:
         """Return one family per number."""

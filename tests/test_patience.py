@@ -108,20 +108,24 @@ async def test_an_outage_that_lasts_is_a_503(
 async def test_a_silent_network_holds_nobody_longer(
     database_url: str, make_settings: MakeSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The deadline is the sender's, also while a statement hangs that PostgreSQL never answers; and /readyz says no."""
+    """The deadline is the sender's, also while a statement hangs; /readyz and /metrics say so in time."""
     monkeypatch.setattr(patience, "FOR_AN_EVENT", SHORT)
     monkeypatch.setattr("receiver.health.PATIENCE", SHORT)
+    monkeypatch.setattr("receiver.shared_metrics.PATIENCE", SHORT)
     hole = BlackHole(database_url)
     async with behind(hole, database_url) as url, receiver_at(url, make_settings) as client:
         hole.well.clear()
         begun = asyncio.get_running_loop().time()
 
-        event, ready = await asyncio.gather(client.post("/events/generic", EVENT), client.get("/readyz"))
+        event, ready, metrics = await asyncio.gather(
+            client.post("/events/generic", EVENT), client.get("/readyz"), client.get("/metrics")
+        )
 
         took = asyncio.get_running_loop().time() - begun
         hole.well.set()
 
-    assert (event.status, ready.status) == (503, 503)
+    assert (event.status, ready.status, metrics.status) == (503, 503, 200)
+    assert b"ringback_database_up 0.0" in metrics.body
     assert took < SHORT + 1.0
 
 
