@@ -16,6 +16,7 @@ from enrichment.settings import Settings
 from enrichment.tokens import is_genuine
 from receiver import patience
 from receiver.bodies import MOST_OF_A_CALLBACK, read_body
+from receiver.encodings import readable_text
 from receiver.followers import Followers
 from receiver.hold import Hold
 from receiver.metrics import Metrics
@@ -52,7 +53,7 @@ class Callbacks:
         token = request.path_params["token"]
         if provider is None or job_id is None or not is_genuine(token, self._keys, provider.name, job_id):
             return Response(status_code=404)
-        body = await read_body(request, MOST_OF_A_CALLBACK)
+        body = readable_text(request.headers, await read_body(request, MOST_OF_A_CALLBACK), MOST_OF_A_CALLBACK)
         recorded = await self._commit.submit(self._read(provider, job_id, body), within=patience.FOR_A_CALLBACK)
         self._counter.labels(provider.name, recorded.verdict).inc()
         self._follow_up(recorded)

@@ -43,8 +43,8 @@ def json_text(headers: Headers, body: bytes, most: int) -> bytes:
     Raises Problem: 415 for another type, charset or coding; 413 for more than *most* bytes when decompressed;
     400 for bytes that are not what the headers say; 422 for JSON inside a JSON string.
     """
-    charset = _charset(headers)
-    text = _as_utf8(_plain(headers, body, most), charset)
+    codec = _codec(headers)
+    text = _as_utf8(_plain(headers, body, most), codec)
     if text.lstrip(b" \t\r\n").startswith(b'"'):
         raise Problem(
             422,
@@ -55,6 +55,15 @@ def json_text(headers: Headers, body: bytes, most: int) -> bytes:
     if text.startswith(b"\x1f\x8b"):
         raise Problem(400, "The body is compressed, and no header says so: send Content-Encoding: gzip with it.")
     return text
+
+
+def readable_text(headers: Headers, body: bytes, most: int) -> bytes:
+    """Decode *body* where that makes it JSON; else return it as it came, for what is never refused for its form."""
+    try:
+        text = _as_utf8(_plain(headers, body, most), _codec_said(headers.getlist("content-type")))
+    except Problem:
+        return body
+    return text if text.lstrip(b" \t\r\n").startswith((b"{", b"[")) else body
 
 
 def as_signed(headers: Headers, body: bytes, most: int) -> Iterator[bytes]:
@@ -68,7 +77,7 @@ def as_signed(headers: Headers, body: bytes, most: int) -> Iterator[bytes]:
         yield plain
 
 
-def _charset(headers: Headers) -> str:
+def _codec(headers: Headers) -> str:
     """Return the codec that Content-Type asks for.  Raises Problem (415) for what is no JSON.
 
     A proxy may have joined two headers, or passed on both.
@@ -77,34 +86,34 @@ def _charset(headers: Headers) -> str:
     if given == ["application/json"]:
         return "utf-8"
     kinds = [part for line in given for part in line.split(",") if part.strip()]
-    for kind in kinds:
-        media = _TYPE.match(kind.strip())
-        if media is None or not _is_json(media[0].lower()):
-            raise _not_json()
-    if not kinds:
-        raise _not_json()
+    if not kinds or not all(_is_json(kind) for kind in kinds):
+        raise Problem(
+            415,
+            "The body must be JSON: send it with Content-Type: application/json. "
+            "(Zapier and Make send forms unless told otherwise: choose JSON as the payload type.)",
+        )
+    return _codec_said(kinds)
+
+
+def _is_json(kind: str) -> bool:
+    media = _TYPE.match(kind.strip())
+    assert media is not None  # noqa: S101  it matches anything
+    name = media[0].lower()
+    return name in JSON_TYPES or name.endswith("+json")
+
+
+def _codec_said(kinds: list[str]) -> str:
+    """Return the codec of the charset in these types, UTF-8 without one.  Raises Problem (415)."""
     names = {name for kind in kinds for name in _CHARSET.findall(kind)}
-    codecs_asked = {CHARSETS.get(re.sub("[-_]", "", name.lower())) for name in names} or {"utf-8"}
-    if len(codecs_asked) > 1:
+    codecs_said = {CHARSETS.get(re.sub("[-_]", "", name.lower())) for name in names} or {"utf-8"}
+    if len(codecs_said) > 1:
         raise Problem(415, "Content-Type names two charsets. Send JSON in UTF-8.")
-    (codec,) = codecs_asked
+    (codec,) = codecs_said
     if codec is None:
         (name, *_) = names
         shown = f"charset={name}" if _SAFE_TO_REPEAT.fullmatch(name) else "The charset"
         raise Problem(415, f"{shown} in Content-Type cannot be read. Send JSON in UTF-8.")
     return codec
-
-
-def _is_json(media: str) -> bool:
-    return media in JSON_TYPES or media.endswith("+json")
-
-
-def _not_json() -> Problem:
-    return Problem(
-        415,
-        "The body must be JSON: send it with Content-Type: application/json. "
-        "(Zapier and Make send forms unless told otherwise: choose JSON as the payload type.)",
-    )
 
 
 def _plain(headers: Headers, body: bytes, most: int) -> bytes:

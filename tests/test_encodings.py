@@ -6,6 +6,7 @@ import codecs
 import gzip
 import json
 import zlib
+from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -14,9 +15,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from starlette.datastructures import Headers
 
-from receiver.encodings import json_text
+from receiver.encodings import json_text, readable_text
 from receiver.problems import Problem
 from tests.asgi import Client
+from tests.called_back import found, path_for, verdicts
+from tests.factories import job
 from tests.receiving import lookups, wrong_paths
 from tests.test_auth import SECRET, sign_bytes
 
@@ -278,6 +281,41 @@ async def test_a_signature_is_of_the_body_as_the_sender_knows_it(client_with: Cl
     assert (await Client(app).post("/events/generic", packed, headers)).status == 202
 
 
+@pytest.mark.parametrize(
+    ("encode", "headers"),
+    [
+        (lambda text: BOM + text.encode(), {}),
+        (lambda text: gzip.compress(text.encode()), {"content-encoding": "gzip"}),
+        (lambda text: text.encode("utf-16"), {"content-type": "text/plain"}),
+        (lambda text: text.encode("utf-16-be"), {"content-type": "application/json; charset=utf-16be"}),
+        (lambda text: text.encode(), {"content-type": "application/json; charset=klingon"}),
+        (lambda text: text.encode(), {"content-encoding": "br"}),  # it is not: something on the way decoded it
+        (lambda text: text.encode(), {"content-encoding": "gzip"}),
+    ],
+)
+async def test_a_callback_is_read_however_it_is_written(
+    client: Client, pool: Pool, encode: Callable[[str], bytes], headers: dict[str, str]
+) -> None:
+    """A paid answer is not refused for its form.  https://github.com/n8n-io/n8n/issues/35933"""
+    row = await job(pool, "awaiting")
+    body = encode(json.dumps(found(row["request_id"])))
+
+    assert (await client.post(path_for(row["id"]), body, headers)).status == 200
+    assert await verdicts(pool) == ["applied"]
+
+
+@pytest.mark.parametrize("body", [b"", b"\xff\xfe\xff", gzip.compress(b" " * 1_000_000), b"[" * 10_000, b'"{}"'])
+async def test_a_callback_that_cannot_be_read_is_stored_as_it_came(client: Client, pool: Pool, body: bytes) -> None:
+    """It gets its 200, is kept, and changes nothing."""
+    row = await job(pool, "awaiting")
+
+    answer = await client.post(path_for(row["id"]), body, {"content-encoding": "gzip"})
+
+    assert answer.status == 200
+    assert await pool.fetchval("SELECT body FROM callbacks") == body
+    assert await pool.fetchval("SELECT state::text FROM jobs") == "awaiting"
+
+
 codings = st.sampled_from(["gzip", "identity", "gzip, gzip", "deflate", "\xff"])
 kinds = st.one_of(st.just(JSON), st.text(st.characters(max_codepoint=255)), st.sampled_from(["utf-16", "latin1"]))
 
@@ -286,5 +324,6 @@ kinds = st.one_of(st.just(JSON), st.text(st.characters(max_codepoint=255)), st.s
 def test_no_bytes_break_the_decoding(body: bytes, charset: str, coding: str | tuple[str, ...]) -> None:
     """Any bytes with any headers are read or refused: a stranger's bytes are never a defect of ours."""
     for sent in (body, gzip.compress(body)):
+        readable_text(Headers(raw=[(b"content-encoding", b"gzip")]), sent, MOST)
         with suppress(Problem):
             assert not read(sent, f"{JSON}; charset={charset}", coding=coding).startswith(BOM)
