@@ -1,4 +1,4 @@
-"""The receiver as an ASGI app: its parts, its addresses, how it starts and how it stops."""
+"""The receiver as an ASGI app: its parts, how it starts and how it stops."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ LEAVING, WRITING = 5.0, 15.0
 
 
 def create_app(settings: Settings, pool: asyncpg.Pool[Any], url: str, door: Door | None = None) -> Starlette:
-    """The receiver on *pool*, which stays the caller's; *url* is the same database, for the notifier."""
+    """Build the receiver on *pool*, which stays the caller's; *url* is the same database, for the notifier."""
     door = door or Door()
     metrics = Metrics(lambda: door.in_flight)
     policy = ReusePolicy(timedelta(days=settings.reuse_found_days), timedelta(days=settings.reuse_not_found_days))
@@ -125,7 +125,7 @@ async def _write_what_was_taken(
     inbox: GroupCommit[Callback, Recorded],
     followers: Followers,
 ) -> None:
-    """Every handler has gone, and what they handed over is stored; or that took too long."""
+    """Wait for the handlers to end and for what they handed over to be written, within bounds."""
     if not await door.emptied(LEAVING):
         log.warning("handlers left behind", requests=door.in_flight)
     try:
@@ -133,7 +133,7 @@ async def _write_what_was_taken(
             await asyncio.gather(intake.close(), inbox.close())
             await followers.close()
     except TimeoutError:
-        log.warning("writes given up")  # nobody was told that they were stored
+        log.warning("writes given up")  # none was acknowledged
 
 
 def _bytes(message: Event | Callback) -> int:
@@ -142,5 +142,5 @@ def _bytes(message: Event | Callback) -> int:
 
 
 def _all_providers(settings: Settings) -> Mapping[str, Provider]:
-    """Every provider we know: one that is no longer asked may still call back."""
+    """Build every known provider: one that is no longer asked may still call back."""
     return build_providers(settings.model_copy(update={"providers": tuple(PROVIDERS)}))

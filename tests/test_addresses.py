@@ -84,7 +84,7 @@ async def test_what_is_not_there_is_a_404_problem(offline: Client, path: str) ->
     "path", ["/callbacks", "/callbacks/", "//callbacks//x", "/callbacks/a/b/c/d", "/callbacks/nyne"]
 )
 async def test_what_is_not_there_below_callbacks_is_silent(offline: Client, path: str) -> None:
-    """Whoever guesses learns nothing, by any method."""
+    """A guess is answered with nothing, by any method."""
     for method in ("GET", "POST", "OPTIONS"):
         answer = await offline.send(method, path, b"")
 

@@ -1,4 +1,4 @@
-"""Who is let in, and that nobody else leaves a trace."""
+"""Credentials: which are accepted, and that a request without them leaves no trace."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from standardwebhooks import Webhook
 from starlette.requests import Request
 
 from receiver.auth import Tokens, verify_webhook, webhook_key
+from receiver.routes import OPERATIONS
 from tests.asgi import Client
 from tests.conftest import TOKEN
 
@@ -26,15 +27,14 @@ KEY = webhook_key(SecretStr(SECRET))
 ID, AT, BODY = "msg_p5jXN8AQM9LWM0D4loKWxJek", 1614265330, b'{"test": 2432232314}'
 SIGNATURE = "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="
 EVENT = {"work_email": "jane@acme.co"}
-GUARDED = (
-    ("POST", "/events/generic"),
-    ("POST", "/v1/lookups"),
-    ("GET", "/v1/lookups"),
-    ("GET", "/v1/lookups/019a0b1c-2d3e-7f40-8a5b-6c7d8e9f0a1b"),
-    ("POST", "/v1/lookups/019a0b1c-2d3e-7f40-8a5b-6c7d8e9f0a1b/retry"),
-    ("POST", "/v1/lookups/019a0b1c-2d3e-7f40-8a5b-6c7d8e9f0a1b/cancel"),
-    ("GET", "/v1/usage"),
-)
+GUARDED = [
+    (
+        operation.method.upper(),
+        operation.path.format(id="019a0b1c-2d3e-7f40-8a5b-6c7d8e9f0a1b", source="generic"),
+    )
+    for operation in OPERATIONS
+    if operation.who != "anybody"
+]
 STRANGERS: tuple[dict[str, str], ...] = (
     {},
     {"authorization": "Bearer wrong"},

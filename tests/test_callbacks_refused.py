@@ -80,7 +80,7 @@ async def test_every_key_verifies(client_with: ClientWith, pool: Pool) -> None:
 
 
 async def test_the_urls_of_a_provider_no_longer_asked_stay_good(client_with: ClientWith, pool: Pool) -> None:
-    """Whoever takes nyne out of PROVIDERS still gets what was asked before."""
+    """With nyne taken out of PROVIDERS, answers to earlier questions still arrive."""
     client = await client_with(providers="leadmagic")
     row = await job(pool, "awaiting")
 

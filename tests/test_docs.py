@@ -23,7 +23,7 @@ DRAWN = 10_000
 
 
 async def test_the_page_runs_nothing_and_loads_nothing_from_elsewhere(client: Client) -> None:
-    """Scripts and styles are files of our own address, and the browser is told to refuse all others."""
+    """Scripts and styles are files of our own address, and the policy refuses all others."""
     page = await client.get("/docs")
     policy = page.headers["content-security-policy"]
 

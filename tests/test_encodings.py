@@ -67,7 +67,7 @@ def refused(body: bytes, *content_types: str, coding: str | tuple[str, ...] = ()
         (TEXT.encode("utf-16-be"), f"{JSON}; charset=utf-16"),
         (TEXT.encode("utf-16-le"), f"{JSON}; charset=utf-16"),
         (TEXT.encode("utf-16-le"), JSON),  # neither mark nor charset: the NULs tell
-        (TEXT.encode(), f"{JSON}; charset=utf-16"),  # transcoded on the way, by somebody who left the header
+        (TEXT.encode(), f"{JSON}; charset=utf-16"),  # a proxy transcoded it and left the header
         (TEXT.encode("utf-32"), JSON),
         (TEXT.encode("utf-32-be"), f"{JSON}; charset=utf-32"),
         (TEXT.encode(), f"{JSON}; charset=iso-8859-1"),  # what says Latin-1 and is UTF-8
@@ -107,7 +107,7 @@ def test_a_charset_that_is_none_is_not_repeated(name: str) -> None:
 
 
 def test_two_charsets_are_a_415() -> None:
-    """Nobody can know which of them is right."""
+    """Which of them is right cannot be known."""
     assert refused(b"{}", f"{JSON}; charset=utf-8, {JSON}; charset=utf-16").status == 415
 
 

@@ -87,6 +87,14 @@ async def test_every_route_is_described_and_every_description_is_a_route(app: St
     assert routed == described()
 
 
+def test_every_operation_has_a_name_of_its_own() -> None:
+    """Generated clients call it by that name: letters and digits only."""
+    names = [operation["operationId"] for methods in document()["paths"].values() for operation in methods.values()]
+
+    assert len(set(names)) == len(names)
+    assert all(name.isalnum() for name in names)
+
+
 async def test_the_document_is_what_is_served(client: Client) -> None:
     """GET /openapi.json is the document."""
     answer = await client.get("/openapi.json")

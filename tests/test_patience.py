@@ -93,7 +93,7 @@ async def test_a_commit_that_was_cut_off_is_made_again_and_once(client: Client, 
 async def test_an_outage_that_lasts_is_a_503(
     database_url: str, make_settings: MakeSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """When the sender's patience ends, nothing is acknowledged, and it is told when to try again."""
+    """When the sender's patience ends, nothing is acknowledged, and Retry-After says when to try again."""
     monkeypatch.setattr(patience, "FOR_AN_EVENT", SHORT)
     async with proxied(database_url) as proxy, receiver_at(proxy.url, make_settings) as client:
         proxy.cut()

@@ -1,4 +1,4 @@
-"""Verification pings: a challenge goes back to a sender with a token, and to nobody else.
+"""Verification pings: a challenge goes back to a sender with a token only.
 
 The kinds are those of Meta, Microsoft Graph, Slack, monday.com, Azure Event Grid, Amazon SNS and Zoom:
 https://github.com/camunda/connectors/issues/516, https://github.com/aspnet/WebHooks/issues/102

@@ -64,7 +64,7 @@ segments = st.lists(
 async def test_no_request_is_a_defect(
     offline: Client, method: str, path: list[str], headers: dict[str, str], body: bytes, known: bool
 ) -> None:
-    """Any method, path, headers and body get an answer that is no 500, from us or from nobody."""
+    """Any method, path, headers and body get an answer, and never a 500."""
     sender = offline if known else Client(offline.app)
 
     answer = await sender.send(method, "/" + "/".join(path), body, headers)
