@@ -93,7 +93,7 @@ def verify_webhook(headers: Mapping[str, str], body: bytes, *, key: bytes, now: 
 def _signature_headers(headers: Mapping[str, str]) -> tuple[str, str, str] | None:
     """Return id, timestamp and signatures, under either of their names."""
     for prefix in ("webhook", "svix"):
-        message_id, timestamp, signatures = (headers.get(f"{prefix}-{part}", "") for part in _SIGNED)
+        message_id, timestamp, signatures = (headers.get(f"{prefix}-{part}", "").strip(_AROUND) for part in _SIGNED)
         if message_id and timestamp and signatures:
             return message_id, timestamp, signatures
     return None

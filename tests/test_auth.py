@@ -154,6 +154,13 @@ def test_svix_names_are_accepted() -> None:
     assert verify_webhook(signature_headers("svix"), BODY, key=KEY, now=AT) == ID
 
 
+def test_white_space_around_a_header_s_value_is_no_part_of_it() -> None:
+    """As with tokens: proxies and clients leave it there (RFC 9110, 5.5)."""
+    padded = {name: f" {value}\t" for name, value in signature_headers().items()}
+
+    assert verify_webhook(padded, BODY, key=KEY, now=AT) == ID
+
+
 def test_one_of_several_signatures_is_enough() -> None:
     """While secrets are rotated, a message carries several signatures; one of ours is enough."""
     several = f"v1,AAAA v1a,{SIGNATURE[3:]} garbage {SIGNATURE}"

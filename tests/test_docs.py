@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import re
 import shutil
+import subprocess
+import sys
 import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -14,6 +16,7 @@ import pytest
 
 from receiver.openapi import document
 from tests.asgi import Client
+from tests.commands import ROOT
 from tests.test_health import receiving
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -53,6 +56,13 @@ async def test_every_file_of_the_page_is_served(client: Client) -> None:
 async def test_no_other_file_is_served(client: Client, name: str) -> None:
     """What the page does not load is a 404."""
     assert (await client.get(f"/docs/viewer/{name}")).status == 404
+
+
+def test_the_viewer_s_package_is_not_imported() -> None:
+    """Only its files are used: the framework that it is made for stays outside of the process."""
+    code = "import sys, receiver.app; sys.exit('flask' in sys.modules or 'flask_swagger_ui' in sys.modules)"
+
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
 
 
 @asynccontextmanager
