@@ -127,6 +127,8 @@ class Settings(BaseSettings):
     nyne_per_hour: int | None = Field(None, gt=0, description="requests; default 1,000")
     nyne_per_day: int | None = Field(None, gt=0, description="requests; default none")
 
+    metrics_token: SecretStr | None = Field(None, description="token for /metrics; absent: it is open")
+
     @classmethod
     def load(cls, role: Role) -> Settings:
         """The settings that *role* needs, complete.  Raises SettingsError naming all that is missing or wrong."""

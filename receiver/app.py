@@ -1,4 +1,4 @@
-"""The receiver as an ASGI app: its parts, its addresses, how it starts and how it stops."""
+"""The receiver as an ASGI app: its parts, how it starts and how it stops."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ import structlog
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
-from starlette.routing import Route
 
 from enrichment.providers import PROVIDERS, build_providers
 from enrichment.providers.base import Provider
@@ -20,12 +19,15 @@ from enrichment.settings import Settings
 from receiver.api import Api
 from receiver.auth import Tokens
 from receiver.callbacks import Callbacks
-from receiver.docs import for_people, for_programs
+from receiver.docs import Docs, viewer
 from receiver.events import Events
 from receiver.gate import Door, Gate
 from receiver.health import Health
 from receiver.metrics import Metrics
+from receiver.openapi import document
+from receiver.operations import Handlers
 from receiver.problems import UNAVAILABLE, Problem, on_http_exception, on_problem, on_unavailable
+from receiver.routes import build_routes
 from receiver.usage import UsageReport
 from store.callbacks import Callback, Recorded, record_callbacks
 from store.group_commit import GroupCommit
@@ -44,7 +46,7 @@ LEAVING, WRITING = 5.0, 15.0
 
 
 def create_app(settings: Settings, pool: asyncpg.Pool[Any], url: str, door: Door | None = None) -> Starlette:
-    """The receiver on *pool*, which stays the caller's; *url* is the same database, for the notifier."""
+    """Build the receiver on *pool*, which stays the caller's; *url* is the same database, for the notifier."""
     door = door or Door()
     metrics = Metrics(lambda: door.in_flight)
     installation = Installation(pool, settings)
@@ -71,9 +73,15 @@ def create_app(settings: Settings, pool: asyncpg.Pool[Any], url: str, door: Door
     inbox = GroupCommit(metrics.counted("callbacks", record), most=MOST_CALLBACKS, flushers=FLUSHERS)
     sweeper = Sweeper(pool, installation, notifier.wake)
     tokens = Tokens(settings.api_tokens)
-    events = Events(settings, tokens, build_providers(settings), intake, notifier)
-    callbacks = Callbacks(settings, _all_providers(settings), inbox, notifier, sweeper, metrics)
-    api, usage = Api(pool, installation, notifier), UsageReport(pool, settings)
+    health = Health(pool, door, metrics, settings.metrics_token)
+    handlers = Handlers(
+        events=Events(settings, tokens, build_providers(settings), intake, notifier),
+        callbacks=Callbacks(settings, _all_providers(settings), inbox, notifier, sweeper, metrics),
+        api=Api(pool, installation, notifier),
+        usage=UsageReport(pool, settings),
+        health=health,
+        docs=Docs(document()),
+    )
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
@@ -82,42 +90,22 @@ def create_app(settings: Settings, pool: asyncpg.Pool[Any], url: str, door: Door
             yield
         finally:
             await _write_what_was_taken(door, intake, inbox, sweeper)
+            health.close()
             notifying.cancel()
             await asyncio.wait([notifying])
 
     app = Starlette(
         lifespan=lifespan,
         middleware=[Middleware(Gate, door=door, metrics=metrics)],
-        routes=_routes(tokens, events, callbacks, api, usage, Health(pool, door, metrics)),
+        routes=[*build_routes(handlers, tokens), viewer()],
         exception_handlers={
             Problem: on_problem,
             HTTPException: on_http_exception,
             **dict.fromkeys(UNAVAILABLE, on_unavailable),
         },
     )
-    app.router.redirect_slashes = False  # few CRMs follow a redirect of a POST
+    app.router.redirect_slashes = False  # the gate tidies paths
     return app
-
-
-def _routes(
-    tokens: Tokens, events: Events, callbacks: Callbacks, api: Api, usage: UsageReport, health: Health
-) -> list[Route]:
-    token = tokens.guard
-    return [
-        Route("/callbacks/{provider}/{job_id}/{token}", callbacks.receive, methods=["POST"]),
-        Route("/events/{source}", events.receive, methods=["POST"]),
-        Route("/v1/lookups", token(events.create), methods=["POST"]),
-        Route("/v1/lookups", token(api.page)),
-        Route("/v1/lookups/{id}", token(api.read)),
-        Route("/v1/lookups/{id}/retry", token(api.retry), methods=["POST"]),
-        Route("/v1/lookups/{id}/cancel", token(api.cancel), methods=["POST"]),
-        Route("/v1/usage", token(usage.read)),
-        Route("/healthz", health.alive),
-        Route("/readyz", health.ready),
-        Route("/metrics", health.metrics),
-        Route("/openapi.json", for_programs),
-        Route("/docs", for_people),
-    ]
 
 
 async def _write_what_was_taken(
@@ -126,7 +114,7 @@ async def _write_what_was_taken(
     inbox: GroupCommit[Callback, Recorded],
     sweeper: Sweeper,
 ) -> None:
-    """Every handler has gone, and what they handed over is stored; or that took too long."""
+    """Wait for the handlers to end and for what they handed over to be written, within bounds."""
     if not await door.emptied(LEAVING):
         log.warning("handlers left behind", requests=door.in_flight)
     try:
@@ -134,9 +122,14 @@ async def _write_what_was_taken(
             await asyncio.gather(intake.close(), inbox.close())
             await sweeper.close()
     except TimeoutError:
-        log.warning("writes given up")  # nobody was told that they were stored
+        log.warning("writes given up")  # none was acknowledged
+
+
+def _bytes(message: Event | Callback) -> int:
+    """Return the memory that *message* takes while it waits."""
+    return len(message.body)
 
 
 def _all_providers(settings: Settings) -> Mapping[str, Provider]:
-    """Every provider we know: one that is no longer asked may still call back."""
+    """Build every known provider: one that is no longer asked may still call back."""
     return build_providers(settings.model_copy(update={"providers": tuple(PROVIDERS)}))

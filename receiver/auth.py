@@ -1,4 +1,4 @@
-"""Who may talk to us: tokens, and messages signed as Standard Webhooks.  Nothing here reads a body or a database."""
+"""Credentials: tokens, and messages signed as Standard Webhooks.  Nothing here reads a body or a database."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import wraps
 
 from pydantic import SecretStr
+from starlette.datastructures import Headers
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -20,22 +21,25 @@ Handler = Callable[[Request], Awaitable[Response]]
 TOLERANCE = 300  # seconds, both ways; what the reference libraries use
 _SIGNED = ("id", "timestamp", "signature")
 _UNIX_TIME = re.compile(r"[0-9]{1,12}")
+_AROUND = " \t"  # may stand around a header's value and is no part of it (RFC 9110, 5.5)
+_BEARER = re.compile(r"bearer[ \t]+([^ \t]+)", re.IGNORECASE)
+MOST_CREDENTIALS = 8  # looked at in one request: proxies add headers of their own
 
 
 class Tokens:
-    """The tokens that are valid now."""
+    """The valid tokens."""
 
     def __init__(self, tokens: Sequence[SecretStr]) -> None:
         self._digests = [_digest(token.get_secret_value().encode()) for token in tokens]
 
     def admit(self, request: Request) -> bool:
-        """Whether the request carries one of them; takes as long whichever it is."""
+        """Return whether the request carries one of them; takes as long whichever it is."""
         given = [_digest(text.encode("latin-1")) for text in _given(request.headers)]
         # Digests are of one length, and all are compared, so that time tells nothing.
         return any([hmac.compare_digest(one, known) for one in given for known in self._digests])  # noqa: C419
 
     def guard(self, handler: Handler) -> Handler:
-        """*handler*, for those who carry a token; all others get a 401 before anything is read."""
+        """Let *handler* answer requests with a token; refuse all others before their body is read."""
 
         @wraps(handler)
         async def guarded(request: Request) -> Response:
@@ -47,26 +51,27 @@ class Tokens:
 
 
 def unauthorized() -> Problem:
-    """Neither token nor signature is one of ours."""
+    """Refuse a request whose token or signature is none of ours."""
     return Problem(
         401,
-        "Send one of API_TOKENS as `Authorization: Bearer <token>` or as `X-API-Key: <token>`.",
+        "Send one of API_TOKENS as `Authorization: Bearer <token>` or as `X-API-Key: <token>`. "
+        "Nothing else is answered without it, verification challenges included.",
         headers={"WWW-Authenticate": 'Bearer realm="ringback"'},
     )
 
 
 def webhook_key(secret: SecretStr) -> bytes:
-    """The key in a whsec_ secret."""
+    """Return the key in a whsec_ secret."""
     return base64.b64decode(secret.get_secret_value().removeprefix("whsec_"))
 
 
 def may_be_signed(headers: Mapping[str, str]) -> bool:
-    """Whether it is worth reading the body to verify a signature."""
+    """Return whether there is a signature to verify, so that the body is worth reading."""
     return _signature_headers(headers) is not None
 
 
 def verify_webhook(headers: Mapping[str, str], body: bytes, *, key: bytes, now: float) -> str | None:
-    """The message's id if one of its signatures is by *key* and it was signed about *now*; else None.
+    """Return the message's id if one of its signatures is by *key* and it was signed about *now*; else None.
 
     https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md
     """
@@ -86,18 +91,19 @@ def verify_webhook(headers: Mapping[str, str], body: bytes, *, key: bytes, now: 
 
 
 def _signature_headers(headers: Mapping[str, str]) -> tuple[str, str, str] | None:
-    """Id, timestamp and signatures, under either of their names."""
+    """Return id, timestamp and signatures, under either of their names."""
     for prefix in ("webhook", "svix"):
-        message_id, timestamp, signatures = (headers.get(f"{prefix}-{part}", "") for part in _SIGNED)
+        message_id, timestamp, signatures = (headers.get(f"{prefix}-{part}", "").strip(_AROUND) for part in _SIGNED)
         if message_id and timestamp and signatures:
             return message_id, timestamp, signatures
     return None
 
 
-def _given(headers: Mapping[str, str]) -> list[str]:
-    scheme, _, credentials = headers.get("authorization", "").partition(" ")
-    bearer = credentials.strip() if scheme.lower() == "bearer" else ""
-    return [token for token in (bearer, headers.get("x-api-key", "")) if token]
+def _given(headers: Headers) -> list[str]:
+    """Return what may be tokens: of every header, for a proxy may have added one."""
+    bearers = (_BEARER.fullmatch(value.strip(_AROUND)) for value in headers.getlist("authorization"))
+    keys = (value.strip(_AROUND) for value in headers.getlist("x-api-key"))
+    return [token for token in (*(bearer[1] for bearer in bearers if bearer), *keys) if token][:MOST_CREDENTIALS]
 
 
 def _digest(token: bytes) -> bytes:

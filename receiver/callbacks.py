@@ -11,7 +11,9 @@ from starlette.responses import Response
 from enrichment.providers.base import Provider
 from enrichment.settings import Settings
 from enrichment.tokens import is_genuine
+from receiver import patience
 from receiver.bodies import MOST_OF_A_CALLBACK, read_body
+from receiver.encodings import readable_text
 from receiver.metrics import Metrics
 from store.callbacks import Callback, Recorded
 from store.group_commit import GroupCommit
@@ -47,9 +49,9 @@ class Callbacks:
         token = request.path_params["token"]
         if provider is None or job_id is None or not is_genuine(token, self._keys, provider.name, job_id):
             return Response(status_code=404)
-        body = await read_body(request, MOST_OF_A_CALLBACK)
+        body = readable_text(request.headers, await read_body(request, MOST_OF_A_CALLBACK), MOST_OF_A_CALLBACK)
         callback = Callback(provider.name, job_id, body, provider.read_callback(body), provider.price)
-        recorded = await self._commit.submit(callback)
+        recorded = await self._commit.submit(callback, within=patience.FOR_A_CALLBACK)
         self._counter.labels(provider.name, recorded.verdict).inc()
         if recorded.ended is not None and recorded.ended.next_provider is not None:
             self._notifier.wake()

@@ -12,10 +12,13 @@ from starlette.responses import Response
 from enrichment.providers.base import Provider
 from enrichment.settings import Settings
 from receiver.auth import Tokens, may_be_signed, unauthorized, verify_webhook, webhook_key
-from receiver.bodies import MOST_OF_AN_EVENT, read_body, require_json
+from receiver.bodies import MOST_OF_AN_EVENT, read_body
 from receiver.contacts import read_wishes
+from receiver.encodings import as_signed, json_text
+from receiver.hold import Hold
+from receiver.patience import patience_with
+from receiver.pings import echo_body, echo_query, probe
 from receiver.problems import Problem
-from store.group_commit import GroupCommit
 from store.intake import Event, Taken
 from store.notify import Notifier
 
@@ -31,7 +34,7 @@ class Events:
         settings: Settings,
         tokens: Tokens,
         providers: Mapping[str, Provider],
-        commit: GroupCommit[Event, list[Taken]],
+        commit: Hold[Event, list[Taken]],
         notifier: Notifier,
     ) -> None:
         secret = settings.events_signing_secret
@@ -43,30 +46,45 @@ class Events:
 
     async def receive(self, request: Request) -> Response:
         """A CRM's event is stored, with its lookups and their first jobs."""
-        source = request.path_params["source"]
-        if source not in SOURCES:
-            raise Problem(404, f"There is no such source; there is: {', '.join(SOURCES)}.")
+        source = _source(request)
         if self._tokens.admit(request):
             return await self._take(request, source, await read_body(request, MOST_OF_AN_EVENT), None)
         if self._key is None or not may_be_signed(request.headers):
             raise unauthorized()
         body = await read_body(request, MOST_OF_AN_EVENT)
-        message_id = verify_webhook(request.headers, body, key=self._key, now=time.time())
-        if message_id is None:
-            raise unauthorized()
-        return await self._take(request, source, body, message_id)
+        for signed in as_signed(request.headers, body, MOST_OF_AN_EVENT):
+            message_id = verify_webhook(request.headers, signed, key=self._key, now=time.time())
+            if message_id is not None:
+                return await self._take(request, source, body, message_id)
+        raise unauthorized()
+
+    async def probe(self, request: Request) -> Response:
+        """Answer a sender that looks at the address first."""
+        _source(request)
+        return await probe(request, self._tokens)
 
     async def create(self, request: Request) -> Response:
         """The same through the API."""
         return await self._take(request, API, await read_body(request, MOST_OF_AN_EVENT), None)
 
     async def _take(self, request: Request, source: str, body: bytes, message_id: str | None) -> Response:
-        require_json(request)
+        if not body and (echo := echo_query(request)):
+            return echo
+        body = json_text(request.headers, body, MOST_OF_AN_EVENT)
+        if echo := echo_body(body):
+            return echo
         wishes = read_wishes(body, source=source, message_id=message_id, providers=self._providers)
-        taken = await self._commit.submit(Event(source, body, wishes))
+        taken = await self._commit.submit(Event(source, body, wishes), within=patience_with(source))
         if not all(lookup.duplicate for lookup in taken):
             self._notifier.wake()
         return _answer(taken)
+
+
+def _source(request: Request) -> str:
+    source: str = request.path_params["source"]
+    if source not in SOURCES:
+        raise Problem(404, f"There is no such source; there is: {', '.join(SOURCES)}.")
+    return source
 
 
 def _answer(taken: Sequence[Taken]) -> Response:

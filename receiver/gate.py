@@ -1,8 +1,9 @@
-"""The outermost layer of the app: counts what is in flight, answers when nobody else does, and closes."""
+"""The outermost layer of the app: counts requests in flight, answers what no handler could, and closes."""
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterable
 
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -10,12 +11,15 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from receiver.metrics import Metrics
 from receiver.problems import RETRY_AFTER, Problem, broken, problem_response
 
-# Asked by machines that watch us while we stop.
+# Monitoring asks these also while the process stops.
 ALWAYS_OPEN = frozenset({"/healthz", "/readyz", "/metrics"})
+
+NO_STORE = (b"cache-control", b"no-store")  # most answers are about people
+NOSNIFF = (b"x-content-type-options", b"nosniff")
 
 
 class Door:
-    """Whether work comes in: open, then *ready* is False (we say so), then *closed* (we refuse)."""
+    """Whether requests are taken: first *ready*; then not, which /readyz says; then *closed*, and they are refused."""
 
     def __init__(self) -> None:
         self.ready = True
@@ -24,13 +28,13 @@ class Door:
         self._idle = asyncio.Event()
 
     def leave(self) -> None:
-        """One request less is in flight."""
+        """Count one request less in flight."""
         self.in_flight -= 1
         if self.in_flight == 0:
             self._idle.set()
 
     async def emptied(self, timeout: float) -> bool:
-        """Whether nothing is in flight any more, after *timeout* seconds at the latest.
+        """Close, and return whether every request has ended within *timeout* seconds.
 
         uvicorn stops the app without waiting for the handlers that it cancelled, so we wait ourselves.
         """
@@ -47,7 +51,7 @@ class Door:
 
 
 class Gate:
-    """Pure ASGI: refuses when the door is closed, counts, and turns what nobody caught into a 500."""
+    """Pure ASGI: tidies paths, refuses when the door is closed, counts, and turns uncaught errors into a 500."""
 
     def __init__(self, app: ASGIApp, *, door: Door, metrics: Metrics) -> None:
         self._app = app
@@ -59,11 +63,13 @@ class Gate:
             await self._app(scope, receive, send)
             return
         status = 0
+        scope["path"] = tidy(scope["path"])
 
         async def counting_send(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
+                message["headers"] = _with_defaults(message["headers"])
             await send(message)
 
         self._door.in_flight += 1
@@ -73,7 +79,7 @@ class Gate:
             else:
                 await self._app(scope, receive, counting_send)
         except ClientDisconnect:
-            pass  # nobody is left to answer, and nothing was stored
+            pass  # the client is gone, and nothing was stored
         except Exception as error:  # noqa: BLE001  it is logged, and answered
             response = broken(error, _route(scope))
             if status:
@@ -82,6 +88,24 @@ class Gate:
         finally:
             self._door.leave()
             self._metrics.requests.labels(_route(scope), status or "gone").inc()
+
+
+def tidy(path: str) -> str:
+    """Leave out slashes that are doubled or at the end: many senders join addresses carelessly.
+
+    There is no redirect, for few of them would follow it with a POST.
+    """
+    if "//" not in path and not path.endswith("/"):
+        return path
+    return "/" + "/".join(part for part in path.split("/") if part)
+
+
+def _with_defaults(headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+    """Add NOSNIFF, and NO_STORE where the handler says nothing about caches.  *headers* may belong to many answers."""
+    given = list(headers)
+    if not any(name == b"cache-control" for name, _ in given):
+        given.append(NO_STORE)
+    return [*given, NOSNIFF]
 
 
 def _refusal() -> ASGIApp:

@@ -1,4 +1,4 @@
-"""/healthz, /readyz and /metrics: for machines that watch us."""
+"""/healthz, /readyz and /metrics: for monitoring."""
 
 from __future__ import annotations
 
@@ -7,44 +7,71 @@ from typing import Any
 
 import asyncpg
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from pydantic import SecretStr
 from starlette.requests import Request
 from starlette.responses import Response
 
+from receiver.auth import Tokens
 from receiver.gate import Door
 from receiver.metrics import Metrics
 from receiver.problems import RETRY_AFTER, UNAVAILABLE, Problem
 from receiver.shared_metrics import SharedMetrics
 from store.reports import ping
 
-PATIENCE = 1.0  # seconds; who asks usually waits no longer
+PATIENCE = 0.9  # seconds; load balancers usually wait for one
 
 
 class Health:
-    """How this process is."""
+    """Answers how this process is."""
 
-    def __init__(self, pool: asyncpg.Pool[Any], door: Door, metrics: Metrics) -> None:
+    def __init__(self, pool: asyncpg.Pool[Any], door: Door, metrics: Metrics, metrics_token: SecretStr | None) -> None:
         self._pool = pool
         self._door = door
         self._metrics = metrics
+        self._tokens = Tokens([metrics_token]) if metrics_token else None
+        self._ping: asyncio.Task[None] | None = None
         self._shared = SharedMetrics(pool)
         metrics.registry.register(self._shared)
 
     async def alive(self, _: Request) -> Response:
-        """The process runs: restarting it would not help."""
+        """Answer that the process runs: restarting it would not help."""
         return Response('{"status": "ok"}', media_type="application/json")
 
     async def ready(self, _: Request) -> Response:
-        """Events sent here now would be stored."""
+        """Answer whether an event sent here now would be stored."""
         if not self._door.ready:
             raise Problem(503, "This process is stopping.", headers={"Retry-After": RETRY_AFTER})
-        try:
-            async with asyncio.timeout(PATIENCE):
-                await ping(self._pool)
-        except (asyncpg.PostgresError, *UNAVAILABLE):
-            raise Problem(503, "The database does not answer.", headers={"Retry-After": RETRY_AFTER}) from None
+        if not await self._database_answers():
+            raise Problem(503, "The database does not answer.", headers={"Retry-After": RETRY_AFTER})
         return Response('{"status": "ok"}', media_type="application/json")
 
-    async def metrics(self, _: Request) -> Response:
-        """The numbers, as Prometheus reads them."""
+    def close(self) -> None:
+        """Give up what is still being asked of the database."""
+        self._shared.close()
+        if self._ping is not None:
+            self._ping.cancel()
+
+    async def _database_answers(self) -> bool:
+        """Return whether PostgreSQL answers within PATIENCE.
+
+        One ping serves all who ask meanwhile.  It is not cancelled: on a dead network that takes longer than we have.
+        """
+        if self._ping is None or self._ping.done():
+            self._ping = asyncio.create_task(ping(self._pool))
+        done, _ = await asyncio.wait([self._ping], timeout=PATIENCE)
+        if not done or self._ping.cancelled():
+            return False
+        error = self._ping.exception()
+        if error is not None and not isinstance(error, (asyncpg.PostgresError, *UNAVAILABLE)):
+            raise error
+        return error is None
+
+    async def metrics(self, request: Request) -> Response:
+        """Answer with the numbers, as Prometheus reads them.  Raises Problem (401)."""
+        if self._tokens is not None and not self._tokens.admit(request):
+            raise Problem(
+                401, "Send METRICS_TOKEN as `Authorization: Bearer <token>`.",
+                headers={"WWW-Authenticate": 'Bearer realm="ringback metrics"'},
+            )  # fmt: skip
         await self._shared.refresh()
         return Response(generate_latest(self._metrics.registry), headers={"Content-Type": CONTENT_TYPE_LATEST})

@@ -1,4 +1,4 @@
-"""What is counted: requests by route and status, and how many rows share a commit.  No label names anybody."""
+"""Counters of this process: requests by route and status, rows per commit.  No label names a person."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Flush = Callable[[Sequence[Item]], Awaitable[Sequence[Result]]]
 
 
 class Metrics:
-    """The numbers of one app; /metrics shows them."""
+    """The counters of one app."""
 
     def __init__(self, in_flight: Callable[[], float]) -> None:
         self.registry = CollectorRegistry()
@@ -35,7 +35,7 @@ class Metrics:
         )
 
     def counted(self, what: str, flush: Flush[Item, Result]) -> Flush[Item, Result]:
-        """*flush*, its batches counted when they were committed."""
+        """Wrap *flush* so that each batch is counted once it is committed."""
         observe = self.commits.labels(what).observe
 
         async def counted(items: Sequence[Item]) -> Sequence[Result]:

@@ -1,7 +1,8 @@
-"""The OpenAPI 3.1 document, built from the operations and the models."""
+"""The OpenAPI 3.1 document, built from the routes and the models."""
 
 from __future__ import annotations
 
+import re
 from functools import cache
 from importlib.metadata import version
 from typing import Any
@@ -10,8 +11,9 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from receiver.messages import ProblemBody
-from receiver.operations import OPERATIONS, Operation, Parameter
+from receiver.operations import Operation, Parameter
 from receiver.problems import MEDIA_TYPE
+from receiver.routes import OPERATIONS
 
 REF = "#/components/schemas/{model}"
 SECURITY: dict[str, list[dict[str, list[str]]]] = {
@@ -24,11 +26,12 @@ OTHER_ANSWERS = {
     "text": {"text/plain": {"schema": {"type": "string"}}},
     "html": {"text/html": {"schema": {"type": "string"}}},
 }
+_WORD = re.compile(r"[a-z0-9]+")
 
 
 @cache
 def document() -> dict[str, Any]:
-    """Every operation, every field, every answer."""
+    """Describe every operation, every field and every answer."""
     paths: dict[str, Any] = {}
     for operation in OPERATIONS:
         paths.setdefault(operation.path, {})[operation.method] = _operation(operation)
@@ -49,7 +52,7 @@ def document() -> dict[str, Any]:
 
 def _operation(operation: Operation) -> dict[str, Any]:
     described: dict[str, Any] = {
-        "operationId": f"{operation.method} {operation.path}",
+        "operationId": operation.method + "".join(word.title() for word in _WORD.findall(operation.path)),
         "tags": [operation.group],
         "summary": operation.summary,
         "security": SECURITY[operation.who],

@@ -1,4 +1,4 @@
-"""Errors as application/problem+json (RFC 9457).  They never repeat what was sent: it may be personal, or a secret."""
+"""Errors as application/problem+json (RFC 9457).  They never repeat what was sent: it may be personal, or secret."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ RETRY_AFTER = "5"  # seconds; a restart or a failover takes about as long
 # Nothing was acknowledged, and sending it again is safe and may succeed.
 UNAVAILABLE = (*UNREACHABLE, DatabaseDown, Full, Closed, asyncpg.TransactionRollbackError)
 
-# Providers call, and people guess: neither learns anything here.
-SILENT = "/callbacks/"
+# Below it, a wrong address gets no body: it may be a guess.
+SILENT = "/callbacks"
 
 
 class Problem(Exception):
-    """An answer other than success: *detail* says what to do; *errors* are (path, message), one per wrong field."""
+    """An answer other than success: *detail* says what to do; *errors* are (path, message) of each wrong field."""
 
     def __init__(
         self,
@@ -48,7 +48,7 @@ class Problem(Exception):
 
 
 def problem_response(problem: Problem) -> Response:
-    """The problem as a response."""
+    """Build the response."""
     body: dict[str, Any] = {
         "type": "about:blank",
         "title": HTTPStatus(problem.status).phrase,
@@ -61,32 +61,40 @@ def problem_response(problem: Problem) -> Response:
 
 
 def not_found() -> Problem:
-    """There is no such lookup, or the id is none."""
+    """Refuse an id of no lookup."""
     return Problem(404, "There is no such lookup.")
 
 
+def too_large(most: int) -> Problem:
+    """Refuse a body of more than *most* bytes."""
+    return Problem(413, f"The body may have at most {most:,} bytes, also when decompressed.")
+
+
 def wrong_fields(errors: Iterable[tuple[str, str]]) -> Problem:
-    """A body or query that can be read and not be used."""
+    """Refuse a body or query that can be read but not be used."""
     return Problem(422, "Some fields cannot be used: `errors` names each. Nothing was done.", errors=list(errors))
 
 
 def broken(error: Exception, route: str) -> Response:
-    """Nobody expected *error*: its place is logged, its words are not."""
+    """Answer for an unexpected *error*.  Its place is logged; its text, which may hold personal data, is not."""
     log.error("broke", route=route, error=type(error).__name__, at=logs.place(error))
     return problem_response(Problem(500, "Something broke on our side; it has been logged. Nothing was acknowledged."))
 
 
 async def on_problem(_: Request, error: Exception) -> Response:
-    """A problem that a handler raised."""
+    """Answer with the problem that a handler raised."""
     assert isinstance(error, Problem)  # noqa: S101  what it is registered for
     return problem_response(error)
 
 
 async def on_http_exception(request: Request, error: Exception) -> Response:
-    """What the router says: no such address, or no such method."""
+    """Answer for the router: no such address, or no such method."""
     assert isinstance(error, HTTPException)  # noqa: S101  as above
-    if error.status_code == 404 and request.url.path.startswith(SILENT):
+    path = request.scope["path"]
+    if error.status_code == 404 and (path == SILENT or path.startswith(f"{SILENT}/")):
         return Response(status_code=404)
+    if error.status_code == 405 and request.method == "OPTIONS":
+        return Response(status_code=204, headers=error.headers)
     if error.status_code == 404:
         detail = "There is nothing at this address; /docs says what there is."
     elif error.status_code == 405:
@@ -97,7 +105,7 @@ async def on_http_exception(request: Request, error: Exception) -> Response:
 
 
 async def on_unavailable(request: Request, error: Exception) -> Response:
-    """The database cannot be used now, or too much waits for it, or we are stopping."""
+    """Answer that PostgreSQL cannot be used now, that too much waits for it, or that the process is stopping."""
     log.warning("unavailable", route=request.scope["route"].path, error=type(error).__name__)
     return problem_response(
         Problem(

@@ -1,4 +1,4 @@
-"""What all processes share, for /metrics: read from tables whose size is what is outstanding, never history."""
+"""Numbers of the whole installation, for /metrics: read from tables that hold outstanding work, never history."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from store import counters, reports
 PATIENCE = 3.0  # seconds; a scrape usually has ten
 FRESH = 5.0  # seconds; several scrapers cost no more than one
 FATES = ("found", "answered", "failed", "unknown", "lost")
-# Counters of the submitters and reconcilers: what they say, and the name of the label that tells them apart.
+# Counters of the submitters and reconcilers: help text, and the name of their second label.
 COUNTED = {
     "questions": ("Questions asked, by what the answer said.", "outcome"),
     "polls": ("Polls, by what the answer said.", "outcome"),
@@ -31,29 +31,43 @@ class SharedMetrics(Collector):
 
     def __init__(self, pool: asyncpg.Pool[Any]) -> None:
         self._pool = pool
+        self._reading: asyncio.Task[list[Metric]] | None = None
         self._read_at = float("-inf")
         self._is_up = False
         self._families: list[Metric] = []
 
     async def refresh(self) -> None:
-        """What `collect` gives is at most FRESH seconds old, or says that the database is away."""
+        """Read the numbers again if they are older than FRESH seconds; none, if the database is away.
+
+        All who ask meanwhile share one reading.  It is not cancelled: on a dead network that takes too long.
+        """
         if time.monotonic() - self._read_at < FRESH:
             return
+        if self._reading is None or self._reading.done():
+            self._reading = asyncio.create_task(self._read())
+        done, _ = await asyncio.wait([self._reading], timeout=PATIENCE)
         try:
-            async with asyncio.timeout(PATIENCE):
-                self._families = [
-                    *_providers(await counters.read_ages(self._pool)),
-                    _jobs(await reports.outstanding(self._pool)),
-                    *_fates(await counters.read_fates(self._pool)),
-                    *_counted(await counters.read_counts(self._pool)),
-                ]
-            self._is_up = True
+            self._families = self._reading.result() if done else []
+            self._is_up = bool(done)
         except (asyncpg.PostgresError, *UNAVAILABLE):
             self._families, self._is_up = [], False
         self._read_at = time.monotonic()
 
+    def close(self) -> None:
+        """Give up a reading that is still on its way."""
+        if self._reading is not None:
+            self._reading.cancel()
+
+    async def _read(self) -> list[Metric]:
+        return [
+            *_providers(await counters.read_ages(self._pool)),
+            _jobs(await reports.outstanding(self._pool)),
+            *_fates(await counters.read_fates(self._pool)),
+            *_counted(await counters.read_counts(self._pool)),
+        ]
+
     def collect(self) -> Iterable[Metric]:
-        """One family per number."""
+        """Return one family per number."""
         up = GaugeMetricFamily("ringback_database_up", "Whether the database answered this process.")
         up.add_metric([], float(self._is_up))
         return [up, *self._families]

@@ -1,4 +1,4 @@
-"""GET /v1/usage: what was spent, and what the budgets still allow."""
+"""GET /v1/usage: credits spent, and what the budgets still allow."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ PERIODS: tuple[Literal["day", "month"], ...] = ("day", "month")
 
 
 class UsageReport:
-    """Credits by provider and day, and the budgets."""
+    """Reports credits by provider and day, and the budgets."""
 
     def __init__(self, pool: asyncpg.Pool[Any], settings: Settings) -> None:
         self._pool = pool
         self._settings = settings
 
     async def read(self, request: Request) -> Response:
-        """Credits by provider and UTC day, newest first; and every budget that is set."""
+        """Answer with credits by provider and UTC day, newest first, and every budget that is set."""
         days = whole_number(request.query_params, "days", default=DEFAULT_DAYS, most=MOST_DAYS)
         today = datetime.now(UTC).date()
         since = today - timedelta(days=days - 1)

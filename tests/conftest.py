@@ -137,8 +137,15 @@ def client(app: Starlette) -> Client:
 
 
 @pytest.fixture
-async def offline(make_settings: MakeSettings, tmp_path: Path) -> AsyncIterator[Client]:
-    """Talks with a valid token to a receiver whose database cannot be reached: what it refuses needed none."""
+async def offline(
+    make_settings: MakeSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[Client]:
+    """Talks with a valid token to a receiver whose database cannot be reached: what it refuses needed none.
+
+    It holds nothing until the database is back.
+    """
+    for name in ("FOR_A_CALLBACK", "FOR_AN_EVENT"):
+        monkeypatch.setattr(f"receiver.patience.{name}", 0.0)
     nowhere = f"postgresql://nobody@/nothing?host={tmp_path}"
     async with asyncpg.create_pool(nowhere, min_size=0, max_size=1, timeout=1) as unreachable:
         created = create_app(make_settings(), unreachable, nowhere)

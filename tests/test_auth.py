@@ -1,7 +1,9 @@
-"""Who is let in, and that nobody else leaves a trace."""
+"""Credentials: which are accepted, and that a request without them leaves no trace."""
 
 from __future__ import annotations
 
+import base64
+import hmac
 import json
 from datetime import UTC, datetime
 from typing import Any
@@ -12,8 +14,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import SecretStr
 from standardwebhooks import Webhook
+from starlette.requests import Request
 
-from receiver.auth import verify_webhook, webhook_key
+from receiver.auth import Tokens, verify_webhook, webhook_key
+from receiver.routes import OPERATIONS
 from tests.asgi import Client
 from tests.conftest import TOKEN
 
@@ -23,15 +27,14 @@ KEY = webhook_key(SecretStr(SECRET))
 ID, AT, BODY = "msg_p5jXN8AQM9LWM0D4loKWxJek", 1614265330, b'{"test": 2432232314}'
 SIGNATURE = "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="
 EVENT = {"work_email": "jane@acme.co"}
-GUARDED = (
-    ("POST", "/events/generic"),
-    ("POST", "/v1/lookups"),
-    ("GET", "/v1/lookups"),
-    ("GET", "/v1/lookups/019a0b1c-2d3e-7f40-8a5b-6c7d8e9f0a1b"),
-    ("POST", "/v1/lookups/019a0b1c-2d3e-7f40-8a5b-6c7d8e9f0a1b/retry"),
-    ("POST", "/v1/lookups/019a0b1c-2d3e-7f40-8a5b-6c7d8e9f0a1b/cancel"),
-    ("GET", "/v1/usage"),
-)
+GUARDED = [
+    (
+        operation.method.upper(),
+        operation.path.format(id="019a0b1c-2d3e-7f40-8a5b-6c7d8e9f0a1b", source="generic"),
+    )
+    for operation in OPERATIONS
+    if operation.who != "anybody"
+]
 STRANGERS: tuple[dict[str, str], ...] = (
     {},
     {"authorization": "Bearer wrong"},
@@ -39,6 +42,12 @@ STRANGERS: tuple[dict[str, str], ...] = (
     {"authorization": TOKEN},
     {"authorization": f"Bearer {TOKEN}x"},
     {"authorization": "Bearer "},
+    {"authorization": f"Bearer{TOKEN}"},
+    {"authorization": f"Token {TOKEN}"},
+    {"authorization": f'Bearer "{TOKEN}"'},
+    {"authorization": f"Bearer {TOKEN}, Bearer x"},
+    {"x-api-key": f"Bearer {TOKEN}"},
+    {"x-api-key": " "},
     {"x-api-key": "wrong"},
     {"x-api-key": "t\xf6ken"},
 )
@@ -55,6 +64,13 @@ def sign(body: bytes, message_id: str = "msg_1", at: datetime | None = None) -> 
     at = at or datetime.now(UTC)
     signature = Webhook(SECRET).sign(message_id, at, body.decode())
     return signature_headers(id=message_id, timestamp=str(int(at.timestamp())), signature=signature)
+
+
+def sign_bytes(body: bytes) -> dict[str, str]:
+    """Headers for a body that is no text: the reference implementation signs text only."""
+    message_id, at = "msg_1", str(int(datetime.now(UTC).timestamp()))
+    signature = base64.b64encode(hmac.digest(KEY, f"{message_id}.{at}.".encode() + body, "sha256")).decode()
+    return signature_headers(id=message_id, timestamp=at, signature=f"v1,{signature}")
 
 
 @pytest.mark.parametrize(("method", "path"), GUARDED)
@@ -88,18 +104,44 @@ async def test_a_stranger_is_answered_before_the_body_is_read(offline: Client) -
 
 async def test_several_tokens_are_valid_at_once(client_with: Any) -> None:
     """Any of API_TOKENS is enough, in either header."""
-    app = (await client_with(api_tokens="first,second,schlüssel")).app
+    app = (await client_with(api_tokens="first,second,schlüssel,voilà")).app
     given: list[dict[str, str]] = [
         {"authorization": "Bearer first"},
         {"authorization": "bearer second"},
         {"x-api-key": "second"},
         {"x-api-key": "first", "authorization": "Bearer wrong"},
         {"x-api-key": "schl\xc3\xbcssel"},  # what UTF-8 looks like in a header
+        {"authorization": "Bearer voil\xc3\xa0"},  # its last byte is a space in Latin-1, and none here
     ]
 
     answers = [await Client(app).post("/events/generic", EVENT, headers) for headers in given]
 
     assert {answer.status for answer in answers} == {202}
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        [("x-api-key", f"{TOKEN} ")],
+        [("x-api-key", f"\t{TOKEN}\t ")],
+        [("authorization", f"Bearer {TOKEN} ")],
+        [("authorization", f" BEARER   {TOKEN}\t")],
+        [("authorization", f"bearer\t{TOKEN}")],
+        [("authorization", "Basic cHJveHk6cHJveHk="), ("authorization", f"Bearer {TOKEN}")],
+        [("x-api-key", "of-the-proxy"), ("x-api-key", TOKEN)],
+        [("x-api-key", ""), ("authorization", f"Bearer {TOKEN}")],
+    ],
+)
+def test_a_token_is_found_in_every_header_that_may_hold_it(headers: list[tuple[str, str]]) -> None:
+    """White space around a value is no part of it (RFC 9110, 5.5), and a proxy may have added headers of its own.
+
+    https://github.com/withceleste/celeste-python/issues/116
+    """
+    request = Request(
+        {"type": "http", "headers": [(name.encode(), value.encode("latin-1")) for name, value in headers]}
+    )
+
+    assert Tokens([SecretStr(TOKEN)]).admit(request)
 
 
 def test_the_published_vector_verifies() -> None:
@@ -110,6 +152,13 @@ def test_the_published_vector_verifies() -> None:
 def test_svix_names_are_accepted() -> None:
     """svix-id, svix-timestamp and svix-signature are the same under their older names."""
     assert verify_webhook(signature_headers("svix"), BODY, key=KEY, now=AT) == ID
+
+
+def test_white_space_around_a_header_s_value_is_no_part_of_it() -> None:
+    """As with tokens: proxies and clients leave it there (RFC 9110, 5.5)."""
+    padded = {name: f" {value}\t" for name, value in signature_headers().items()}
+
+    assert verify_webhook(padded, BODY, key=KEY, now=AT) == ID
 
 
 def test_one_of_several_signatures_is_enough() -> None:
@@ -262,3 +311,13 @@ async def test_the_body_s_own_event_id_comes_first(client_with: Any) -> None:
     met = (await Client(app).post("/events/generic", body, sign(body, "msg_2"))).json()["lookups"][0]
 
     assert met["duplicate"]
+
+
+async def test_metrics_may_ask_for_a_token(client_with: Any) -> None:
+    """With METRICS_TOKEN, /metrics is for those who carry that one, and API_TOKENS do not open it."""
+    client = await client_with(metrics_token="of-prometheus")
+
+    answers = [await client.get("/metrics", {"authorization": f"Bearer {token}"}) for token in (TOKEN, "of-prometheus")]
+
+    assert [answer.status for answer in answers] == [401, 200]
+    assert answers[0].headers["www-authenticate"].startswith("Bearer")

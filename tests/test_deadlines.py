@@ -14,7 +14,7 @@ import pytest
 from console import up
 from enrichment.providers import waits
 from enrichment.settings import Settings
-from receiver import app, bodies, health, server, shared_metrics
+from receiver import app, bodies, health, hold, patience, server, shared_metrics
 from store import database, notify
 from store.group_commit import GroupCommit
 from submitter import __main__ as submitter
@@ -87,6 +87,8 @@ WAITS = (
     Wait("an idle connection's next request", server.KEEP_ALIVE, 2 * MINUTE),
     Wait("readiness", health.PATIENCE, 2),
     Wait("the shared metrics", shared_metrics.PATIENCE, 10),
+    Wait("PostgreSQL to come back, for a provider's callback", patience.FOR_A_CALLBACK, 20),
+    Wait("the same for a CRM's event", max(patience.FOR_AN_EVENT, *patience.FOR_AN_EVENT_OF.values()), 9),
     Wait("an event's commit behind a full queue, every other timing out", behind_a_queue(app.MOST_EVENTS), HOUR),
     Wait("a callback's commit, alike", behind_a_queue(app.MOST_CALLBACKS), HOUR),
     # whom we call
@@ -145,6 +147,7 @@ def test_bounds_are_in_order() -> None:
     assert transport.KEEPALIVE < 5
     assert default("provider_timeout_seconds") > transport.CONNECT_TIMEOUT
     assert bodies.SLOWEST < server.GRACE
+    assert hold.PAUSE < patience.FOR_AN_EVENT < patience.FOR_A_CALLBACK
     # Whoever stops a process waits for all that it waits for.
     assert up.DRAINING >= submitter.WRITING_TIMEOUT + database.CLOSE_TIMEOUT
     assert up.CLOSING >= server.NOTICE + server.GRACE + app.LEAVING + app.WRITING + database.CLOSE_TIMEOUT

@@ -150,27 +150,6 @@ async def test_a_202_comes_after_the_commit(client: Client, pool: Pool, database
     await blocker.close()
 
 
-async def test_a_server_that_dies_before_the_commit_is_a_503(client: Client, pool: Pool, database_url: str) -> None:
-    """When PostgreSQL drops us before the commit, nothing is acknowledged and nothing is there."""
-    watcher, blocker = [await connect(database_url, name="tests") for _ in range(2)]
-    transaction = blocker.transaction()
-    await transaction.start()
-    await blocker.execute("LOCK TABLE lookups IN SHARE MODE")
-
-    posting = asyncio.create_task(client.post("/events/generic", EVENT))
-    for pid in await waiting_for_a_lock(watcher):
-        await watcher.execute("SELECT pg_terminate_backend($1)", pid)
-    answer = await posting
-    await transaction.rollback()
-
-    assert answer.status == 503
-    assert int(answer.headers["retry-after"]) > 0
-    assert await stored(pool) == (0, 0, 0)
-    assert (await client.post("/events/generic", EVENT)).status == 202
-    await watcher.close()
-    await blocker.close()
-
-
 async def test_without_a_database_nothing_is_acknowledged(offline: Client) -> None:
     """PostgreSQL unreachable is a 503 with Retry-After, as a problem."""
     answer = await offline.post("/events/generic", EVENT)

@@ -119,7 +119,7 @@ async def test_without_a_database_it_is_alive_and_not_ready(offline: Client) -> 
 
 
 async def test_a_silent_database_is_not_ready(client: Client, pool: Pool, monkeypatch: pytest.MonkeyPatch) -> None:
-    """/readyz does not wait longer than whoever asks."""
+    """/readyz answers sooner than monitoring gives up."""
     monkeypatch.setattr("receiver.health.PATIENCE", 0.01)
     taken = [await pool.acquire() for _ in range(8)]
 

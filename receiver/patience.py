@@ -1,0 +1,12 @@
+"""How long a sender is kept waiting for PostgreSQL: a little less than it waits by itself."""
+
+from __future__ import annotations
+
+FOR_A_CALLBACK = 20.0  # seconds
+FOR_AN_EVENT = 4.0
+FOR_AN_EVENT_OF = {"pipedrive": 9.0}  # it gives an answer ten seconds, others five
+
+
+def patience_with(source: str) -> float:
+    """Return how many seconds an event of *source* may wait to be committed."""
+    return FOR_AN_EVENT_OF.get(source, FOR_AN_EVENT)

@@ -1,0 +1,168 @@
+"""Every route of the receiver, in one table: the app and /openapi.json are made of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from receiver.api import DEFAULT_LIMIT, LARGEST_LIMIT, STATUSES
+from receiver.auth import Handler, Tokens
+from receiver.bodies import MOST_OF_A_CALLBACK, MOST_OF_AN_EVENT
+from receiver.messages import LONGEST_ID, CancelAnswer, EventAnswer, EventBody, Lookup, LookupPage, RetryAnswer, Usage
+from receiver.operations import Handlers, Operation, Parameter
+from receiver.usage import DEFAULT_DAYS, MOST_DAYS
+
+LOOKUP_ID = Parameter(
+    name="id", place="path", schema={"type": "string", "format": "uuid"}, description="the lookup's id",
+    example="019a0b1c-2d3e-7f40-8a5b-6c7d8e9f0a1b",
+)  # fmt: skip
+SOURCE = Parameter(name="source", place="path", schema={"type": "string"}, description="generic", example="generic")
+UNAUTHORIZED = {401: "Neither token nor signature is valid; nothing was stored."}
+UNAVAILABLE = {503: "It cannot be stored or read at the moment; send it again after Retry-After."}
+NO_SUCH_LOOKUP = {404: "There is no such lookup."}
+BODY_PROBLEMS = {
+    400: "The body is not JSON, or not what its headers say.",
+    408: "The body did not arrive in time.",
+    413: f"The body has more than {MOST_OF_AN_EVENT:,} bytes, as it came or decompressed.",
+    415: "Another type than JSON, another coding than gzip, or a charset that cannot be read.",
+    422: "Some fields cannot be used: `errors` names each. Nothing was stored.",
+}
+STORED = "All of its contacts are stored, or none. 202 means that they are committed."
+
+OPERATIONS = (
+    Operation(
+        method="post", path="/events/{source}", handler=lambda h: h.events.receive,
+        group="Events", summary="A CRM's event",
+        description=f"Each contact becomes a lookup. {STORED} The same event again is answered with the same lookups.",
+        who="token or signature",
+        parameters=(SOURCE,),
+        body=EventBody, success=202, answer=EventAnswer,
+        problems={404: "There is no such source.", **UNAUTHORIZED, **BODY_PROBLEMS, **UNAVAILABLE},
+    ),
+    Operation(
+        method="get", path="/events/{source}", handler=lambda h: h.events.probe, group="Events",
+        summary="What the address is for",
+        description="For senders that look at an address first. It needs no verification: a challenge (`?challenge=`, "
+                    "`?hub.challenge=`, `?validationToken=`, or in the body of a POST) is sent back to those that "
+                    "carry a token.",
+        who="anybody",
+        parameters=(SOURCE,), answer="text",
+        problems={
+            401: "A challenge without a token.", 404: "There is no such source.",
+            422: "The challenge is too long, or not printable.",
+        },
+    ),
+    Operation(
+        method="post", path="/callbacks/{provider}/{job_id}/{token}", handler=lambda h: h.callbacks.receive,
+        group="Callbacks", summary="A provider's message",
+        description="The address is the credential: it is made for one job, and only its provider knows it. "
+                    "200 means that the message is stored, and applied where it can be believed.",
+        who="anybody",
+        parameters=(
+            Parameter(name="provider", place="path", schema={"type": "string"}, description="nyne", example="nyne"),
+            Parameter(name="job_id", place="path", schema={"type": "string", "format": "uuid"}, description="the job",
+                      example="019a0b1c-2d3e-7f40-8a5b-6c7d8e9f0a1b"),
+            Parameter(name="token", place="path", schema={"type": "string"}, description="signed by CALLBACK_KEYS",
+                      example="5f2c"),
+        ),
+        any_body=True, answer="object",
+        problems={404: "Not an address of ours.", 408: "The body did not arrive in time.",
+                  413: f"The body has more than {MOST_OF_A_CALLBACK:,} bytes.", **UNAVAILABLE},
+        silent=(404,),
+    ),
+    Operation(
+        method="post", path="/v1/lookups", handler=lambda h: h.events.create,
+        group="Lookups", summary="Look a person up",
+        description=f"The same as an event of the source `api`. {STORED}",
+        body=EventBody, success=202, answer=EventAnswer, problems={**UNAUTHORIZED, **BODY_PROBLEMS, **UNAVAILABLE},
+    ),
+    Operation(
+        method="get", path="/v1/lookups", handler=lambda h: h.api.page,
+        group="Lookups", summary="List lookups", description="Newest first.",
+        parameters=(
+            Parameter(name="status", place="query", schema={"type": "string", "enum": list(STATUSES)},
+                      description="only these", example="found"),
+            Parameter(name="record_id", place="query", schema={"type": "string", "maxLength": LONGEST_ID},
+                      description="only this record of the CRM"),
+            Parameter(name="cursor", place="query", schema={"type": "string"}, description="next_cursor of a page"),
+            Parameter(name="limit", place="query",
+                      schema={"type": "integer", "minimum": 1, "maximum": LARGEST_LIMIT, "default": DEFAULT_LIMIT},
+                      description="lookups per page"),
+        ),
+        answer=LookupPage, problems={422: "A parameter cannot be used.", **UNAUTHORIZED, **UNAVAILABLE},
+    ),
+    Operation(
+        method="get", path="/v1/lookups/{id}", handler=lambda h: h.api.read,
+        group="Lookups", summary="One lookup", parameters=(LOOKUP_ID,),
+        answer=Lookup, problems={**UNAUTHORIZED, **NO_SUCH_LOOKUP, **UNAVAILABLE},
+    ),
+    Operation(
+        method="post", path="/v1/lookups/{id}/retry", handler=lambda h: h.api.retry,
+        group="Lookups", summary="Try a lookup again",
+        description="For a lookup that is failed, unresolved or held. The answer warns when it may be charged again.",
+        parameters=(LOOKUP_ID,), success=202, answer=RetryAnswer,
+        problems={**UNAUTHORIZED, **NO_SUCH_LOOKUP, 409: "The lookup's state does not allow this.", **UNAVAILABLE},
+    ),
+    Operation(
+        method="post", path="/v1/lookups/{id}/cancel", handler=lambda h: h.api.cancel,
+        group="Lookups", summary="Cancel a lookup",
+        description="For a lookup that is queued, held, failed or unresolved. What has been asked is waited for.",
+        parameters=(LOOKUP_ID,), answer=CancelAnswer,
+        problems={**UNAUTHORIZED, **NO_SUCH_LOOKUP, 409: "The lookup's state does not allow this.", **UNAVAILABLE},
+    ),
+    Operation(
+        method="get", path="/v1/usage", handler=lambda h: h.usage.read, group="Usage", summary="Credits and budgets",
+        parameters=(
+            Parameter(name="days", place="query",
+                      schema={"type": "integer", "minimum": 1, "maximum": MOST_DAYS, "default": DEFAULT_DAYS},
+                      description="how many UTC days, today included"),
+        ),
+        answer=Usage, problems={422: "A parameter cannot be used.", **UNAUTHORIZED, **UNAVAILABLE},
+    ),
+    Operation(
+        method="get", path="/healthz", handler=lambda h: h.health.alive, group="Health",
+        summary="Whether the process runs", who="anybody", answer="object",
+    ),
+    Operation(
+        method="get", path="/readyz", handler=lambda h: h.health.ready, group="Health",
+        summary="Whether events would be stored now", who="anybody", answer="object",
+        problems={503: "The database does not answer, or the process is stopping."},
+    ),
+    Operation(
+        method="get", path="/metrics", handler=lambda h: h.health.metrics, group="Health",
+        summary="Numbers for Prometheus", who="anybody", answer="text",
+        problems={401: "METRICS_TOKEN is set, and was not sent."},
+    ),
+    Operation(
+        method="get", path="/openapi.json", handler=lambda h: h.docs.document, group="Description",
+        summary="This description", who="anybody", answer="object",
+    ),
+    Operation(
+        method="get", path="/docs", handler=lambda h: h.docs.page, group="Description",
+        summary="This description, to read", who="anybody", answer="html",
+    ),
+)  # fmt: skip
+
+
+def build_routes(handlers: Handlers, tokens: Tokens) -> list[Route]:
+    """Build one route per path, so that a 405 names every method that the path takes."""
+    paths: dict[str, dict[str, Handler]] = {}
+    for operation in OPERATIONS:
+        handler = operation.handler(handlers)
+        guarded = tokens.guard(handler) if operation.who == "token" else handler
+        paths.setdefault(operation.path, {})[operation.method.upper()] = guarded
+    return [Route(path, _by_method(methods), methods=list(methods)) for path, methods in paths.items()]
+
+
+def _by_method(methods: Mapping[str, Handler]) -> Handler:
+    """Return the handler of several methods.  HEAD is answered as GET; the server leaves out the body."""
+    if len(methods) == 1:
+        return next(iter(methods.values()))
+
+    async def handle(request: Request) -> Response:
+        return await methods["GET" if request.method == "HEAD" else request.method](request)
+
+    return handle
