@@ -8,15 +8,24 @@ from uuid import UUID
 
 from uuid_utils.compat import uuid7
 
+from enrichment.money import cents
 from enrichment.outcome import Answered, Forgotten, Outcome, Refused, Unclear, Unreadable
-from enrichment.phone import read_phone
+from enrichment.phone import needs_region, read_phone
 
 RAW_AT_MOST = 65_536  # characters of a strange body that are kept
+ERROR_AT_MOST = 500
+NUMBER_AT_MOST = 200  # of a number as the provider wrote it
+REQUEST_ID_AT_MOST = 200
+NEEDS_REGION = "the number names no country, and no region is known to read it in"
+NO_PHONE = "it answered with something that cannot be a phone number"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ending:
-    """What a job ends as. The conditions (*attempt*, *request_id*) say which job it is meant for."""
+    """What a job ends as. The conditions (*attempt*, *request_id*) say which job it is meant for.
+
+    Its texts are cut and cleaned, and its charge rounded, so that no CHECK of the database refuses it.
+    """
 
     job_id: UUID
     state: str  # answered | failed | unknown | lost
@@ -24,7 +33,8 @@ class Ending:
     request_id: str | None = None  # None: not told
     answered_by: str | None = None  # inline | callback | poll
     mobile: str | None = None  # E.164
-    mobile_raw: str | None = None
+    mobile_raw: str | None = None  # as the provider wrote it, also where it could not be read
+    needs_region: bool = False  # mobile_raw holds a number, and a region would make it one
     region: str | None = None
     line_type: str | None = None
     charged: Decimal | None = None  # None: nothing
@@ -33,6 +43,19 @@ class Ending:
     raw: str | None = None
     stop: bool = False  # do not go on to the next provider
     next_id: UUID = field(default_factory=uuid7)  # the next provider's job, if there is one
+
+    def __post_init__(self) -> None:
+        """Make every value one that the database takes."""
+        fitting = {
+            "error": _text(self.error, ERROR_AT_MOST),
+            "raw": _text(self.raw, RAW_AT_MOST),
+            "mobile_raw": _text(self.mobile_raw, NUMBER_AT_MOST),
+            # A handle that was cut would be another one's.
+            "request_id": self.request_id if len(self.request_id or "") <= REQUEST_ID_AT_MOST else None,
+            "charged": None if self.charged is None else cents(self.charged),
+        }
+        for name, value in fitting.items():
+            object.__setattr__(self, name, value)
 
 
 def read_ending(
@@ -97,8 +120,12 @@ def _answered(
     attempt: int | None,
     request_id: str | None,
 ) -> Ending:
-    phone = read_phone(outcome.mobile, region) if outcome.mobile else None
-    charged = outcome.credits if outcome.credits is not None else price if outcome.mobile else Decimal(0)
+    texts = [text for text in (outcome.mobile, outcome.second_choice) if text]
+    phone, written = next(
+        ((phone, text) for text in texts if (phone := read_phone(text, region))), (None, "; ".join(texts) or None)
+    )
+    lacks_region = phone is None and any(needs_region(text, region) for text in texts)
+    error = None if phone or not texts else NEEDS_REGION if lacks_region else NO_PHONE
     return Ending(
         job_id=job_id,
         state="answered",
@@ -106,15 +133,22 @@ def _answered(
         request_id=request_id,
         answered_by=answered_by,
         mobile=phone.e164 if phone else None,
-        mobile_raw=outcome.mobile[:200] if phone and outcome.mobile else None,
+        mobile_raw=written,
+        needs_region=lacks_region,
         region=phone.region if phone else None,
         line_type=phone.line_type if phone else None,
-        charged=charged,
-        error="it answered with something that cannot be a phone number" if outcome.mobile and not phone else None,
-        raw=outcome.mobile[:200] if outcome.mobile and not phone else None,
+        charged=outcome.credits if outcome.credits is not None else price if texts else Decimal(0),
+        error=error,
+        raw=written if error else None,
     )
 
 
 def _kept(body: bytes) -> str | None:
-    # PostgreSQL's text holds no NUL.
-    return body[:RAW_AT_MOST].decode("utf-8", "replace").replace("\0", "�") or None
+    return body[:RAW_AT_MOST].decode("utf-8", "replace") or None
+
+
+def _text(text: str | None, longest: int) -> str | None:
+    """Cut *text*, and replace what PostgreSQL's text cannot hold: NUL and half surrogate pairs."""
+    if text is None:
+        return None
+    return text[:longest].replace("\0", "�").encode("utf-8", "replace").decode() or None

@@ -11,7 +11,7 @@ from starlette.responses import Response
 
 from enrichment.ending import Ending, read_ending
 from enrichment.outcome import Answered, Outcome, Refused
-from enrichment.providers.base import Provider
+from enrichment.providers.base import CallsBack, Provider
 from enrichment.settings import Settings
 from enrichment.tokens import is_genuine
 from receiver.bodies import MOST_OF_A_CALLBACK, read_body
@@ -38,7 +38,7 @@ class Callbacks:
     ) -> None:
         self._keys = settings.callback_keys
         self._region = settings.default_region
-        self._providers = {name: provider for name, provider in providers.items() if provider.calls_back}
+        self._providers = {name: p for name, p in providers.items() if isinstance(p, CallsBack)}
         self._commit = commit
         self._notifier = notifier
         self._followers = followers
@@ -57,7 +57,7 @@ class Callbacks:
         self._follow_up(recorded)
         return STORED
 
-    def _read(self, provider: Provider, job_id: UUID, body: bytes) -> Callback:
+    def _read(self, provider: CallsBack, job_id: UUID, body: bytes) -> Callback:
         outcome = provider.read_callback(body)
         read = partial(_ending, outcome, job_id, body, provider)
         # Read here and not while the commit is made: a batch of numbers would hold up everybody for as long.

@@ -21,7 +21,7 @@ from enrichment.ending import Ending, read_ending, unknown
 from enrichment.identity import ReusePolicy
 from enrichment.logs import without_words
 from enrichment.outcome import Accepted, Answered, Outcome, Pause, Refused, Retry, Unclear, Unreadable
-from enrichment.providers.base import LimitNews, Provider
+from enrichment.providers.base import CallsBack, LimitNews, Provider
 from enrichment.settings import Settings
 from store import asked, providers
 from store.asked import Acceptance, Requeueing
@@ -125,8 +125,8 @@ class OutcomeWriter:
         outcome, job = told.outcome, told.job
         match outcome:
             case Accepted():
-                return self._acceptance(told, outcome.request_id)
-            case Unreadable() | Unclear() if told.provider.calls_back and told.callback_expected:
+                return self._acceptance(told, outcome.request_id, outcome.reason)
+            case Unreadable() | Unclear() if told.callback_expected and isinstance(told.provider, CallsBack):
                 return self._acceptance(told, None, outcome.reason)
             case Pause() | NotAsked():
                 return Requeueing(job.id, job.attempt, timedelta(0), counts=False, error=outcome.reason)

@@ -13,7 +13,7 @@ import structlog
 
 from enrichment.ending import Ending, lost, unknown
 from enrichment.logs import without_words
-from enrichment.providers.base import HttpResponse, Provider
+from enrichment.providers.base import CallsBack, HttpResponse, Provider
 from store import providers, sweep
 from store.claim import affordable_questions
 from store.database import ACQUIRE_TIMEOUT, UNREACHABLE
@@ -175,7 +175,7 @@ async def work(process: Process, stop: asyncio.Event) -> None:
     notifying = asyncio.create_task(notifier.run())
     reconciler = Reconciler(process, notifier.wake)
     rescue_every = process.settings.lease_seconds / RENEWALS_PER_LEASE
-    pollers = [Poller(p, process, notifier.wake) for p in process.providers.values() if p.calls_back]
+    pollers = [Poller(p, process, notifier.wake) for p in process.providers.values() if isinstance(p, CallsBack)]
     await asyncio.gather(
         repeat(reconciler.rescue, min(rescue_every, 3.0), stop),
         repeat(reconciler.give_up, SETTLE_EVERY, stop),

@@ -13,7 +13,7 @@ import asyncpg
 import structlog
 
 from enrichment.outcome import Outcome, Retry, Unclear
-from enrichment.providers.base import Provider
+from enrichment.providers.base import CallsBack, Provider
 from enrichment.settings import Settings
 from enrichment.tokens import callback_url
 from store import asked, providers
@@ -68,7 +68,7 @@ class Submitter:
         self._tasks: set[asyncio.Future[None]] = set()  # the questions being asked, and the answers being written
         self._enough = max(1, settings.provider_concurrency // TOGETHER)  # free slots, for a claim
         self._freed = asyncio.Event()
-        self._calls_back = provider.calls_back and settings.public_url is not None
+        self._calls_back = isinstance(provider, CallsBack) and settings.public_url is not None
         self._heed = Heed(pool, provider)
 
     async def run(self, stop: asyncio.Event) -> None:

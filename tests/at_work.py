@@ -12,7 +12,7 @@ from uuid import UUID
 
 from enrichment.ending import Ending, read_ending
 from enrichment.outcome import Answered, Outcome, Refused
-from enrichment.providers.base import Provider
+from enrichment.providers.base import CallsBack, Provider
 from enrichment.settings import Settings
 from store.callbacks import Callback, Recorded, record_callbacks
 from store.claim import Claim, Claimed, claim
@@ -52,7 +52,9 @@ class AtWork:
             for name, provider in process.providers.items()
         }
         self.reconciler = Reconciler(process, self.wake)
-        self.poller = Poller(process.providers["nyne"], process, self.wake)
+        nyne = process.providers["nyne"]
+        assert isinstance(nyne, CallsBack)
+        self.poller = Poller(nyne, process, self.wake)
 
     def wake(self) -> None:
         """Counts the hints."""

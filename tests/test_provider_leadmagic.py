@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from decimal import Decimal
 from typing import ClassVar
 
@@ -9,7 +10,7 @@ import pytest
 from pydantic import SecretStr
 
 from enrichment.identifiers import Contact
-from enrichment.outcome import Retry, Unreadable
+from enrichment.outcome import Answered, Refused, Retry, Unreadable
 from enrichment.providers.base import HttpResponse
 from enrichment.providers.leadmagic import LeadMagic
 from tests.provider_suite import CONTACT, ProviderSuite
@@ -59,6 +60,48 @@ def test_a_slug_of_another_script_is_sent_as_urls_are() -> None:
     assert body == {"profile_url": "linkedin.com/in/jan%C3%A9-doe"}
 
 
+@pytest.mark.parametrize(("consumed", "credits"), [("4.999", "5"), ("0.004", "0"), ("0.005", "0.01"), ("5", "5")])
+def test_credits_with_three_decimals_are_rounded_to_cents(consumed: str, credits: str) -> None:
+    """The ledger holds cents: anything finer would be refused, or released as another sum than was reserved."""
+    body = f'{{"mobile_number": "+1-555-123-4567", "credits_consumed": {consumed}}}'
+
+    outcome = leadmagic.read_submit(HttpResponse(200, {}, body.encode()))
+
+    assert getattr(outcome, "credits", None) == Decimal(credits)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        {"message": "Contact not found"},
+        {"message": "Person not found."},
+        {"error": "contact_not_found"},
+        {"error": "No contact found for john@acme.test"},
+        {"detail": "No mobile number found for this contact."},
+    ],
+)
+def test_a_404_about_the_person_is_no_number(words: dict[str, str]) -> None:
+    """LeadMagic's siblings answer so; the question was right, and costs nothing. Public adapters on GitHub."""
+    outcome = leadmagic.read_submit(HttpResponse(404, {}, json.dumps(words).encode()))
+
+    assert outcome == Answered(None, Decimal(0))
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"<html>Contact not found</html>",
+        b'{"message": "Not Found"}',
+        b'{"detail": "Not Found"}',
+        b'{"message": "no Route matched with those values"}',
+        b'{"message": "Cannot POST /v2/people/mobile-finder: not found"}',
+    ],
+)
+def test_a_404_about_the_address_is_a_refusal_with_advice(body: bytes) -> None:
+    """A wrong LEADMAGIC_BASE_URL must not look like a world in which nobody has a number."""
+    assert isinstance(leadmagic.read_submit(HttpResponse(404, {}, body)), Refused)
+
+
 @pytest.mark.parametrize(
     "consumed", ["NaN", "Infinity", "-5", "true", "null", '"5"', "[5]", "1e400", "1e30", "9" * 400]
 )
@@ -73,7 +116,7 @@ def test_credits_that_are_no_number_are_not_said(consumed: str) -> None:
 
 def test_a_number_too_long_to_be_one_is_unreadable() -> None:
     """A page in the place of a number is kept for a person, not as a number."""
-    body = b'{"mobile_number": "' + b"5" * 65 + b'", "credits_consumed": 5}'
+    body = b'{"mobile_number": "' + b"5" * 201 + b'", "credits_consumed": 5}'
 
     assert isinstance(leadmagic.read_submit(HttpResponse(200, {}, body)), Unreadable)
 

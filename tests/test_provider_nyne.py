@@ -67,7 +67,10 @@ def test_a_handle_is_opaque_in_the_poll() -> None:
     assert url == "https://api.nyne.ai/person/phone?request_id=a1b2_1717000000.53783_2615%26x%3D1%2F%C3%A9"
 
 
-@pytest.mark.parametrize("handle", ["", " ", "a" * 129, "a\x00b", "a\nb", "\ud800", 7, None, ["a"], {"a": 1}])
+@pytest.mark.parametrize(
+    "handle",
+    ["", " ", "a" * 129, "a\x00b", "a\nb", "\ud800", "a" * 10_240, True, -7, 10**40, 1.5, None, ["a"], {"a": 1}],
+)
 def test_a_handle_that_cannot_be_stored_is_none(handle: object) -> None:
     """Empty, overlong or unprintable handles are unreadable; the callback's token still finds the job."""
     body = json.dumps({"success": True, "data": {"request_id": handle, "status": "queued"}}).encode()

@@ -13,17 +13,26 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
+from enrichment.money import MOST_CREDITS, cents
 from enrichment.providers.base import HttpResponse
 
 LONGEST_REASON = 200  # characters
-LONGEST_MOBILE = 64  # characters
 LONGEST_READ = 4096  # characters; longer words than these are a page, not a reason
-MOST_CREDITS = 10**9  # beyond is a defect of theirs, and no reason to write it into our ledger
 
 _CODES = ("code", "error_code", "error")
 _MACHINE_WORD = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{1,63}")
 # An address, a profile, a URL (ours carries a token), or as many digits as a phone number has.
 _PERSONAL = re.compile(r"@|%40|linkedin|https?:|\d(?:[\s().-]*\d){6}", re.IGNORECASE)
+
+# What any server says, or something in front of one; and what only the vendor can know.
+_GENERIC_CODES = re.compile(
+    r"forbidden|(?:access_?)?denied|error|bad_?gateway|internal_(?:server_)?error|service_unavailable|gateway_timeout"
+    r"|unauthorized|not_found|request_blocked"
+)
+_FIREWALL = re.compile(
+    r"firewall|\bwaf\b|captcha|challenge|cloudflare|akamai|incapsula|imperva|sucuri|blocked|\bbots?\b"
+)
+_ACCOUNT = re.compile(r"credit|quota|balance|\bplan|subscri|api.?key|permission|account|billing|\bscope")
 
 # Not strict, because Nyne sends control characters inside strings: https://github.com/MichaelFanous2/nyne-skills
 # (json.loads would make a decoder for each answer, which takes longer than to read it.)
@@ -77,11 +86,42 @@ def read_reason(error: object, *, secrets: Collection[str]) -> str:
 
 
 def read_number(value: object) -> Decimal | None:
-    """*value* as a finite number of credits; None for any other JSON value."""
+    """Read *value* as a finite number; None for any other JSON value."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     # NaN and both infinities fail the comparison too, and no integer is too large for it.
     return Decimal(str(value)) if -MOST_CREDITS <= value <= MOST_CREDITS else None
+
+
+def read_credits(value: object) -> Decimal | None:
+    """Read *value* as credits charged, in cents; None for what is no number, or below zero."""
+    charged = read_number(value)
+    return None if charged is None or charged < 0 else cents(charged)
+
+
+def is_vendors_own(body: bytes) -> bool:
+    """Whether *body* is the vendor's own complaint, and not a firewall's or gateway's in front of it.
+
+    A problem of LeadMagic's shape, a machine code that no other server uses, or words about the account.
+    """
+    whole = read_object(body)
+    words = read_words(body)
+    if whole is None or _FIREWALL.search(words):
+        return False
+    places = list(_places(whole))
+    if isinstance(whole.get("errors"), list) and places and {"code", "title", "status"} <= places[0].keys():
+        return True
+    code = _code(places, ())
+    is_telling = code is not None and not _GENERIC_CODES.fullmatch(code)
+    return is_telling or _ACCOUNT.search(words) is not None
+
+
+def read_words(body: bytes) -> str:
+    """Join all that *body* complains of, in lower case, to decide by and never to show."""
+    places = list(_places(read_object(body) or {}))
+    keys = ("code", "error_code", "error", "title", "message", "detail", "reason")
+    said = [text for place in places for key in keys if isinstance(text := place.get(key), str)]
+    return " ".join(said)[:LONGEST_READ].lower()
 
 
 def storable(text: str) -> str:
