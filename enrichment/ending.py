@@ -50,8 +50,7 @@ class Ending:
             "error": _text(self.error, ERROR_AT_MOST),
             "raw": _text(self.raw, RAW_AT_MOST),
             "mobile_raw": _text(self.mobile_raw, NUMBER_AT_MOST),
-            # A handle that was cut would be another one's.
-            "request_id": self.request_id if len(self.request_id or "") <= REQUEST_ID_AT_MOST else None,
+            "request_id": _handle(self.request_id),
             "charged": None if self.charged is None else cents(self.charged),
         }
         for name, value in fitting.items():
@@ -145,6 +144,12 @@ def _answered(
 
 def _kept(body: bytes) -> str | None:
     return body[:RAW_AT_MOST].decode("utf-8", "replace") or None
+
+
+def _handle(request_id: str | None) -> str | None:
+    """Return *request_id* if it can be stored as it is: a handle that was cut or cleaned would be another one's."""
+    fits = request_id is not None and len(request_id) <= REQUEST_ID_AT_MOST and request_id.isprintable()
+    return request_id if fits else None
 
 
 def _text(text: str | None, longest: int) -> str | None:

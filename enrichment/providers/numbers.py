@@ -15,6 +15,7 @@ from enrichment.providers.replies import storable
 
 DEEPEST = 4  # lists and objects in one another
 MOST_ENTRIES = 50  # that are looked at
+FEWEST_OF_AN_INTEGER = 10**5  # a smaller one is a count, or a code
 # Where a number may stand, the likeliest first; a key that says mobile says so of its numbers.
 NUMBER_KEYS = (
     "mobile", "mobile_number", "mobile_phone", "mobiles", "mobile_numbers", "mobile_phones", "cell", "cell_phone",
@@ -93,7 +94,7 @@ def _text(entry: object) -> str | None:
     if isinstance(entry, float) and entry.is_integer():
         entry = int(entry)
     if isinstance(entry, int) and not isinstance(entry, bool):
-        return str(entry) if 0 < entry < 10**20 else None
+        return str(entry) if FEWEST_OF_AN_INTEGER <= entry < 10**20 else None
     if not isinstance(entry, str) or len(entry) > NUMBER_AT_MOST:
         return None
     return storable(_BETWEEN_LINES.sub("; ", entry.strip())).strip() or None
