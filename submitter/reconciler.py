@@ -13,7 +13,7 @@ import structlog
 
 from enrichment.ending import Ending, lost, unknown
 from enrichment.logs import without_words
-from enrichment.providers.base import CallsBack, HttpResponse, Provider
+from enrichment.providers.base import CallsBack, Health, HttpResponse, Provider
 from store import providers, sweep
 from store.claim import affordable_questions
 from store.database import ACQUIRE_TIMEOUT, UNREACHABLE
@@ -28,7 +28,7 @@ from submitter.outcomes import GRACES_WITHOUT_REQUEST_ID
 from submitter.poll import Poller
 from submitter.process import Process, main
 from submitter.submit import RENEWALS_PER_LEASE, read_budgets
-from submitter.transport import send
+from submitter.transport import Unanswered, Unsent, send
 
 log = structlog.get_logger()
 
@@ -116,17 +116,22 @@ class Reconciler:
         return released
 
     async def _check(self, provider: Provider) -> None:
+        """Ask a paused provider's free endpoint; resume it when it is well, or has told nothing for too long."""
         if not await providers.claim_check(self._pool, provider.name, CHECK_EVERY):
             return
         answer = await send(self._process.sessions[provider.name], provider.health())
-        if not isinstance(answer, HttpResponse):
-            log.warning("provider_still_paused", provider=provider.name, why=answer.reason)
-            return
-        health = provider.read_health(answer)
-        if not health.well:
+        match answer:
+            case HttpResponse():
+                health = provider.read_health(answer)
+            case Unsent(reason):
+                health = Health(well=False, reason=reason)  # it is away, and so would a question be
+            case Unanswered(reason):
+                health = Health(well=None, reason=reason)
+        if health.well or (health.well is None and await providers.note_untold(self._pool, provider.name)):
+            if await providers.resume(self._pool, provider.name):
+                log.info("provider_resumed", provider=provider.name, told=health.well is not None)
+        else:
             log.warning("provider_still_paused", provider=provider.name, why=without_words(health.reason))
-        elif await providers.resume(self._pool, provider.name):
-            log.info("provider_resumed", provider=provider.name)
 
     async def _release_budget(self, provider: Provider) -> int:
         async with self._pool.acquire(timeout=ACQUIRE_TIMEOUT) as connection, connection.transaction():
