@@ -41,11 +41,13 @@ def resume(
 
 async def _resume(settings: Settings, name: str) -> str | None:
     """Let go of the pause; return why the provider was paused, None if it was not."""
-    from console.database import connected
+    from console.database import connected, embedded_exists
     from console.processes import CannotStart
     from store import providers
     from store.migrations import require_current
 
+    if not embedded_exists(settings):
+        return None
     async with connected(settings) as connection:
         await require_current(connection)
         known = await providers.find_providers(connection)
