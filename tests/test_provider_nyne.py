@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import pytest
 from hypothesis import given
@@ -117,3 +117,30 @@ def test_a_callback_reads_as_the_poll_would() -> None:
     assert (
         nyne.read_callback(body) == nyne.read_poll(HttpResponse(200, {}, body)) == Answered("+15551234567", None, "a1")
     )
+
+
+@pytest.mark.parametrize(
+    "result",
+    [
+        {"mobile": None, "updated_at": "2026-01-15T10:31:00Z", "profile_id": 1234567890},
+        {"mobile": "", "whatsapp": "+1-415-555-0132"},
+        {"id": "1234567890", "name": "John Doe"},
+        {"linkedin": "https://www.linkedin.com/in/john-1234567890"},
+    ],
+)
+def test_other_digits_are_not_taken_for_a_number(result: dict[str, Any]) -> None:
+    """A mobile that is said to be empty is none, and identifiers and dates are no numbers."""
+    body = json.dumps({"status": "completed", "result": result}).encode()
+
+    assert nyne.read_callback(body) == Answered(None)
+
+
+@pytest.mark.parametrize(
+    "result",
+    [{"channels": {"sms": "415-555-0132"}}, {"people": [{"tel": 14155550132}]}, {"found": ["+1-415-555-0132"]}],
+)
+def test_a_number_in_a_place_never_seen_is_kept_for_a_person(result: dict[str, Any]) -> None:
+    """It was paid for: no number would be wrong, and so would a guess."""
+    body = json.dumps({"status": "completed", "result": result}).encode()
+
+    assert isinstance(nyne.read_callback(body), Unreadable)

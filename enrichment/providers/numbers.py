@@ -26,6 +26,7 @@ _KIND_KEYS = ("type", "line_type", "phone_type", "kind", "label")
 _MOBILE = re.compile(r"mobil|cell|handy|wireless|portable|m[oó]vil|celular")
 _OTHER = re.compile(r"land|fix|home|work|office|direct|fax|voip|toll|main|business|company|switchboard|hq|festnetz")
 _LIKE_A_NUMBER = re.compile(r"(?:\d[\s().-]{0,3}){7}")
+_LIKE_ITS_PLACE = re.compile(r"phone|mobile|cell|\btel|whatsapp|signal|sms|handy")
 _BETWEEN_LINES = re.compile(r"[\r\n\t\v\f]+")
 
 
@@ -57,13 +58,17 @@ def read_numbers(value: object, *, words_are_odd: bool) -> Numbers:
     return Numbers(_joined(best), _joined([text for texts in rest for text in texts]), odd)
 
 
-def holds_numbers(value: object, *, depth: int = 2 * DEEPEST) -> bool:
-    """Whether something in *value* looks like a number, wherever it stands."""
-    inner = list(value.values()) if isinstance(value, Mapping) else value
-    if isinstance(inner, list):
-        return depth > 0 and any(holds_numbers(entry, depth=depth - 1) for entry in inner[:MOST_ENTRIES])
+def holds_numbers(value: object, *, key: str = "", depth: int = 2 * DEEPEST) -> bool:
+    """Whether something in *value* looks like a phone number: by its plus, or by the name of its place."""
+    if isinstance(value, Mapping):
+        inner = list(value.items())[:MOST_ENTRIES]
+        return depth > 0 and any(holds_numbers(entry, key=f"{key} {name}", depth=depth - 1) for name, entry in inner)
+    if isinstance(value, list):
+        return depth > 0 and any(holds_numbers(entry, key=key, depth=depth - 1) for entry in value[:MOST_ENTRIES])
     text = _text(value)
-    return text is not None and "://" not in text and _LIKE_A_NUMBER.search(text) is not None
+    if text is None or "://" in text or says_no_number(text) or not _LIKE_A_NUMBER.search(text):
+        return False
+    return text.startswith("+") or _LIKE_ITS_PLACE.search(key.lower()) is not None
 
 
 def _entries(value: object, kind: str, depth: int) -> Iterator[tuple[object, str]]:

@@ -316,9 +316,9 @@ def _read_result(job: dict[str, Any], request_id: str | None) -> Outcome:
     numbers = read_numbers(result, words_are_odd=True)
     if numbers.mobile is not None:
         return Answered(numbers.mobile, request_id=request_id, second_choice=numbers.second_choice)
-    is_known = isinstance(result, dict) and bool(result.keys() & set(NUMBER_KEYS))
-    if (numbers.odd and is_known) or holds_numbers(result):
-        return Unreadable("a mobile in a form never seen")
-    if isinstance(result, dict) or not numbers.odd:
-        return Answered(None, request_id=request_id)
-    return Unreadable(f"result is of type {type(result).__name__}")
+    if isinstance(result, dict):
+        is_odd = numbers.odd if result.keys() & set(NUMBER_KEYS) else holds_numbers(result)
+        return Unreadable("a mobile in a form never seen") if is_odd else Answered(None, request_id=request_id)
+    if numbers.odd:
+        return Unreadable(f"result is of type {type(result).__name__}")
+    return Answered(None, request_id=request_id)
