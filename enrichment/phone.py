@@ -78,7 +78,7 @@ def needs_region(text: str, region: str | None) -> bool:
         return False
     return any(
         not written.plus
-        and not written.hidden
+        and (not written.hidden or written.complete_if_valid)
         and SHORTEST_NATIONAL <= len(written.readings[0].digits) <= LONGEST
         and written.readings[0].digits.strip("0")
         for written in find_numbers(text)
@@ -157,7 +157,10 @@ def _is_cut_off(found: _Found, written: Written) -> bool:
 def _is_possible(code: int, national: str) -> bool:
     if len(str(code)) + len(national) > LONGEST:
         return False
-    number = PhoneNumber(country_code=code, national_number=int(national))
+    zeros = len(national) - len(national.lstrip("0"))  # they count where they belong to the number
+    number = PhoneNumber(
+        country_code=code, national_number=int(national), italian_leading_zero=zeros > 0, number_of_leading_zeros=zeros
+    )
     return phonenumbers.is_possible_number_with_reason(number) == ValidationResult.IS_POSSIBLE
 
 
@@ -233,12 +236,14 @@ def _parsed(digits: str, region: str | None) -> _Found | None:
 def _checked(number: PhoneNumber) -> _Found | None:
     """Return the number if it is possible. Not only if *valid*: that follows yesterday's tables and refuses all of 555.
 
-    Seven digits without their area code are possible only at home, and nobody's E.164 number; nor are only zeros.
+    Seven digits without their area code are possible only at home, and nobody's E.164 number; nor are only zeros. A
+    zero may begin only a valid one: where zeros belong to numbers, as in Italy, the tables know.
     """
     national = phonenumbers.national_significant_number(number)
     if not number.national_number or not _is_possible(number.country_code or 0, national):
         return None
-    return _Found(number, phonenumbers.is_valid_number(number))
+    valid = phonenumbers.is_valid_number(number)
+    return _Found(number, valid) if valid or not national.startswith("0") else None
 
 
 def _region(number: PhoneNumber, hint: str | None) -> str | None:

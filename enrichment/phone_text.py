@@ -26,7 +26,7 @@ _DIGITS = re.compile(r"\d+")
 _SPELT_DIGITS = frozenset("oOlI")  # letters that stand for a digit where they touch one
 _BULLET = re.compile(r"\s*(?:[*•#●○■█]\s+|#)")
 _CONJUNCTION = re.compile(r"(?<=\d\d\d) {1,5}\+ {1,5}(?=\d)")  # a plus that joins two numbers
-_TRUNK_ZERO = re.compile(r"(?<=\d) ?[(\[] ?0 ?[)\]]")
+_TRUNK_ZERO = re.compile(r"(?<=\d)[ .\-)\]]{0,3}[(\[] ?0 ?[)\]]")
 _ENUMERATION = re.compile(r" ?\d{1,2}[.)] +(?=[\d(])")
 _REMARK = re.compile(r"[(\[] ?\d{1,5} ?[)\]] ?$")
 _LAST_GROUP = re.compile(r"- ?\d{1,4} ?$")
@@ -159,9 +159,9 @@ def _read_digits(
 ) -> Iterator[Written]:
     """Read one number, or several that only spaces or slashes keep apart."""
     for part in _apart(text, plus):
-        readings = tuple(_readings(plus, part))
-        digits = readings[0].digits
-        if len(digits) >= FEWEST_DIGITS and any(len(reading.digits) <= MOST_DIGITS for reading in readings):
+        readings = tuple(r for r in _readings(plus, part) if FEWEST_DIGITS <= len(r.digits) <= MOST_DIGITS)
+        if readings:
+            digits = readings[0].digits
             # +0049 and +001 are 00 before a code; +0151 is a number at home, by a form that adds a plus.
             international = plus and (digits[0] != "0" or digits.startswith("00"))
             if international:

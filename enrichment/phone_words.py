@@ -28,9 +28,9 @@ _DENIALS = re.compile(
 
 def says_no_number(text: str) -> bool:
     """Whether *text* is a word or a sentence for nothing: "N/A", "-", "Not found", "kein Eintrag", "0"."""
-    plain = unicodedata.normalize("NFKC", text[:LONGEST_TEXT]).casefold().replace("’", "'")
-    if plain.strip().startswith("+"):
+    if text.startswith("+"):
         return False
+    plain = unicodedata.normalize("NFKC", text[:LONGEST_TEXT]).casefold().replace("’", "'")
     word = _EDGES.sub("", plain)
     if not word.strip("0., "):
         return True

@@ -10,8 +10,16 @@ from phonenumbers import PhoneNumberFormat
 
 from enrichment.phone import Phone, needs_region, read_phone
 
-quick = settings(max_examples=150, deadline=None, database=None)
-texts = st.text(max_size=40) | st.text("+0123456789 ()-./;ext=,#*", max_size=40)
+quick = settings(max_examples=300, deadline=None, database=None)
+pieces = [
+    "+", "+49", "0", "00", "(0)", "1", "415", "5550132", "151 23456789", " ", "-", "/", ",", "\n", "x", "XX", "#", "…",
+    "[", "]", "(", ")", "ext", "ext. 5", "E+10", ".0", "%2B", "&nbsp;", "mobil", "AXEL", "O", "٣", "²", "\ud800",
+]  # fmt: skip
+texts = (
+    st.text(max_size=40)
+    | st.text("+0123456789 ()[]-./;extX=,#*", max_size=40)
+    | st.lists(st.sampled_from(pieces), max_size=14).map("".join)
+)
 regions = st.none() | st.sampled_from(["US", "DE", "us", "ZZ", "001", "", "XX"]) | st.text(max_size=3)
 
 

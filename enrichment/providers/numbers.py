@@ -62,7 +62,9 @@ def holds_numbers(value: object, *, key: str = "", depth: int = 2 * DEEPEST) -> 
     """Whether something in *value* looks like a phone number: by its plus, or by the name of its place."""
     if isinstance(value, Mapping):
         inner = list(value.items())[:MOST_ENTRIES]
-        return depth > 0 and any(holds_numbers(entry, key=f"{key} {name}", depth=depth - 1) for name, entry in inner)
+        return depth > 0 and any(
+            holds_numbers(entry, key=f"{key} {name[:40]}"[-200:], depth=depth - 1) for name, entry in inner
+        )
     if isinstance(value, list):
         return depth > 0 and any(holds_numbers(entry, key=key, depth=depth - 1) for entry in value[:MOST_ENTRIES])
     text = _text(value)
