@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from decimal import Decimal
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import pytest
 from pydantic import SecretStr
@@ -134,3 +134,34 @@ def test_a_price_of_the_settings_decides_health() -> None:
 
     assert not dear.read_health(HttpResponse(200, {}, b'{"credits": 7.5}')).well
     assert dear.read_health(HttpResponse(200, {}, b'{"credits": 8}')).well
+
+
+@pytest.mark.parametrize(
+    ("answer", "outcome"),
+    [
+        ({"mobile": "+1-415-555-0132", "credits_consumed": 5}, Answered("+1-415-555-0132", Decimal(5))),
+        ({"phone_numbers": ["+1-415-555-0132"], "credits_consumed": 5}, Answered("+1-415-555-0132", Decimal(5))),
+        ({"message": "No mobile number found for this contact."}, Answered(None)),
+        (
+            {"email": "j@acme.test", "credits_consumed": 0, "profile_url": "in/john-1234567890"},
+            Answered(None, Decimal(0)),
+        ),
+    ],
+)
+def test_an_answer_under_other_names_is_read(answer: dict[str, Any], outcome: Answered) -> None:
+    """A field that was renamed loses no number that was paid for."""
+    assert leadmagic.read_submit(HttpResponse(200, {}, json.dumps(answer).encode())) == outcome
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        {"data": {"mobile_number": "+1-415-555-0132"}, "credits_consumed": 5},
+        {"best": {"whatsapp": "415-555-0132"}, "credits_consumed": 5},
+        {"mobile_number": {"n": 1}, "credits_consumed": 5},
+        {"mobile_number": True, "credits_consumed": 5},
+    ],
+)
+def test_a_number_in_a_place_never_seen_is_kept_for_a_person(answer: dict[str, Any]) -> None:
+    """It was paid for: no number would be wrong, and so would a guess."""
+    assert isinstance(leadmagic.read_submit(HttpResponse(200, {}, json.dumps(answer).encode())), Unreadable)

@@ -144,3 +144,19 @@ def test_a_number_in_a_place_never_seen_is_kept_for_a_person(result: dict[str, A
     body = json.dumps({"status": "completed", "result": result}).encode()
 
     assert isinstance(nyne.read_callback(body), Unreadable)
+
+
+@pytest.mark.parametrize(
+    ("mobile", "first", "second"),
+    [
+        ("Office +49 30 123456, Mobil +49 151 23456789", " Mobil +49 151 23456789", "Office +49 30 123456"),
+        ("(415) 555-0132 (home) / (415) 555-0199 (cell)", "(415) 555-0199 (cell)", "(415) 555-0132 (home)"),
+        ("+14155550132; +14155550199", "+14155550132; +14155550199", None),
+        ("+14155550132 (cell), ext. 4", "+14155550132 (cell), ext. 4", None),
+    ],
+)
+def test_a_text_may_say_which_of_its_numbers_is_the_mobile(mobile: str, first: str, second: str | None) -> None:
+    """Mobiles go before others where the vendor says which is which, in words as in fields."""
+    body = json.dumps({"status": "completed", "result": {"phone": mobile}}).encode()
+
+    assert nyne.read_callback(body) == Answered(first.strip(), second_choice=second)

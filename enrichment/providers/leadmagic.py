@@ -40,7 +40,7 @@ from enrichment.identifiers import Contact
 from enrichment.money import cents
 from enrichment.outcome import Answered, Outcome, Pause, Refused, Retry, Unclear, Unreadable
 from enrichment.providers.base import Health, HttpRequest, HttpResponse, Limit, LimitNews, Provider
-from enrichment.providers.numbers import read_numbers
+from enrichment.providers.numbers import NUMBER_KEYS, holds_numbers, read_numbers
 from enrichment.providers.replies import (
     Complaint,
     is_vendors_own,
@@ -144,11 +144,13 @@ class LeadMagic(Provider):
         answer = read_object(response.body)
         if answer is None:
             return Unreadable("a 200 without a JSON object")
-        numbers = read_numbers(answer.get("mobile_number"), words_are_odd=False)
-        if numbers.odd and numbers.mobile is None:
+        named = answer.get("mobile_number", {key: answer[key] for key in NUMBER_KEYS if key in answer})
+        numbers = read_numbers(named, words_are_odd=False)
+        if numbers.mobile is None and (numbers.odd or ("mobile_number" not in answer and holds_numbers(answer))):
             return Unreadable("a mobile_number in a form never seen")
         # credits_consumed is always there. Without it and the number this is some other page, no answer.
-        if not answer.keys() & {"mobile_number", "credits_consumed"} or (not numbers.mobile and _complains(answer)):
+        is_answer = bool(answer.keys() & {"mobile_number", "credits_consumed"}) or _says_no_match(response.body)
+        if numbers.mobile is None and (_complains(answer) or not is_answer):
             return Unreadable(self._complaint(response).advised("a 200 that is no answer"))
         charged = read_credits(answer.get("credits_consumed"))
         return Answered(numbers.mobile, charged, second_choice=numbers.second_choice)

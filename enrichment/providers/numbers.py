@@ -27,6 +27,7 @@ _MOBILE = re.compile(r"mobil|cell|handy|wireless|portable|m[oó]vil|celular")
 _OTHER = re.compile(r"land|fix|home|work|office|direct|fax|voip|toll|main|business|company|switchboard|hq|festnetz")
 _LIKE_A_NUMBER = re.compile(r"(?:\d[\s().-]{0,3}){7}")
 _LIKE_ITS_PLACE = re.compile(r"phone|mobile|cell|\btel|whatsapp|signal|sms|handy")
+_BETWEEN_NUMBERS = re.compile(r"[;,|\r\n\t]+|\s/\s")
 _BETWEEN_LINES = re.compile(r"[\r\n\t\v\f]+")
 
 
@@ -79,7 +80,7 @@ def _entries(value: object, kind: str, depth: int) -> Iterator[tuple[object, str
         return
     if isinstance(value, str):
         if not says_no_number(value):
-            yield value, kind
+            yield from _labelled(value, kind)
     elif isinstance(value, list) and depth:
         for entry in value[:MOST_ENTRIES]:
             yield from _entries(entry, kind, depth - 1)
@@ -89,6 +90,16 @@ def _entries(value: object, kind: str, depth: int) -> Iterator[tuple[object, str
             yield from _entries(value.get(key), said or _kind(key), depth - 1)
     else:
         yield value, kind
+
+
+def _labelled(text: str, kind: str) -> Iterator[tuple[object, str]]:
+    """Take a text apart that calls some of its numbers mobile: "Office +49 30 123456, Mobil +49 151 23456789"."""
+    parts = _BETWEEN_NUMBERS.split(text) if len(text) <= NUMBER_AT_MOST else []
+    kinds = [_kind(part) for part in parts]
+    if "mobile" in kinds and set(kinds) != {"mobile"} and all(map(_LIKE_A_NUMBER.search, parts)):
+        yield from zip(parts, kinds, strict=True)
+    else:
+        yield text, kind
 
 
 def _kind(*words: object) -> str:
