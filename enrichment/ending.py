@@ -29,7 +29,7 @@ class Ending:
 
     job_id: UUID
     state: str  # answered | failed | unknown | lost
-    attempt: int | None = None  # the claimed attempt; None: whoever has the token or the request_id
+    attempt: int | None = None  # the claimed attempt; None: known by its token or request_id
     request_id: str | None = None  # None: not told
     answered_by: str | None = None  # inline | callback | poll
     mobile: str | None = None  # E.164
@@ -69,7 +69,7 @@ def read_ending(
     body: bytes = b"",
     stop_when_doubtful: bool = False,
 ) -> Ending | None:
-    """How the job ends by this *outcome*, or None when it does not end by it.
+    """Return how the job ends by this *outcome*, None when it does not end by it.
 
     *price* is what the provider charges for a number, where it does not say itself. *request_id* is the one that
     was asked about, where it was asked. *body* is kept where a person may have to read it.
@@ -92,7 +92,7 @@ def read_ending(
 
 
 def unknown(job_id: UUID, reason: str, *, attempt: int | None, body: bytes = b"", stop: bool = False) -> Ending:
-    """Asked, perhaps charged, and nobody can tell."""
+    """End a job that was asked, perhaps charged, and whose outcome cannot be known."""
     return Ending(
         job_id=job_id,
         state="unknown",
@@ -105,7 +105,7 @@ def unknown(job_id: UUID, reason: str, *, attempt: int | None, body: bytes = b""
 
 
 def lost(job_id: UUID, reason: str, *, stop: bool = False) -> Ending:
-    """The provider forgot it, or did not answer in time; perhaps charged."""
+    """End a job that the provider forgot, or did not answer in time; perhaps charged."""
     return Ending(job_id=job_id, state="lost", possible=True, error=reason, stop=stop)
 
 

@@ -41,7 +41,7 @@ _LINE_TYPES = {
 
 @dataclass(frozen=True, slots=True)
 class Phone:
-    """One number: E.164, the ISO 3166 region it belongs to, and its line type as far as anyone can know."""
+    """One number: E.164, the ISO 3166 region it belongs to, and its line type as far as it can be known."""
 
     e164: str = field(repr=False)
     region: str | None
@@ -73,7 +73,7 @@ def read_phone(text: str, region: str | None) -> Phone | None:
 
 
 def needs_region(text: str, region: str | None) -> bool:
-    """Whether *text* holds a number of some country, and neither it nor *region* says of which."""
+    """Tell whether *text* holds a number of some country, and neither it nor *region* says of which."""
     if _usable(region) is not None or read_phone(text, None) is not None:
         return False
     return any(
@@ -117,7 +117,7 @@ def _read_e164(text: str) -> Phone | None:
 
 
 def _has_prefix(metadata: PhoneMetadata, national: str) -> bool:
-    """Whether the library might take *national* for more than the number itself."""
+    """Tell whether the library might take *national* for more than the number itself."""
     pattern = metadata.national_prefix_for_parsing
     return pattern is not None and re.match(pattern, national) is not None
 
@@ -147,7 +147,7 @@ def _read_written(written: Written, hint: str | None) -> _Found | None:
 
 
 def _is_cut_off(found: _Found, written: Written) -> bool:
-    """Whether a mask behind the number stands for digits of it."""
+    """Tell whether a mask behind the number stands for digits of it."""
     if found.valid and written.complete_if_valid:
         return False
     beginning = phonenumbers.national_significant_number(found.number)

@@ -27,7 +27,7 @@ _DENIALS = re.compile(
 
 
 def says_no_number(text: str) -> bool:
-    """Whether *text* is a word or a sentence for nothing: "N/A", "-", "Not found", "kein Eintrag", "0"."""
+    """Tell whether *text* is a word or a sentence for nothing: "N/A", "-", "Not found", "kein Eintrag", "0"."""
     if text.startswith("+"):
         return False
     plain = unicodedata.normalize("NFKC", text[:LONGEST_TEXT]).casefold().replace("’", "'")
@@ -38,5 +38,5 @@ def says_no_number(text: str) -> bool:
 
 
 def _has_number(text: str) -> bool:
-    """Whether there are the digits of a number: "error 404" has none."""
+    """Tell whether there are the digits of a number: "error 404" has none."""
     return sum(map(str.isdecimal, text)) >= 5

@@ -45,7 +45,7 @@ async def register_provider(db: Db, name: str, limits: Iterable[Limit], ceilings
 
 
 async def correct_limits(db: Db, name: str, news: LimitNews) -> None:
-    """The allowance is what the provider's headers say, below a person's ceiling; and it rests when told to."""
+    """Set the allowance that the headers name, below a person's ceiling, and the rest that they ask for."""
     if news.allowance is not None:
         await db.execute(
             """
@@ -72,7 +72,7 @@ async def correct_limits(db: Db, name: str, news: LimitNews) -> None:
 
 
 async def pause(db: Db, name: str, reason: str, check_after: timedelta, *, said: timedelta = timedelta(0)) -> bool:
-    """The provider is paused, and its free endpoint is asked *check_after* that.  False when it was already.
+    """Pause the provider, and have its free endpoint asked *check_after* that. False when it was paused already.
 
     *said*: how long ago.  Since then it may have been asked how it is, and have been well.
     One that is paused again soon after it was well is asked later: its free endpoint sees less than its paid one.
@@ -97,7 +97,7 @@ async def pause(db: Db, name: str, reason: str, check_after: timedelta, *, said:
 
 
 async def claim_check(db: Db, name: str, next_after: timedelta) -> bool:
-    """Whether the paused provider's free endpoint is to be asked now, by us; the next time is scheduled."""
+    """Claim the check of a paused provider that is due, and schedule the next. False when none is."""
     row = await db.fetchrow(
         """
         UPDATE providers

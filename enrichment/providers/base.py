@@ -73,11 +73,11 @@ class Provider(ABC):
     @classmethod
     @abstractmethod
     def from_settings(cls, settings: Settings) -> Self:
-        """Build it with the address, price and keys that are set; the receiver, which asks nobody, has no keys."""
+        """Build the provider with the address, price and keys that are set; the receiver has no keys."""
 
     @abstractmethod
     def can_ask(self, contact: Contact) -> bool:
-        """Whether *contact* carries an identifier the provider can use."""
+        """Tell whether *contact* carries an identifier the provider can use."""
 
     @abstractmethod
     def submit(self, contact: Contact, callback_url: str | None) -> HttpRequest:
@@ -115,4 +115,4 @@ class CallsBack(Provider):
 
     @abstractmethod
     def read_callback(self, body: bytes) -> Outcome:
-        """Read a callback; Unreadable for what is none."""
+        """Read a callback; return Unreadable for what is none."""

@@ -86,7 +86,7 @@ class LeadMagic(Provider):
 
     @classmethod
     def from_settings(cls, settings: Settings) -> Self:
-        """Build it from the settings that begin with LEADMAGIC_."""
+        """Build the provider from the settings that begin with LEADMAGIC_."""
         return cls(
             settings.leadmagic_api_key or SecretStr(""),
             settings.leadmagic_base_url,
@@ -94,11 +94,11 @@ class LeadMagic(Provider):
         )
 
     def can_ask(self, contact: Contact) -> bool:
-        """Whether there is a profile or an e-mail: it takes no names."""
+        """Tell whether there is a profile or an e-mail: LeadMagic takes no names."""
         return bool(contact.profile_url or contact.work_email or contact.personal_email)
 
     def submit(self, contact: Contact, callback_url: str | None) -> HttpRequest:
-        """The question, for as many identifiers as there are: together they match more."""
+        """Build the question from all identifiers there are: together they match more."""
         body = {
             "profile_url": contact.profile_url and quote(contact.profile_url),
             "work_email": contact.work_email,
@@ -108,7 +108,7 @@ class LeadMagic(Provider):
         return HttpRequest("POST", self._url("/v1/people/mobile-finder"), self._headers(), given)
 
     def read_submit(self, response: HttpResponse) -> Outcome:
-        """What came of the question. Never raises."""
+        """Read the answer to the question. Never raises."""
         if response.status == 200:
             return self._read_answer(response)
         if 200 <= response.status < 300:
@@ -116,7 +116,7 @@ class LeadMagic(Provider):
         return _read_failure(response, self._complaint(response))
 
     def health(self) -> HttpRequest:
-        """The question for the balance."""
+        """Build the question for the balance."""
         return HttpRequest("GET", self._url("/v1/credits"), self._headers())
 
     def read_health(self, response: HttpResponse) -> Health:
@@ -136,11 +136,11 @@ class LeadMagic(Provider):
         return Health(well=True, balance=balance)
 
     def read_limits(self, response: HttpResponse) -> LimitNews | None:
-        """The allowance of this minute. Never raises."""
+        """Read the allowance of this minute. Never raises."""
         return read_limit_news(response, LIMITS[:1])  # its headers speak of minutes only
 
     def _read_answer(self, response: HttpResponse) -> Outcome:
-        """A 200: the number, or none."""
+        """Read a 200: the number, or none."""
         answer = read_object(response.body)
         if answer is None:
             return Unreadable("a 200 without a JSON object")
@@ -176,7 +176,7 @@ def _is_unwell(response: HttpResponse) -> bool | None:
 
 
 def _read_failure(response: HttpResponse, complaint: Complaint) -> Outcome:
-    """Anything but a 2xx."""
+    """Read anything but a 2xx."""
     outcome: Outcome
     match response.status:
         case 404 if complaint.code in _NO_SUCH_PERSON or _says_no_match(response.body):
@@ -201,13 +201,13 @@ def _read_failure(response: HttpResponse, complaint: Complaint) -> Outcome:
 
 
 def _says_no_match(body: bytes) -> bool:
-    """Whether a 404 is about a person, and not about an address that does not exist."""
+    """Tell whether a body is about a person who was not found, and not about a wrong address."""
     words = read_words(body)
     return _NO_MATCH.search(words) is not None and _NO_SUCH_PATH.search(words) is None
 
 
 def _throttle(response: HttpResponse) -> float | None:
-    """The headers' wait, or the one in the body where a proxy took the headers."""
+    """Read the wait from the headers, or from the body where a proxy took the headers."""
     wait = read_wait(response)
     if wait is not None:
         return wait

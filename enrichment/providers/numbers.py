@@ -60,7 +60,7 @@ def read_numbers(value: object, *, words_are_odd: bool) -> Numbers:
 
 
 def holds_numbers(value: object, *, key: str = "", depth: int = 2 * DEEPEST) -> bool:
-    """Whether something in *value* looks like a phone number: by its plus, or by the name of its place."""
+    """Tell whether something in *value* looks like a phone number: by its plus, or by the name of its place."""
     if isinstance(value, Mapping):
         inner = list(value.items())[:MOST_ENTRIES]
         return depth > 0 and any(

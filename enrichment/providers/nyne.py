@@ -104,7 +104,7 @@ class Nyne(CallsBack):
 
     @classmethod
     def from_settings(cls, settings: Settings) -> Self:
-        """Build it from the settings that begin with NYNE_."""
+        """Build the provider from the settings that begin with NYNE_."""
         return cls(
             settings.nyne_api_key or SecretStr(""),
             settings.nyne_api_secret or SecretStr(""),
@@ -114,11 +114,11 @@ class Nyne(CallsBack):
         )
 
     def can_ask(self, contact: Contact) -> bool:
-        """Whether there is a profile, an e-mail or a name: a company alone is nobody."""
+        """Tell whether there is a profile, an e-mail or a name: a company alone names no person."""
         return bool(contact.profile_url or contact.work_email or contact.personal_email or contact.name)
 
     def submit(self, contact: Contact, callback_url: str | None) -> HttpRequest:
-        """The question, with the address to call back if there is one."""
+        """Build the question, with the address to call back if there is one."""
         body = {
             "name": contact.name,
             "company": contact.company,
@@ -130,7 +130,7 @@ class Nyne(CallsBack):
         return HttpRequest("POST", self._url("/person/phone"), self._headers(), given)
 
     def read_submit(self, response: HttpResponse) -> Outcome:
-        """What came of the question. Never raises."""
+        """Read the answer to the question. Never raises."""
         job = _job(response.body)
         if _status(job) == "not_found" and _request_id(job):
             return Answered(None, request_id=_request_id(job))
@@ -147,12 +147,12 @@ class Nyne(CallsBack):
         return Accepted(request_id)
 
     def poll(self, request_id: str) -> HttpRequest:
-        """The free question about a question."""
+        """Build the free question about a question."""
         url = self._url(f"/person/phone?request_id={quote(request_id, safe='')}")
         return HttpRequest("GET", url, self._headers())
 
     def read_poll(self, response: HttpResponse) -> Outcome:
-        """What the job has come to. Never raises."""
+        """Read what the job has come to. Never raises."""
         job = _job(response.body)
         if 200 <= response.status < 300:
             return self._read_job(job)
@@ -162,11 +162,11 @@ class Nyne(CallsBack):
         return _read_failed_poll(response, complaint)
 
     def read_callback(self, body: bytes) -> Outcome:
-        """What the job has come to, from the body that a poll would have had. Never raises."""
+        """Read what the job has come to from the body that a poll would have had. Never raises."""
         return self._read_job(_job(body))
 
     def health(self) -> HttpRequest:
-        """The question for the balance."""
+        """Build the question for the balance."""
         return HttpRequest("GET", self._url("/usage"), self._headers())
 
     def read_health(self, response: HttpResponse) -> Health:
@@ -186,11 +186,11 @@ class Nyne(CallsBack):
         return Health(well=True, balance=balance)
 
     def read_limits(self, response: HttpResponse) -> LimitNews | None:
-        """The allowance of this minute or hour. Never raises."""
+        """Read the allowance of this minute or hour. Never raises."""
         return read_limit_news(response, self.limits)
 
     def _read_job(self, job: dict[str, Any] | None) -> Outcome:
-        """A job as polls and callbacks carry it."""
+        """Read a job as polls and callbacks carry it."""
         if job is None:
             return Unreadable("no JSON object")
         status, request_id = _status(job), _request_id(job)
@@ -223,7 +223,7 @@ class Nyne(CallsBack):
 
 
 def _read_failed_submit(response: HttpResponse, complaint: Complaint) -> Outcome:
-    """The answer to a POST that is no 2xx: retried only where no job can have been made."""
+    """Read the answer to a POST that is no 2xx: it is retried only where no job can have been made."""
     outcome: Outcome
     match response.status:
         case 403 if not is_vendors_own(response.body):
@@ -242,7 +242,7 @@ def _read_failed_submit(response: HttpResponse, complaint: Complaint) -> Outcome
 
 
 def _read_failed_poll(response: HttpResponse, complaint: Complaint) -> Outcome:
-    """The answer to a GET that is no 2xx: it costs nothing, so whatever may pass is asked again."""
+    """Read the answer to a GET that is no 2xx: it costs nothing, so whatever may pass is asked again."""
     outcome: Outcome
     match response.status:
         case 404 if _job(response.body) is None:
@@ -264,7 +264,7 @@ def _read_failed_poll(response: HttpResponse, complaint: Complaint) -> Outcome:
 
 
 def _read_blocked(response: HttpResponse, complaint: Complaint) -> Outcome:
-    """A 403 that Nyne did not write: a firewall's, perhaps because of this one question."""
+    """Read a 403 that Nyne did not write: a firewall's, perhaps because of this one question."""
     return Retry(complaint.advised("a firewall refused it"), after=read_wait(response), blocked=True)
 
 
@@ -275,7 +275,7 @@ def _is_unwell(response: HttpResponse) -> bool | None:
 
 
 def _read_throttle(response: HttpResponse, complaint: Complaint) -> Outcome:
-    """A 429: too fast, or as older pages have it, out of credits."""
+    """Read a 429: too fast, or as older pages have it, out of credits."""
     # Without a code the words decide, or an empty account would be asked for ever: a 429 costs no attempt.
     if _MEANS_CREDITS.search(complaint.code or complaint.words.lower()):
         return Pause(complaint.advised(_ADVICE[402]))
@@ -283,20 +283,20 @@ def _read_throttle(response: HttpResponse, complaint: Complaint) -> Outcome:
 
 
 def _job(body: bytes) -> dict[str, Any] | None:
-    """The job in *body*, out of its envelope if it has one."""
+    """Return the job in *body*, out of its envelope if it has one."""
     whole = read_object(body)
     data = whole.get("data") if whole else None
     return data if isinstance(data, dict) else whole
 
 
 def _status(job: dict[str, Any] | None) -> str:
-    """The job's status word, "" without one."""
+    """Return the job's status word, "" without one."""
     status = job.get("status") if job else None
     return status.strip().lower() if isinstance(status, str) else ""
 
 
 def _request_id(job: dict[str, Any] | None) -> str | None:
-    """Nyne's handle, opaque: <hex>_<Unix time, perhaps with a fraction>_<number> so far."""
+    """Return Nyne's handle, opaque: <hex>_<Unix time, perhaps with a fraction>_<number> so far."""
     value = job.get("request_id") if job else None
     if isinstance(value, int) and not isinstance(value, bool) and 0 < value < 10**18:
         return str(value)
@@ -306,7 +306,7 @@ def _request_id(job: dict[str, Any] | None) -> str | None:
 
 
 def _looks_completed(job: dict[str, Any]) -> bool:
-    """A status word never seen on a job that is done all the same."""
+    """Tell whether a job with a status word never seen is done all the same."""
     return not job.get("error") and (job.get("completed") is True or isinstance(job.get("result"), dict))
 
 
