@@ -388,6 +388,8 @@ CREATE TABLE providers (
     failures       integer     NOT NULL DEFAULT 0,  -- failures in a row, for the breaker
     trips          integer     NOT NULL DEFAULT 0,  -- how often the breaker opened in a row
     open_until     timestamptz,                 -- the breaker: nothing is asked until then
+    blocked_jobs   uuid[]      NOT NULL DEFAULT '{}',  -- whose questions a firewall refused since the last success
+    untold         integer     NOT NULL DEFAULT 0,  -- checks since it was paused that told nothing
 
     CONSTRAINT paused_says_why
         CHECK ((paused_at IS NULL) = (paused_reason IS NULL) AND (paused_at IS NULL) = (check_at IS NULL))
@@ -399,7 +401,8 @@ CREATE TABLE limits (
     provider   text        NOT NULL,
     purpose    text        NOT NULL,
     "window"   integer     NOT NULL,            -- seconds
-    allowance  integer     NOT NULL,
+    allowance  integer     NOT NULL,            -- in force: as configured, or as headers corrected it
+    configured integer,                         -- by the vendor's page or a setting, when a process last started
     ceiling    integer,                         -- a person's setting; the provider's headers may only lower it
     next_at    timestamptz NOT NULL DEFAULT now(),
     spent      integer[]   NOT NULL DEFAULT '{}',

@@ -11,9 +11,9 @@ from chaos.vendors import Json
 from chaos.verdict import Verdict
 
 DOUBTFUL = frozenset({"unknown", "lost"})
-# A vendor's word that nothing was done: asking again is safe.
+# A vendor's word that nothing was done: asking again is safe. (The pretend LeadMagic's 502 is its gateway's, in HTML.)
 DEFINITE = {
-    "leadmagic": frozenset({401, 402, 403, 408, 429, 500, 502, 503}),
+    "leadmagic": frozenset({401, 402, 403, 408, 429, 500, 503}),
     "nyne": frozenset({401, 402, 403, 408, 429, 503}),
 }
 LISTED = "people charged twice, listed as possibly charged"

@@ -11,6 +11,7 @@ from console.demo.command import demo
 from console.doctor import doctor
 from console.migrate import migrate
 from console.prune import prune
+from console.resume import resume
 from console.status import status
 from console.up import up
 
@@ -26,7 +27,7 @@ cli = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for verb in (migrate, up, demo, status, doctor, prune):
+for verb in (migrate, up, demo, status, doctor, resume, prune):
     cli.command()(verb)
 
 

@@ -9,23 +9,33 @@ from uuid import UUID
 
 from uuid_utils.compat import uuid7
 
+from enrichment.money import cents
 from enrichment.outcome import Answered, Forgotten, Outcome, Refused, Unclear, Unreadable
-from enrichment.phone import read_phone
+from enrichment.phone import needs_region, read_phone
 
 RAW_AT_MOST = 65_536  # characters of a strange body that are kept
+ERROR_AT_MOST = 500
+NUMBER_AT_MOST = 200  # of a number as the provider wrote it
+REQUEST_ID_AT_MOST = 200
+NEEDS_REGION = "the number names no country, and no region is known to read it in"
+NO_PHONE = "it answered with something that cannot be a phone number"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ending:
-    """What a job ends as. The conditions (*attempt*, *request_id*) say which job it is meant for."""
+    """What a job ends as. The conditions (*attempt*, *request_id*) say which job it is meant for.
+
+    Its texts are cut and cleaned, and its charge rounded, so that no CHECK of the database refuses it.
+    """
 
     job_id: UUID
     state: str  # answered | failed | unknown | lost
-    attempt: int | None = None  # the claimed attempt; None: whoever has the token or the request_id
+    attempt: int | None = None  # the claimed attempt; None: known by its token or request_id
     request_id: str | None = None  # None: not told
     answered_by: str | None = None  # inline | callback | poll
     mobile: str | None = None  # E.164
-    mobile_raw: str | None = None
+    mobile_raw: str | None = None  # as the provider wrote it, also where it could not be read
+    needs_region: bool = False  # mobile_raw holds a number, and a region would make it one
     region: str | None = None
     line_type: str | None = None
     charged: Decimal | None = None  # None: nothing
@@ -39,9 +49,22 @@ class Ending:
     next_id: UUID = field(default_factory=uuid7)  # the next provider's job, if there is one
 
     def number_json(self) -> str:
-        """Return the number as `searches.numbers` holds it."""
-        number = {"mobile": self.mobile, "raw": self.mobile_raw, "region": self.region, "line_type": self.line_type}
+        """Return the number as `searches.numbers` holds it: a text without one only if a region would make it one."""
+        raw = self.mobile_raw if self.mobile is not None or self.needs_region else None
+        number = {"mobile": self.mobile, "raw": raw, "region": self.region, "line_type": self.line_type}
         return json.dumps(number)
+
+    def __post_init__(self) -> None:
+        """Make every value one that the database takes."""
+        fitting = {
+            "error": _text(self.error, ERROR_AT_MOST),
+            "raw": _text(self.raw, RAW_AT_MOST),
+            "mobile_raw": _text(self.mobile_raw, NUMBER_AT_MOST),
+            "request_id": _handle(self.request_id),
+            "charged": None if self.charged is None else cents(self.charged),
+        }
+        for name, value in fitting.items():
+            object.__setattr__(self, name, value)
 
 
 def read_ending(
@@ -56,7 +79,7 @@ def read_ending(
     body: bytes = b"",
     stop_when_doubtful: bool = False,
 ) -> Ending | None:
-    """How the job ends by this *outcome*, or None when it does not end by it.
+    """Return how the job ends by this *outcome*, None when it does not end by it.
 
     *price* is what the provider charges for a number, where it does not say itself. *request_id* is the one that
     was asked about, where it was asked. *body* is kept where a person may have to read it.
@@ -79,7 +102,7 @@ def read_ending(
 
 
 def unknown(job_id: UUID, reason: str, *, attempt: int | None, body: bytes = b"", stop: bool = False) -> Ending:
-    """Asked, perhaps charged, and nobody can tell."""
+    """End a job that was asked, perhaps charged, and whose outcome cannot be known."""
     return Ending(
         job_id=job_id,
         state="unknown",
@@ -92,7 +115,7 @@ def unknown(job_id: UUID, reason: str, *, attempt: int | None, body: bytes = b""
 
 
 def lost(job_id: UUID, reason: str, *, stop: bool = False) -> Ending:
-    """The provider forgot it, or did not answer in time; perhaps charged."""
+    """End a job that the provider forgot, or did not answer in time; perhaps charged."""
     return Ending(job_id=job_id, state="lost", possible=True, error=reason, stop=stop)
 
 
@@ -106,8 +129,12 @@ def _answered(
     attempt: int | None,
     request_id: str | None,
 ) -> Ending:
-    phone = read_phone(outcome.mobile, region) if outcome.mobile else None
-    charged = outcome.credits if outcome.credits is not None else price if outcome.mobile else Decimal(0)
+    texts = [text for text in (outcome.mobile, outcome.second_choice) if text]
+    phone, written = next(
+        ((phone, text) for text in texts if (phone := read_phone(text, region))), (None, "; ".join(texts) or None)
+    )
+    lacks_region = phone is None and any(needs_region(text, region) for text in texts)
+    error = None if phone or not texts else NEEDS_REGION if lacks_region else NO_PHONE
     return Ending(
         job_id=job_id,
         state="answered",
@@ -115,15 +142,28 @@ def _answered(
         request_id=request_id,
         answered_by=answered_by,
         mobile=phone.e164 if phone else None,
-        mobile_raw=outcome.mobile[:200] if phone and outcome.mobile else None,
+        mobile_raw=written,
+        needs_region=lacks_region,
         region=phone.region if phone else None,
         line_type=phone.line_type if phone else None,
-        charged=charged,
-        error="it answered with something that cannot be a phone number" if outcome.mobile and not phone else None,
-        raw=outcome.mobile[:200] if outcome.mobile and not phone else None,
+        charged=outcome.credits if outcome.credits is not None else price if texts else Decimal(0),
+        error=error,
+        raw=written if error else None,
     )
 
 
 def _kept(body: bytes) -> str | None:
-    # PostgreSQL's text holds no NUL.
-    return body[:RAW_AT_MOST].decode("utf-8", "replace").replace("\0", "�") or None
+    return body[:RAW_AT_MOST].decode("utf-8", "replace") or None
+
+
+def _handle(request_id: str | None) -> str | None:
+    """Return *request_id* if it can be stored as it is: a handle that was cut or cleaned would be another one's."""
+    fits = request_id is not None and len(request_id) <= REQUEST_ID_AT_MOST and request_id.isprintable()
+    return request_id if fits else None
+
+
+def _text(text: str | None, longest: int) -> str | None:
+    """Cut *text*, and replace what PostgreSQL's text cannot hold: NUL and half surrogate pairs."""
+    if text is None:
+        return None
+    return text[:longest].replace("\0", "�").encode("utf-8", "replace").decode() or None

@@ -19,18 +19,27 @@ from decimal import Decimal
 
 @dataclass(frozen=True, slots=True)
 class Answered:
-    """The provider looked. *mobile* is what it wrote, or None; *credits* what it says it charged, None if silent."""
+    """The provider looked. *mobile* is what it wrote, None for no number; *credits* what it says it charged.
+
+    *mobile* may hold several numbers; *second_choice* holds those that the provider calls no mobiles, beside
+    mobiles. Without *credits* it named no charge.
+    """
 
     mobile: str | None = field(repr=False)
     credits: Decimal | None = None
     request_id: str | None = None
+    second_choice: str | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """The provider took the question; *request_id* is its handle for polls, None when its answer hid it."""
+    """The provider took the question; *request_id* is its handle for polls, None when its answer hid it.
+
+    *reason* says what could not be read of an answer that came at once: its poll may be readable.
+    """
 
     request_id: str | None
+    reason: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,12 +68,14 @@ class Unreadable:
 class Retry:
     """A definite failure: nothing was done. *after* is in seconds, None for our own backoff.
 
-    *throttled* marks a 429: it costs no attempt, and the provider rests for *after*.
+    *throttled* marks a 429: it costs no attempt, and the provider rests for *after*. *blocked* marks a refusal by
+    something in front of the provider, a firewall: of one question it says nothing about the next, of five it does.
     """
 
     reason: str
     after: float | None = None
     throttled: bool = False
+    blocked: bool = False
 
 
 @dataclass(frozen=True, slots=True)

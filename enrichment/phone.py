@@ -2,17 +2,29 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import phonenumbers
-from phonenumbers import PhoneNumber, PhoneNumberFormat, PhoneNumberType, ValidationResult
+from phonenumbers import PhoneMetadata, PhoneNumber, PhoneNumberFormat, PhoneNumberType, ValidationResult
+
+from enrichment.phone_text import Written, find_numbers
 
 # Loaded here, in 60 ms and 2 MB, or a country's first number would read a file in the middle of a request.
-phonenumbers.PhoneMetadata.load_all()
+PhoneMetadata.load_all()
 
 UNKNOWN = "unknown"
 # Without a plus, fewer digits may be a number at home; 1 555 123 4567 is the shortest to say where home is.
 SHORTEST_INTERNATIONAL = 11
+SHORTEST_NATIONAL = 6  # digits that a region may make a number
+LONGEST = 15  # digits of E.164
+MEXICO = 52
+_E164 = re.compile(r"\+[1-9][0-9]{6,14}")
+# E.164 in groups, as both vendors' pages show it: +1-555-123-4567
+_GROUPED = re.compile(r"\+[1-9](?:[ -]?[0-9]){0,3}(?: ?\([0-9]{2,4}\))?(?:[ -]?[0-9]){2,14}")
+_BETWEEN_GROUPS = str.maketrans("", "", " -()")
+_MEXICAN_PREFIX = re.compile(r"(?:044|045|01|1)(?=\d{10}$)")
 _LINE_TYPES = {
     PhoneNumberType.MOBILE: "mobile",
     PhoneNumberType.FIXED_LINE: "fixed_line",
@@ -29,46 +41,213 @@ _LINE_TYPES = {
 
 @dataclass(frozen=True, slots=True)
 class Phone:
-    """One number: E.164, the ISO 3166 region it belongs to, and its line type as far as anyone can know."""
+    """One number: E.164, the ISO 3166 region it belongs to, and its line type as far as it can be known."""
 
     e164: str = field(repr=False)
     region: str | None
     line_type: str
 
 
-def read_phone(raw: str, region: str | None) -> Phone | None:
-    """*raw* as one number, read in *region* when it has no country code; None when it cannot be a number."""
-    hint = (region or "").upper() or None
-    number = _parse(raw, hint) or _parse_international(raw)
-    if number is None:
-        return None
-    found = _region(number, hint)
-    return Phone(phonenumbers.format_number(number, PhoneNumberFormat.E164), found, _line_type(number, found))
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """A number that the library calls possible, and whether it calls it valid."""
+
+    number: PhoneNumber = field(repr=False)
+    valid: bool
 
 
-def _parse(raw: str, region: str | None) -> PhoneNumber | None:
-    """The number if it is possible. Not *valid*: that follows yesterday's tables and refuses all of 555.
+def read_phone(text: str, region: str | None) -> Phone | None:
+    """Read the first valid number in *text*, or the first possible one; None when there is none.
 
-    Nor possible only locally: seven digits without their area code are nobody's E.164 number.
+    *region* is where a number without a country code belongs. Pure: text that was kept can be read anew once a
+    region is known.
     """
+    if _GROUPED.fullmatch(text) and (phone := _read_e164(text.translate(_BETWEEN_GROUPS))):
+        return phone
+    hint = _usable(region)
+    found = _read_text(text, hint)
+    if found is None:
+        return None
+    own = _region(found.number, hint)
+    return Phone(phonenumbers.format_number(found.number, PhoneNumberFormat.E164), own, _line_type(found.number, own))
+
+
+def needs_region(text: str, region: str | None) -> bool:
+    """Tell whether *text* holds a number of some country, and neither it nor *region* says of which."""
+    if _usable(region) is not None or read_phone(text, None) is not None:
+        return False
+    return any(
+        not written.plus
+        and (not written.hidden or written.complete_if_valid)
+        and SHORTEST_NATIONAL <= len(written.readings[0].digits) <= LONGEST
+        and written.readings[0].digits.strip("0")
+        for written in find_numbers(text)
+    )
+
+
+def _usable(region: str | None) -> str | None:
+    """Return *region* if it is one that numbers can belong to."""
+    hint = (region or "").upper()
+    return hint if hint in phonenumbers.SUPPORTED_REGIONS else None
+
+
+def _read_e164(text: str) -> Phone | None:
+    """Read a valid number in E.164 without the library's parser, which takes most of the time.
+
+    None where more than that must be considered: a prefix, a carrier, a zero that belongs to the number, no entry in
+    the tables. Where there is a number, it is the one that `_read_text` finds.
+    """
+    if not _E164.fullmatch(text) or not (code := _country_code(text[1:])):
+        return None
+    national = text[1 + len(str(code)) :]
+    main = phonenumbers.region_code_for_country_code(code)
+    metadata = PhoneMetadata.metadata_for_region_or_calling_code(code, main)
+    if metadata is None or national.startswith("0") or _has_prefix(metadata, national):
+        return None
+    number = PhoneNumber(country_code=code, national_number=int(national or 0))
+    own = phonenumbers.region_code_for_number(number)
+    if own is None or not own.isalpha() or own == "ZZ":
+        return None
+    if phonenumbers.is_possible_number_with_reason(number) != ValidationResult.IS_POSSIBLE:
+        return None
+    if own in {"US", "CA"}:  # of several with one code: it is known to be theirs by being valid there
+        return Phone(text, own, UNKNOWN)
+    kind = phonenumbers.number_type(number)
+    return None if kind == PhoneNumberType.UNKNOWN else Phone(text, own, _LINE_TYPES.get(kind, UNKNOWN))
+
+
+def _has_prefix(metadata: PhoneMetadata, national: str) -> bool:
+    """Tell whether the library might take *national* for more than the number itself."""
+    pattern = metadata.national_prefix_for_parsing
+    return pattern is not None and re.match(pattern, national) is not None
+
+
+def _read_text(text: str, hint: str | None) -> _Found | None:
+    """Read the first valid number, else the first possible one that names its country, else the first possible."""
+    possible: list[tuple[bool, _Found]] = []
+    for written in find_numbers(text):
+        found = _read_written(written, hint)
+        if found is None or _is_cut_off(found, written):
+            continue
+        if found.valid:
+            return found
+        possible.append((written.plus, found))
+    return next((found for plus, found in possible if plus), possible[0][1] if possible else None)
+
+
+def _read_written(written: Written, hint: str | None) -> _Found | None:
+    """Read one number by the first of its readings that is valid, else by the first that is possible."""
+    possible = None
+    for reading in written.readings:
+        found = _read_international(reading.digits) if written.plus else _read_bare(reading.digits, hint)
+        if found is not None and found.valid:
+            return found
+        possible = possible or (None if reading.sure_only else found)
+    return possible
+
+
+def _is_cut_off(found: _Found, written: Written) -> bool:
+    """Tell whether a mask behind the number stands for digits of it."""
+    if found.valid and written.complete_if_valid:
+        return False
+    beginning = phonenumbers.national_significant_number(found.number)
+    return any(_is_possible(found.number.country_code or 0, beginning + "9" * count) for count in written.hidden)
+
+
+def _is_possible(code: int, national: str) -> bool:
+    if len(str(code)) + len(national) > LONGEST:
+        return False
+    zeros = len(national) - len(national.lstrip("0"))  # they count where they belong to the number
+    number = PhoneNumber(
+        country_code=code, national_number=int(national), italian_leading_zero=zeros > 0, number_of_leading_zeros=zeros
+    )
+    return phonenumbers.is_possible_number_with_reason(number) == ValidationResult.IS_POSSIBLE
+
+
+def _read_bare(digits: str, hint: str | None) -> _Found | None:
+    """Read digits without a plus: in full for the hint's country, at home there, in full for any, at home unsurely."""
+    code = phonenumbers.country_code_for_region(hint) if hint else 0
+    in_full = _read_international(digits) if digits[0] != "0" else None
+    if in_full is not None and in_full.valid and in_full.number.country_code == code:
+        return in_full
+    at_home = _read_at_home(digits, hint) if hint else None
+    if at_home is not None and at_home.valid:
+        return at_home
+    if digits.startswith("00"):
+        return _read_international(digits.lstrip("0")) or at_home
+    if digits.startswith("011") and code in {0, 1}:  # from North America, as 00 is from elsewhere
+        digits = digits[3:]
+        in_full = _read_international(digits)
+    if in_full is not None and in_full.valid and len(digits) >= SHORTEST_INTERNATIONAL:
+        return in_full
+    return at_home
+
+
+def _read_at_home(digits: str, region: str) -> _Found | None:
+    """Read *digits* as people in *region* dial them."""
+    found = _parsed(digits, region)
+    if (found is None or not found.valid) and region == "MX":
+        return _parsed(_MEXICAN_PREFIX.sub("", digits), region) or found
+    return found
+
+
+def _read_international(digits: str) -> _Found | None:
+    """Read *digits* that begin with a country code; what people dial at home does not belong behind one."""
+    if not digits or not (code := _country_code(digits)):
+        return None
+    written = _parsed(f"+{digits}", None)
+    if written is not None and written.valid:
+        return written
+    for national in _without_prefix(code, digits[len(str(code)) :]):
+        found = _parsed(f"+{code}{national}", None)
+        if found is not None and found.valid:
+            return found
+    return written
+
+
+def _without_prefix(code: int, national: str) -> Iterator[str]:
+    """Yield *national* without what was written between country code and number, for each that may be there."""
+    metadata = PhoneMetadata.metadata_for_region(phonenumbers.region_code_for_country_code(code))
+    prefix = metadata.national_prefix if metadata else None
+    for one in dict.fromkeys(filter(None, (prefix, "0", f"00{code}", str(code)))):
+        if national.startswith(one):
+            yield national.removeprefix(one)
+    if code == MEXICO:  # +52 1 before mobiles until 2019, 044 and 045 before that
+        yield _MEXICAN_PREFIX.sub("", national)
+
+
+def _country_code(digits: str) -> int:
+    """Return the country code that *digits* begin with; 0 without."""
+    for length in (1, 2, 3):
+        if (code := int(digits[:length] or 0)) in phonenumbers.COUNTRY_CODE_TO_REGION_CODE and digits[0] != "0":
+            return code
+    return 0
+
+
+def _parsed(digits: str, region: str | None) -> _Found | None:
+    """Parse *digits*, with a plus or at home in *region*."""
     try:
-        number = phonenumbers.parse(raw, region)
+        number = phonenumbers.parse(digits, region)
     except phonenumbers.NumberParseException:
         return None
-    possible = phonenumbers.is_possible_number_with_reason(number) == ValidationResult.IS_POSSIBLE
-    return number if possible else None
+    return _checked(number)
 
 
-def _parse_international(raw: str) -> PhoneNumber | None:
-    """The number if it was written in full, and only the plus is missing or written 00."""
-    digits = raw.strip().removeprefix("00")
-    if "+" in digits or sum(map(str.isdecimal, digits)) < SHORTEST_INTERNATIONAL:
+def _checked(number: PhoneNumber) -> _Found | None:
+    """Return the number if it is possible. Not only if *valid*: that follows yesterday's tables and refuses all of 555.
+
+    Seven digits without their area code are possible only at home, and nobody's E.164 number; nor are only zeros. A
+    zero may begin only a valid one: where zeros belong to numbers, as in Italy, the tables know.
+    """
+    national = phonenumbers.national_significant_number(number)
+    if not number.national_number or not _is_possible(number.country_code or 0, national):
         return None
-    return _parse(f"+{digits}", None)
+    valid = phonenumbers.is_valid_number(number)
+    return _Found(number, valid) if valid or not national.startswith("0") else None
 
 
 def _region(number: PhoneNumber, hint: str | None) -> str | None:
-    """Where the number belongs: by its digits, or the hint if it has that code, or the code's main region.
+    """Return where the number belongs: by its digits, else the hint if it has that code, else the code's main region.
 
     Only numbers in no table come past the digits, such as +1 555. There libphonenumber's own convention, the
     main region of the code, is right far more often than nothing. Codes of no country (+800, +882) have none.
@@ -82,7 +261,7 @@ def _region(number: PhoneNumber, hint: str | None) -> str | None:
 
 
 def _line_type(number: PhoneNumber, region: str | None) -> str:
-    """The line type where the digits decide it. In the USA and Canada they never do."""
+    """Return the line type where the digits decide it. In the USA and Canada they never do."""
     if region in {"US", "CA"}:
         return UNKNOWN
     return _LINE_TYPES.get(phonenumbers.number_type(number), UNKNOWN)

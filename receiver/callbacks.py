@@ -8,7 +8,7 @@ from uuid import UUID
 from starlette.requests import Request
 from starlette.responses import Response
 
-from enrichment.providers.base import Provider
+from enrichment.providers.base import CallsBack, Provider
 from enrichment.settings import Settings
 from enrichment.tokens import is_genuine
 from receiver import patience
@@ -36,7 +36,7 @@ class Callbacks:
         metrics: Metrics,
     ) -> None:
         self._keys = settings.callback_keys
-        self._providers = {name: provider for name, provider in providers.items() if provider.calls_back}
+        self._providers = {name: p for name, p in providers.items() if isinstance(p, CallsBack)}
         self._commit = commit
         self._notifier = notifier
         self._sweeper = sweeper

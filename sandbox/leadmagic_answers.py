@@ -6,7 +6,7 @@ import uuid
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
-from sandbox.people import written
+from sandbox.people import LANDLINE, TOO_LONG, written
 from sandbox.wire import GATEWAY_PAGE, HTML, JSON, encode
 
 PROBLEM = b"application/problem+json"
@@ -31,6 +31,7 @@ COMPLAINTS = {
     "method_not_allowed": ("Wrong method", "The path takes another method.", "Check the method."),
     "rate_limit_exceeded": ("Too many requests", "The limit is used up.", "Wait for Retry-After."),
     "INTERNAL_ERROR": ("Internal error", "Something broke on our side.", "Ask again in 30 seconds."),
+    "EXTERNAL_SERVICE_ERROR": ("External service error", "A service behind this one failed.", "Ask again later."),
     "service_unavailable": ("Unavailable", "The service is down for a moment.", "Ask again later."),
 }
 CODE_OF_STATUS = {
@@ -41,7 +42,15 @@ CODE_OF_STATUS = {
     404: "resource_not_found",
     405: "method_not_allowed",
     429: "rate_limit_exceeded",
+    502: "EXTERNAL_SERVICE_ERROR",
     503: "service_unavailable",
+}
+_ODD_FAILURES = {
+    "bare404": (TEXT, b"404 page not found"),
+    "404words": (JSON, b'{"message":"Contact not found"}'),
+    "teapot": (JSON, b'{"message":"short and stout"}'),
+    "olderror": (JSON, b'{"error":"validation_error","message":"The request cannot be used."}'),
+    "old402": (JSON, b'{"error":"insufficient_credits","detail":"The balance is below the price."}'),
 }
 GATEWAY_STATUSES = frozenset({502, 504})  # the gateway in front of the service speaks HTML
 
@@ -63,39 +72,48 @@ def success(question: Question, kind: str, form: str, number: str, price: float)
         body["profile_url"] = question.profile_url
     if email := question.work_email or question.personal_email:
         body["email"] = email
-    match kind:
-        case "null":
-            body |= {"mobile_number": None, "credits_consumed": 0, "message": NOT_FOUND}
-        case "absent":
-            body |= {"credits_consumed": 0, "message": NOT_FOUND}
-        case "oldmiss":
-            body |= {"mobile_number": None, "credits_consumed": 0, "message": OLD_NOT_FOUND}
-        case "notphone":
-            body |= {"mobile_number": "ask reception", "credits_consumed": price, "message": FOUND}
-        case "wrongtypes":
-            body |= {"mobile_number": {"n": 1}, "credits_consumed": "five", "message": ["found"]}
-        case _:
-            body["mobile_number"] = written(number, form)
-            body["credits_consumed"] = price
-            body["message"] = FOUND
+    body |= _misses().get(kind) or _hits(kind, written(number, form), price)
     if kind == "extra":
         body |= {"confidence": 0.97, "line": {"carrier": None, "type": "mobile"}, "version": 2}
     return JSON, encode(body).encode()
 
 
+def _misses() -> dict[str, dict[str, Any]]:
+    """What is said without a number, by the row's kind."""
+    free = {"credits_consumed": 0, "message": NOT_FOUND}
+    return {
+        "null": {"mobile_number": None} | free,
+        "absent": free,
+        "oldmiss": {"mobile_number": None} | free | {"message": OLD_NOT_FOUND},
+        "na": {"mobile_number": "N/A"} | free,
+        "false": {"mobile_number": False} | free,
+    }
+
+
+def _hits(kind: str, number: str, price: float) -> dict[str, Any]:
+    """What is said with a number that was charged, or in its place, by the row's kind."""
+    charged = {"credits_consumed": price, "message": FOUND}
+    match kind:
+        case "notphone":
+            return {"mobile_number": "ask reception"} | charged
+        case "toolong":
+            return {"mobile_number": TOO_LONG} | charged
+        case "wrongtypes":
+            return {"mobile_number": {"n": 1}, "credits_consumed": "five", "message": ["found"]}
+        case "list":
+            both = [{"number": LANDLINE, "type": "landline"}, {"number": number, "type": "mobile"}]
+            return {"mobile_number": both} | charged
+        case "integer":
+            return {"mobile_number": int(number.replace("-", ""))} | charged
+    return {"mobile_number": number} | charged | ({"credits_consumed": price - 0.001} if kind == "thousandths" else {})
+
+
 def failure(status: int, kind: str, code: str = "", **more: Any) -> tuple[bytes, bytes]:
     """The media type and body of anything but a 200: *kind* is the row's, *more* goes into the problem."""
-    if kind == "html" or status in GATEWAY_STATUSES:
+    if kind == "html" or (status in GATEWAY_STATUSES and kind != "problem"):
         return HTML, GATEWAY_PAGE
-    match kind:
-        case "bare404":
-            return TEXT, b"404 page not found"
-        case "teapot":
-            return JSON, b'{"message":"short and stout"}'
-        case "olderror":
-            return JSON, b'{"error":"validation_error","message":"The request cannot be used."}'
-        case "old402":
-            return JSON, b'{"error":"insufficient_credits","detail":"The balance is below the price."}'
+    if kind in _ODD_FAILURES:
+        return _ODD_FAILURES[kind]
     code = code or CODE_OF_STATUS.get(status, "INTERNAL_ERROR" if status >= 500 else "validation_error")
     return PROBLEM, _problem(status, code, more)
 

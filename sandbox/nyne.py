@@ -186,6 +186,8 @@ class Nyne(Vendor):
         if self.available() <= 0:  # a positive balance is needed, though a miss would be free
             return self.refuse(402)
         if self.happens_now(row, someone):
+            if row.body == "html":
+                return Answer(row.status, GATEWAY_PAGE, self.limiter.peek().headers(), HTML)
             return self.refuse(row.status, row.code)
         return self._accept(Question(someone, row, callback_url), body)
 

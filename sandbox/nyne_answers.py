@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal
 
 from sandbox.behaviours import Behaviour
-from sandbox.people import written
+from sandbox.people import LANDLINE, TOO_LONG, written
 from sandbox.wire import encode
 
 if TYPE_CHECKING:
@@ -116,6 +116,17 @@ def _result(row: Behaviour, number: str) -> Any:
         "nullresult": None,
         "blank": {"mobile": ""},
         "notphone": {"mobile": NOT_A_PHONE},
+        "na": {"mobile": "N/A"},
+        "toolong": {"mobile": TOO_LONG},
+        "odd": {"channels": {"whatsapp": "+1-415-555-0132"}},
+        "integer": {"mobile": int(number or 0)},
+        "phones": {"phones": [written(number, row.form)]},
+        "landline": {
+            "fullphone": [
+                {"fullphone": LANDLINE, "type": "landline"},
+                {"fullphone": written(number, row.form), "type": "mobile"},
+            ]
+        },
         "list": {"mobile": [written(number, row.form)]},
         "objects": {"mobile": [{"fullphone": written(number, row.form), "type": "mobile"}]},
     }

@@ -17,6 +17,8 @@ _CODES = """
     602 603 605 606 607
 """
 AREA_CODES = tuple(_CODES.split())
+LANDLINE = "+493023125000"  # kept for films by the Bundesnetzagentur
+TOO_LONG = "+49 30 1234567890123456"
 ASSIGNED_LINES = frozenset({1212, 4334})  # the only lines of exchange 555 that ever answered
 SCHEME = re.compile(r"^[a-z][a-z0-9+.-]*://")
 

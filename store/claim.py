@@ -13,7 +13,7 @@ from uuid import UUID
 import asyncpg
 
 from enrichment.contact import Contact
-from enrichment.money import to_cents
+from enrichment.money import cents
 from enrichment.pacing import Meter, permits, spend, wait
 from store.database import Db, transaction
 
@@ -93,7 +93,7 @@ async def claim(
     Jobs that the budgets do not allow are held. When this fails, the claim may have been committed all the same:
     `undo_claim` finds its jobs by *claim_id*.
     """
-    price = to_cents(price)
+    price = cents(price)
     async with transaction(pool) as connection:
         gate = await read_gate(connection, provider, "any")
         if gate.paused or gate.shut_for > 0:

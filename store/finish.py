@@ -44,12 +44,11 @@ async def finish(db: Db, endings: Sequence[Ending], configured: Sequence[str]) -
         """
         WITH ending AS (
             SELECT *
-              FROM unnest($1::uuid[], $2::text[], $3::int[], $4::text[], $5::text[], $6::text[], $7::text[],
-                          $8::text[], $9::text[], $10::numeric[], $11::bool[], $12::text[], $13::text[],
-                          $14::bool[], $15::uuid[], $17::text[], $18::text[])
-                AS ending (job_id, ends_as, attempt, request_id, answered_by, mobile, mobile_raw,
-                           region, line_type, charged, possible, error, raw, stop, next_id,
-                           seen_state, seen_request_id)
+              FROM unnest($1::uuid[], $2::text[], $3::int[], $4::text[], $5::text[], $6::text[], $7::jsonb[],
+                          $8::numeric[], $9::bool[], $10::text[], $11::text[], $12::bool[], $13::uuid[],
+                          $14::text[], $15::text[])
+                AS ending (job_id, ends_as, attempt, request_id, answered_by, mobile, number,
+                           charged, possible, error, raw, stop, next_id, seen_state, seen_request_id)
         ), gone AS (
             -- Here the race is decided: a row can be taken out once.
             DELETE FROM jobs
@@ -70,8 +69,8 @@ async def finish(db: Db, endings: Sequence[Ending], configured: Sequence[str]) -
                              WHERE turn = ANY($16::text[]) ORDER BY todo.place) AS todo,
                       -- A question that was taken back may be answered all the same: it costs on the day it does.
                       COALESCE(jobs.reserved_on, (now() AT TIME ZONE 'UTC')::date) AS day,
-                      ending.ends_as::job_state, ending.answered_by, ending.mobile, ending.mobile_raw, ending.region,
-                      ending.line_type, ending.next_id, ending.stop,
+                      ending.ends_as::job_state, ending.answered_by, ending.mobile, ending.number, ending.next_id,
+                      ending.stop,
                       COALESCE(ending.request_id, jobs.request_id) AS request_id,
                       -- What went wrong before an answer came is of no interest any more.
                       COALESCE(ending.error, CASE WHEN ending.ends_as <> 'answered' THEN jobs.error END) AS error,
@@ -118,10 +117,8 @@ async def finish(db: Db, endings: Sequence[Ending], configured: Sequence[str]) -
             -- What the search knows with this answer. A late number may have ended it before: then it stays ended.
             SELECT gone.*, searches.ended_at AS ended_before,
                    searches.said || jsonb_build_object(gone.provider, gone.ends_as) AS heard,
-                   CASE WHEN gone.mobile_raw IS NULL AND gone.mobile IS NULL THEN searches.numbers
-                        ELSE searches.numbers || jsonb_build_object(gone.provider, jsonb_build_object(
-                                 'mobile', gone.mobile, 'raw', gone.mobile_raw, 'region', gone.region,
-                                 'line_type', gone.line_type)) END AS known,
+                   CASE WHEN gone.number ->> 'raw' IS NULL AND gone.mobile IS NULL THEN searches.numbers
+                        ELSE searches.numbers || jsonb_build_object(gone.provider, gone.number) END AS known,
                    searches.ended_at IS NULL AND gone.mobile IS NULL AND NOT gone.stop AND gone.todo <> '{}' AS goes_on
               FROM gone
               JOIN searches ON searches.id = gone.search_id
@@ -175,18 +172,16 @@ async def finish(db: Db, endings: Sequence[Ending], configured: Sequence[str]) -
         [e.request_id for e in ordered],
         [e.answered_by for e in ordered],
         [e.mobile for e in ordered],
-        [e.mobile_raw for e in ordered],
-        [e.region for e in ordered],
-        [e.line_type for e in ordered],
+        [e.number_json() for e in ordered],
         [e.charged for e in ordered],
         [e.possible for e in ordered],
         [e.error for e in ordered],
         [e.raw for e in ordered],
         [e.stop for e in ordered],
         [e.next_id for e in ordered],
-        list(configured),
         [e.seen_state for e in ordered],
         [e.seen_request_id for e in ordered],
+        list(configured),
     )
     return {
         row["id"]: Ended(

@@ -1,4 +1,4 @@
-"""How each provider is, for all processes: registered, paused and well again, resting, its breaker open."""
+"""How each provider is, for all processes: registered, paused and well again, resting."""
 
 from __future__ import annotations
 
@@ -10,14 +10,15 @@ from uuid_utils.compat import uuid7
 from enrichment.providers.base import Limit, LimitNews
 from store.database import Db
 
-# The breaker: so many failures in a row open it, for a second at first, doubling up to a minute.
-FAILURES_TO_TRIP = 10
+# A paused provider whose free endpoint tells nothing is asked a question again after so many checks: 10 minutes.
+MOST_UNTOLD = 20
 
 
 async def register_provider(db: Db, name: str, limits: Iterable[Limit], ceilings: Mapping[int, int]) -> None:
-    """The provider and its limits are there; *ceilings* are a person's settings, by window in seconds.
+    """Enter the provider and its limits; *ceilings* are a person's settings, by window in seconds.
 
-    Polls have a limit of their own beside the common one: half of it, in force while questions wait.
+    Polls have a limit of their own beside the common one: half of it, in force while questions wait. An allowance
+    that headers corrected stays as it is until what is configured changes: a process that starts knows no better.
     """
     allowances = {limit.window: limit.allowance for limit in limits} | dict(ceilings)
     await db.execute("INSERT INTO providers (name) VALUES ($1) ON CONFLICT (name) DO NOTHING", name)
@@ -25,10 +26,14 @@ async def register_provider(db: Db, name: str, limits: Iterable[Limit], ceilings
         for purpose, share in (("any", allowance), ("poll", max(1, allowance // 2))):
             await db.execute(
                 """
-                INSERT INTO limits (provider, purpose, "window", allowance, ceiling)
-                VALUES ($1, $2, $3, $4, $5)
+                INSERT INTO limits (provider, purpose, "window", allowance, configured, ceiling)
+                VALUES ($1, $2, $3, $4, $4, $5)
                     ON CONFLICT (provider, purpose, "window") DO UPDATE
-                   SET allowance = excluded.allowance, ceiling = excluded.ceiling
+                   SET allowance = CASE WHEN limits.configured = excluded.configured
+                                        THEN LEAST(limits.allowance, excluded.ceiling)
+                                        ELSE excluded.allowance END,
+                       configured = excluded.configured,
+                       ceiling = excluded.ceiling
                 """,
                 name,
                 purpose,
@@ -40,7 +45,7 @@ async def register_provider(db: Db, name: str, limits: Iterable[Limit], ceilings
 
 
 async def correct_limits(db: Db, name: str, news: LimitNews) -> None:
-    """The allowance is what the provider's headers say, below a person's ceiling; and it rests when told to."""
+    """Set the allowance that the headers name, below a person's ceiling, and the rest that they ask for."""
     if news.allowance is not None:
         await db.execute(
             """
@@ -67,7 +72,7 @@ async def correct_limits(db: Db, name: str, news: LimitNews) -> None:
 
 
 async def pause(db: Db, name: str, reason: str, check_after: timedelta, *, said: timedelta = timedelta(0)) -> bool:
-    """The provider is paused, and its free endpoint is asked *check_after* that.  False when it was already.
+    """Pause the provider, and have its free endpoint asked *check_after* that. False when it was paused already.
 
     *said*: how long ago.  Since then it may have been asked how it is, and have been well.
     One that is paused again soon after it was well is asked later: its free endpoint sees less than its paid one.
@@ -75,7 +80,7 @@ async def pause(db: Db, name: str, reason: str, check_after: timedelta, *, said:
     row = await db.fetchrow(
         """
         UPDATE providers
-           SET paused_reason = $2, paused_at = now(),
+           SET paused_reason = $2, paused_at = now(), untold = 0,
                check_at = now() + $3::interval
                                 * CASE WHEN resumed_at > now() - 2 * interval '1 minute' THEN 20 ELSE 1 END
          WHERE name = $1
@@ -92,7 +97,7 @@ async def pause(db: Db, name: str, reason: str, check_after: timedelta, *, said:
 
 
 async def claim_check(db: Db, name: str, next_after: timedelta) -> bool:
-    """Whether the paused provider's free endpoint is to be asked now, by us; the next time is scheduled."""
+    """Claim the check of a paused provider that is due, and schedule the next. False when none is."""
     row = await db.fetchrow(
         """
         UPDATE providers
@@ -108,12 +113,23 @@ async def claim_check(db: Db, name: str, next_after: timedelta) -> bool:
     return row is not None
 
 
+async def note_untold(db: Db, name: str) -> bool:
+    """Count a check that told nothing of the paused provider. True when that was the last: then it is to be resumed.
+
+    The next question tells more: if the account cannot ask, it pauses the provider again, for longer.
+    """
+    untold = await db.fetchval(
+        "UPDATE providers SET untold = untold + 1 WHERE name = $1 AND paused_at IS NOT NULL RETURNING untold", name
+    )
+    return untold is not None and untold >= MOST_UNTOLD
+
+
 async def resume(db: Db, name: str) -> bool:
-    """The provider is well again, and the lookups that it held go on.  False when it was not paused."""
+    """Let go of the provider's pause, so that the lookups that it held go on. False when it was not paused."""
     row = await db.fetchrow(
         """
         UPDATE providers
-           SET paused_reason = NULL, paused_at = NULL, check_at = NULL, rest_until = NULL,
+           SET paused_reason = NULL, paused_at = NULL, check_at = NULL, rest_until = NULL, untold = 0,
                resumed_at = now()
          WHERE name = $1
            AND paused_at IS NOT NULL
@@ -124,49 +140,10 @@ async def resume(db: Db, name: str) -> bool:
     return row is not None
 
 
-async def note_failures(db: Db, name: str, failures: int, *, probed: bool) -> bool:
-    """So many more failures in a row; at FAILURES_TO_TRIP the breaker opens.  True when it opened now.
-
-    Open, it opens for longer only when the question that was let through failed (*probed*): the others were asked
-    before it opened.
-    """
-    opens: bool | None = await db.fetchval(
-        """
-        WITH before AS (
-            SELECT name, failures + $2 >= $3 AND (trips = 0 OR $4) AS opens
-              FROM providers
-             WHERE name = $1
-               FOR UPDATE
-        )
-        UPDATE providers
-           SET failures = failures + $2,
-               trips = trips + opens::int,
-               open_until = CASE WHEN opens THEN now() + LEAST(interval '1 second' * power(2, LEAST(trips, 10)),
-                                                               interval '1 minute')
-                                 ELSE open_until END
-          FROM before
-         WHERE providers.name = before.name
-        RETURNING opens
-        """,
-        name,
-        failures,
-        FAILURES_TO_TRIP,
-        probed,
-    )
-    return bool(opens)
-
-
-async def note_success(db: Db, name: str) -> None:
-    """The breaker is closed, and the failures are forgotten."""
-    await db.execute(
-        """
-        UPDATE providers
-           SET failures = 0, trips = 0, open_until = NULL
-         WHERE name = $1
-           AND (failures > 0 OR trips > 0)
-        """,
-        name,
-    )
+async def find_providers(db: Db) -> dict[str, str | None]:
+    """Return why each registered provider is paused, None for one that is not."""
+    rows = await db.fetch("SELECT name, paused_reason FROM providers ORDER BY name")
+    return {row["name"]: row["paused_reason"] for row in rows}
 
 
 async def pass_turns(db: Db, name: str, limit: int = 500) -> int:

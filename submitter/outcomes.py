@@ -8,21 +8,22 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
+from uuid import UUID
 
 import asyncpg
 import structlog
 
-from enrichment.ending import Ending, read_ending, unknown
+from enrichment.ending import RAW_AT_MOST, Ending, read_ending, unknown
 from enrichment.logs import without_words
 from enrichment.outcome import Accepted, Answered, Outcome, Pause, Refused, Retry, Unclear, Unreadable
-from enrichment.providers.base import LimitNews, Provider
+from enrichment.providers.base import CallsBack, LimitNews, Provider
 from enrichment.settings import Settings
-from store import asked, providers
+from store import asked, breaker, providers
 from store.asked import Acceptance, Requeueing
 from store.claim import Claimed
 from store.database import UNREACHABLE, transaction
@@ -126,8 +127,8 @@ class OutcomeWriter:
         outcome, job = told.outcome, told.job
         match outcome:
             case Accepted():
-                return self._acceptance(told, outcome.request_id)
-            case Unreadable() | Unclear() if told.provider.calls_back and told.callback_expected:
+                return self._acceptance(told, outcome.request_id, outcome.reason)
+            case Unreadable() | Unclear() if told.callback_expected and isinstance(told.provider, CallsBack):
                 return self._acceptance(told, None, outcome.reason)
             case Pause():
                 return Requeueing(job.id, job.attempt, timedelta(0), counts=False, error=outcome.reason)
@@ -153,7 +154,7 @@ class OutcomeWriter:
             look_after = grace * GRACES_WITHOUT_REQUEST_ID
         else:
             look_after = grace if told.callback_expected else min(grace, FIRST_POLL_WITHOUT_CALLBACK)
-        raw = told.body.decode("utf-8", "replace").replace("\0", "") if reason else None
+        raw = told.body[:RAW_AT_MOST].decode("utf-8", "replace").replace("\0", "") if reason else None
         return Acceptance(told.job.id, told.job.attempt, request_id, look_after, reason, raw or None)
 
     def _retry(self, told: Told, outcome: Retry) -> Step:
@@ -170,6 +171,7 @@ class OutcomeWriter:
     async def _note_health(self, batch: Sequence[Told]) -> None:
         """The providers' rows say what these outcomes say about them: paused, resting, failing, or well."""
         failures: Counter[str] = Counter()
+        blocked: defaultdict[str, list[UUID]] = defaultdict(list)
         probed = {told.provider.name for told in batch if told.job.is_probe}
         answered: set[str] = set()
         for told in batch:
@@ -180,18 +182,23 @@ class OutcomeWriter:
                     self.wake()
                 case Retry(throttled=True, after=after):
                     await note_throttled(self._pool, name, after)
+                case Retry(blocked=True):
+                    blocked[name].append(told.job.id)
                 case Retry() | Unclear():
                     failures[name] += 1
                 case Answered() | Accepted() | Refused():
                     answered.add(name)
         for name in answered & self._failing:
-            await providers.note_success(self._pool, name)
+            await breaker.note_success(self._pool, name)
             self._failing.discard(name)
-        for name, count in failures.items():
-            if name in answered:
-                continue
+        for name in (failures.keys() | blocked.keys()) - answered:
             self._failing.add(name)
-            if await providers.note_failures(self._pool, name, count, probed=name in probed):
+            is_probe = name in probed
+            opened = [
+                failures[name] and await breaker.note_failures(self._pool, name, failures[name], probed=is_probe),
+                blocked[name] and await breaker.note_blocked(self._pool, name, blocked[name], probed=is_probe),
+            ]
+            if any(opened):
                 log.error("breaker_open", provider=name)
 
 

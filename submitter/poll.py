@@ -11,7 +11,7 @@ import structlog
 from enrichment.ending import Ending, read_ending
 from enrichment.logs import without_words
 from enrichment.outcome import Pause, Retry, Running, Unreadable
-from enrichment.providers.base import HttpResponse, Provider
+from enrichment.providers.base import CallsBack, HttpResponse
 from store import sweep
 from store.sweep import Poll
 from submitter.counting import count
@@ -30,7 +30,7 @@ LONGEST_INTERVAL = timedelta(minutes=30)
 class Poller:
     """One provider's polls in one process."""
 
-    def __init__(self, provider: Provider, process: Process, finisher: Finisher) -> None:
+    def __init__(self, provider: CallsBack, process: Process, finisher: Finisher) -> None:
         self._provider = provider
         self._process = process
         self._pool = process.pool

@@ -17,8 +17,9 @@ import uvloop
 
 from enrichment import logs
 from enrichment.garbage import collect_rarely
-from enrichment.providers import build_providers, own_limits
+from enrichment.providers import build_providers
 from enrichment.providers.base import Provider
+from enrichment.providers.limits import own_limits
 from enrichment.settings import Settings, SettingsError
 from enrichment.wish import Policy
 from store.database import UNREACHABLE, DatabaseDown, close_pool, database_url, open_pool

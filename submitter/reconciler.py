@@ -15,7 +15,7 @@ import structlog
 
 from enrichment.ending import Ending, lost, unknown
 from enrichment.logs import without_words
-from enrichment.providers.base import HttpResponse, Provider
+from enrichment.providers.base import CallsBack, Health, HttpResponse, Provider
 from store import providers, sweep
 from store.claim import affordable_questions
 from store.database import ACQUIRE_TIMEOUT, UNREACHABLE
@@ -33,7 +33,7 @@ from submitter.outcomes import GRACES_WITHOUT_REQUEST_ID
 from submitter.poll import Poller
 from submitter.process import Process, main
 from submitter.submit import read_budgets
-from submitter.transport import send
+from submitter.transport import Unanswered, Unsent, send
 
 log = structlog.get_logger()
 
@@ -141,17 +141,22 @@ class Reconciler:
         return released
 
     async def _check(self, provider: Provider) -> None:
+        """Ask a paused provider's free endpoint; resume it when it is well, or has told nothing for too long."""
         if not await providers.claim_check(self._pool, provider.name, CHECK_EVERY):
             return
         answer = await send(self._process.sessions[provider.name], provider.health())
-        if not isinstance(answer, HttpResponse):
-            log.warning("provider_still_paused", provider=provider.name, why=answer.reason)
-            return
-        health = provider.read_health(answer)
-        if not health.well:
+        match answer:
+            case HttpResponse():
+                health = provider.read_health(answer)
+            case Unsent(reason):
+                health = Health(well=False, reason=reason)  # it is away, and so would a question be
+            case Unanswered(reason):
+                health = Health(well=None, reason=reason)
+        if health.well or (health.well is None and await providers.note_untold(self._pool, provider.name)):
+            if await providers.resume(self._pool, provider.name):
+                log.info("provider_resumed", provider=provider.name, told=health.well is not None)
+        else:
             log.warning("provider_still_paused", provider=provider.name, why=without_words(health.reason))
-        elif await providers.resume(self._pool, provider.name):
-            log.info("provider_resumed", provider=provider.name)
 
     async def _release_budget(self, provider: Provider) -> int:
         async with self._pool.acquire(timeout=ACQUIRE_TIMEOUT) as connection, connection.transaction():
@@ -226,7 +231,7 @@ async def work(process: Process, stop: asyncio.Event) -> None:
     reconciler = Reconciler(process, finisher)
     watch = Watch(process)
     rescue_every = process.settings.lease_seconds / RENEWALS_PER_LEASE
-    pollers = [Poller(p, process, finisher) for p in process.providers.values() if p.calls_back]
+    pollers = [Poller(p, process, finisher) for p in process.providers.values() if isinstance(p, CallsBack)]
 
     def jobs() -> bool:
         return watch.seen.jobs

@@ -12,7 +12,7 @@ import asyncpg
 import structlog
 
 from enrichment.outcome import Outcome, Retry, Unclear
-from enrichment.providers.base import Provider
+from enrichment.providers.base import CallsBack, Provider
 from enrichment.settings import Settings
 from enrichment.tokens import callback_url
 from store import asked, providers
@@ -49,7 +49,7 @@ class Submitter:
         self._outcomes = outcomes
         self._writer = writer
         self._budgets = read_budgets(settings)
-        self._calls_back = provider.calls_back and settings.public_url is not None
+        self._calls_back = isinstance(provider, CallsBack) and settings.public_url is not None
         self._heed = Heed(pool, provider)
 
     async def claim(self, most: int, claim_id: UUID) -> Batch[Claimed]:

@@ -13,7 +13,7 @@ from uuid import UUID
 from uuid_utils.compat import uuid7
 
 from enrichment.outcome import Outcome
-from enrichment.providers.base import Provider
+from enrichment.providers.base import CallsBack, Provider
 from enrichment.settings import Settings
 from store.callbacks import Callback, Recorded, record_callbacks
 from store.claim import Claimed, claim
@@ -57,7 +57,9 @@ class AtWork:
             for name, provider in process.providers.items()
         }
         self.reconciler = Reconciler(process, self.finisher)
-        self.poller = Poller(process.providers["nyne"], process, self.finisher)
+        nyne = process.providers["nyne"]
+        assert isinstance(nyne, CallsBack)
+        self.poller = Poller(nyne, process, self.finisher)
 
     def wake(self) -> None:
         """Counts the hints."""

@@ -25,7 +25,7 @@ from hypothesis import strategies as st
 
 from enrichment.contact import Contact, read_contact
 from enrichment.outcome import Outcome, Pause, Refused, Retry, Unclear, Unreadable
-from enrichment.providers.base import Health, HttpRequest, HttpResponse, LimitNews
+from enrichment.providers.base import CallsBack, Health, HttpRequest, HttpResponse, LimitNews
 
 SAMPLES = Path(__file__).parent / "samples"
 CALLBACK_URL = "https://ringback.test/callbacks/acme/0197/token-of-tests"
@@ -108,10 +108,8 @@ class ProviderSuite:
         place, key = data.draw(st.sampled_from(list(places_in(body))))
         place[key] = data.draw(anything)
 
-        assert_fit(self.read(sample | {"case": "submit"}, body))
-        assert_fit(self.read(sample | {"case": "poll"}, body))
-        assert_fit(self.read(sample | {"case": "callback"}, body))
-        assert_fit(self.read(sample | {"case": "health"}, body))
+        for operation in self.operations():
+            assert_fit(self.read(sample | {"case": operation}, body))
 
     @quick
     @given(status=statuses, headers=headers, body=bodies)
@@ -119,10 +117,8 @@ class ProviderSuite:
         """Whatever the status, headers and bytes, there is an outcome, and it can be stored and shown."""
         response = HttpResponse(status, headers, body)
 
-        assert_fit(self.provider.read_submit(response))
-        assert_fit(self.provider.read_poll(response))
-        assert_fit(self.provider.read_callback(body))
-        assert_fit(self.provider.read_health(response))
+        for outcome in self.read_all(response):
+            assert_fit(outcome)
         news = self.provider.read_limits(response)
         assert news is None or news.allowance is None or news.allowance >= 1
         assert news is None or news.rest is None or 0 <= news.rest <= 3600
@@ -137,8 +133,8 @@ class ProviderSuite:
         ("status", "kind"),
         [
             *[(status, Refused) for status in (302, 400, 404, 405, 409, 413, 415, 422)],
-            *[(status, Pause) for status in (401, 402, 403)],
-            *[(status, Retry) for status in (408, 429, 503)],
+            *[(status, Pause) for status in (401, 402)],
+            *[(status, Retry) for status in (403, 408, 429, 503)],
             *[(status, Unclear) for status in (501, 504, 520, 524, 599)],
         ],
     )
@@ -149,6 +145,7 @@ class ProviderSuite:
 
         assert isinstance(outcome, kind)
         assert not isinstance(outcome, Retry) or outcome.throttled == (status == 429)
+        assert not isinstance(outcome, Retry) or outcome.blocked == (status == 403)
 
     @pytest.mark.parametrize(
         ("asked", "after"),
@@ -184,14 +181,8 @@ class ProviderSuite:
         for value in given:
             for body in echoes(f"cannot use {value} here"):
                 response = HttpResponse(status, {}, json.dumps(body).encode())
-                read = (
-                    self.provider.read_submit(response),
-                    self.provider.read_poll(response),
-                    self.provider.read_callback(response.body),
-                    self.provider.read_health(response),
-                )
 
-                assert str(value) not in repr(read)
+                assert str(value) not in repr(list(self.read_all(response)))
 
     def test_secrets_and_people_are_in_no_repr(self) -> None:
         """A provider and its requests can be logged by mistake, and tell nothing."""
@@ -225,7 +216,7 @@ class ProviderSuite:
         """
         assert self.provider.submit(CONTACT, None).method == "POST"
         assert self.provider.health().method == "GET"
-        if self.provider.calls_back:
+        if isinstance(self.provider, CallsBack):
             assert self.provider.poll("a1b2_1717000000_4271").method == "GET"
 
     def test_the_callback_url_is_carried_once(self) -> None:
@@ -233,7 +224,7 @@ class ProviderSuite:
         told = json.dumps(dict(self.provider.submit(CONTACT, CALLBACK_URL).body))
         untold = json.dumps(dict(self.provider.submit(CONTACT, None).body))
 
-        assert told.count(CALLBACK_URL) == (1 if self.provider.calls_back else 0)
+        assert told.count(CALLBACK_URL) == (1 if isinstance(self.provider, CallsBack) else 0)
         assert "callback" not in untold
 
     def test_only_what_can_be_asked_is_asked(self) -> None:
@@ -243,14 +234,31 @@ class ProviderSuite:
         assert not self.provider.can_ask(Contact())
         assert not self.provider.can_ask(Contact(company="Acme", region="US"))
 
-    def test_one_that_never_calls_back_is_never_polled(self) -> None:
-        """A provider that answers at once has no polls, and reads none."""
-        if self.provider.calls_back:
-            return
-        with pytest.raises(LookupError):
-            self.provider.poll("a1b2")
-        assert isinstance(self.provider.read_poll(HttpResponse(200)), Unreadable)
-        assert isinstance(self.provider.read_callback(b"{}"), Unreadable)
+    def test_what_a_provider_cannot_do_it_does_not_have(self) -> None:
+        """A provider that answers at once has nothing to poll and no callback to read, not even as a stub."""
+        if not isinstance(self.provider, CallsBack):
+            assert not any(hasattr(self.provider, name) for name in ("poll", "read_poll", "read_callback"))
+
+    def test_a_price_is_one_that_the_ledger_holds(self) -> None:
+        """A price with three decimals would be reserved as one sum and released as another."""
+        dear = dataclasses.replace(self.provider, price=Decimal("4.999"))
+
+        assert dear.price == Decimal(5)
+
+    @pytest.mark.parametrize("status", [401, 402])
+    def test_an_account_that_is_refused_is_not_well(self, status: int) -> None:
+        """The free endpoint refuses the account in words of its own, or in none."""
+        assert self.provider.read_health(HttpResponse(status, {}, b"<html>")).well is False
+
+    @pytest.mark.parametrize("status", [200, 403, 404, 429, 500, 502, 503, 504])
+    def test_a_page_of_somebody_elses_says_nothing_about_the_account(self, status: int) -> None:
+        """HTML of a gateway or a firewall is neither well nor unwell."""
+        assert self.provider.read_health(HttpResponse(status, {}, b"<html>Sorry</html>")).well is None
+
+    @pytest.mark.parametrize("body", [b"{}", b'{"account": {"remaining": 7}}', b'{"data": {"credits_left": "many"}}'])
+    def test_a_health_answer_in_another_shape_does_not_pause_for_ever(self, body: bytes) -> None:
+        """The free endpoint took our key; what it says in a form never seen must not keep a provider paused."""
+        assert self.provider.read_health(HttpResponse(200, {}, body)).well is True
 
     def test_price_and_limits_are_of_use(self) -> None:
         """A question reserves something, and each limit has a window of its own."""
@@ -264,8 +272,20 @@ class ProviderSuite:
     def requests(self, provider: Any = None) -> list[HttpRequest]:
         """All requests the provider can make."""
         provider = provider or self.provider
-        polls = [provider.poll("a1b2_1717000000_4271")] if provider.calls_back else []
+        polls = [provider.poll("a1b2_1717000000_4271")] if isinstance(provider, CallsBack) else []
         return [provider.submit(CONTACT, CALLBACK_URL), provider.health(), *polls]
+
+    def operations(self) -> list[str]:
+        """What the provider's answers can be read as."""
+        return ["submit", "health", *(["poll", "callback"] if isinstance(self.provider, CallsBack) else [])]
+
+    def read_all(self, response: HttpResponse) -> Iterator[Outcome | Health]:
+        """*response* read in every way."""
+        yield self.provider.read_submit(response)
+        yield self.provider.read_health(response)
+        if isinstance(self.provider, CallsBack):
+            yield self.provider.read_poll(response)
+            yield self.provider.read_callback(response.body)
 
     def read(self, sample: dict[str, Any], body: Any) -> Outcome | Health:
         """*body* read as the operation of *sample*."""

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from typing import TYPE_CHECKING
+from uuid import uuid4
 
-from store import providers
+from store import breaker
 from tests.at_work import AtWork, due_now, wish_for
 from tests.claims import later, take
 from tests.factories import job
@@ -20,14 +21,14 @@ async def test_a_storm_opens_the_breaker_and_one_question_closes_it(db: Pool) ->
     """Ten failures in a row stop everybody; then one question goes through, alone; its answer opens the way."""
     for _ in range(5):
         await job(db)
-    assert not await providers.note_failures(db, "nyne", 9, probed=False)
-    assert await providers.note_failures(db, "nyne", 1, probed=False)
+    assert not await breaker.note_failures(db, "nyne", 9, probed=False)
+    assert await breaker.note_failures(db, "nyne", 1, probed=False)
 
     shut = await take(db)
     await later(db, "nyne", "open_until")
     half_open = await take(db)
     beside = await take(db)
-    await providers.note_success(db, "nyne")
+    await breaker.note_success(db, "nyne")
     closed = await take(db)
 
     assert (shut.jobs, 0 < shut.wait <= 1) == ((), True)
@@ -65,19 +66,19 @@ async def test_a_storm_of_failures_stops_everybody(world: AtWork, fake: FakeProv
 async def test_a_failed_probe_opens_the_breaker_for_longer(db: Pool) -> None:
     """A second, then two, then four, up to a minute."""
     waits = []
-    await providers.note_failures(db, "nyne", 10, probed=False)
+    await breaker.note_failures(db, "nyne", 10, probed=False)
     for _ in range(8):
         waits.append((await take(db)).wait)
-        assert await providers.note_failures(db, "nyne", 1, probed=True)
+        assert await breaker.note_failures(db, "nyne", 1, probed=True)
 
     assert [round(wait) for wait in waits] == [1, 2, 4, 8, 16, 32, 60, 60]
 
 
 async def test_failures_of_what_was_asked_before_do_not_open_it_for_longer(db: Pool) -> None:
     """A hundred questions in flight when the breaker opens fail one after the other: that is one storm."""
-    await providers.note_failures(db, "nyne", 10, probed=False)
+    await breaker.note_failures(db, "nyne", 10, probed=False)
     for _ in range(90):
-        assert not await providers.note_failures(db, "nyne", 1, probed=False)
+        assert not await breaker.note_failures(db, "nyne", 1, probed=False)
 
     assert (await take(db)).wait <= 1
 
@@ -92,3 +93,54 @@ async def test_a_refusal_closes_the_breaker_as_well(world: AtWork, fake: FakePro
     await world.ask("leadmagic")
 
     assert len((await world.ask("leadmagic")).jobs) == 2
+
+
+FIREWALL = Reply(403, b"<html><h1>403 Forbidden</h1></html>")
+
+
+async def test_one_contact_that_a_firewall_refuses_stops_nobody_else(world: AtWork, fake: FakeProvider) -> None:
+    """A 403 in HTML for one body, again and again: no pause, no breaker, and the others are asked."""
+    lookup_id = await wish_for(world, work_email="odd@acme.co")
+    fake.questions.append(FIREWALL)
+    for _ in range(7):
+        await world.ask("leadmagic")
+        await due_now(world)
+    fake.questions.clear()
+    await wish_for(world, work_email="jane@acme.co")
+
+    claimed = await world.ask("leadmagic")
+
+    row = await world.pool.fetchrow("SELECT paused_at, trips, blocked_jobs FROM providers WHERE name = 'leadmagic'")
+    assert row is not None
+    assert (len(claimed.jobs), row["paused_at"], row["trips"], row["blocked_jobs"]) == (2, None, 0, [])
+    assert await world.pool.fetchval("SELECT final_status FROM lookups WHERE id = $1", lookup_id) == "not_found"
+
+
+async def test_a_firewall_that_refuses_five_jobs_in_a_row_opens_the_breaker(world: AtWork, fake: FakeProvider) -> None:
+    """Then it means us: nobody is paused, and one question finds out when it is over."""
+    fake.questions.append(FIREWALL)
+    for number in range(4):
+        await wish_for(world, work_email=f"{number}@acme.co")
+    await world.ask("leadmagic")
+    open_at_four = await world.pool.fetchval("SELECT trips FROM providers WHERE name = 'leadmagic'")
+
+    await wish_for(world, work_email="4@acme.co")
+    await world.ask("leadmagic")
+    row = await world.pool.fetchrow("SELECT trips, paused_at FROM providers WHERE name = 'leadmagic'")
+
+    assert row is not None
+    assert (open_at_four, row["trips"], row["paused_at"]) == (0, 1, None)
+    assert (await world.ask("leadmagic")).wait > 0
+
+
+async def test_a_success_between_two_refusals_of_a_firewall_starts_the_row_anew(db: Pool) -> None:
+    """Five in a row, not five in a month; the same job counts once."""
+    jobs = [uuid4() for _ in range(6)]
+    assert not await breaker.note_blocked(db, "nyne", jobs[:4], probed=False)
+    await breaker.note_success(db, "nyne")
+    for again in (jobs[:2], jobs[:2], jobs[2:4]):
+        assert not await breaker.note_blocked(db, "nyne", again, probed=False)
+
+    assert await breaker.note_blocked(db, "nyne", jobs[4:], probed=False)
+    assert not await breaker.note_blocked(db, "nyne", jobs, probed=False)  # asked before it opened
+    assert await breaker.note_blocked(db, "nyne", jobs[:1], probed=True)

@@ -234,3 +234,46 @@ async def test_from_402_to_found(world: AtWork, fake: FakeProvider) -> None:
 
     assert await status(world.pool, taken.id) == "found"
     assert len(fake.paid) == 2
+
+
+@pytest.mark.parametrize("silence", [Reply(200, b"<html>"), Reply(404, b"gone"), Reply(503), Reply(403, b"<html>")])
+async def test_a_health_answer_that_tells_nothing_pauses_for_ten_minutes_and_not_for_ever(
+    world: AtWork, fake: FakeProvider, silence: Reply
+) -> None:
+    """After so many checks that told nothing, the next question is to tell."""
+    await providers.pause(world.pool, "nyne", "out of credits", timedelta(0))
+    fake.health.append(silence)
+
+    for _ in range(providers.MOST_UNTOLD - 1):
+        await check_now(world)
+    assert await world.pool.fetchval("SELECT paused_at IS NOT NULL FROM providers WHERE name = 'nyne'")
+    await check_now(world)
+
+    assert await world.pool.fetchval("SELECT paused_at IS NULL FROM providers WHERE name = 'nyne'")
+
+
+async def test_a_health_answer_in_another_shape_resumes(world: AtWork, fake: FakeProvider) -> None:
+    """The key was taken, and a field that was renamed must not keep the provider paused."""
+    await providers.pause(world.pool, "nyne", "out of credits", timedelta(0))
+    fake.health.append(Reply(200, {"account": {"credits_left": 7}}))
+
+    await check_now(world)
+
+    assert await world.pool.fetchval("SELECT paused_at IS NULL FROM providers WHERE name = 'nyne'")
+
+
+async def test_an_account_that_is_not_well_stays_paused(world: AtWork, fake: FakeProvider) -> None:
+    """However often it says so."""
+    await providers.pause(world.pool, "nyne", "out of credits", timedelta(0))
+    fake.health.append(broke(402))
+
+    for _ in range(providers.MOST_UNTOLD + 1):
+        await check_now(world)
+
+    assert await world.pool.fetchval("SELECT paused_at IS NOT NULL FROM providers WHERE name = 'nyne'")
+
+
+async def check_now(world: AtWork) -> None:
+    """The reconciler looks after the providers at the moment of the next check."""
+    await world.pool.execute("UPDATE providers SET check_at = now() WHERE paused_at IS NOT NULL")
+    await world.reconciler.look_after_providers()

@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+import phonenumbers
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from phonenumbers import PhoneNumberFormat
 
-from enrichment.phone import Phone, read_phone
+from enrichment.phone import Phone, needs_region, read_phone
 
-quick = settings(max_examples=150, deadline=None, database=None)
-texts = st.text(max_size=40) | st.text("+0123456789 ()-./;ext=,#*", max_size=40)
+quick = settings(max_examples=300, deadline=None, database=None)
+pieces = [
+    "+", "+49", "0", "00", "(0)", "1", "415", "5550132", "151 23456789", " ", "-", "/", ",", "\n", "x", "XX", "#", "…",
+    "[", "]", "(", ")", "ext", "ext. 5", "E+10", ".0", "%2B", "&nbsp;", "mobil", "AXEL", "O", "٣", "²", "\ud800",
+]  # fmt: skip
+texts = (
+    st.text(max_size=40)
+    | st.text("+0123456789 ()[]-./;extX=,#*", max_size=40)
+    | st.lists(st.sampled_from(pieces), max_size=14).map("".join)
+)
 regions = st.none() | st.sampled_from(["US", "DE", "us", "ZZ", "001", "", "XX"]) | st.text(max_size=3)
 
 
@@ -46,14 +56,33 @@ def test_a_number_at_home_nowhere_is_none(written: str) -> None:
     assert read_phone(written, None) is None
 
 
-@pytest.mark.parametrize("region", [None, "US", "GB"])
-@pytest.mark.parametrize("written", ["15551234567", "1 555 123 4567", "0015551234567"])
+@pytest.mark.parametrize("region", [None, "US", "GB", "DE"])
+@pytest.mark.parametrize("written", ["14155550132", "1 415 555 0132", "0014155550132"])
 def test_a_missing_plus_is_put_back(written: str, region: str | None) -> None:
-    """Eleven digits and more that are no number at home are read as written in full."""
+    """Eleven digits and more that are valid with a plus, and not at home, are read as written in full."""
     phone = read_phone(written, region)
 
     assert phone is not None
-    assert phone.e164 == "+15551234567"
+    assert phone.e164 == "+14155550132"
+
+
+@pytest.mark.parametrize(
+    ("written", "region", "e164"),
+    [
+        ("4915123456789", "DE", "+4915123456789"),  # begins with the hint's code, and is valid
+        ("15123456789", "DE", "+4915123456789"),  # valid at home; with a plus it would be a number in Texas
+        ("14155550132", "DE", "+14155550132"),  # only possible at home, valid with a plus
+        ("15551234567", "US", "+15551234567"),  # in no table: possible at home
+        ("15551234567", None, None),  # in no table, and at home nowhere
+        ("11987654321", None, None),  # Brazil's, perhaps; +1 198 is nobody's
+        ("13812345678", None, None),  # China's, perhaps
+    ],
+)
+def test_digits_without_a_plus_are_read_in_order(written: str, region: str | None, e164: str | None) -> None:
+    """In full for the hint's country, at home, in full for any country, at home if only possible; each valid first."""
+    phone = read_phone(written, region)
+
+    assert (phone and phone.e164) == e164
 
 
 def test_a_number_at_home_goes_before_a_missing_plus() -> None:
@@ -129,6 +158,37 @@ def test_the_line_type_is_said_where_the_digits_decide_it(written: str, line_typ
 def test_a_phone_shows_no_number() -> None:
     """repr is what ends up in logs."""
     assert "555" not in repr(read_phone("+1-555-123-4567", None))
+
+
+@pytest.mark.parametrize("written", ["4155550132", "030 123456", "0151 23456789", "11987654321", "(555) 123-4567"])
+def test_a_national_number_waits_for_a_region(written: str) -> None:
+    """A text that a region would make a number says so, and is read anew once there is one."""
+    assert needs_region(written, None)
+    assert needs_region(written, "XX")
+    assert not needs_region(written, "US")
+
+
+@pytest.mark.parametrize("written", ["", "N/A", "2024", "0000000", "+1 415-555-XXXX", "+14155550132", "+1 555 12"])
+def test_what_no_region_would_make_a_number_waits_for_none(written: str) -> None:
+    """Words, fragments, masks, and numbers that name their country."""
+    assert not needs_region(written, None)
+
+
+@quick
+@given(st.sampled_from(sorted(phonenumbers.SUPPORTED_REGIONS)), st.integers(0, 10), st.data())
+def test_the_fast_path_reads_what_the_library_reads(region: str, kind: int, data: st.DataObject) -> None:
+    """A number in E.164, changed in any way that leaves it E.164, is the same by the short way and by the long one."""
+    example = phonenumbers.example_number_for_type(region, kind)
+    if example is None:
+        return
+    digits = list(phonenumbers.format_number(example, PhoneNumberFormat.E164)[1:])
+    for place in data.draw(st.lists(st.integers(1, len(digits) - 1), max_size=3)):
+        digits[place] = data.draw(st.sampled_from("0123456789"))
+    ending = data.draw(st.sampled_from(["", "", "0", "12"]))
+    written = "+" + ("".join(digits) + ending)[:15]
+
+    # A remark takes the text off the fast path and changes nothing else.
+    assert read_phone(written, None) == read_phone(f"{written} (remark)", None)
 
 
 @quick

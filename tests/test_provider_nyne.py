@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import pytest
 from hypothesis import given
@@ -67,7 +67,10 @@ def test_a_handle_is_opaque_in_the_poll() -> None:
     assert url == "https://api.nyne.ai/person/phone?request_id=a1b2_1717000000.53783_2615%26x%3D1%2F%C3%A9"
 
 
-@pytest.mark.parametrize("handle", ["", " ", "a" * 129, "a\x00b", "a\nb", "\ud800", 7, None, ["a"], {"a": 1}])
+@pytest.mark.parametrize(
+    "handle",
+    ["", " ", "a" * 129, "a\x00b", "a\nb", "\ud800", "a" * 10_240, True, -7, 10**40, 1.5, None, ["a"], {"a": 1}],
+)
 def test_a_handle_that_cannot_be_stored_is_none(handle: object) -> None:
     """Empty, overlong or unprintable handles are unreadable; the callback's token still finds the job."""
     body = json.dumps({"success": True, "data": {"request_id": handle, "status": "queued"}}).encode()
@@ -114,3 +117,46 @@ def test_a_callback_reads_as_the_poll_would() -> None:
     assert (
         nyne.read_callback(body) == nyne.read_poll(HttpResponse(200, {}, body)) == Answered("+15551234567", None, "a1")
     )
+
+
+@pytest.mark.parametrize(
+    "result",
+    [
+        {"mobile": None, "updated_at": "2026-01-15T10:31:00Z", "profile_id": 1234567890},
+        {"mobile": "", "whatsapp": "+1-415-555-0132"},
+        {"id": "1234567890", "name": "John Doe"},
+        {"linkedin": "https://www.linkedin.com/in/john-1234567890"},
+    ],
+)
+def test_other_digits_are_not_taken_for_a_number(result: dict[str, Any]) -> None:
+    """A mobile that is said to be empty is none, and identifiers and dates are no numbers."""
+    body = json.dumps({"status": "completed", "result": result}).encode()
+
+    assert nyne.read_callback(body) == Answered(None)
+
+
+@pytest.mark.parametrize(
+    "result",
+    [{"channels": {"sms": "415-555-0132"}}, {"people": [{"tel": 14155550132}]}, {"found": ["+1-415-555-0132"]}],
+)
+def test_a_number_in_a_place_never_seen_is_kept_for_a_person(result: dict[str, Any]) -> None:
+    """It was paid for: no number would be wrong, and so would a guess."""
+    body = json.dumps({"status": "completed", "result": result}).encode()
+
+    assert isinstance(nyne.read_callback(body), Unreadable)
+
+
+@pytest.mark.parametrize(
+    ("mobile", "first", "second"),
+    [
+        ("Office +49 30 123456, Mobil +49 151 23456789", " Mobil +49 151 23456789", "Office +49 30 123456"),
+        ("(415) 555-0132 (home) / (415) 555-0199 (cell)", "(415) 555-0199 (cell)", "(415) 555-0132 (home)"),
+        ("+14155550132; +14155550199", "+14155550132; +14155550199", None),
+        ("+14155550132 (cell), ext. 4", "+14155550132 (cell), ext. 4", None),
+    ],
+)
+def test_a_text_may_say_which_of_its_numbers_is_the_mobile(mobile: str, first: str, second: str | None) -> None:
+    """Mobiles go before others where the vendor says which is which, in words as in fields."""
+    body = json.dumps({"status": "completed", "result": {"phone": mobile}}).encode()
+
+    assert nyne.read_callback(body) == Answered(first.strip(), second_choice=second)

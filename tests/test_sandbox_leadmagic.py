@@ -63,6 +63,12 @@ CASES = {
     "none": Case(200, MISS | {"mobile_number": None}),
     "absent": Case(200, MISS),
     "oldmiss": Case(200, {"mobile_number": None, "credits_consumed": 0, "message": "mobile not found"}),
+    "integer": Case(200, FOUND | {"mobile_number": int(NUMBER[1:])}, 5),
+    "list": Case(200, FOUND, 5),
+    "thousandths": Case(200, {"mobile_number": "+1-415-555-0132", "credits_consumed": 4.999}, 5),
+    "toolong": Case(200, FOUND | {"mobile_number": "+49 30 1234567890123456"}, 5),
+    "na": Case(200, MISS | {"mobile_number": "N/A"}),
+    "false": Case(200, MISS | {"mobile_number": False}),
     "notphone": Case(200, FOUND | {"mobile_number": "ask reception"}, 5),
     "wrongtypes": Case(200, {"credits_consumed": "five", "message": ["found"]}, 5),
     "garbage": Case(200, {}, 5),
@@ -76,6 +82,8 @@ CASES = {
     ),
     "old402": Case(402, {"error": "insufficient_credits", "detail": "The balance is below the price."}),
     "403": problem(403, "forbidden"),
+    "firewall": Case(403, {}),
+    "404words": Case(404, {"message": "Contact not found"}),
     "404": problem(404, "profile_not_found"),
     "404resource": problem(404, "resource_not_found"),
     "404bare": Case(404, {}),
@@ -84,6 +92,7 @@ CASES = {
     "429once": problem(429, "rate_limit_exceeded"),
     "500": problem(500, "INTERNAL_ERROR"),
     "500once": problem(500, "INTERNAL_ERROR"),
+    "502own": problem(502, "EXTERNAL_SERVICE_ERROR"),
     "502": Case(502, {}),
     "502once": Case(502, {}),
     "503": problem(503, "service_unavailable"),
@@ -346,4 +355,6 @@ def in_true_number(holds: dict[str, Any], truth: dict[str, Any]) -> dict[str, An
     text = holds.get("mobile_number")
     if isinstance(text, str):
         return holds | {"mobile_number": text.replace("415", area).replace("0132", line)}
+    if isinstance(text, int) and text:
+        return holds | {"mobile_number": int(true)}
     return holds

@@ -64,6 +64,14 @@ FINISHED = {
     "national": Case({"mobile": "(415) 555-0132"}),
     "list": Case({"mobile": [NUMBER]}),
     "objects": Case({"mobile": [{"fullphone": NUMBER, "type": "mobile"}]}),
+    "landline": Case(
+        {"fullphone": [{"fullphone": "+493023125000", "type": "landline"}, {"fullphone": NUMBER, "type": "mobile"}]}
+    ),
+    "phones": Case({"phones": [NUMBER]}),
+    "integer": Case({"mobile": 14155550132}),
+    "na": Case({"mobile": "N/A"}, credits=0),
+    "toolong": Case({"mobile": "+49 30 1234567890123456"}),
+    "odd": Case({"channels": {"whatsapp": NUMBER}}),
     "notphone": Case({"mobile": "see profile"}),
     "none": Case({"mobile": None}, credits=0),
     "empty": Case({}, credits=0),
@@ -100,6 +108,7 @@ REFUSED = {
     "403sub": (403, "subscription_required"),
     "403ip": (403, "ip_not_allowed"),
     "403disabled": (403, "api_key_disabled"),
+    "firewall": (403, ""),
     "429": (429, "rate_limit_exceeded"),
     "429once": (429, "rate_limit_exceeded"),
     "429credits": (429, "insufficient_credits"),

@@ -118,6 +118,29 @@ async def test_registering_again_keeps_what_was_spent_and_takes_what_is_set(pool
     }
 
 
+async def test_starting_a_process_keeps_what_headers_corrected(pool: Pool) -> None:
+    """What a vendor allows is known from its headers; a process that starts knows only its page, and resets nothing."""
+    documented = (Limit(100, 60), Limit(1000, 3600))
+    await providers.register_provider(pool, "nyne", documented, {})
+    await providers.correct_limits(pool, "nyne", LimitNews(allowance=60, window=60))
+
+    await providers.register_provider(pool, "nyne", documented, {})
+    kept = await allowances(pool)
+    await providers.register_provider(pool, "nyne", documented, {60: 40})
+    lowered = await allowances(pool)
+    await providers.register_provider(pool, "nyne", documented, {60: 80})
+
+    assert kept == {("any", 60): 60, ("poll", 60): 30, ("any", 3600): 1000, ("poll", 3600): 500}
+    assert (lowered["any", 60], lowered["poll", 60]) == (40, 20)
+    assert (await allowances(pool))["any", 60] == 80  # a setting that changed counts at once
+
+
+async def allowances(pool: Pool) -> dict[tuple[str, int], int]:
+    """The allowances in force, by purpose and window."""
+    rows = await pool.fetch("""SELECT purpose, "window", allowance FROM limits WHERE provider = 'nyne'""")
+    return {(row["purpose"], row["window"]): row["allowance"] for row in rows}
+
+
 # The vendor's word
 
 

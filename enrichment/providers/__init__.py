@@ -1,12 +1,7 @@
-"""The providers, by name."""
+"""The providers, by name: one line each."""
 
-from collections.abc import Iterable
-
-from pydantic import SecretStr
-
-from enrichment.providers.base import Limit, Provider
+from enrichment.providers.base import Provider
 from enrichment.providers.leadmagic import LeadMagic
-from enrichment.providers.nyne import LIMITS as NYNE_LIMITS
 from enrichment.providers.nyne import Nyne
 from enrichment.settings import Settings
 
@@ -14,35 +9,8 @@ PROVIDERS: dict[str, type[Provider]] = {
     "leadmagic": LeadMagic,
     "nyne": Nyne,
 }
-WINDOWS = {"per_minute": 60, "per_hour": 3600, "per_day": 86_400}  # seconds, by the name of the setting
-_NO_KEY = SecretStr("")  # the receiver reads callbacks and asks nobody: it needs no keys
 
 
 def build_providers(settings: Settings) -> dict[str, Provider]:
-    """The providers of PROVIDERS, in that order, with the addresses, prices and keys that are set."""
-    known: dict[str, Provider] = {
-        "leadmagic": LeadMagic(
-            settings.leadmagic_api_key or _NO_KEY,
-            settings.leadmagic_base_url,
-            settings.leadmagic_credits_per_found,
-        ),
-        "nyne": Nyne(
-            settings.nyne_api_key or _NO_KEY,
-            settings.nyne_api_secret or _NO_KEY,
-            settings.nyne_base_url,
-            settings.nyne_credits_per_found,
-            _in_force(NYNE_LIMITS, own_limits(settings, "nyne")),
-        ),
-    }
-    return {name: known[name] for name in settings.providers}
-
-
-def own_limits(settings: Settings, provider: str) -> dict[int, int]:
-    """What a person allows us to ask this provider, by the seconds of the window."""
-    return {seconds: n for field, seconds in WINDOWS.items() if (n := settings.of(provider, field)) is not None}
-
-
-def _in_force(documented: Iterable[Limit], own: dict[int, int]) -> tuple[Limit, ...]:
-    """The documented limits, or a person's own: a header does not say which one it means, but which it is like."""
-    allowances = {limit.window: limit.allowance for limit in documented} | own
-    return tuple(Limit(allowance, window) for window, allowance in sorted(allowances.items()))
+    """Build the providers of the setting PROVIDERS, in its order."""
+    return {name: PROVIDERS[name].from_settings(settings) for name in settings.providers}

@@ -1,14 +1,16 @@
-"""What every provider is to us: requests we can build and responses we can read, with no I/O."""
+"""What every provider is to us: requests to build and responses to read, with no I/O."""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
-from typing import Any, Protocol
+from typing import Any, Self
 
 from enrichment.contact import Contact
 from enrichment.outcome import Outcome
+from enrichment.settings import Settings
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,44 +51,68 @@ class LimitNews:
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """What a provider's free endpoint says: *well* when questions can be asked; *balance* in credits if told."""
+    """What a provider's free endpoint says: *well* when questions can be asked, None when it does not tell.
 
-    well: bool
+    *balance* in credits, if named.
+    """
+
+    well: bool | None
     balance: Decimal | None = None
     reason: str | None = None
 
 
-class Provider(Protocol):
-    """Everything we know about one provider."""
+class Provider(ABC):
+    """Everything we know about one provider. No reading of what it sends ever raises."""
+
+    __slots__ = ()
 
     name: str
-    price: Decimal  # credits reserved before each question
-    calls_back: bool  # answers later, by callback or poll
+    price: Decimal  # credits reserved before each question, in cents
     limits: tuple[Limit, ...]  # POST and GET together
 
+    @classmethod
+    @abstractmethod
+    def from_settings(cls, settings: Settings) -> Self:
+        """Build the provider with the address, price and keys that are set; the receiver has no keys."""
+
+    @abstractmethod
     def can_ask(self, contact: Contact) -> bool:
-        """Whether this contact carries an identifier the provider can use."""
+        """Tell whether *contact* carries an identifier the provider can use."""
 
+    @abstractmethod
     def submit(self, contact: Contact, callback_url: str | None) -> HttpRequest:
-        """The paid question."""
+        """Build the paid question."""
 
+    @abstractmethod
     def read_submit(self, response: HttpResponse) -> Outcome:
-        """What the answer to the question says. Never raises, whatever the bytes."""
+        """Read the answer to the question."""
 
-    def poll(self, request_id: str) -> HttpRequest:
-        """The free question about a question; LookupError where the provider never answers later."""
-
-    def read_poll(self, response: HttpResponse) -> Outcome:
-        """What the answer to a poll says. Never raises."""
-
-    def read_callback(self, body: bytes) -> Outcome:
-        """What a callback says. Never raises; Unreadable for what is not one."""
-
+    @abstractmethod
     def health(self) -> HttpRequest:
-        """The free question about the account."""
+        """Build the free question about the account."""
 
+    @abstractmethod
     def read_health(self, response: HttpResponse) -> Health:
-        """What the account's state is. Never raises."""
+        """Read the state of the account."""
 
+    @abstractmethod
     def read_limits(self, response: HttpResponse) -> LimitNews | None:
-        """What the response's headers say about our allowance; None when they say nothing new."""
+        """Read from the headers what is new about our allowance, if anything."""
+
+
+class CallsBack(Provider):
+    """A provider that answers later: by callback, or when it is polled."""
+
+    __slots__ = ()
+
+    @abstractmethod
+    def poll(self, request_id: str) -> HttpRequest:
+        """Build the free question about a question."""
+
+    @abstractmethod
+    def read_poll(self, response: HttpResponse) -> Outcome:
+        """Read the answer to a poll."""
+
+    @abstractmethod
+    def read_callback(self, body: bytes) -> Outcome:
+        """Read a callback; return Unreadable for what is none."""

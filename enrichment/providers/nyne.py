@@ -4,14 +4,16 @@ Its words, and ours. Where no address is given, https://api.nyne.ai/documentatio
 
     POST /person/phone
     2xx with a request_id                  Accepted     {success, data, timestamp} around it, or bare
-    2xx, status completed | failed         as a poll    a quick job is done before the POST is answered
+    2xx, status completed | failed         as a poll    a quick job is done before the POST is answered; what cannot
+                                                        be read of it is polled
     2xx without a request_id               Unreadable   the job may exist: only its callback can tell
     400, 404; other 3xx, 4xx               Refused
     401 missing_ | invalid_api_key         Pause        https://api.nyne.ai/documentation/usage-playground
         missing_ | invalid_api_secret
     402 insufficient_credits               Pause
     403 subscription_required              Pause
-        ip_not_allowed
+        ip_not_allowed, in its own JSON
+    403 otherwise                          Retry        a firewall in front of it
     429 rate_limit_exceeded                Retry
     429 insufficient_credits, *quota*      Pause        https://api.nyne.ai/documentation/person/search.md
     408, 503 service_unavailable           Retry
@@ -19,12 +21,13 @@ Its words, and ours. Where no address is given, https://api.nyne.ai/documentatio
 
     GET /person/phone?request_id=          also the body of a callback, with 2xx understood
     2xx queued | processing | pending      Running
-    2xx completed                          Answered     no result, no mobile, or an empty one: no number
+    2xx completed                          Answered     no result, no mobile, an empty one or "N/A": no number
     2xx failed                             Refused      `error` is a text or an object
     any status not_found                   Answered     https://api.nyne.ai/documentation/person/lookup-fields
     404 request_not_found; any JSON 404    Forgotten
     404 otherwise                          Retry        a gateway, in the middle of a deployment
-    401, 402, 403                          Pause
+    401, 402, 403 in its own JSON          Pause
+    403 otherwise                          Retry
     408, 429, 5xx                          Retry        asking again costs nothing
     anything else                          Unreadable
 
@@ -35,15 +38,15 @@ Its words, and ours. Where no address is given, https://api.nyne.ai/documentatio
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any
+from typing import Any, Self
 from urllib.parse import quote
 
 from pydantic import SecretStr
 
 from enrichment.contact import Contact
+from enrichment.money import cents
 from enrichment.outcome import (
     Accepted,
     Answered,
@@ -56,23 +59,24 @@ from enrichment.outcome import (
     Unclear,
     Unreadable,
 )
-from enrichment.providers.base import Health, HttpRequest, HttpResponse, Limit, LimitNews
+from enrichment.providers.base import CallsBack, Health, HttpRequest, HttpResponse, Limit, LimitNews
+from enrichment.providers.limits import limits_in_force, own_limits
+from enrichment.providers.numbers import NUMBER_KEYS, holds_numbers, read_numbers
 from enrichment.providers.replies import (
-    LONGEST_MOBILE,
     Complaint,
+    is_vendors_own,
     read_complaint,
     read_number,
     read_object,
     read_reason,
-    storable,
 )
 from enrichment.providers.waits import read_limit_news, read_wait
+from enrichment.settings import Settings
 
 # https://api.nyne.ai/documentation/person/phone.md; whether polls count is not said, so they do.
 LIMITS = (Limit(100, 60), Limit(1000, 3600))
 LONGEST_REQUEST_ID = 128  # characters
 _RUNNING = frozenset({"queued", "processing", "pending"})
-_NUMBER_KEYS = ("mobile", "fullphone", "number", "phone")
 _MEANS_CREDITS = re.compile(r"credit|quota|balance")
 _ADVICE = {
     401: "the key was refused; check NYNE_API_KEY and NYNE_API_SECRET",
@@ -83,7 +87,7 @@ _ADVICE = {
 
 
 @dataclass(slots=True)
-class Nyne:
+class Nyne(CallsBack):
     """https://api.nyne.ai: accepts with 202, calls back, can be polled."""
 
     api_key: SecretStr
@@ -93,14 +97,28 @@ class Nyne:
     price: Decimal = Decimal(3)
     limits: tuple[Limit, ...] = LIMITS
     name = "nyne"
-    calls_back = True
+
+    def __post_init__(self) -> None:
+        """Round the price to what the ledger can hold."""
+        self.price = cents(self.price)
+
+    @classmethod
+    def from_settings(cls, settings: Settings) -> Self:
+        """Build the provider from the settings that begin with NYNE_."""
+        return cls(
+            settings.nyne_api_key or SecretStr(""),
+            settings.nyne_api_secret or SecretStr(""),
+            settings.nyne_base_url,
+            settings.nyne_credits_per_found,
+            limits_in_force(LIMITS, own_limits(settings, cls.name)),
+        )
 
     def can_ask(self, contact: Contact) -> bool:
-        """Whether there is a profile, an e-mail or a name: a company alone is nobody."""
+        """Tell whether there is a profile, an e-mail or a name: a company alone names no person."""
         return bool(contact.profile_url or contact.work_email or contact.personal_email or contact.name)
 
     def submit(self, contact: Contact, callback_url: str | None) -> HttpRequest:
-        """The question, with the address to call back if there is one."""
+        """Build the question, with the address to call back if there is one."""
         body = {
             "name": contact.name,
             "company": contact.company,
@@ -112,26 +130,29 @@ class Nyne:
         return HttpRequest("POST", self._url("/person/phone"), self._headers(), given)
 
     def read_submit(self, response: HttpResponse) -> Outcome:
-        """What came of the question. Never raises."""
+        """Read the answer to the question. Never raises."""
         job = _job(response.body)
         if _status(job) == "not_found" and _request_id(job):
             return Answered(None, request_id=_request_id(job))
         if not 200 <= response.status < 300:
             return _read_failed_submit(response, self._complaint(response))
-        if _status(job) in {"completed", "failed"}:
-            return self._read_job(job)
         request_id = _request_id(job)
+        if _status(job) in {"completed", "failed"}:
+            outcome = self._read_job(job)
+            if isinstance(outcome, Unreadable) and request_id is not None:
+                return Accepted(request_id, outcome.reason)  # the job is there: its poll may be readable
+            return outcome
         if request_id is None:
             return Unreadable(self._complaint(response).advised("a success without a request_id"))
         return Accepted(request_id)
 
     def poll(self, request_id: str) -> HttpRequest:
-        """The free question about a question."""
+        """Build the free question about a question."""
         url = self._url(f"/person/phone?request_id={quote(request_id, safe='')}")
         return HttpRequest("GET", url, self._headers())
 
     def read_poll(self, response: HttpResponse) -> Outcome:
-        """What the job has come to. Never raises."""
+        """Read what the job has come to. Never raises."""
         job = _job(response.body)
         if 200 <= response.status < 300:
             return self._read_job(job)
@@ -141,31 +162,35 @@ class Nyne:
         return _read_failed_poll(response, complaint)
 
     def read_callback(self, body: bytes) -> Outcome:
-        """What the job has come to, from the body that a poll would have had. Never raises."""
+        """Read what the job has come to from the body that a poll would have had. Never raises."""
         return self._read_job(_job(body))
 
     def health(self) -> HttpRequest:
-        """The question for the balance."""
+        """Build the question for the balance."""
         return HttpRequest("GET", self._url("/usage"), self._headers())
 
     def read_health(self, response: HttpResponse) -> Health:
-        """Well with a positive balance, which is what each question needs, or with no limit. Never raises."""
-        if response.status != 200:
-            return Health(well=False, reason=self._complaint(response).advised(_ADVICE.get(response.status)))
-        limits = (_job(response.body) or {}).get("limits")
-        if not isinstance(limits, dict):
-            return Health(well=False, reason="Nyne named no balance")
+        """Read the balance: well with a positive one, which is what each question needs, or with no limit.
+
+        A 200 in another shape is well: the key was taken, and the next question tells the rest. A pause that waited
+        for a field which was renamed would never end.
+        """
+        usage = _job(response.body)
+        if response.status != 200 or usage is None:
+            return Health(_is_unwell(response), reason=self._complaint(response).advised(_ADVICE.get(response.status)))
+        limits = usage.get("limits")
+        limits = limits if isinstance(limits, dict) else {}
         balance = read_number(limits.get("available_credits"))
-        if limits.get("is_unlimited") is True or (balance is not None and balance > 0):
-            return Health(well=True, balance=balance)
-        return Health(well=False, balance=balance, reason=_ADVICE[402])
+        if balance is not None and balance <= 0 and limits.get("is_unlimited") is not True:
+            return Health(well=False, balance=balance, reason=_ADVICE[402])
+        return Health(well=True, balance=balance)
 
     def read_limits(self, response: HttpResponse) -> LimitNews | None:
-        """The allowance of this minute or hour. Never raises."""
+        """Read the allowance of this minute or hour. Never raises."""
         return read_limit_news(response, self.limits)
 
     def _read_job(self, job: dict[str, Any] | None) -> Outcome:
-        """A job as polls and callbacks carry it."""
+        """Read a job as polls and callbacks carry it."""
         if job is None:
             return Unreadable("no JSON object")
         status, request_id = _status(job), _request_id(job)
@@ -198,9 +223,11 @@ class Nyne:
 
 
 def _read_failed_submit(response: HttpResponse, complaint: Complaint) -> Outcome:
-    """The answer to a POST that is no 2xx: retried only where no job can have been made."""
+    """Read the answer to a POST that is no 2xx: it is retried only where no job can have been made."""
     outcome: Outcome
     match response.status:
+        case 403 if not is_vendors_own(response.body):
+            outcome = _read_blocked(response, complaint)
         case 401 | 402 | 403:
             outcome = Pause(complaint.advised(_ADVICE[complaint.status]))
         case 429:
@@ -215,7 +242,7 @@ def _read_failed_submit(response: HttpResponse, complaint: Complaint) -> Outcome
 
 
 def _read_failed_poll(response: HttpResponse, complaint: Complaint) -> Outcome:
-    """The answer to a GET that is no 2xx: it costs nothing, so whatever may pass is asked again."""
+    """Read the answer to a GET that is no 2xx: it costs nothing, so whatever may pass is asked again."""
     outcome: Outcome
     match response.status:
         case 404 if _job(response.body) is None:
@@ -223,6 +250,8 @@ def _read_failed_poll(response: HttpResponse, complaint: Complaint) -> Outcome:
             outcome = Retry(str(complaint), after=read_wait(response))
         case 404:
             outcome = Forgotten(complaint.advised("Nyne does not know the request"))
+        case 403 if not is_vendors_own(response.body):
+            outcome = _read_blocked(response, complaint)
         case 401 | 402 | 403:
             outcome = Pause(complaint.advised(_ADVICE[complaint.status]))
         case 429:
@@ -234,8 +263,19 @@ def _read_failed_poll(response: HttpResponse, complaint: Complaint) -> Outcome:
     return outcome
 
 
+def _read_blocked(response: HttpResponse, complaint: Complaint) -> Outcome:
+    """Read a 403 that Nyne did not write: a firewall's, perhaps because of this one question."""
+    return Retry(complaint.advised("a firewall refused it"), after=read_wait(response), blocked=True)
+
+
+def _is_unwell(response: HttpResponse) -> bool | None:
+    """Return False where the account's state is said, None where it is not."""
+    refused = response.status in {401, 402} or (response.status == 403 and is_vendors_own(response.body))
+    return False if refused else None
+
+
 def _read_throttle(response: HttpResponse, complaint: Complaint) -> Outcome:
-    """A 429: too fast, or as older pages have it, out of credits."""
+    """Read a 429: too fast, or as older pages have it, out of credits."""
     # Without a code the words decide, or an empty account would be asked for ever: a 429 costs no attempt.
     if _MEANS_CREDITS.search(complaint.code or complaint.words.lower()):
         return Pause(complaint.advised(_ADVICE[402]))
@@ -243,57 +283,42 @@ def _read_throttle(response: HttpResponse, complaint: Complaint) -> Outcome:
 
 
 def _job(body: bytes) -> dict[str, Any] | None:
-    """The job in *body*, out of its envelope if it has one."""
+    """Return the job in *body*, out of its envelope if it has one."""
     whole = read_object(body)
     data = whole.get("data") if whole else None
     return data if isinstance(data, dict) else whole
 
 
 def _status(job: dict[str, Any] | None) -> str:
-    """The job's status word, "" without one."""
+    """Return the job's status word, "" without one."""
     status = job.get("status") if job else None
     return status.strip().lower() if isinstance(status, str) else ""
 
 
 def _request_id(job: dict[str, Any] | None) -> str | None:
-    """Nyne's handle, opaque: <hex>_<Unix time, perhaps with a fraction>_<number> so far."""
+    """Return Nyne's handle, opaque: <hex>_<Unix time, perhaps with a fraction>_<number> so far."""
     value = job.get("request_id") if job else None
+    if isinstance(value, int) and not isinstance(value, bool) and 0 < value < 10**18:
+        return str(value)
     if not isinstance(value, str) or not value.isprintable() or not value.strip():
         return None
     return value if len(value) <= LONGEST_REQUEST_ID else None
 
 
 def _looks_completed(job: dict[str, Any]) -> bool:
-    """A status word never seen on a job that is done all the same."""
+    """Tell whether a job with a status word never seen is done all the same."""
     return not job.get("error") and (job.get("completed") is True or isinstance(job.get("result"), dict))
 
 
 def _read_result(job: dict[str, Any], request_id: str | None) -> Outcome:
-    """The number of a completed job: one text so far, lists and objects at sibling endpoints."""
-    result = job.get("result") or {"mobile": job.get("mobile")}
-    if not isinstance(result, dict):
+    """Read the numbers of a completed job: one text so far, lists and objects at sibling endpoints."""
+    result = job.get("result") or {key: job[key] for key in NUMBER_KEYS if key in job}
+    numbers = read_numbers(result, words_are_odd=True)
+    if numbers.mobile is not None:
+        return Answered(numbers.mobile, request_id=request_id, second_choice=numbers.second_choice)
+    if isinstance(result, dict):
+        is_odd = numbers.odd if result.keys() & set(NUMBER_KEYS) else holds_numbers(result)
+        return Unreadable("a mobile in a form never seen") if is_odd else Answered(None, request_id=request_id)
+    if numbers.odd:
         return Unreadable(f"result is of type {type(result).__name__}")
-    written = [entry for key in _NUMBER_KEYS for entry in _entries(result.get(key), depth=3)]
-    for entry in written:
-        if isinstance(entry, str) and len(entry) <= LONGEST_MOBILE and any(map(str.isdecimal, entry)):
-            return Answered(storable(entry).strip(), request_id=request_id)
-    if written:
-        return Unreadable("a mobile in a form never seen")
     return Answered(None, request_id=request_id)
-
-
-def _entries(value: object, *, depth: int) -> Iterator[object]:
-    """Whatever stands where a number may stand, and is not empty.
-
-    https://github.com/MichaelFanous2/nyne-skills: "fullphone": [{"fullphone": "...", "type": "mobile"}]
-    """
-    if value is None or value in ({}, [], False) or (isinstance(value, str) and not value.strip()):
-        return
-    if isinstance(value, list) and depth:
-        for entry in value:
-            yield from _entries(entry, depth=depth - 1)
-    elif isinstance(value, dict) and depth and value.keys() & set(_NUMBER_KEYS):
-        for key in _NUMBER_KEYS:
-            yield from _entries(value.get(key), depth=depth - 1)
-    else:
-        yield value

@@ -13,17 +13,26 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
+from enrichment.money import MOST_CREDITS, cents
 from enrichment.providers.base import HttpResponse
 
 LONGEST_REASON = 200  # characters
-LONGEST_MOBILE = 64  # characters
 LONGEST_READ = 4096  # characters; longer words than these are a page, not a reason
-MOST_CREDITS = 10**9  # beyond is a defect of theirs, and no reason to write it into our ledger
 
 _CODES = ("code", "error_code", "error")
 _MACHINE_WORD = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{1,63}")
 # An address, a profile, a URL (ours carries a token), or as many digits as a phone number has.
 _PERSONAL = re.compile(r"@|%40|linkedin|https?:|\d(?:[\s().-]*\d){6}", re.IGNORECASE)
+
+# What any server says, or something in front of one; and what only the vendor can know.
+_GENERIC_CODES = re.compile(
+    r"forbidden|(?:access_?)?denied|error|bad_?gateway|internal_(?:server_)?error|service_unavailable|gateway_timeout"
+    r"|unauthorized|not_found|request_blocked"
+)
+_FIREWALL = re.compile(
+    r"firewall|\bwaf\b|captcha|challenge|cloudflare|akamai|incapsula|imperva|sucuri|blocked|\bbots?\b"
+)
+_ACCOUNT = re.compile(r"credit|quota|balance|\bplan|subscri|api.?key|permission|account|billing|\bscope")
 
 # Not strict, because Nyne sends control characters inside strings: https://github.com/MichaelFanous2/nyne-skills
 # (json.loads would make a decoder for each answer, which takes longer than to read it.)
@@ -39,19 +48,19 @@ class Complaint:
     words: str
 
     def __str__(self) -> str:
-        """The whole complaint on one line, such as: HTTP 402 insufficient_credits: Insufficient credits."""
+        """Write the whole complaint on one line, such as: HTTP 402 insufficient_credits: Insufficient credits."""
         known = f"HTTP {self.status} {self.code}" if self.code else f"HTTP {self.status}"
         return (f"{known}: {self.words}" if self.words else known)[:LONGEST_REASON]
 
     def advised(self, advice: str | None) -> str:
-        """*advice* on what to do next, if any, then the complaint."""
+        """Write *advice* on what to do next, if any, then the complaint."""
         if not advice:
             return str(self)
         return f"{advice} ({self})"[:LONGEST_REASON]
 
 
 def read_object(body: bytes) -> dict[str, Any] | None:
-    """The JSON object in *body*; None for anything else. Never raises."""
+    """Read the JSON object in *body*; None for anything else. Never raises."""
     try:
         value = _DECODER.decode(body.decode("utf-8-sig", errors="replace"))
     except (ValueError, RecursionError):  # ValueError also for integers of more than 4,300 digits
@@ -60,7 +69,7 @@ def read_object(body: bytes) -> dict[str, Any] | None:
 
 
 def read_complaint(response: HttpResponse, *, secrets: Collection[str]) -> Complaint:
-    """What *response* complains of, in any shape seen; only the status of what is no JSON object.
+    """Read what *response* complains of, in any shape seen; only the status of what is no JSON object.
 
     {errors: [{code, title, detail}]}: https://leadmagic.io/docs/v1/making-api-calls. Vendors' clients also read
     {error: {code, message}}, {error: code, message}, {error, detail}, {message} and {data: {error}}.
@@ -70,27 +79,58 @@ def read_complaint(response: HttpResponse, *, secrets: Collection[str]) -> Compl
 
 
 def read_reason(error: object, *, secrets: Collection[str]) -> str:
-    """Why a job failed, from a text or an object; "" when nothing of it can be shown."""
+    """Read why a job failed, from a text or an object; "" when nothing of it can be shown."""
     places = list(_places({"error": error}))
     shown = (_code(places, secrets), _words(places, secrets))
     return ": ".join(part for part in shown if part)[:LONGEST_REASON]
 
 
 def read_number(value: object) -> Decimal | None:
-    """*value* as a finite number of credits; None for any other JSON value."""
+    """Read *value* as a finite number; None for any other JSON value."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     # NaN and both infinities fail the comparison too, and no integer is too large for it.
     return Decimal(str(value)) if -MOST_CREDITS <= value <= MOST_CREDITS else None
 
 
+def read_credits(value: object) -> Decimal | None:
+    """Read *value* as credits charged, in cents; None for what is no number, or below zero."""
+    charged = read_number(value)
+    return None if charged is None or charged < 0 else cents(charged)
+
+
+def is_vendors_own(body: bytes) -> bool:
+    """Tell whether *body* is the vendor's own complaint, and not a firewall's or gateway's in front of it.
+
+    A problem of LeadMagic's shape, a machine code that no other server uses, or words about the account.
+    """
+    whole = read_object(body)
+    words = read_words(body)
+    if whole is None or _FIREWALL.search(words):
+        return False
+    places = list(_places(whole))
+    if isinstance(whole.get("errors"), list) and places and {"code", "title", "status"} <= places[0].keys():
+        return True
+    code = _code(places, ())
+    is_telling = code is not None and not _GENERIC_CODES.fullmatch(code)
+    return is_telling or _ACCOUNT.search(words) is not None
+
+
+def read_words(body: bytes) -> str:
+    """Join all that *body* complains of, in lower case, to decide by and never to show."""
+    places = list(_places(read_object(body) or {}))
+    keys = ("code", "error_code", "error", "title", "message", "detail", "reason")
+    said = [text for place in places for key in keys if isinstance(text := place.get(key), str)]
+    return " ".join(said)[:LONGEST_READ].lower()
+
+
 def storable(text: str) -> str:
-    """*text* without what PostgreSQL or a terminal cannot hold: NUL, other controls, half surrogate pairs."""
+    """Return *text* without what PostgreSQL or a terminal cannot hold: NUL, other controls, half surrogate pairs."""
     return text if text.isprintable() else "".join(filter(str.isprintable, text))
 
 
 def _places(body: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """Where a body may say what is wrong, the most telling place first."""
+    """Yield the places where a body may say what is wrong, the most telling place first."""
     errors, data = body.get("errors"), body.get("data")
     first = errors[0] if isinstance(errors, list) and errors else None
     inner = data.get("error") if isinstance(data, dict) else None
@@ -99,7 +139,7 @@ def _places(body: dict[str, Any]) -> Iterator[dict[str, Any]]:
 
 
 def _code(places: Iterable[dict[str, Any]], secrets: Collection[str]) -> str | None:
-    """The first machine code."""
+    """Return the first machine code."""
     for place in places:
         for key in _CODES:
             word = place.get(key)
@@ -109,7 +149,7 @@ def _code(places: Iterable[dict[str, Any]], secrets: Collection[str]) -> str | N
 
 
 def _words(places: Iterable[dict[str, Any]], secrets: Collection[str]) -> str:
-    """The words of the first place that has any fit to be shown: title, message, detail."""
+    """Return the words of the first place that has any fit to be shown: title, message, detail."""
     for place in places:
         said = [place.get("title"), place.get("message"), place.get("detail")]
         if not _is_code(place.get("error")):
@@ -121,12 +161,12 @@ def _words(places: Iterable[dict[str, Any]], secrets: Collection[str]) -> str:
 
 
 def _is_code(word: object) -> bool:
-    """Whether *word* is a machine's, as opposed to a sentence."""
+    """Tell whether *word* is a machine's, as opposed to a sentence."""
     return isinstance(word, str) and _MACHINE_WORD.fullmatch(word) is not None
 
 
 def _shown(text: str, secrets: Collection[str]) -> str:
-    """*text* on one line if anyone may see it, else ""."""
+    """Return *text* on one line if anyone may see it, else ""."""
     # Tested before it is cut: half an address would pass.
     if len(text) > LONGEST_READ or _PERSONAL.search(text) or _tells(text, secrets):
         return ""
@@ -134,5 +174,5 @@ def _shown(text: str, secrets: Collection[str]) -> str:
 
 
 def _tells(text: str, secrets: Collection[str]) -> bool:
-    """Whether *text* repeats one of our *secrets*."""
+    """Tell whether *text* repeats one of our *secrets*."""
     return any(secret and secret in text for secret in secrets)

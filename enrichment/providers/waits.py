@@ -16,7 +16,7 @@ from email.utils import parsedate_to_datetime
 
 from enrichment.providers.base import HttpResponse, Limit, LimitNews
 
-LONGEST_WAIT = 3600.0  # seconds; who asks for more is asked again after an hour
+LONGEST_WAIT = 3600.0  # seconds; a longer one is cut to an hour
 LONGEST_HEADER = 64  # characters
 MOST_REQUESTS = 10**9  # in any window; beyond is no limit
 # A reset above this is a moment, not a duration: 2001 as Unix time, or 31 years of waiting.
@@ -24,7 +24,7 @@ FIRST_MOMENT = 1_000_000_000.0
 
 
 def read_wait(response: HttpResponse) -> float | None:
-    """The seconds to wait, from 0 to 3600; None when the response does not say."""
+    """Read the seconds to wait, from 0 to 3600; None when the response does not say."""
     asked = _header(response, "retry-after")
     seconds = _number(asked)
     if seconds is None:
@@ -36,7 +36,7 @@ def read_wait(response: HttpResponse) -> float | None:
 
 
 def read_limit_news(response: HttpResponse, documented: Sequence[Limit]) -> LimitNews | None:
-    """What the headers say about the one of the *documented* limits they mean; None when they say nothing."""
+    """Read what the headers say about the one of the *documented* limits they mean; None when they say nothing."""
     allowance = _number(_rate_limit(response, "limit"))
     if allowance is not None and not 1 <= allowance <= MOST_REQUESTS:
         allowance = None  # an allowance of nothing would silence us for good
@@ -50,7 +50,7 @@ def read_limit_news(response: HttpResponse, documented: Sequence[Limit]) -> Limi
 
 
 def _window(allowance: float | None, reset: float | None, documented: Sequence[Limit]) -> int:
-    """The window meant: no header names it, so one that lasts until *reset* and allows about as much."""
+    """Choose the window meant: no header names it, so one that lasts until *reset* and allows about as much."""
     possible = [limit for limit in documented if limit.window >= (reset or 0)] or [documented[-1]]
     if allowance is None:
         return possible[0].window
@@ -58,7 +58,7 @@ def _window(allowance: float | None, reset: float | None, documented: Sequence[L
 
 
 def _reset(response: HttpResponse) -> float | None:
-    """Seconds until the window ends."""
+    """Read the seconds until the window ends."""
     reset = _number(_rate_limit(response, "reset"))
     if reset is not None and reset >= FIRST_MOMENT:
         reset -= _now(response).timestamp()
@@ -66,18 +66,18 @@ def _reset(response: HttpResponse) -> float | None:
 
 
 def _seconds_until(date: str, response: HttpResponse) -> float | None:
-    """Seconds from the response to *date*."""
+    """Count the seconds from the response to *date*."""
     moment = _moment(date)
     return None if moment is None else (moment - _now(response)).total_seconds()
 
 
 def _now(response: HttpResponse) -> datetime:
-    """The provider's clock where it shows it, or a wrong clock of either side would be waited for."""
+    """Return the provider's clock where it shows it, or a wrong clock of either side would be waited for."""
     return _moment(_header(response, "date")) or datetime.now(UTC)
 
 
 def _moment(date: str) -> datetime | None:
-    """An HTTP date."""
+    """Read an HTTP date."""
     try:
         moment = parsedate_to_datetime(date)
         return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
@@ -86,7 +86,7 @@ def _moment(date: str) -> datetime | None:
 
 
 def _number(text: str) -> float | None:
-    """The leading number: structured fields may add parameters (100;w=60) or the policy (100, 1000)."""
+    """Read the leading number: structured fields may add parameters (100;w=60) or the policy (100, 1000)."""
     try:
         number = float(text.partition(",")[0].partition(";")[0])
     except ValueError:

@@ -15,9 +15,11 @@ from uuid import UUID
 
 import uvloop
 from aiohttp.test_utils import TestServer
-
 from enrichment.identity import ReusePolicy
-from enrichment.providers import WINDOWS, build_providers
+
+from enrichment.providers import build_providers
+from enrichment.providers.base import CallsBack
+from enrichment.providers.limits import WINDOWS
 from receiver.app import create_app
 from store.database import close_pool, open_pool
 from store.group_commit import GroupCommit
@@ -110,7 +112,9 @@ class World:
         policy = ReusePolicy(timedelta(days=made.reuse_found_days), timedelta(days=made.reuse_not_found_days))
         self.process = Process(made, self._url, self.pool, build_providers(made), self._sessions, policy)
         self.reconciler = Reconciler(self.process, _nobody_sleeps)
-        self.poller = Poller(self.process.providers["nyne"], self.process, _nobody_sleeps)
+        nyne = self.process.providers["nyne"]
+        assert isinstance(nyne, CallsBack)
+        self.poller = Poller(nyne, self.process, _nobody_sleeps)
 
     def worker(self) -> Worker:
         """A submitter process has started."""

@@ -1,0 +1,96 @@
+"""The breaker of each provider, for all processes: failures in a row stop its questions for a while.
+
+Open for a second at first, doubling up to a minute; then one question finds out whether it is over.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from uuid import UUID
+
+from store.database import Db
+
+FAILURES_TO_TRIP = 10
+# A firewall that refuses one question, however often, may mean that question; refusing so many, it means us.
+BLOCKED_JOBS_TO_TRIP = 5
+
+
+async def note_failures(db: Db, name: str, failures: int, *, probed: bool) -> bool:
+    """Count so many more failures in a row; at FAILURES_TO_TRIP the breaker opens. True when it opened now.
+
+    Open, it opens for longer only when the question that was let through failed (*probed*): the others were asked
+    before it opened.
+    """
+    opens: bool | None = await db.fetchval(
+        """
+        WITH before AS (
+            SELECT name, failures + $2 >= $3 AND (trips = 0 OR $4) AS opens
+              FROM providers
+             WHERE name = $1
+               FOR UPDATE
+        )
+        UPDATE providers
+           SET failures = failures + $2,
+               trips = trips + opens::int,
+               open_until = CASE WHEN opens THEN now() + LEAST(interval '1 second' * power(2, LEAST(trips, 10)),
+                                                               interval '1 minute')
+                                 ELSE open_until END
+          FROM before
+         WHERE providers.name = before.name
+        RETURNING opens
+        """,
+        name,
+        failures,
+        FAILURES_TO_TRIP,
+        probed,
+    )
+    return bool(opens)
+
+
+async def note_blocked(db: Db, name: str, jobs: Sequence[UUID], *, probed: bool) -> bool:
+    """Remember that a firewall refused these jobs' questions; the breaker opens at BLOCKED_JOBS_TO_TRIP different ones.
+
+    True when it opened now. It counts as a failure, so that the next success of any process is noted.
+    """
+    opens: bool | None = await db.fetchval(
+        """
+        WITH before AS (
+            SELECT name, trips = 0 OR $4 AS may_open,
+                   ARRAY(SELECT DISTINCT unnest(blocked_jobs || $2::uuid[]) LIMIT $3) AS jobs
+              FROM providers
+             WHERE name = $1
+               FOR UPDATE
+        ), decided AS (
+            SELECT name, jobs, may_open AND cardinality(jobs) >= $3 AS opens
+              FROM before
+        )
+        UPDATE providers
+           SET blocked_jobs = decided.jobs,
+               failures = GREATEST(failures, 1),
+               trips = trips + opens::int,
+               open_until = CASE WHEN opens THEN now() + LEAST(interval '1 second' * power(2, LEAST(trips, 10)),
+                                                               interval '1 minute')
+                                 ELSE open_until END
+          FROM decided
+         WHERE providers.name = decided.name
+        RETURNING opens
+        """,
+        name,
+        list(jobs),
+        BLOCKED_JOBS_TO_TRIP,
+        probed,
+    )
+    return bool(opens)
+
+
+async def note_success(db: Db, name: str) -> None:
+    """Close the breaker, and forget the failures."""
+    await db.execute(
+        """
+        UPDATE providers
+           SET failures = 0, trips = 0, open_until = NULL, blocked_jobs = '{}'
+         WHERE name = $1
+           AND (failures > 0 OR trips > 0)
+        """,
+        name,
+    )
