@@ -75,8 +75,8 @@ def create_app(settings: Settings, pool: asyncpg.Pool[Any], url: str, door: Door
                 )  # fmt: skip
         return recorded
 
-    intake = GroupCommit(metrics.counted("events", take), most=MOST_EVENTS, flushers=FLUSHERS)
-    inbox = GroupCommit(metrics.counted("callbacks", record), most=MOST_CALLBACKS, flushers=FLUSHERS)
+    intake = GroupCommit(metrics.counted("events", take), most=MOST_EVENTS, flushers=FLUSHERS, size=_bytes)
+    inbox = GroupCommit(metrics.counted("callbacks", record), most=MOST_CALLBACKS, flushers=FLUSHERS, size=_bytes)
     followers = Followers(release)
     tokens = Tokens(settings.api_tokens)
     events = Events(settings, tokens, build_providers(settings), intake, notifier)
@@ -143,6 +143,11 @@ async def _write_what_was_taken(
             await followers.close()
     except TimeoutError:
         log.warning("writes given up")  # nobody was told that they were stored
+
+
+def _bytes(message: Event | Callback) -> int:
+    """The memory that *message* holds while it waits."""
+    return len(message.body)
 
 
 def _all_providers(settings: Settings) -> Mapping[str, Provider]:

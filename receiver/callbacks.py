@@ -21,6 +21,7 @@ from store.callbacks import Callback, Recorded
 from store.group_commit import GroupCommit
 from store.notify import Notifier
 
+PATIENCE = 20.0  # seconds for the commit, if the database comes back; providers wait about thirty
 STORED = Response("{}", media_type="application/json")
 
 
@@ -52,7 +53,7 @@ class Callbacks:
         if provider is None or job_id is None or not is_genuine(token, self._keys, provider.name, job_id):
             return Response(status_code=404)
         body = await read_body(request, MOST_OF_A_CALLBACK)
-        recorded = await self._commit.submit(self._read(provider, job_id, body))
+        recorded = await self._commit.submit(self._read(provider, job_id, body), within=PATIENCE)
         self._counter.labels(provider.name, recorded.verdict).inc()
         self._follow_up(recorded)
         return STORED

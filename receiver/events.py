@@ -21,6 +21,7 @@ from store.notify import Notifier
 
 SOURCES = ("generic",)
 API = "api"  # the source of what comes through /v1/lookups
+PATIENCE = 4.0  # seconds for the commit; HubSpot gives an answer five
 
 
 class Events:
@@ -63,7 +64,7 @@ class Events:
     async def _take(self, request: Request, source: str, body: bytes, message_id: str | None) -> Response:
         require_json(request)
         wishes = read_wishes(body, source=source, message_id=message_id, providers=self._providers)
-        taken = await self._commit.submit(Event(source, body, wishes))
+        taken = await self._commit.submit(Event(source, body, wishes), within=PATIENCE)
         if not all(lookup.duplicate for lookup in taken):
             self._notifier.wake()
         return _answer(taken)
