@@ -12,7 +12,7 @@ import asyncpg
 
 from enrichment.ending import Ending
 from enrichment.outcome import Answered, Outcome, Unreadable
-from store.database import ACQUIRE_TIMEOUT, Db
+from store.database import Db, transaction
 from store.finish import Ended, finish, settle_late
 from store.sweep import poll_now
 
@@ -51,7 +51,7 @@ class _Job:
 
 async def record_callbacks(pool: asyncpg.Pool[Any], callbacks: Sequence[Callback]) -> list[Recorded]:
     """Every callback is stored once, and has done what it could; their fates are returned in order."""
-    async with pool.acquire(timeout=ACQUIRE_TIMEOUT) as connection, connection.transaction():
+    async with transaction(pool, acknowledge=True) as connection:
         hints = await _region_hints(connection, callbacks)
         endings = [
             None if isinstance(callback.outcome, Unreadable) else callback.ending(hints.get(callback.job_id))

@@ -14,7 +14,7 @@ import asyncpg
 
 from enrichment.identifiers import Contact
 from enrichment.pacing import Meter, permits, spend, wait
-from store.database import ACQUIRE_TIMEOUT, Db
+from store.database import Db, transaction
 
 BUDGET_LOCK = 7_243_391_102_002  # any number, but always this one: budgets are reserved one claim at a time
 
@@ -87,7 +87,7 @@ async def claim(
 
     What the budgets do not allow is held.
     """
-    async with pool.acquire(timeout=ACQUIRE_TIMEOUT) as connection, connection.transaction():
+    async with transaction(pool) as connection:
         gate = await read_gate(connection, provider, "any")
         if gate.paused or gate.shut_for > 0:
             return Claim((), wait=gate.shut_for, paused=gate.paused)

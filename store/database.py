@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
 from functools import wraps
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, cast
 
 import asyncpg
+import structlog
 from asyncpg.connect_utils import SessionAttribute
 from asyncpg.pool import PoolAcquireContext
 
 from enrichment.settings import Settings
 from store import embedded
+
+log = structlog.get_logger()
 
 # A pool, or one connection when statements belong to one transaction.
 Db = asyncpg.Pool | asyncpg.Connection | asyncpg.pool.PoolConnectionProxy
@@ -21,6 +25,9 @@ Db = asyncpg.Pool | asyncpg.Connection | asyncpg.pool.PoolConnectionProxy
 CONNECT_TIMEOUT = 5.0  # seconds, for one connection
 ACQUIRE_TIMEOUT = 5.0  # seconds, for a connection out of the pool
 COMMAND_TIMEOUT = 15.0  # seconds, for one statement, as we see it
+COMMIT_TIMEOUT = 15.0  # seconds, for a commit; it is not cancelled, and goes on without its caller
+COMMIT_ABANDONED = 300.0  # seconds, until the connection of such a commit is dropped
+STUCK_AFTER = 3.0  # seconds that a commit may wait for the standby before /readyz says so
 CLOSE_TIMEOUT = 5.0  # seconds, for the pool to close before its connections are cut
 
 # The same bounds kept by the server, for when we are gone or frozen.
@@ -34,15 +41,23 @@ SERVER_SETTINGS = {
     "jit": "off",  # our statements are short; compiling them takes longer than running them
 }
 
+COMMIT, ROLLBACK = "COMMIT;", "ROLLBACK;"  # as asyncpg's transactions send them
+# Only a transaction that wrote to the log waits for the standby. One message, so one round trip.
+ACKNOWLEDGING_COMMIT = "SELECT pg_logical_emit_message(true, 'ringback', ''::text); COMMIT;"
 STATEMENTS_KEPT = 100  # prepared statements of one connection
 # In DATABASE_URL, 0 is for a pooler that cannot tell whose prepared statement is whose: each is then parsed anew.
 _KEPT_IN_URL = re.compile(r"([?&])statement_cache_size=(\d+)(&?)")
 
-# What a database looks like from here that is away, restarting, closed, read-only or overloaded, or that asks to be
-# asked again because two transactions met.
+
+class NotReplicated(Exception):
+    """A transaction was committed on this server, and perhaps nowhere else."""
+
+
+# Errors that mean PostgreSQL is temporarily unusable, or that a transaction has to be tried again.
 UNREACHABLE = (
     OSError,
     TimeoutError,
+    NotReplicated,
     asyncpg.PostgresConnectionError,
     asyncpg.InterfaceError,
     # A session that was terminated while it was idle, used again before the end of its connection has arrived.
@@ -71,36 +86,134 @@ class DatabaseDown(Exception):
     """PostgreSQL cannot be used; the message says why and what to do."""
 
 
-def _leaving(method: Method) -> Method:
-    """*method* of a connection, which is closed when its server turns out to be read-only."""
+def _watching(method: Method) -> Method:
+    """Wrap a *method* that sends a statement: close the connection when its server turns out to be read-only, and
+    raise NotReplicated when the server says that it stopped waiting for the standby."""
 
     @wraps(method)
-    async def left(connection: AnyConnection, *args: Any, **kwargs: Any) -> Any:
+    async def watched(connection: WritingConnection, *args: Any, **kwargs: Any) -> Any:
+        connection.unreplicated = False
+        connection.add_log_listener(connection.hear)
         try:
-            return await method(connection, *args, **kwargs)
+            result = await method(connection, *args, **kwargs)
         except asyncpg.ReadOnlySQLTransactionError:
             connection.terminate()
             raise
+        finally:
+            connection.remove_log_listener(connection.hear)
+        if connection.unreplicated:
+            raise NotReplicated("committed, and perhaps not replicated to the standby")
+        return result
 
-    return cast("Method", left)
+    return cast("Method", watched)
 
 
 class WritingConnection(AnyConnection):
-    """A connection to a primary: after a failover it does not stay with the server that is read-only now."""
+    """A connection to a primary.
 
-    execute = _leaving(asyncpg.Connection.execute)
-    executemany = _leaving(asyncpg.Connection.executemany)
-    fetch = _leaving(asyncpg.Connection.fetch)
-    fetchrow = _leaving(asyncpg.Connection.fetchrow)
-    fetchval = _leaving(asyncpg.Connection.fetchval)
+    After a failover it does not stay with the server that is read-only now. Its commits are never cancelled: PostgreSQL
+    would commit all the same, and not wait for the standby.
+    """
+
+    unreplicated = False
+    acknowledges = False
+    committing: asyncio.Future[str] | None = None  # the commit under way, perhaps without its caller
+
+    def hear(self, _: Any, message: asyncpg.PostgresLogMessage) -> None:
+        """Note a warning that the server stopped waiting for the standby."""
+        # Known by the C function that warns: the words depend on the server's language.
+        self.unreplicated |= message.server_source_function == "SyncRepWaitForLSN"
+
+    def acknowledge(self) -> None:
+        """Make the transaction wait for the standby when it commits, even if it has written nothing."""
+        self.acknowledges = True
+
+    @_watching
+    async def execute(self, query: str, *args: Any, timeout: float | None = None) -> str:
+        """Execute *query*, as asyncpg does; a commit outlives its caller and COMMIT_TIMEOUT."""
+        if query not in {COMMIT, ROLLBACK}:
+            return await super().execute(query, *args, timeout=timeout)
+        acknowledges, self.acknowledges = self.acknowledges, False
+        if query == ROLLBACK:
+            return await super().execute(query, timeout=timeout)
+        if acknowledges:
+            query = ACKNOWLEDGING_COMMIT
+        self.committing = asyncio.ensure_future(super().execute(query, timeout=COMMIT_ABANDONED))
+        async with asyncio.timeout(COMMIT_TIMEOUT):
+            said = await asyncio.shield(self.committing)
+        if said != "COMMIT":
+            raise asyncpg.InFailedSQLTransactionError("the transaction was rolled back: one of its statements failed")
+        return said
+
+    executemany = _watching(asyncpg.Connection.executemany)
+    fetch = _watching(asyncpg.Connection.fetch)
+    fetchrow = _watching(asyncpg.Connection.fetchrow)
+    fetchval = _watching(asyncpg.Connection.fetchval)
 
 
 class PatientPool(AnyPool):
-    """A pool in which nobody waits for ever: not for a connection either, where its own fetch and execute take one."""
+    """A pool in which every wait for a connection has a bound, also in its own fetch and execute."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.stuck: set[asyncio.Future[str]] = set()  # commits that go on without their callers
 
     def acquire(self, *, timeout: float | None = None) -> PoolAcquireContext[Any]:
-        """A connection, after *timeout* seconds at the latest."""
+        """Acquire a connection within *timeout* seconds."""
         return super().acquire(timeout=ACQUIRE_TIMEOUT if timeout is None else timeout)
+
+    async def release(self, connection: Any, *, timeout: float | None = None) -> None:
+        """Release the connection; if it is committing, once that is over."""
+        committing: asyncio.Future[str] | None = getattr(connection, "committing", None)
+        if committing is None or committing.done():
+            await super().release(connection, timeout=timeout)
+            return
+        # Dropping it would leave a session behind that holds locks, and the next try another one, until the server
+        # has no more: this way there are never more than this pool's.
+        self.stuck.add(committing)
+        committing.add_done_callback(lambda _: asyncio.ensure_future(self._release_late(connection, committing)))
+
+    async def _release_late(self, connection: Any, committing: asyncio.Future[str]) -> None:
+        self.stuck.discard(committing)
+        if committing.cancelled() or committing.exception():
+            log.warning("commit_unknown")
+            connection.terminate()
+        with suppress(*UNREACHABLE):
+            await super().release(connection)
+
+
+@asynccontextmanager
+async def transaction(
+    pool: asyncpg.Pool[Any], *, acknowledge: bool = False
+) -> AsyncIterator[asyncpg.pool.PoolConnectionProxy[Any]]:
+    """Acquire a connection and open a transaction on it; commit at the end, and return when that is replicated.
+
+    *acknowledge*: wait for replication even where nothing was written, so that a repeated message is not acknowledged
+    before the first one is replicated. An error in UNREACHABLE leaves open whether the transaction was committed.
+    """
+    connection: Any  # a proxy of a WritingConnection
+    async with pool.acquire(timeout=ACQUIRE_TIMEOUT) as connection, connection.transaction():
+        if acknowledge:
+            connection.acknowledge()
+        yield connection
+
+
+async def replication_is_stuck(pool: asyncpg.Pool[Any]) -> bool:
+    """Tell whether commits wait longer for the standby than anything should."""
+    if isinstance(pool, PatientPool) and pool.stuck:
+        return True
+    stuck: bool = await pool.fetchval(
+        """
+        SELECT EXISTS (
+            SELECT FROM pg_stat_activity
+             WHERE datname = current_database()
+               AND wait_event = 'SyncRep'
+               AND state_change < clock_timestamp() - make_interval(secs => $1)
+        )
+        """,
+        STUCK_AFTER,
+    )
+    return stuck
 
 
 def database_url(settings: Settings) -> str:

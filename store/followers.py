@@ -12,7 +12,7 @@ import structlog
 from uuid_utils.compat import uuid7
 
 from enrichment.identity import Decision, Follow, Lead, ReusePolicy, Take, decide
-from store.database import ACQUIRE_TIMEOUT, Db
+from store.database import Db, transaction
 from store.keys import claim_keys, follow, keys_of, lock_leaders, move_keys
 from store.successors import spare_successors
 
@@ -99,7 +99,7 @@ async def promote(pool: asyncpg.Pool[Any], id: UUID, policy: ReusePolicy, *, by_
     *by_a_person* (a retry): one that ended without a number is asked again, but never beside somebody who is asking
     for the same person; and who ended as it did waits with it.  False when there was nothing to do.
     """
-    async with pool.acquire(timeout=ACQUIRE_TIMEOUT) as connection, connection.transaction():
+    async with transaction(pool) as connection:
         keys = await _person_keys(connection, id)
         if keys is None:
             return False

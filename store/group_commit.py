@@ -123,7 +123,8 @@ class GroupCommit(Generic[Item, Result]):
             self._running -= {asyncio.current_task()}
 
     def _next_batch(self) -> list[_Queued[Item, Result]]:
-        now, batch = asyncio.get_running_loop().time(), []
+        now = asyncio.get_running_loop().time()
+        batch: list[_Queued[Item, Result]] = []
         while self._queue and len(batch) < self._most:
             queued = self._queue.popleft()
             if queued.deadline <= now:

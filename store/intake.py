@@ -14,7 +14,7 @@ from uuid_utils.compat import uuid7
 
 from enrichment.identifiers import Contact
 from enrichment.identity import Follow, Lead, Leader, ReusePolicy, Take, decide, person_keys
-from store.database import ACQUIRE_TIMEOUT, Db
+from store.database import Db, transaction
 from store.followers import end_followers
 from store.keys import claim_keys, follow, lock_leaders, move_keys
 
@@ -51,7 +51,7 @@ class Taken:
 async def ingest(pool: asyncpg.Pool[Any], events: Sequence[Event], policy: ReusePolicy) -> list[list[Taken]]:
     """Every wish of *events* has its lookup, committed; the lookups are returned, event by event, wish by wish."""
     batch = _Batch(events)
-    async with pool.acquire(timeout=ACQUIRE_TIMEOUT) as connection, connection.transaction():
+    async with transaction(pool, acknowledge=True) as connection:
         batch.claimed, batch.before = await claim_keys(connection, batch.proposed)
         strangers = set(batch.claimed.values()) - batch.ids
         if strangers:

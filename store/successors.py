@@ -8,7 +8,7 @@ from uuid import UUID
 
 import asyncpg
 
-from store.database import ACQUIRE_TIMEOUT, Db
+from store.database import Db, transaction
 from store.keys import claim_keys, follow, keys_of
 
 
@@ -21,7 +21,7 @@ async def spare_successors(pool: asyncpg.Pool[Any], leaders: Sequence[UUID]) -> 
     for leader, keys in (await _found(pool, leaders)).items():
         if not await _unasked(pool, leader, keys):
             continue
-        async with pool.acquire(timeout=ACQUIRE_TIMEOUT) as connection, connection.transaction():
+        async with transaction(pool) as connection:
             await claim_keys(connection, dict.fromkeys(keys, leader))
             spared += await _follow(connection, leader, await _unasked(connection, leader, keys))
     return spared

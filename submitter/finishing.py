@@ -11,7 +11,7 @@ import structlog
 from enrichment.ending import Ending
 from enrichment.identity import ReusePolicy
 from enrichment.logs import together
-from store.database import ACQUIRE_TIMEOUT
+from store.database import transaction
 from store.finish import finish, settle_late
 from store.followers import release_followers
 
@@ -24,7 +24,8 @@ async def end_jobs(
     """The jobs have ended so, unless they had before; then an answer still counts where there was none."""
     if not endings:
         return
-    ended = await finish(pool, endings)
+    async with transaction(pool, acknowledge=True) as connection:
+        ended = await finish(connection, endings)
     with together():
         for job in ended.values():
             tell = log.info if job.state == "answered" else log.warning
@@ -35,7 +36,7 @@ async def end_jobs(
     leaders = [job.lookup_id for job in ended.values() if job.has_followers]
     for ending in endings:
         if ending.state == "answered" and ending.job_id not in ended:
-            async with pool.acquire(timeout=ACQUIRE_TIMEOUT) as connection, connection.transaction():
+            async with transaction(pool, acknowledge=True) as connection:
                 lookup_id = await settle_late(connection, ending)
             if lookup_id is not None:
                 log.warning("answered_late", job=str(ending.job_id), lookup=str(lookup_id))

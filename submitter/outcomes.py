@@ -26,7 +26,7 @@ from enrichment.settings import Settings
 from store import asked, providers
 from store.asked import Acceptance, Requeueing
 from store.claim import Claimed
-from store.database import ACQUIRE_TIMEOUT, UNREACHABLE
+from store.database import UNREACHABLE, transaction
 from submitter.backoff import backoff
 from submitter.finishing import end_jobs
 
@@ -107,13 +107,14 @@ class OutcomeWriter:
         requeueings = [step for step in steps if isinstance(step, Requeueing)]
         await end_jobs(self._pool, endings, self._policy, self.wake)
         if acceptances:
-            accepted = await asked.accept(self._pool, acceptances)
-            if overtaken := [a for a in acceptances if a.job_id not in accepted]:
-                await asked.check_overtaken(self._pool, overtaken)
+            async with transaction(self._pool, acknowledge=True) as connection:
+                accepted = await asked.accept(connection, acceptances)
+                if overtaken := [a for a in acceptances if a.job_id not in accepted]:
+                    await asked.check_overtaken(connection, overtaken)
             for acceptance in acceptances:
                 log.info("accepted", job=str(acceptance.job_id), request_id=acceptance.request_id)
         if requeueings:
-            async with self._pool.acquire(timeout=ACQUIRE_TIMEOUT) as connection, connection.transaction():
+            async with transaction(self._pool, acknowledge=True) as connection:
                 requeued = await asked.requeue(connection, requeueings)
             for step in requeueings:
                 log.info(

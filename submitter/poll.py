@@ -13,7 +13,7 @@ from enrichment.logs import without_words
 from enrichment.outcome import Pause, Retry, Running, Unreadable
 from enrichment.providers.base import HttpResponse, Provider
 from store import sweep
-from store.database import ACQUIRE_TIMEOUT
+from store.database import transaction
 from store.finish import settle_late
 from store.followers import release_followers
 from store.sweep import Poll
@@ -101,7 +101,7 @@ class Poller:
     async def _verify(self, endings: Sequence[Ending]) -> None:
         """Jobs that were over when their 202 came: a number that they did not bring still counts."""
         for ending in endings:
-            async with self._pool.acquire(timeout=ACQUIRE_TIMEOUT) as connection, connection.transaction():
+            async with transaction(self._pool) as connection:
                 answered = ending.state == "answered"
                 lookup_id = await settle_late(connection, ending, verified=True) if answered else None
                 await sweep.end_check(connection, ending.job_id)

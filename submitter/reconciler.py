@@ -16,7 +16,7 @@ from enrichment.logs import without_words
 from enrichment.providers.base import HttpResponse, Provider
 from store import providers, sweep
 from store.claim import affordable_questions
-from store.database import ACQUIRE_TIMEOUT, UNREACHABLE
+from store.database import ACQUIRE_TIMEOUT, UNREACHABLE, transaction
 from store.followers import release_followers
 from store.notify import Notifier
 from store.partitions import ensure_partitions
@@ -129,7 +129,7 @@ class Reconciler:
             log.info("provider_resumed", provider=provider.name)
 
     async def _release_budget(self, provider: Provider) -> int:
-        async with self._pool.acquire(timeout=ACQUIRE_TIMEOUT) as connection, connection.transaction():
+        async with transaction(self._pool) as connection:
             affordable = await affordable_questions(connection, provider.name, provider.price, self._budgets)
             if affordable == 0:
                 return 0
