@@ -16,7 +16,7 @@ from pydantic import SecretStr
 from console.database import connected, embedded_exists
 from enrichment.providers import build_providers
 from enrichment.providers.base import HttpRequest, HttpResponse, Provider
-from enrichment.settings import NEEDED, Role, Settings, SettingsError
+from enrichment.settings import Role, Settings, SettingsError
 from store.database import DatabaseDown
 from store.migrations import SchemaError, require_current
 from store.reports import has_deadlines
@@ -188,7 +188,7 @@ def _is_private(host: str) -> bool:
 
 async def check_provider(session: aiohttp.ClientSession, settings: Settings, provider: Provider) -> list[Finding]:
     """Whether the provider takes our credentials, and has credits left; asked through its free endpoint."""
-    if any(getattr(settings, field) is None for field in NEEDED[provider.name]):
+    if settings.provider(provider.name).lacks():
         return [Finding(provider.name, "warn", "not asked", "set its credentials first")]
     answer = await send(session, provider.health())
     if not isinstance(answer, HttpResponse):

@@ -14,6 +14,7 @@ import structlog
 from asyncpg.connect_utils import SessionAttribute
 from asyncpg.pool import PoolAcquireContext
 
+from enrichment.postgres_url import read_postgres_url
 from enrichment.settings import Settings
 from store import embedded
 
@@ -45,8 +46,7 @@ COMMIT, ROLLBACK = "COMMIT;", "ROLLBACK;"  # as asyncpg's transactions send them
 # Only a transaction that wrote to the log waits for the standby. One message, so one round trip.
 ACKNOWLEDGING_COMMIT = "SELECT pg_logical_emit_message(true, 'ringback', ''::text); COMMIT;"
 STATEMENTS_KEPT = 100  # prepared statements of one connection
-# In DATABASE_URL, 0 is for a pooler that cannot tell whose prepared statement is whose: each is then parsed anew.
-_KEPT_IN_URL = re.compile(r"([?&])statement_cache_size=(\d+)(&?)")
+_OUR_OWN = re.compile(r"[?&]statement_cache_size=0$")  # in a URL: for the pool, and not for the server
 
 
 class NotReplicated(Exception):
@@ -223,13 +223,27 @@ def database_url(settings: Settings) -> str:
             return embedded.start(settings.ringback_home)
         except embedded.EmbeddedError as error:
             raise DatabaseDown(str(error)) from error
-    return settings.database_url.get_secret_value()
+    return _told(settings.database_url.get_secret_value())
+
+
+def direct_url(settings: Settings, url: str) -> str:
+    """Return the URL past any pooler, for LISTEN: the one that was set, or else *url*."""
+    given = settings.database_direct_url
+    return _told(given.get_secret_value()) if given else url
+
+
+def _told(given: str) -> str:
+    """Read a URL that was set, and say which of its parameters mean nothing here."""
+    read = read_postgres_url(given)
+    if read.ignored:
+        log.info("database_url_parameters_ignored", names=list(read.ignored))
+    return read.url
 
 
 async def connect(url: str, *, name: str) -> asyncpg.Connection[Any]:
     """One connection outside any pool.  Raises DatabaseDown."""
-    url, kept = _statements_kept(url)
     try:
+        url, kept = _read(url)
         return await asyncpg.connect(
             url,
             statement_cache_size=kept,
@@ -245,8 +259,8 @@ async def connect(url: str, *, name: str) -> asyncpg.Connection[Any]:
 
 async def open_pool(url: str, *, name: str, size: int) -> asyncpg.Pool[Any]:
     """A pool whose first connection is proven to work.  Raises DatabaseDown."""
-    url, kept = _statements_kept(url)
     try:
+        url, kept = _read(url)
         return await PatientPool(
             url,
             statement_cache_size=kept,
@@ -287,11 +301,10 @@ def _wanted(url: str) -> SessionAttribute | None:
     return None if "target_session_attrs=" in url else SessionAttribute.read_write
 
 
-def _statements_kept(url: str) -> tuple[str, int]:
-    """*url* without our own parameter, and what that says."""
-    if not (said := _KEPT_IN_URL.search(url)):
-        return url, STATEMENTS_KEPT
-    return url.replace(said[0], said[1] if said[3] else ""), int(said[2])
+def _read(url: str) -> tuple[str, int]:
+    """Read *url* into one that asyncpg takes, and how many prepared statements a connection keeps."""
+    read = read_postgres_url(url)
+    return _OUR_OWN.sub("", read.url), STATEMENTS_KEPT if read.keeps_statements else 0
 
 
 def _advice(error: Exception) -> str:

@@ -22,7 +22,7 @@ from enrichment.identity import ReusePolicy
 from enrichment.providers import build_providers, own_limits
 from enrichment.providers.base import Provider
 from enrichment.settings import Settings, SettingsError
-from store.database import UNREACHABLE, DatabaseDown, close_pool, database_url, open_pool
+from store.database import UNREACHABLE, DatabaseDown, close_pool, database_url, direct_url, open_pool
 from store.migrations import SchemaError, require_current
 from store.providers import register_provider
 from submitter.counting import add_up, keep_adding
@@ -78,7 +78,6 @@ async def _run(
 @asynccontextmanager
 async def open_process(name: str, settings: Settings, url: str) -> AsyncIterator[Process]:
     """Inside the block the database is proven to be current, and the providers and their limits are registered."""
-    direct = settings.database_direct_url.get_secret_value() if settings.database_direct_url else url
     async with AsyncExitStack() as stack:
         pool = await open_pool(url, name=name, size=settings.database_pool)
         stack.push_async_callback(close_pool, pool)
@@ -90,4 +89,4 @@ async def open_process(name: str, settings: Settings, url: str) -> AsyncIterator
             session = open_session(limit=settings.provider_concurrency, timeout=settings.provider_timeout_seconds)
             sessions[provider.name] = await stack.enter_async_context(session)
         policy = ReusePolicy(timedelta(days=settings.reuse_found_days), timedelta(days=settings.reuse_not_found_days))
-        yield Process(settings, direct, pool, providers, sessions, policy)
+        yield Process(settings, direct_url(settings, url), pool, providers, sessions, policy)

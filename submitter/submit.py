@@ -219,8 +219,8 @@ def read_budgets(settings: Settings) -> list[Budget]:
     found = []
     for provider in (None, *settings.providers):
         for period in ("day", "month"):
-            name = f"budget_credits_per_{period}"
-            credits = getattr(settings, name) if provider is None else settings.of(provider, name)
+            of = settings if provider is None else settings.provider(provider)
+            credits = getattr(of, f"budget_credits_per_{period}")
             if credits is not None:
                 found.append(Budget(provider, period, credits))
     return found

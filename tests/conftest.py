@@ -18,7 +18,7 @@ import asyncpg
 import pytest
 from starlette.applications import Starlette
 
-from enrichment.settings import Settings
+from enrichment.settings import PROVIDER_NAMES, Settings, setting_fields
 from receiver.app import create_app
 from store import embedded
 from store.database import close_pool, open_pool
@@ -105,11 +105,11 @@ def order(database_url: str) -> Order:
 @pytest.fixture
 def make_settings(monkeypatch: pytest.MonkeyPatch) -> MakeSettings:
     """Settings that would do for every process; the environment has no say, only the keywords have."""
-    for name in Settings.model_fields:
+    for name in setting_fields():
         monkeypatch.delenv(name.upper(), raising=False)
 
     def make(**overrides: Any) -> Settings:
-        return Settings(**(SANE | overrides))
+        return Settings(_env_file=None, **nested(SANE | overrides))
 
     return make
 
@@ -194,6 +194,18 @@ async def world(start: Start) -> AsyncIterator[AtWork]:
     """A process at work."""
     async with start() as working:
         yield working
+
+
+def nested(flat: dict[str, Any]) -> dict[str, Any]:
+    """Put `nyne_api_key` and its like under their providers, as the settings have them."""
+    given: dict[str, Any] = {}
+    for name, value in flat.items():
+        provider, _, rest = name.partition("_")
+        if provider in PROVIDER_NAMES:
+            given.setdefault(provider, {})[rest] = value
+        else:
+            given[name] = value
+    return given
 
 
 def _memory() -> Path | None:

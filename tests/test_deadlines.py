@@ -12,7 +12,7 @@ import pytest
 
 from console import up
 from enrichment.providers import waits
-from enrichment.settings import Settings
+from enrichment.settings import setting_fields
 from receiver import app, bodies, callbacks, events, health, server, shared_metrics
 from store import database, notify
 from submitter import __main__ as submitter
@@ -33,12 +33,12 @@ class Wait(NamedTuple):
 
 def default(name: str) -> float:
     """A setting, where nobody sets it."""
-    return float(Settings.model_fields[name].default)
+    return float(setting_fields()[name].default)
 
 
 def most(name: str) -> float:
     """A setting at its highest."""
-    return float(next(bound.le for bound in Settings.model_fields[name].metadata if hasattr(bound, "le")))
+    return float(next(bound.le for bound in setting_fields()[name].metadata if hasattr(bound, "le")))
 
 
 def on_the_server(name: str) -> float:

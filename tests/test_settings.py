@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
-from enrichment.settings import Role, Settings, SettingsError
+from enrichment.setting_types import ApiToken
+from enrichment.settings import Role, Settings, SettingsError, setting_fields
+from tests.conftest import MakeSettings
 
 COMPLETE = {
     "API_TOKENS": "token-1, token-2",
@@ -17,9 +21,10 @@ COMPLETE = {
 
 
 @pytest.fixture(autouse=True)
-def _bare(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing is set."""
-    for name in Settings.model_fields:
+def _bare(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Set nothing, and stand where there is no `.env`."""
+    monkeypatch.chdir(tmp_path)
+    for name in setting_fields():
         monkeypatch.delenv(name.upper(), raising=False)
 
 
@@ -68,7 +73,7 @@ def test_what_is_wrong_is_named_together_with_what_is_missing(monkeypatch: pytes
     """One message has it all: the wrong values and the missing ones."""
     monkeypatch.setenv("PORT", "eighty")
     monkeypatch.setenv("UNKNOWN_POLICY", "hope")
-    monkeypatch.setenv("DEFAULT_REGION", "usa")
+    monkeypatch.setenv("DEFAULT_REGION", "ZZ")
     monkeypatch.setenv("NYNE_API_KEY", "nyne-key")
 
     named = problems("submitter")
@@ -129,7 +134,7 @@ def test_no_token_is_a_missing_token(environment: pytest.MonkeyPatch, value: str
     assert set(problems("receiver")) == {"API_TOKENS"}
 
 
-@pytest.mark.parametrize("value", ["clearbit", "leadmagic,clearbit", "nyne,nyne", " "])
+@pytest.mark.parametrize("value", ["clearbit", "leadmagic,clearbit", "nyne,nyne", ","])
 def test_providers_are_known_and_asked_once(environment: pytest.MonkeyPatch, value: str) -> None:
     """A provider that does not exist cannot be asked, and one that is named twice would be paid twice."""
     environment.setenv("PROVIDERS", value)
@@ -182,7 +187,8 @@ def test_a_key_copied_with_its_line_break_is_the_key(environment: pytest.MonkeyP
     """A secret from a file ends in a newline, which no header can hold."""
     environment.setenv(name, "the-key\n")
 
-    assert getattr(Settings.load("submitter"), name.lower()).get_secret_value() == "the-key"
+    provider, _, field = name.lower().partition("_")
+    assert getattr(Settings.load("submitter").provider(provider), field).get_secret_value() == "the-key"
 
 
 def test_a_key_that_no_header_can_hold_is_refused(environment: pytest.MonkeyPatch) -> None:
@@ -190,3 +196,201 @@ def test_a_key_that_no_header_can_hold_is_refused(environment: pytest.MonkeyPatc
     environment.setenv("NYNE_API_KEY", "the\nkey")
 
     assert set(problems("submitter")) == {"NYNE_API_KEY"}
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "field", "meant"),
+    [
+        ("LOG_LEVEL", "INFO", "log_level", "info"),
+        ("LOG_LEVEL", " Warn ", "log_level", "warning"),
+        ("LOG_LEVEL", "CRITICAL", "log_level", "error"),
+        ("UNKNOWN_POLICY", "Hold", "unknown_policy", "hold"),
+        ("PROVIDERS", '"Nyne, LeadMagic"', "providers", ("nyne", "leadmagic")),
+        ("PORT", " 8080\r\n", "port", 8080),
+        ("PORT", '"8080"', "port", 8080),
+        ("PORT", "  ", "port", 8000),
+        ("HOST", "'127.0.0.1'", "host", "127.0.0.1"),
+        ("PUBLIC_URL", "https://x.test\n", "public_url", "https://x.test"),
+        ("PUBLIC_URL", " 'https://x.test//' ", "public_url", "https://x.test"),
+        ("PUBLIC_URL", "http://x.test:8000/ringback/", "public_url", "http://x.test:8000/ringback"),
+        ("DEFAULT_REGION", "UK", "default_region", "GB"),
+        ("DEFAULT_REGION", "de", "default_region", "DE"),
+        ("DEFAULT_REGION", " us\n", "default_region", "US"),
+        ("RETAIN_DAYS", "30", "retain_days", 30),
+        ("GENERIC_FIELDS", "E-Mail=work_email, Voller Name = name\nA=B=company", "generic_fields",
+         {"E-Mail": "work_email", "Voller Name": "name", "A=B": "company"}),
+    ],
+)  # fmt: skip
+def test_a_value_is_read_as_it_was_meant(
+    environment: pytest.MonkeyPatch, name: str, value: str, field: str, meant: object
+) -> None:
+    """White space, case, and the quotes that Docker keeps are no part of it (moby/moby#46773, fluxcd/flagger#568)."""
+    environment.setenv(name, value)
+
+    assert getattr(Settings.load("submitter"), field) == meant
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("PUBLIC_URL", "https://x.test?a=b"),
+        ("PUBLIC_URL", "https://x.test/?"),
+        ("PUBLIC_URL", "https://x.test#f"),
+        ("PUBLIC_URL", "https://me@x.test"),
+        ("PUBLIC_URL", "https://me:pw@x.test"),
+        ("PUBLIC_URL", "x.test"),
+        ("PUBLIC_URL", "x.test:8000"),
+        ("PUBLIC_URL", "ftp://x.test"),
+        ("PUBLIC_URL", "https://"),
+        ("PUBLIC_URL", "https://x.test\nhttps://y.test"),
+        ("NYNE_BASE_URL", "https://x.test?key=1"),
+        ("DEFAULT_REGION", "USA"),
+        ("DEFAULT_REGION", "XX"),
+        ("DEFAULT_REGION", "+1"),
+        ("LOG_LEVEL", "loud"),
+        ("GENERIC_FIELDS", "Email"),
+        ("GENERIC_FIELDS", "Email=mail"),
+        ("GENERIC_FIELDS", "=work_email"),
+        ("GENERIC_FIELDS", "A=name,A=company"),
+        ("RETAIN_DAYS", "0"),
+        ("IDENTITY_KEY", "two\nlines"),
+        ("DATABASE_URL", "mysql://me:s3cret@host/name"),
+        ("DATABASE_DIRECT_URL", "me:s3cret@host"),
+        ("API_TOKENS", "two words"),
+        ("API_TOKENS", "crm:evnts:token"),
+        ("API_TOKENS", "crm:events+:token"),
+        ("API_TOKENS", "crm:events:"),
+        ("API_TOKENS", "crm:token"),
+        ("API_TOKENS", ":events:token"),
+        ("API_TOKENS", "tok\u00e9n"),
+    ],
+)
+def test_a_value_that_cannot_be_used_is_named(environment: pytest.MonkeyPatch, name: str, value: str) -> None:
+    """It is refused at start, and not repeated (openwallet-foundation/acapy#1939, external-dns#1667)."""
+    environment.setenv(name, value)
+
+    named = problems("submitter")
+
+    assert set(named) == {name}
+    assert "s3cret" not in named[name]
+
+
+@pytest.mark.parametrize(
+    "value", ["one,two", "one\ntwo\n", '"one,two"', '"one","two"', " one ,\r\n two,, ", "'one'\n'two'"]
+)
+def test_tokens_are_separated_by_commas_or_lines(environment: pytest.MonkeyPatch, value: str) -> None:
+    """However they were put into the file (docker/for-linux#1208)."""
+    environment.setenv("API_TOKENS", value)
+
+    assert [token.get_secret_value() for token in Settings.load("receiver").api_tokens] == ["one", "two"]
+
+
+def test_a_token_says_what_it_may_do(environment: pytest.MonkeyPatch) -> None:
+    """A named token has its scopes, a bare one all but admin; both are shown as asterisks."""
+    environment.setenv("API_TOKENS", "crm:events:a:b, boss : Admin+read : c, bare")
+
+    tokens = Settings.load("receiver").api_tokens
+
+    assert [(token.name, set(token.scopes), token.get_secret_value()) for token in tokens] == [
+        ("crm", {"events"}, "a:b"),
+        ("boss", {"admin", "read"}, "c"),
+        (None, {"events", "read", "operate"}, "bare"),
+    ]
+    assert "bare" not in repr(tokens)
+    assert isinstance(tokens[0], ApiToken)
+
+
+def test_a_signing_secret_with_a_line_break_is_the_secret(environment: pytest.MonkeyPatch) -> None:
+    """A secret from a file ends in a newline."""
+    secret = "whsec_" + "A" * 32
+    environment.setenv("EVENTS_SIGNING_SECRET", f"{secret}\n")
+
+    given = Settings.load("receiver").events_signing_secret
+
+    assert given is not None
+    assert given.get_secret_value() == secret
+
+
+SECRETS = (
+    "API_TOKENS", "CALLBACK_KEYS", "DATABASE_DIRECT_URL", "DATABASE_URL", "EVENTS_SIGNING_SECRET", "IDENTITY_KEY",
+    "LEADMAGIC_API_KEY", "NYNE_API_KEY", "NYNE_API_SECRET",
+)  # fmt: skip
+
+
+def test_every_secret_may_be_in_a_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Docker and systemd hand secrets over as files: NAME_FILE names it, and its last line break is not part of it."""
+    values = dict.fromkeys(SECRETS, "in-a-file") | {
+        "DATABASE_URL": "postgres://me:pw@host/name",
+        "DATABASE_DIRECT_URL": "postgres://me:pw@host/name",
+        "EVENTS_SIGNING_SECRET": "whsec_" + "A" * 32,
+    }
+    for name, value in values.items():
+        (tmp_path / name).write_text(f"{value}\n", encoding="utf-8")
+        monkeypatch.setenv(f"{name}_FILE", str(tmp_path / name))
+
+    settings = Settings.load("submitter")
+
+    assert settings.nyne.api_secret is not None
+    assert settings.nyne.api_secret.get_secret_value() == "in-a-file"
+    assert [token.get_secret_value() for token in settings.api_tokens] == ["in-a-file"]
+    assert settings.identity_key is not None
+    assert settings.database_url is not None
+    assert settings.database_url.get_secret_value() == "postgres://me:pw@host/name"
+
+
+def test_every_secret_is_known_as_one() -> None:
+    """A setting that holds a secret has its NAME_FILE, and is not shown."""
+    from enrichment.settings import _secrets
+
+    assert tuple(sorted(name.upper() for name in _secrets())) == SECRETS
+
+
+def test_a_file_that_cannot_be_read_is_named_with_the_rest(environment: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """So is one beside the setting itself: nobody can tell which is meant."""
+    environment.delenv("NYNE_API_KEY")
+    environment.setenv("NYNE_API_KEY_FILE", str(tmp_path / "missing"))
+    environment.setenv("NYNE_API_SECRET_FILE", str(tmp_path / "missing"))
+    (tmp_path / "binary").write_bytes(b"\xff\xfe\x00")
+    environment.delenv("CALLBACK_KEYS")
+    environment.setenv("CALLBACK_KEYS_FILE", str(tmp_path / "binary"))
+    environment.setenv("PORT", "eighty")
+
+    named = problems("submitter")
+
+    assert set(named) == {"NYNE_API_KEY", "NYNE_API_SECRET", "CALLBACK_KEYS", "PORT"}
+    assert "NYNE_API_KEY_FILE cannot be read: No such file" in named["NYNE_API_KEY"]
+    assert "not both" in named["NYNE_API_SECRET"]
+
+
+def test_a_dot_env_is_read_and_the_environment_wins(environment: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A file beside the program has what the environment does not, in the same forms; Windows adds a mark to it."""
+    text = "\ufeffPORT=9000\nLOG_LEVEL='DEBUG'\nNYNE_PER_MINUTE=7 # slow\nexport UNKNOWN_POLICY=hold\n"
+    (tmp_path / ".env").write_text(text, encoding="utf-8")
+    environment.setenv("LOG_LEVEL", "error")
+
+    settings = Settings.load("submitter")
+
+    assert (settings.port, settings.log_level, settings.nyne.per_minute) == (9000, "error", 7)
+    assert settings.unknown_policy == "hold"
+
+
+def test_a_dot_env_that_is_no_text_is_named(environment: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """One message instead of a traceback."""
+    (tmp_path / ".env").write_bytes(b"PORT=\xff\xfe")
+
+    assert set(problems("submitter")) == {".env"}
+
+
+def test_what_is_wrong_in_one_provider_leaves_the_rest_of_it(environment: pytest.MonkeyPatch) -> None:
+    """A key that is set is not missing because another of the provider's settings is wrong."""
+    environment.setenv("NYNE_PER_MINUTE", "0")
+    environment.setenv("NYNE", "{}")  # no setting of ours
+
+    assert set(problems("submitter")) == {"NYNE_PER_MINUTE"}
+
+
+def test_keywords_win_over_the_environment(make_settings: MakeSettings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tests and tools say what they mean."""
+    monkeypatch.setenv("NYNE_PER_MINUTE", "7")
+
+    assert make_settings(nyne_per_minute=9).nyne.per_minute == 9

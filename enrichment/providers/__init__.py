@@ -22,15 +22,15 @@ def build_providers(settings: Settings) -> dict[str, Provider]:
     """The providers of PROVIDERS, in that order, with the addresses, prices and keys that are set."""
     known: dict[str, Provider] = {
         "leadmagic": LeadMagic(
-            settings.leadmagic_api_key or _NO_KEY,
-            settings.leadmagic_base_url,
-            settings.leadmagic_credits_per_found,
+            settings.leadmagic.api_key or _NO_KEY,
+            settings.leadmagic.base_url,
+            settings.leadmagic.credits_per_found,
         ),
         "nyne": Nyne(
-            settings.nyne_api_key or _NO_KEY,
-            settings.nyne_api_secret or _NO_KEY,
-            settings.nyne_base_url,
-            settings.nyne_credits_per_found,
+            settings.nyne.api_key or _NO_KEY,
+            settings.nyne.api_secret or _NO_KEY,
+            settings.nyne.base_url,
+            settings.nyne.credits_per_found,
             _in_force(NYNE_LIMITS, own_limits(settings, "nyne")),
         ),
     }
@@ -39,7 +39,8 @@ def build_providers(settings: Settings) -> dict[str, Provider]:
 
 def own_limits(settings: Settings, provider: str) -> dict[int, int]:
     """What a person allows us to ask this provider, by the seconds of the window."""
-    return {seconds: n for field, seconds in WINDOWS.items() if (n := settings.of(provider, field)) is not None}
+    own = settings.provider(provider)
+    return {seconds: n for field, seconds in WINDOWS.items() if (n := getattr(own, field)) is not None}
 
 
 def _in_force(documented: Iterable[Limit], own: dict[int, int]) -> tuple[Limit, ...]:
