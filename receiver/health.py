@@ -14,7 +14,7 @@ from receiver.gate import Door
 from receiver.metrics import Metrics
 from receiver.problems import RETRY_AFTER, UNAVAILABLE, Problem
 from receiver.shared_metrics import SharedMetrics
-from store.reports import ping
+from store.database import replication_is_stuck
 
 PATIENCE = 1.0  # seconds; who asks usually waits no longer
 
@@ -39,9 +39,12 @@ class Health:
             raise Problem(503, "This process is stopping.", headers={"Retry-After": RETRY_AFTER})
         try:
             async with asyncio.timeout(PATIENCE):
-                await ping(self._pool)
+                stuck = await replication_is_stuck(self._pool)
         except (asyncpg.PostgresError, *UNAVAILABLE):
             raise Problem(503, "The database does not answer.", headers={"Retry-After": RETRY_AFTER}) from None
+        if stuck:
+            detail = "Commits wait for the synchronous standby: nothing can be acknowledged."
+            raise Problem(503, detail, headers={"Retry-After": RETRY_AFTER})
         return Response('{"status": "ok"}', media_type="application/json")
 
     async def metrics(self, _: Request) -> Response:

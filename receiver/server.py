@@ -57,7 +57,7 @@ class Server(uvicorn.Server):
         """SIGTERM and SIGINT stop the server, and nothing else."""
         loop = asyncio.get_running_loop()
         loop.add_signal_handler(signal.SIGTERM, self._say_so)
-        loop.add_signal_handler(signal.SIGINT, self._stop)  # a person at the keyboard: nobody balances any load
+        loop.add_signal_handler(signal.SIGINT, self.stop)  # a person at the keyboard: nobody balances any load
         try:
             yield
         finally:
@@ -68,8 +68,9 @@ class Server(uvicorn.Server):
         if self._door.ready:
             log.info("draining")
             self._door.ready = False
-            asyncio.get_running_loop().call_later(NOTICE, self._stop)
+            asyncio.get_running_loop().call_later(NOTICE, self.stop)
 
-    def _stop(self) -> None:
+    def stop(self) -> None:
+        """Take nothing more, finish what is in flight, and return from `serve`."""
         self._door.ready, self._door.closed = False, True
         self.should_exit = True

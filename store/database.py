@@ -86,6 +86,10 @@ class DatabaseDown(Exception):
     """PostgreSQL cannot be used; the message says why and what to do."""
 
 
+class WrongDatabase(DatabaseDown):
+    """Waiting does not help: the URL, the password, the database or a privilege is wrong."""
+
+
 def _watching(method: Method) -> Method:
     """Wrap a *method* that sends a statement: close the connection when its server turns out to be read-only, and
     raise NotReplicated when the server says that it stopped waiting for the standby."""
@@ -157,9 +161,12 @@ class PatientPool(AnyPool):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.stuck: set[asyncio.Future[str]] = set()  # commits that go on without their callers
+        self.usable = True  # False until the schema was found to be current, where a process does not wait for that
 
     def acquire(self, *, timeout: float | None = None) -> PoolAcquireContext[Any]:
-        """Acquire a connection within *timeout* seconds."""
+        """Acquire a connection within *timeout* seconds.  Raises ConnectionError while the pool is not usable."""
+        if not self.usable:
+            raise ConnectionError("the database has not been found usable yet")
         return super().acquire(timeout=ACQUIRE_TIMEOUT if timeout is None else timeout)
 
     async def release(self, connection: Any, *, timeout: float | None = None) -> None:
@@ -241,7 +248,7 @@ def _told(given: str) -> str:
 
 
 async def connect(url: str, *, name: str) -> asyncpg.Connection[Any]:
-    """One connection outside any pool.  Raises DatabaseDown."""
+    """Connect outside any pool.  Raises DatabaseDown."""
     try:
         url, kept = _read(url)
         return await asyncpg.connect(
@@ -254,17 +261,17 @@ async def connect(url: str, *, name: str) -> asyncpg.Connection[Any]:
             target_session_attrs=_wanted(url),
         )
     except (*UNREACHABLE, asyncpg.PostgresError, ValueError) as error:
-        raise DatabaseDown(_advice(error)) from error
+        raise database_down(error) from error
 
 
-async def open_pool(url: str, *, name: str, size: int) -> asyncpg.Pool[Any]:
-    """A pool whose first connection is proven to work.  Raises DatabaseDown."""
+async def open_pool(url: str, *, name: str, size: int) -> PatientPool:
+    """Open a pool, which connects when a connection is wanted.  Raises WrongDatabase when *url* cannot be read."""
     try:
         url, kept = _read(url)
         return await PatientPool(
             url,
             statement_cache_size=kept,
-            min_size=1,
+            min_size=0,
             max_size=size,
             max_queries=50_000,
             max_inactive_connection_lifetime=300.0,
@@ -277,8 +284,8 @@ async def open_pool(url: str, *, name: str, size: int) -> asyncpg.Pool[Any]:
             target_session_attrs=_wanted(url),
             reset=_nothing_to_reset,
         )
-    except (*UNREACHABLE, asyncpg.PostgresError, ValueError) as error:
-        raise DatabaseDown(_advice(error)) from error
+    except ValueError as error:
+        raise database_down(error) from error
 
 
 async def close_pool(pool: asyncpg.Pool[Any]) -> None:
@@ -303,23 +310,42 @@ def _wanted(url: str) -> SessionAttribute | None:
 
 def _read(url: str) -> tuple[str, int]:
     """Read *url* into one that asyncpg takes, and how many prepared statements a connection keeps."""
-    read = read_postgres_url(url)
+    try:
+        read = read_postgres_url(url)
+    except ValueError as error:
+        raise WrongDatabase(f"DATABASE_URL cannot be used: {error}.") from None
     return _OUR_OWN.sub("", read.url), STATEMENTS_KEPT if read.keeps_statements else 0
+
+
+# Errors that waiting does not mend, while a process starts. Later they may be a failover's.
+_WRONG = (
+    ValueError,
+    asyncpg.InvalidAuthorizationSpecificationError,
+    asyncpg.InvalidCatalogNameError,
+    asyncpg.InsufficientPrivilegeError,
+)
+
+
+def database_down(error: Exception) -> DatabaseDown:
+    """Say what *error* means and what to do about it."""
+    kind = WrongDatabase if isinstance(error, _WRONG) else DatabaseDown
+    return kind(_advice(error))
 
 
 def _advice(error: Exception) -> str:
     what = str(error) or type(error).__name__
     if isinstance(error, asyncpg.InvalidAuthorizationSpecificationError):
-        remedy = "check the user and password in DATABASE_URL"
+        remedy = "check the user and password in DATABASE_URL, and percent-encode the password's special characters"
     elif isinstance(error, asyncpg.InvalidCatalogNameError):
         remedy = "create that database, or correct DATABASE_URL"
     elif isinstance(error, asyncpg.TargetServerAttributeNotMatched):
         what, remedy = "it is read-only", "let DATABASE_URL lead to the primary, or name all hosts in it"
+    elif isinstance(error, asyncpg.InsufficientPrivilegeError):
+        remedy = "let `ringback migrate` and the processes use the same user, or grant it to theirs"
+    elif isinstance(error, asyncpg.ClientConfigurationError):
+        remedy = "correct DATABASE_URL"
     elif isinstance(error, ValueError):
-        what, remedy = (
-            "DATABASE_URL cannot be read",
-            "it should look like postgresql://user:password@host:5432/name",
-        )
+        what, remedy = "DATABASE_URL cannot be used", "correct its host"
     else:
         remedy = "start PostgreSQL, or correct DATABASE_URL, or unset it to use the embedded one"
     return f"PostgreSQL cannot be used: {what}. Remedy: {remedy}."

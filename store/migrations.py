@@ -6,18 +6,26 @@ released step that somebody edited is noticed instead of believed.
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import re
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import asyncpg
+import structlog
 
+from store.database import UNREACHABLE, DatabaseDown, WrongDatabase, connect, database_down
 from store.partitions import ensure_partitions
+
+log = structlog.get_logger()
 
 STEP = re.compile(r"^-- step (\d+): (.+)$", re.MULTILINE)
 LOCK = 7_243_391_102_001  # any number, but always this one: only one process migrates at a time
+SHORTEST_PAUSE, LONGEST_PAUSE = 0.1, 2.0  # seconds between two tries to reach the database at the start
+SAY_EVERY = 60.0  # seconds between two lines that say so
 
 
 class SchemaError(Exception):
@@ -86,6 +94,45 @@ async def _apply(connection: asyncpg.Connection[Any], *, dry_run: bool) -> list[
                 step.number, step.title, step.checksum,
             )  # fmt: skip
         return missing
+
+
+async def wait_until_current(url: str, *, name: str, stop: asyncio.Event | None = None) -> bool:
+    """Wait until PostgreSQL can be used, and check that its schema is current; return False if *stop* came first.
+
+    Raises WrongDatabase or SchemaError: what waiting does not mend.
+    """
+    loop = asyncio.get_running_loop()
+    stop = stop or asyncio.Event()
+    pause, waited, said_at = SHORTEST_PAUSE, False, -SAY_EVERY
+    while not stop.is_set():
+        try:
+            await _check(url, name)
+        except (WrongDatabase, SchemaError):
+            raise
+        except DatabaseDown as error:
+            if loop.time() - said_at >= SAY_EVERY:
+                log.warning("database_awaited", why=str(error))
+                said_at = loop.time()
+        else:
+            if waited:
+                log.info("database_found")
+            return True
+        waited = True
+        with suppress(TimeoutError):
+            async with asyncio.timeout(pause):
+                await stop.wait()
+        pause = min(2 * pause, LONGEST_PAUSE)
+    return False
+
+
+async def _check(url: str, name: str) -> None:
+    connection = await connect(url, name=name)
+    try:
+        await require_current(connection)
+    except (asyncpg.PostgresError, *UNREACHABLE) as error:
+        raise database_down(error) from error
+    finally:
+        connection.terminate()
 
 
 async def require_current(db: asyncpg.Pool[Any] | asyncpg.Connection[Any]) -> None:

@@ -23,7 +23,7 @@ from enrichment.providers import build_providers, own_limits
 from enrichment.providers.base import Provider
 from enrichment.settings import Settings, SettingsError
 from store.database import UNREACHABLE, DatabaseDown, close_pool, database_url, direct_url, open_pool
-from store.migrations import SchemaError, require_current
+from store.migrations import SHORTEST_PAUSE, SchemaError, wait_until_current
 from store.providers import register_provider
 from submitter.counting import add_up, keep_adding
 from submitter.transport import open_session
@@ -48,14 +48,9 @@ def main(name: str, work: Callable[[Process, asyncio.Event], Awaitable[None]]) -
     try:
         settings = Settings.load("submitter")
         logs.configure(settings.log_level, name)
-        url = database_url(settings)
-        uvloop.run(_run(name, settings, url, work))
+        uvloop.run(_run(name, settings, database_url(settings), work))
     except (SettingsError, DatabaseDown, SchemaError) as error:
         sys.stderr.write(f"{error}\n")
-        sys.exit(2)
-    except UNREACHABLE as error:
-        # Only a start gets here: whoever runs already waits for the database to come back.
-        sys.stderr.write(f"PostgreSQL went away ({type(error).__name__}). Remedy: start it, then start this again.\n")
         sys.exit(2)
 
 
@@ -65,7 +60,10 @@ async def _run(
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    async with open_process(name, settings, url) as process:
+    async with AsyncExitStack() as stack:
+        process = await _open(stack, name, settings, url, stop)
+        if process is None:
+            return
         counting = asyncio.create_task(keep_adding(process.pool))
         collect_rarely()
         log.info("started", providers=list(process.providers))
@@ -75,13 +73,23 @@ async def _run(
         log.info("stopped")
 
 
+async def _open(stack: AsyncExitStack, name: str, settings: Settings, url: str, stop: asyncio.Event) -> Process | None:
+    """Open the process once the database is there and current; None if *stop* came first."""
+    while await wait_until_current(url, name=name, stop=stop):
+        try:
+            return await stack.enter_async_context(open_process(name, settings, url))
+        except UNREACHABLE as error:
+            log.warning("database_away", error=type(error).__name__)
+            await asyncio.sleep(SHORTEST_PAUSE)
+    return None
+
+
 @asynccontextmanager
 async def open_process(name: str, settings: Settings, url: str) -> AsyncIterator[Process]:
-    """Inside the block the database is proven to be current, and the providers and their limits are registered."""
+    """Hold what a process needs inside the block, the providers and their limits registered."""
     async with AsyncExitStack() as stack:
         pool = await open_pool(url, name=name, size=settings.database_pool)
         stack.push_async_callback(close_pool, pool)
-        await require_current(pool)
         providers = build_providers(settings)
         sessions = {}
         for provider in providers.values():

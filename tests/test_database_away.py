@@ -122,8 +122,6 @@ async def test_a_silent_network_is_noticed_while_connecting(database_url: str) -
 
         async with asyncio.timeout(SOON):
             with pytest.raises(DatabaseDown):
-                await open_pool(url, name="tests", size=2)
-            with pytest.raises(DatabaseDown):
                 await connect(url, name="tests")
 
 
@@ -174,8 +172,6 @@ async def test_only_a_server_that_can_be_written_to_is_connected_to(database_url
     try:
         with pytest.raises(DatabaseDown, match="read-only"):
             await connect(database_url, name="tests")
-        with pytest.raises(DatabaseDown, match="read-only"):
-            await open_pool(database_url, name="tests", size=1)
         reader = await connect(_asking_for("any", database_url), name="tests")
         assert await reader.fetchval("SELECT count(*) FROM events") == 0
         await reader.close(timeout=SOON)
