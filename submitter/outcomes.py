@@ -28,6 +28,7 @@ from store.asked import Acceptance, Requeueing
 from store.claim import Claimed
 from store.database import UNREACHABLE, transaction
 from submitter.backoff import backoff
+from submitter.failures import log_failure
 from submitter.finishing import end_jobs
 
 log = structlog.get_logger()
@@ -90,11 +91,12 @@ class OutcomeWriter:
                 return [None] * len(batch)
             except UNREACHABLE as error:
                 failures += 1
-                log.warning("database_away", holding=len(batch), error=type(error).__name__, failures=failures)
-                if await self._gave_up(backoff(failures, first=0.1, longest=5)):
+                log_failure(error, holding=len(batch), failures=failures)
+                if await self.gives_up(backoff(failures, first=0.1, longest=5)):
                     raise
 
-    async def _gave_up(self, seconds: float) -> bool:
+    async def gives_up(self, seconds: float) -> bool:
+        """Wait; return whether the writer gives up within so many *seconds*."""
         try:
             async with asyncio.timeout(seconds):
                 return await self.giving_up.wait()

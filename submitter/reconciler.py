@@ -16,13 +16,14 @@ from enrichment.logs import without_words
 from enrichment.providers.base import HttpResponse, Provider
 from store import providers, sweep
 from store.claim import affordable_questions
-from store.database import ACQUIRE_TIMEOUT, UNREACHABLE, transaction
+from store.database import ACQUIRE_TIMEOUT, transaction
 from store.followers import release_followers
 from store.notify import Notifier
 from store.partitions import ensure_partitions
 from store.sweep import Overdue
 from submitter.backoff import backoff
 from submitter.counting import count
+from submitter.failures import log_failure
 from submitter.finishing import end_jobs
 from submitter.outcomes import GRACES_WITHOUT_REQUEST_ID
 from submitter.poll import Poller
@@ -153,15 +154,10 @@ async def repeat(duty: Callable[[], Awaitable[int]], every: float, stop: asyncio
         try:
             pause = 0.0 if await duty() >= BATCH else every
             failures = 0
-        except UNREACHABLE as error:
+        except Exception as error:  # noqa: BLE001  one duty's trouble must not stop the others, nor itself for good
             failures += 1
             pause = backoff(failures, first=0.5, longest=10)
-            log.warning("database_away", duty=getattr(duty, "__name__", "duty"), error=type(error).__name__)
-        except Exception:
-            # A deadlock, or a mistake of ours: one duty's trouble must not stop the others, nor itself for good.
-            failures += 1
-            pause = backoff(failures, first=0.5, longest=10)
-            log.exception("duty_failed", duty=getattr(duty, "__name__", "duty"))
+            log_failure(error, duty=getattr(duty, "__name__", "duty"))
         try:
             async with asyncio.timeout(pause):
                 await stop.wait()

@@ -18,10 +18,10 @@ from enrichment.settings import Settings
 from enrichment.tokens import callback_url
 from store import asked, providers
 from store.claim import Budget, Claim, Claimed, claim
-from store.database import UNREACHABLE
 from store.group_commit import GroupCommit
 from submitter.backoff import backoff
 from submitter.counting import count
+from submitter.failures import log_failure
 from submitter.heed import Heed
 from submitter.outcomes import NotAsked, OutcomeWriter, Told
 from submitter.transport import Unanswered, Unsent, send
@@ -31,6 +31,8 @@ log = structlog.get_logger()
 IDLE = 1.0  # seconds between two looks when nobody woke us: the truth is in the table, NOTIFY is a hint
 RENEWALS_PER_LEASE = 6
 UNWRITTEN = 2  # so many times PROVIDER_CONCURRENCY may be ours at once, asked or answered and not yet written
+# An outcome that the database refuses is tried so often, three minutes in all: a person may mend what refuses it.
+WRITE_AGAIN, FIRST_PAUSE, LONGEST_PAUSE = 8, 1.0, 60.0
 TOGETHER = 4  # while more than 1/4 of the slots are busy, wait for 1/4 to be free before the next claim
 
 
@@ -83,9 +85,9 @@ class Submitter:
                 self.awake.clear()
                 claimed = await self.claim_once()
                 failures = 0
-            except UNREACHABLE as error:
+            except Exception as error:  # noqa: BLE001  the loop outlives its errors
                 failures += 1
-                log.warning("database_away", provider=self.provider.name, error=type(error).__name__)
+                log_failure(error, provider=self.provider.name)
                 await _first_of(stop.wait(), timeout=backoff(failures, first=0.2, longest=5))
                 continue
             await self._rest(claimed, stop)
@@ -133,19 +135,41 @@ class Submitter:
         try:
             if job.after > 0:
                 await asyncio.sleep(job.after)
-            written = self._outcomes.put(await self._send(job))
+            told = await self._send(job)
+            written = self._outcomes.put(told)
         except Exception as error:  # noqa: BLE001  a defect of ours: it must not take the others along
             self._let_go(job, error)
         else:
             self._tasks.add(written)
-            written.add_done_callback(partial(self._written, job))
+            written.add_done_callback(partial(self._written, told))
         finally:
             self._asking -= 1
             self._note_free()
 
-    def _written(self, job: Claimed, written: asyncio.Future[None]) -> None:
+    def _written(self, told: Told, written: asyncio.Future[None]) -> None:
         self._tasks.discard(written)
-        self._let_go(job, None if written.cancelled() else written.exception())
+        error = None if written.cancelled() else written.exception()
+        if error is None or self._writer.giving_up.is_set():
+            self._let_go(told.job, error)
+            return
+        task = asyncio.create_task(self._write_again(told, error))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _write_again(self, told: Told, error: BaseException) -> None:
+        """Write an outcome that failed alone, later each time, while its lease runs on; it may have been paid for."""
+        for tries in range(WRITE_AGAIN):
+            log.error("outcome_held", job=str(told.job.id), exc_info=error)
+            if await self._writer.gives_up(backoff(tries, first=FIRST_PAUSE, longest=LONGEST_PAUSE)):
+                break
+            try:
+                await self._outcomes.submit(told)
+            except Exception as again:  # noqa: BLE001  it is logged, now or at the end
+                error = again
+            else:
+                self._let_go(told.job, None)
+                return
+        self._let_go(told.job, error)
 
     def _let_go(self, job: Claimed, error: BaseException | None) -> None:
         del self._in_flight[job.id, job.attempt]
@@ -206,8 +230,8 @@ class Submitter:
                 ours = await asked.renew(
                     self._pool, [(held.job.id, held.job.attempt) for held in due], self._settings.lease
                 )
-            except UNREACHABLE as error:
-                log.warning("leases_not_renewed", jobs=len(due), error=type(error).__name__)
+            except Exception as error:  # noqa: BLE001  the next renewal may succeed
+                log_failure(error, provider=self.provider.name, leases=len(due))
                 continue
             for held in due:
                 if held.job.id in ours:

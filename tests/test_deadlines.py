@@ -14,7 +14,7 @@ from console import up
 from enrichment.providers import waits
 from enrichment.settings import setting_fields
 from receiver import app, bodies, callbacks, events, health, server, shared_metrics
-from store import database, notify
+from store import database, group_commit, migrations, notify
 from submitter import __main__ as submitter
 from submitter import backoff, counting, outcomes, poll, reconciler, submit, transport
 from tests.commands import ROOT
@@ -70,6 +70,9 @@ WAITS = (
     Wait("a lock", on_the_server("lock_timeout"), 30),
     Wait("our next statement in a transaction", on_the_server("idle_in_transaction_session_timeout"), 30),
     Wait("a client that is gone", KEEPALIVE, MINUTE),
+    Wait("the next try to reach it at the start", migrations.LONGEST_PAUSE, 10),
+    Wait("the next try to commit what waits for it", group_commit.LONGEST_PAUSE, 2),
+    Wait("an outcome that it refuses to be tried again", submit.LONGEST_PAUSE, 2 * MINUTE),
     Wait("the pool to close", database.CLOSE_TIMEOUT, 10),
     Wait("another migration to end", while_migrating()["lock"], MINUTE),
     Wait("a step of a migration", while_migrating()["statement"], 10 * MINUTE),
