@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
-from functools import wraps
-from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import asyncpg
 import structlog
@@ -17,6 +16,7 @@ from asyncpg.pool import PoolAcquireContext
 from enrichment.postgres_url import read_postgres_url
 from enrichment.settings import Settings
 from store import embedded
+from store.connection import NotReplicated, WritingConnection, keep_alive
 
 log = structlog.get_logger()
 
@@ -26,8 +26,6 @@ Db = asyncpg.Pool | asyncpg.Connection | asyncpg.pool.PoolConnectionProxy
 CONNECT_TIMEOUT = 5.0  # seconds, for one connection
 ACQUIRE_TIMEOUT = 5.0  # seconds, for a connection out of the pool
 COMMAND_TIMEOUT = 15.0  # seconds, for one statement, as we see it
-COMMIT_TIMEOUT = 15.0  # seconds, for a commit; it is not cancelled, and goes on without its caller
-COMMIT_ABANDONED = 300.0  # seconds, until the connection of such a commit is dropped
 STUCK_AFTER = 3.0  # seconds that a commit may wait for the standby before /readyz says so
 CLOSE_TIMEOUT = 5.0  # seconds, for the pool to close before its connections are cut
 
@@ -42,15 +40,8 @@ SERVER_SETTINGS = {
     "jit": "off",  # our statements are short; compiling them takes longer than running them
 }
 
-COMMIT, ROLLBACK = "COMMIT;", "ROLLBACK;"  # as asyncpg's transactions send them
-# Only a transaction that wrote to the log waits for the standby. One message, so one round trip.
-ACKNOWLEDGING_COMMIT = "SELECT pg_logical_emit_message(true, 'ringback', ''::text); COMMIT;"
 STATEMENTS_KEPT = 100  # prepared statements of one connection
 _OUR_OWN = re.compile(r"[?&]statement_cache_size=0$")  # in a URL: for the pool, and not for the server
-
-
-class NotReplicated(Exception):
-    """A transaction was committed on this server, and perhaps nowhere else."""
 
 
 # Errors that mean PostgreSQL is temporarily unusable, or that a transaction has to be tried again.
@@ -68,18 +59,17 @@ UNREACHABLE = (
     asyncpg.QueryCanceledError,
     asyncpg.LockNotAvailableError,
     asyncpg.TransactionRollbackError,
+    asyncpg.InvalidCachedStatementError,  # a migration changed what a prepared statement returns
     asyncpg.InvalidAuthorizationSpecificationError,
     asyncpg.InvalidCatalogNameError,
     asyncpg.ObjectNotInPrerequisiteStateError,
 )
 
 
-Method = TypeVar("Method", bound=Callable[..., Any])
 if TYPE_CHECKING:
-    AnyConnection: TypeAlias = asyncpg.Connection[Any]
     AnyPool: TypeAlias = asyncpg.Pool[Any]
 else:
-    AnyConnection, AnyPool = asyncpg.Connection, asyncpg.Pool
+    AnyPool = asyncpg.Pool
 
 
 class DatabaseDown(Exception):
@@ -88,71 +78,6 @@ class DatabaseDown(Exception):
 
 class WrongDatabase(DatabaseDown):
     """Waiting does not help: the URL, the password, the database or a privilege is wrong."""
-
-
-def _watching(method: Method) -> Method:
-    """Wrap a *method* that sends a statement: close the connection when its server turns out to be read-only, and
-    raise NotReplicated when the server says that it stopped waiting for the standby."""
-
-    @wraps(method)
-    async def watched(connection: WritingConnection, *args: Any, **kwargs: Any) -> Any:
-        connection.unreplicated = False
-        connection.add_log_listener(connection.hear)
-        try:
-            result = await method(connection, *args, **kwargs)
-        except asyncpg.ReadOnlySQLTransactionError:
-            connection.terminate()
-            raise
-        finally:
-            connection.remove_log_listener(connection.hear)
-        if connection.unreplicated:
-            raise NotReplicated("committed, and perhaps not replicated to the standby")
-        return result
-
-    return cast("Method", watched)
-
-
-class WritingConnection(AnyConnection):
-    """A connection to a primary.
-
-    After a failover it does not stay with the server that is read-only now. Its commits are never cancelled: PostgreSQL
-    would commit all the same, and not wait for the standby.
-    """
-
-    unreplicated = False
-    acknowledges = False
-    committing: asyncio.Future[str] | None = None  # the commit under way, perhaps without its caller
-
-    def hear(self, _: Any, message: asyncpg.PostgresLogMessage) -> None:
-        """Note a warning that the server stopped waiting for the standby."""
-        # Known by the C function that warns: the words depend on the server's language.
-        self.unreplicated |= message.server_source_function == "SyncRepWaitForLSN"
-
-    def acknowledge(self) -> None:
-        """Make the transaction wait for the standby when it commits, even if it has written nothing."""
-        self.acknowledges = True
-
-    @_watching
-    async def execute(self, query: str, *args: Any, timeout: float | None = None) -> str:
-        """Execute *query*, as asyncpg does; a commit outlives its caller and COMMIT_TIMEOUT."""
-        if query not in {COMMIT, ROLLBACK}:
-            return await super().execute(query, *args, timeout=timeout)
-        acknowledges, self.acknowledges = self.acknowledges, False
-        if query == ROLLBACK:
-            return await super().execute(query, timeout=timeout)
-        if acknowledges:
-            query = ACKNOWLEDGING_COMMIT
-        self.committing = asyncio.ensure_future(super().execute(query, timeout=COMMIT_ABANDONED))
-        async with asyncio.timeout(COMMIT_TIMEOUT):
-            said = await asyncio.shield(self.committing)
-        if said != "COMMIT":
-            raise asyncpg.InFailedSQLTransactionError("the transaction was rolled back: one of its statements failed")
-        return said
-
-    executemany = _watching(asyncpg.Connection.executemany)
-    fetch = _watching(asyncpg.Connection.fetch)
-    fetchrow = _watching(asyncpg.Connection.fetchrow)
-    fetchval = _watching(asyncpg.Connection.fetchval)
 
 
 class PatientPool(AnyPool):
@@ -251,7 +176,7 @@ async def connect(url: str, *, name: str) -> asyncpg.Connection[Any]:
     """Connect outside any pool.  Raises DatabaseDown."""
     try:
         url, kept = _read(url)
-        return await asyncpg.connect(
+        connection = await asyncpg.connect(
             url,
             statement_cache_size=kept,
             connection_class=WritingConnection,
@@ -260,8 +185,10 @@ async def connect(url: str, *, name: str) -> asyncpg.Connection[Any]:
             server_settings=SERVER_SETTINGS | {"application_name": f"ringback {name}"},
             target_session_attrs=_wanted(url),
         )
+        keep_alive(connection)
     except (*UNREACHABLE, asyncpg.PostgresError, ValueError) as error:
         raise database_down(error) from error
+    return connection
 
 
 async def open_pool(url: str, *, name: str, size: int) -> PatientPool:
@@ -282,6 +209,7 @@ async def open_pool(url: str, *, name: str, size: int) -> PatientPool:
             command_timeout=COMMAND_TIMEOUT,
             server_settings=SERVER_SETTINGS | {"application_name": f"ringback {name}"},
             target_session_attrs=_wanted(url),
+            init=_init,
             reset=_nothing_to_reset,
         )
     except ValueError as error:
@@ -295,6 +223,10 @@ async def close_pool(pool: asyncpg.Pool[Any]) -> None:
             await pool.close()
     except (TimeoutError, *UNREACHABLE):
         pool.terminate()
+
+
+async def _init(connection: asyncpg.Connection[Any]) -> None:
+    keep_alive(connection)
 
 
 async def _nothing_to_reset(_: asyncpg.Connection[Any]) -> None:

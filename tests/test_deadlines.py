@@ -14,7 +14,7 @@ from console import up
 from enrichment.providers import waits
 from enrichment.settings import setting_fields
 from receiver import app, bodies, callbacks, events, health, server, shared_metrics
-from store import database, group_commit, migrations, notify
+from store import connection, database, group_commit, migrations, notify
 from submitter import __main__ as submitter
 from submitter import backoff, counting, outcomes, poll, reconciler, submit, transport
 from tests.commands import ROOT
@@ -64,8 +64,8 @@ WAITS = (
     Wait("a connection to it", database.CONNECT_TIMEOUT, 10),
     Wait("a connection out of the pool", database.ACQUIRE_TIMEOUT, 10),
     Wait("a statement, as we see it", database.COMMAND_TIMEOUT, 30),
-    Wait("a commit, as its caller sees it", database.COMMIT_TIMEOUT, 30),
-    Wait("a commit that its caller has left", database.COMMIT_ABANDONED, 10 * MINUTE),
+    Wait("a commit, as its caller sees it", connection.COMMIT_TIMEOUT, 30),
+    Wait("a commit that its caller has left", connection.COMMIT_ABANDONED, 10 * MINUTE),
     Wait("a statement, as the server sees it", on_the_server("statement_timeout"), 30),
     Wait("a lock", on_the_server("lock_timeout"), 30),
     Wait("our next statement in a transaction", on_the_server("idle_in_transaction_session_timeout"), 30),

@@ -23,7 +23,7 @@ from enrichment.outcome import Answered
 from store import asked, by_hand, providers, reports, sweep
 from store.callbacks import Callback, record_callbacks
 from store.claim import claim
-from store.database import WritingConnection
+from store.connection import WritingConnection
 from store.finish import finish
 from store.followers import release_followers
 from store.intake import Wish, ingest

@@ -12,10 +12,11 @@ from typing import Any
 import asyncpg
 import pytest
 
+from store import connection as connections
 from store import database, embedded
+from store.connection import NotReplicated
 from store.database import (
     UNREACHABLE,
-    NotReplicated,
     close_pool,
     connect,
     open_pool,
@@ -39,7 +40,7 @@ def own_server() -> Iterator[str]:
 @pytest.fixture
 async def pool(own_server: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[asyncpg.Pool[Any]]:
     """A pool on that server, impatient with commits, and an empty table."""
-    monkeypatch.setattr(database, "COMMIT_TIMEOUT", SHORT)
+    monkeypatch.setattr(connections, "COMMIT_TIMEOUT", SHORT)
     monkeypatch.setattr(database, "ACQUIRE_TIMEOUT", SHORT)
     await execute(own_server, "DROP TABLE IF EXISTS messages", "CREATE TABLE messages (id int PRIMARY KEY)")
     opened = await open_pool(own_server, name="tests", size=3)
