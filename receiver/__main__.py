@@ -16,7 +16,7 @@ from enrichment.settings import Settings, SettingsError
 from receiver.app import create_app
 from receiver.gate import Door
 from receiver.server import Server, listen
-from store.database import DatabaseDown, PatientPool, close_pool, database_url, open_pool
+from store.database import DatabaseDown, PatientPool, close_pool, database_url, ignored_parameters, open_pool
 from store.migrations import SchemaError, wait_until_current
 
 log = structlog.get_logger()
@@ -42,6 +42,8 @@ def main() -> None:
 
 async def _run(settings: Settings) -> None:
     listener = _listen(settings)
+    if ignored := ignored_parameters(settings):
+        log.info("database_url_parameters_ignored", names=ignored)
     url = database_url(settings)
     pool = await open_pool(url, name="receiver", size=settings.database_pool)
     pool.usable = False

@@ -1,4 +1,4 @@
-"""Connections to PostgreSQL, each wait with its deadline."""
+"""The pool and the single connections, transactions on them, and the errors that mean PostgreSQL is away."""
 
 from __future__ import annotations
 
@@ -149,27 +149,25 @@ async def replication_is_stuck(pool: asyncpg.Pool[Any]) -> bool:
 
 
 def database_url(settings: Settings) -> str:
-    """The URL of PostgreSQL: the one that was set, or the embedded server's, started if need be."""
+    """Return the URL of PostgreSQL: the one that was set, or the embedded server's, which is started if need be."""
     if settings.database_url is None:
         try:
             return embedded.start(settings.ringback_home)
         except embedded.EmbeddedError as error:
             raise DatabaseDown(str(error)) from error
-    return _told(settings.database_url.get_secret_value())
+    return read_postgres_url(settings.database_url.get_secret_value()).url
 
 
 def direct_url(settings: Settings, url: str) -> str:
     """Return the URL past any pooler, for LISTEN: the one that was set, or else *url*."""
     given = settings.database_direct_url
-    return _told(given.get_secret_value()) if given else url
+    return read_postgres_url(given.get_secret_value()).url if given else url
 
 
-def _told(given: str) -> str:
-    """Read a URL that was set, and say which of its parameters mean nothing here."""
-    read = read_postgres_url(given)
-    if read.ignored:
-        log.info("database_url_parameters_ignored", names=list(read.ignored))
-    return read.url
+def ignored_parameters(settings: Settings) -> list[str]:
+    """Name the parameters of DATABASE_URL and DATABASE_DIRECT_URL that mean nothing here."""
+    given = [url.get_secret_value() for url in (settings.database_url, settings.database_direct_url) if url]
+    return sorted({name for url in given for name in read_postgres_url(url).ignored})
 
 
 async def connect(url: str, *, name: str) -> asyncpg.Connection[Any]:
@@ -217,7 +215,7 @@ async def open_pool(url: str, *, name: str, size: int) -> PatientPool:
 
 
 async def close_pool(pool: asyncpg.Pool[Any]) -> None:
-    """The pool is closed, by force after CLOSE_TIMEOUT."""
+    """Close the pool, by force after CLOSE_TIMEOUT."""
     try:
         async with asyncio.timeout(CLOSE_TIMEOUT):
             await pool.close()
@@ -236,7 +234,7 @@ async def _nothing_to_reset(_: asyncpg.Connection[Any]) -> None:
 
 
 def _wanted(url: str) -> SessionAttribute | None:
-    """Of several hosts in *url*, only one that can be written to is of use; unless it says otherwise."""
+    """Want a host that can be written to, of several in *url*, unless it says otherwise."""
     return None if "target_session_attrs=" in url else SessionAttribute.read_write
 
 

@@ -1,7 +1,7 @@
-"""schema.sql, applied step by step, each step once.
+"""Apply schema.sql step by step, each step once.
 
-A step begins at a line `-- step N: title`. Its checksum is kept with the row that says it was applied, so a
-released step that somebody edited is noticed instead of believed.
+A step begins at a line `-- step N: title`. Its checksum is kept with the row that says it was applied: an edit of a
+released step is noticed.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class Step:
 
 
 def read_steps() -> list[Step]:
-    """The steps of schema.sql, in order; the file lies in the package, or at the root of the repository."""
+    """Read the steps of schema.sql, in order, from the package or from the root of the repository."""
     package = Path(__file__).parent
     installed = package / "schema.sql"
     text = (installed if installed.exists() else package.parent / "schema.sql").read_text(encoding="utf-8")
@@ -56,9 +56,9 @@ def read_steps() -> list[Step]:
 
 
 async def migrate(connection: asyncpg.Connection[Any], *, dry_run: bool = False) -> list[Step]:
-    """The database is at the newest step, and has room for the coming months; the steps that were missing are returned.
+    """Bring the database to the newest step, make room for the coming months, and return the steps that were missing.
 
-    Safe when run by several processes at once: they take turns, and the later ones find nothing to do.
+    Several processes at once take turns, and the later ones find nothing to do.
     Raises SchemaError when an applied step differs from the file.
     """
     missing = await _apply(connection, dry_run=dry_run)
@@ -68,7 +68,7 @@ async def migrate(connection: asyncpg.Connection[Any], *, dry_run: bool = False)
 
 
 async def _apply(connection: asyncpg.Connection[Any], *, dry_run: bool) -> list[Step]:
-    """The missing steps were applied, or none of them was; they are returned, oldest first."""
+    """Apply all missing steps, or none, and return them, oldest first."""
     async with connection.transaction():
         await connection.execute("SET LOCAL lock_timeout = '60s'; SET LOCAL statement_timeout = '600s'")
         await connection.execute("SELECT pg_advisory_xact_lock($1)", LOCK, timeout=70)
@@ -136,7 +136,7 @@ async def _check(url: str, name: str) -> None:
 
 
 async def require_current(db: asyncpg.Pool[Any] | asyncpg.Connection[Any]) -> None:
-    """The database is at the newest step, or SchemaError says what to do."""
+    """Check that the database is at the newest step.  Raises SchemaError saying what to do."""
     applied = await _applied(db)
     missing = [step for step in read_steps() if step.number not in applied]
     if missing:

@@ -22,7 +22,15 @@ from enrichment.identity import ReusePolicy
 from enrichment.providers import build_providers, own_limits
 from enrichment.providers.base import Provider
 from enrichment.settings import Settings, SettingsError
-from store.database import UNREACHABLE, DatabaseDown, close_pool, database_url, direct_url, open_pool
+from store.database import (
+    UNREACHABLE,
+    DatabaseDown,
+    close_pool,
+    database_url,
+    direct_url,
+    ignored_parameters,
+    open_pool,
+)
 from store.migrations import SHORTEST_PAUSE, SchemaError, wait_until_current
 from store.providers import register_provider
 from submitter.counting import add_up, keep_adding
@@ -33,7 +41,7 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True, slots=True)
 class Process:
-    """What a running process holds; all of it is closed when it stops."""
+    """What a process holds; all of it is closed when it stops."""
 
     settings: Settings
     url: str  # of PostgreSQL, past any pooler
@@ -44,7 +52,7 @@ class Process:
 
 
 def main(name: str, work: Callable[[Process, asyncio.Event], Awaitable[None]]) -> None:
-    """*work* runs until SIGTERM or SIGINT; what cannot start says why in one message, and exits with 2."""
+    """Run *work* until SIGTERM or SIGINT; when it cannot start, say why in one message and exit with 2."""
     try:
         settings = Settings.load("submitter")
         logs.configure(settings.log_level, name)
@@ -60,6 +68,8 @@ async def _run(
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    if ignored := ignored_parameters(settings):
+        log.info("database_url_parameters_ignored", names=ignored)
     async with AsyncExitStack() as stack:
         process = await _open(stack, name, settings, url, stop)
         if process is None:

@@ -142,3 +142,15 @@ async def test_a_receiver_whose_database_comes_without_the_schema_ends(server_ur
                 assert (await event)[0] != 503
 
     assert "ringback migrate" in "\n".join(process.lines)
+
+
+@pytest.mark.parametrize("module", MODULES)
+async def test_parameters_without_a_use_are_told_once(module: str, database_url: str) -> None:
+    """What a host put into DATABASE_URL for libpq is named in the log, and stops no process."""
+    url = f"{database_url}&channel_binding=require&connect_timeout=10"
+    async with running([sys.executable, "-m", module], environment(DATABASE_URL=url, **KEYS)) as process:
+        line = await process.says("database_url_parameters_ignored")
+        await process.says('"event": "listening"' if module == "receiver" else '"event": "started"')
+        assert await process.ends(signal.SIGTERM) == 0
+
+    assert json.loads(line)["names"] == ["channel_binding", "connect_timeout"]
