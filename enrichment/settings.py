@@ -92,7 +92,6 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(
         env_file=".env",
         env_file_encoding="utf-8-sig",
-        env_ignore_empty=True,
         env_nested_delimiter="_",
         env_nested_max_split=1,
         extra="ignore",
@@ -213,6 +212,13 @@ class Settings(BaseSettings):
 def setting_fields() -> dict[str, FieldInfo]:
     """Every setting by its flat name, like `nyne_per_minute`."""
     return dict(_flat(Settings, ""))
+
+
+def without_settings(environment: Mapping[str, str]) -> dict[str, str]:
+    """Blank every setting in *environment*: a child then takes none from it, and none from `.env`."""
+    names = {name.upper() for name in setting_fields()} | {f"{name.upper()}_FILE" for name in _secrets()}
+    kept = {name: value for name, value in environment.items() if name.upper() not in names}
+    return kept | dict.fromkeys(sorted(names), "")
 
 
 def _flat(model: type[BaseModel], prefix: str) -> Iterator[tuple[str, FieldInfo]]:

@@ -26,6 +26,7 @@ from store.migrations import migrate
 from store.providers import register_provider
 from tests.asgi import Client, living
 from tests.at_work import BOTH, NO_LIMITS, AtWork, at_work
+from tests.bare_settings import bare, environment  # noqa: F401  fixtures
 from tests.claims import QUICK
 from tests.databases import Databases, execute, url_of
 from tests.fake_provider import FakeProvider, playing

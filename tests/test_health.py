@@ -17,7 +17,7 @@ import aiohttp
 import asyncpg
 import pytest
 
-from enrichment.settings import setting_fields
+from enrichment.settings import without_settings
 from receiver.app import create_app
 from receiver.gate import Door
 from store.database import connect
@@ -53,7 +53,7 @@ class Receiver:
 
 async def launch(**environment: str) -> asyncio.subprocess.Process:
     """The process, with these settings and no others."""
-    kept = {name: value for name, value in os.environ.items() if name.lower() not in setting_fields()}
+    kept = without_settings(os.environ)
     return await asyncio.create_subprocess_exec(
         sys.executable, "-m", "receiver", cwd=ROOT, env=kept | environment, stderr=asyncio.subprocess.PIPE
     )
