@@ -19,6 +19,7 @@ import pytest
 from starlette.applications import Starlette
 
 from enrichment.settings import PROVIDER_NAMES, Settings, setting_fields
+from receiver import callbacks, events
 from receiver.app import create_app
 from store import embedded
 from store.database import close_pool, open_pool
@@ -136,7 +137,14 @@ def client(app: Starlette) -> Client:
 
 
 @pytest.fixture
-async def offline(make_settings: MakeSettings, tmp_path: Path) -> AsyncIterator[Client]:
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The receiver holds no message for a database that is away: its refusal comes at once."""
+    monkeypatch.setattr(events, "PATIENCE", 0.2)
+    monkeypatch.setattr(callbacks, "PATIENCE", 0.2)
+
+
+@pytest.fixture
+async def offline(make_settings: MakeSettings, tmp_path: Path, impatient: None) -> AsyncIterator[Client]:
     """Talks with a valid token to a receiver whose database cannot be reached: what it refuses needed none."""
     nowhere = f"postgresql://nobody@/nothing?host={tmp_path}"
     async with asyncpg.create_pool(nowhere, min_size=0, max_size=1, timeout=1) as unreachable:

@@ -120,6 +120,7 @@ async def test_a_stranger_is_not_told_that_it_was_too_much(offline: Client) -> N
 # PostgreSQL unreachable
 
 
+@pytest.mark.usefixtures("impatient")
 async def test_a_callback_is_acknowledged_after_the_commit_only(client: Client, pool: Pool, database_url: str) -> None:
     """When PostgreSQL drops us before the commit it is a 503; sent again, it is applied."""
     row = await job(pool, "awaiting")

@@ -6,6 +6,8 @@ import asyncio
 import json
 from typing import TYPE_CHECKING
 
+import pytest
+
 from store.database import connect
 from store.notify import CHANNEL
 from tests.asgi import Client
@@ -150,6 +152,7 @@ async def test_a_202_comes_after_the_commit(client: Client, pool: Pool, database
     await blocker.close()
 
 
+@pytest.mark.usefixtures("impatient")
 async def test_a_server_that_dies_before_the_commit_is_a_503(client: Client, pool: Pool, database_url: str) -> None:
     """When PostgreSQL drops us before the commit, nothing is acknowledged and nothing is there."""
     watcher, blocker = [await connect(database_url, name="tests") for _ in range(2)]
