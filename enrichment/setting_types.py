@@ -78,7 +78,7 @@ def _tokens(value: Any) -> Any:
 def _token(text: str) -> ApiToken:
     name, scopes, secret = _split_token(text)
     if not _fits_a_header(secret):
-        raise ValueError("must be plain characters without spaces, by comma or line")
+        raise ValueError("must be without spaces, each on a line or after a comma")
     if name is None:
         return ApiToken(secret)
     known = frozenset(scope for scope in get_args(Scope) if scope in scopes)
@@ -101,7 +101,7 @@ def _split_token(text: str) -> tuple[str | None, frozenset[str], str]:
 
 
 def _fits_a_header(text: str) -> bool:
-    return bool(text) and text.isascii() and text.isprintable() and " " not in text
+    return bool(text) and text.isprintable() and not any(map(str.isspace, text))
 
 
 def _key(value: Any) -> Any:
