@@ -13,7 +13,7 @@ from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryFile
 
-from enrichment.settings import Settings
+from enrichment.settings import without_settings
 
 ROOT = Path(__file__).parent.parent
 HOST = "127.0.0.1"
@@ -111,8 +111,7 @@ async def output(command: Sequence[str], *, within: float) -> bytes:
 
 def environment(settings: Mapping[str, str]) -> dict[str, str]:
     """These settings, and none of the ones that happen to be set here."""
-    ours = {name.upper() for name in Settings.model_fields}
-    return {name: value for name, value in os.environ.items() if name.upper() not in ours} | dict(settings)
+    return without_settings(os.environ) | dict(settings)
 
 
 def free_port() -> int:

@@ -10,7 +10,14 @@ from chaos.crm import Crm
 from chaos.world import World
 
 # Lines that say that something went wrong in a way for which there is no plan.
-SIGNS = ("Traceback", "never retrieved", "never awaited", "outcome_not_written", '"event": "broke"')
+SIGNS = (
+    "Traceback",
+    "never retrieved",
+    "never awaited",
+    "outcome_not_written",
+    '"event": "failed"',
+    '"event": "broke"',
+)
 EXPECTED_EXIT = 2  # a process that finds no database when it starts says so, and is started again
 
 

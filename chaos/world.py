@@ -17,7 +17,7 @@ from chaos.postgres import DATABASE, USER, Postgres
 from chaos.processes import Kept
 from chaos.proxy import HOST, Proxy, free_port
 from chaos.vendors import Vendor
-from enrichment.settings import Settings
+from enrichment.settings import without_settings
 
 TOKEN = "token-of-the-chaos"
 READY_WITHIN = 40.0  # seconds
@@ -182,8 +182,7 @@ def _play_our_part(world: World, receivers: list[int]) -> None:
 
 def _bare() -> dict[str, str]:
     """Our environment without any setting of Ringback's that happens to be in it."""
-    ours = {name.upper() for name in Settings.model_fields}
-    return {name: value for name, value in os.environ.items() if name.upper() not in ours}
+    return without_settings(os.environ)
 
 
 async def _until_answers(session: aiohttp.ClientSession, address: str) -> None:

@@ -1,4 +1,4 @@
-"""What `ringback doctor` looks at. Every check returns what it found; none raises, and none costs anything."""
+"""The checks of `ringback doctor`. Each returns what it found; none raises, and none costs anything."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from pydantic import SecretStr
 from console.database import connected, embedded_exists
 from enrichment.providers import build_providers
 from enrichment.providers.base import HttpRequest, HttpResponse, Provider
-from enrichment.settings import NEEDED, Role, Settings, SettingsError
-from store.database import DatabaseDown
+from enrichment.settings import Role, Settings, SettingsError
+from store.database import DatabaseDown, ignored_parameters
 from store.migrations import SchemaError, require_current
 from store.reports import has_deadlines
 from submitter.transport import Unanswered, Unsent, open_session, send
 
 PATIENCE = 10.0  # seconds for one answer
-SHORTEST_SECRET, GOOD_SECRET = 16, 32  # characters; whoever guesses one can put numbers into your CRM
+SHORTEST_SECRET, GOOD_SECRET = 16, 32  # characters; a guessed one lets strangers into your CRM
 OLDEST_POSTGRES = 14  # the oldest that its makers still mended when this was written
 FEW = 20  # numbers that the balance should still pay for
 MAKE_ONE = "make one: python3 -c 'import secrets; print(secrets.token_urlsafe(32))'"
@@ -49,7 +49,7 @@ class Finding:
 
 
 async def examine() -> list[Finding]:
-    """Everything was looked at that the settings allow to look at."""
+    """Run every check that the settings allow."""
     findings = check_settings()
     try:
         settings = Settings.load("console")
@@ -68,7 +68,7 @@ async def examine() -> list[Finding]:
 
 
 def check_settings() -> list[Finding]:
-    """Whether every process has what it needs; one finding for each thing that is missing or wrong."""
+    """Check that every process has what it needs; one finding for each setting that is missing or wrong."""
     problems: dict[str, None] = {}
     roles: tuple[Role, ...] = ("receiver", "submitter")
     for role in roles:
@@ -87,7 +87,7 @@ def check_settings() -> list[Finding]:
 
 
 def check_secrets(name: str, secrets: Sequence[SecretStr]) -> list[Finding]:
-    """Whether each of these is too long to be guessed; nothing where there are none."""
+    """Check that each of these is too long to be guessed; find nothing where there are none."""
     if not secrets:
         return []
     shortest = min(len(secret.get_secret_value()) for secret in secrets)
@@ -99,7 +99,7 @@ def check_secrets(name: str, secrets: Sequence[SecretStr]) -> list[Finding]:
 
 
 async def check_database(settings: Settings) -> list[Finding]:
-    """Whether PostgreSQL answers, is new enough, and is at the newest step of the schema."""
+    """Check that PostgreSQL answers, is new enough, is at the newest step of the schema, and keeps deadlines."""
     where = "Database" if settings.database_url else f"Embedded database under {settings.ringback_home.resolve()}"
     if not embedded_exists(settings):
         return [Finding(where, "warn", "does not exist yet", "`ringback up` or `ringback migrate` makes it")]
@@ -121,6 +121,8 @@ async def check_database(settings: Settings) -> list[Finding]:
     if version.major < OLDEST_POSTGRES:
         return [Finding(where, "warn", told, "it is no longer maintained; upgrade it"), schema]
     findings = [Finding(where, "ok", told), schema]
+    if ignored := ignored_parameters(settings):
+        findings.append(Finding("DATABASE_URL", "ok", f"works; has no use for {', '.join(ignored)}"))
     if not bound:
         found = "a pooler in between drops them: nothing on the server ends a statement that hangs"
         findings.append(Finding("Deadlines", "warn", found, "give them to the role: see PgBouncer in the README"))
@@ -128,7 +130,7 @@ async def check_database(settings: Settings) -> list[Finding]:
 
 
 async def check_public_url(session: aiohttp.ClientSession, settings: Settings) -> list[Finding]:
-    """Whether PUBLIC_URL leads to our receiver, and not to somebody else's server."""
+    """Check that PUBLIC_URL leads to this receiver, and not to another server."""
     url = settings.public_url
     if url is None:
         found = "not set: no callbacks, Nyne is polled"
@@ -155,7 +157,7 @@ def _unreachable(answer: Unsent | Unanswered) -> str:
 
 
 async def _is_ours(session: aiohttp.ClientSession, url: str, health: HttpResponse) -> bool:
-    """Many servers say that they are well; ours also describes its API, under its own name."""
+    """Tell our server from others: it describes its API under its own name."""
     if health.status != 200:
         return False
     answer = await send(session, HttpRequest("GET", f"{url}/openapi.json", {}))
@@ -168,7 +170,7 @@ async def _is_ours(session: aiohttp.ClientSession, url: str, health: HttpRespons
 
 
 def _privacy(url: str) -> Finding:
-    """It leads to us; but who else can use it?"""
+    """Say who can reach the URL that leads to us."""
     parts = urlsplit(url)
     if _is_private(parts.hostname or ""):
         found = f"{url} leads to this receiver, from here"
@@ -187,8 +189,8 @@ def _is_private(host: str) -> bool:
 
 
 async def check_provider(session: aiohttp.ClientSession, settings: Settings, provider: Provider) -> list[Finding]:
-    """Whether the provider takes our credentials, and has credits left; asked through its free endpoint."""
-    if any(getattr(settings, field) is None for field in NEEDED[provider.name]):
+    """Check through its free endpoint that the provider takes our credentials and has credits left."""
+    if settings.provider(provider.name).lacks():
         return [Finding(provider.name, "warn", "not asked", "set its credentials first")]
     answer = await send(session, provider.health())
     if not isinstance(answer, HttpResponse):

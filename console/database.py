@@ -1,4 +1,4 @@
-"""The database as the console meets it: one connection, and an embedded server that is left as it was found."""
+"""One connection for a command, and an embedded server that is left as it was found."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from store.database import UNREACHABLE, DatabaseDown, connect, database_url
 
 
 def embedded_exists(settings: Settings) -> bool:
-    """Whether there is a database to look at: a DATABASE_URL, or an embedded one that was made before."""
+    """Tell whether there is a database to look at: a DATABASE_URL, or an embedded one that was made before."""
     return settings.database_url is not None or (_data(settings.ringback_home) / "PG_VERSION").exists()
 
 
 def embedded_runs(home: Path) -> bool:
-    """Whether the embedded PostgreSQL under *home* is running."""
+    """Tell whether the embedded PostgreSQL under *home* is running."""
     try:
         pid = int((_data(home) / "postmaster.pid").read_text().split("\n", 1)[0])
         os.kill(pid, 0)
@@ -34,9 +34,9 @@ def embedded_runs(home: Path) -> bool:
 
 @asynccontextmanager
 async def connected(settings: Settings, *, leave_running: bool = False) -> AsyncIterator[asyncpg.Connection[Any]]:
-    """Inside the block, a connection; an embedded server that was started for it is stopped after it.
+    """Hold a connection inside the block; stop an embedded server that was started for it afterwards.
 
-    *leave_running*: it is not, because `ringback up` is about to need it.  Raises DatabaseDown.
+    *leave_running*: do not stop it, because `ringback up` is about to need it.  Raises DatabaseDown.
     """
     ours = settings.database_url is None and not embedded_runs(settings.ringback_home)
     url = database_url(settings)
@@ -47,7 +47,7 @@ async def connected(settings: Settings, *, leave_running: bool = False) -> Async
         except (asyncpg.PostgresError, *UNREACHABLE) as error:
             what = str(error).partition("\n")[0] or type(error).__name__
             raise DatabaseDown(
-                f"PostgreSQL does not do what it is asked: {what}. "
+                f"PostgreSQL rejected a statement: {what}. "
                 'Remedy: check DATABASE_URL; behind PgBouncer, read "Deploy" in the README.'
             ) from error
         finally:

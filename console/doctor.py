@@ -1,4 +1,4 @@
-"""`ringback doctor`: one line for each thing that must be right, and what to do about each that is not."""
+"""`ringback doctor`: check everything that must be right, and say what to do about each failure."""
 
 from __future__ import annotations
 

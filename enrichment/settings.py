@@ -1,22 +1,36 @@
-"""The settings: read from the environment once, whole; all that is wrong is named at once."""
+"""The settings: read once from the environment, `.env` and `NAME_FILE`s; everything wrong is named at once."""
 
 from __future__ import annotations
 
-import base64
-import binascii
-import os
+from collections.abc import Iterator, Mapping
 from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, ClassVar, Literal, get_args
 
-from pydantic import AfterValidator, BeforeValidator, Field, HttpUrl, SecretStr, ValidationError
-from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic.fields import FieldInfo
+from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
+
+from enrichment.setting_types import (
+    DatabaseUrl,
+    Fields,
+    Key,
+    Keys,
+    Level,
+    Lowered,
+    Names,
+    Region,
+    Tokens,
+    Unreadable,
+    Url,
+    WebhookSecret,
+    without_quotes,
+)
 
 Role = Literal["receiver", "submitter", "console"]
 
-# What the submitter must know to ask each provider.
-NEEDED = {"leadmagic": ("leadmagic_api_key",), "nyne": ("nyne_api_key", "nyne_api_secret")}
+PROVIDER_NAMES = ("leadmagic", "nyne")
 
 
 class SettingsError(Exception):
@@ -27,76 +41,82 @@ class SettingsError(Exception):
         super().__init__("The settings cannot be used:\n" + "\n".join(f"  {problem}" for problem in problems))
 
 
-def _split(value: Any) -> Any:
-    if isinstance(value, str):
-        return [part.strip() for part in value.split(",") if part.strip()]
-    return value
+class ProviderSettings(BaseModel):
+    """What is set for one provider; NYNE_PER_MINUTE is `settings.nyne.per_minute`."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True, hide_input_in_errors=True, validate_default=True)
+    needed: ClassVar[tuple[str, ...]] = ("api_key",)  # without them the provider cannot be asked
+
+    api_key: Key = Field(None, description="the provider's key")
+    base_url: Url
+    credits_per_found: Decimal = Field(ge=0)
+    budget_credits_per_day: Decimal | None = Field(None, ge=0, description="credits of this provider, per UTC day")
+    budget_credits_per_month: Decimal | None = Field(None, ge=0, description="credits of this provider, per UTC month")
+    per_minute: int | None = Field(None, gt=0)
+    per_hour: int | None = Field(None, gt=0)
+    per_day: int | None = Field(None, gt=0)
+
+    def lacks(self) -> list[str]:
+        """Name the credentials that are needed and not set."""
+        return [name for name in self.needed if getattr(self, name) is None]
 
 
-def _no_trailing_slash(url: str | None) -> str | None:
-    if url is None:
-        return None
-    HttpUrl(url)  # raises what pydantic reports
-    return url.rstrip("/")
+class LeadMagicSettings(ProviderSettings):
+    """LeadMagic's."""
+
+    api_key: Key = Field(None, description="LeadMagic's key")
+    base_url: Url = Field("https://api.leadmagic.io", description="LeadMagic's address")
+    credits_per_found: Decimal = Field(Decimal(5), ge=0, description="credits reserved per question")
+    per_minute: int | None = Field(None, gt=0, description="requests; default 3,000")
+    per_hour: int | None = Field(None, gt=0, description="requests; default none")
+    per_day: int | None = Field(None, gt=0, description="requests; default 500,000")
 
 
-def _signing_secret(secret: SecretStr | None) -> SecretStr | None:
-    """A Standard Webhooks secret: whsec_ and base64 of 24 to 64 bytes."""
-    if secret is None:
-        return None
-    prefix, _, encoded = secret.get_secret_value().partition("_")
-    try:
-        key = base64.b64decode(encoded, validate=True)
-    except binascii.Error:
-        key = b""
-    if prefix != "whsec" or not 24 <= len(key) <= 64:
-        raise ValueError("must be whsec_ followed by base64 of 24 to 64 bytes")
-    return secret
+class NyneSettings(ProviderSettings):
+    """Nyne's."""
 
+    needed: ClassVar[tuple[str, ...]] = ("api_key", "api_secret")
 
-def _key(secret: SecretStr | None) -> SecretStr | None:
-    """A key that a header can hold; what a file's last line break adds is not part of it."""
-    text = secret.get_secret_value().strip() if secret else ""
-    if not (text.isascii() and text.isprintable()):
-        raise ValueError("must be one line of plain characters")
-    return SecretStr(text) if text else None
-
-
-Secrets = Annotated[tuple[SecretStr, ...], NoDecode, BeforeValidator(_split)]
-Key = Annotated[SecretStr | None, AfterValidator(_key)]
-Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
-Url = Annotated[str, AfterValidator(_no_trailing_slash)]
-WebhookSecret = Annotated[SecretStr | None, AfterValidator(_signing_secret)]
+    api_key: Key = Field(None, description="Nyne's key")
+    api_secret: Key = Field(None, description="Nyne's secret")
+    base_url: Url = Field("https://api.nyne.ai", description="Nyne's address")
+    credits_per_found: Decimal = Field(Decimal(3), ge=0, description="credits per number found; see your plan")
+    per_minute: int | None = Field(None, gt=0, description="requests; default 100")
+    per_hour: int | None = Field(None, gt=0, description="requests; default 1,000")
+    per_day: int | None = Field(None, gt=0, description="requests; default none")
 
 
 class Settings(BaseSettings):
-    """Every setting; the environment variable is the field's name in upper case."""
+    """Every setting; the environment variable is the field's name in upper case, after its provider's."""
 
-    model_config = SettingsConfigDict(env_ignore_empty=True, extra="ignore", frozen=True, hide_input_in_errors=True)
+    model_config = SettingsConfigDict(
+        env_file=".env",
+        env_file_encoding="utf-8-sig",
+        env_nested_delimiter="_",
+        env_nested_max_split=1,
+        extra="ignore",
+        frozen=True,
+        hide_input_in_errors=True,
+    )
 
-    database_url: SecretStr | None = Field(None, description="PostgreSQL; absent: an embedded one under RINGBACK_HOME")
-    database_direct_url: SecretStr | None = Field(None, description="PostgreSQL past a pooler, for LISTEN")
+    database_url: DatabaseUrl = Field(None, description="PostgreSQL; absent: an embedded one under RINGBACK_HOME")
+    database_direct_url: DatabaseUrl = Field(None, description="PostgreSQL past a pooler, for LISTEN")
     database_pool: int = Field(8, ge=2, le=200, description="connections of one process")
     ringback_home: Path = Field(Path(".ringback"), description="where the embedded PostgreSQL lives")
     host: str = Field("0.0.0.0", description="address the receiver listens on")  # noqa: S104  a public endpoint
     port: int = Field(8000, ge=0, le=65535, description="port the receiver listens on")
-    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="least level logged")
+    log_level: Level = Field("info", description="least level logged")
 
     public_url: Url | None = Field(None, description="where providers reach the receiver; absent: Nyne is polled")
-    api_tokens: Secrets = Field((), description="tokens for events and API, comma-separated, all valid")
-    callback_keys: Secrets = Field((), description="keys of the callback URLs; the first signs, all verify")
+    api_tokens: Tokens = Field((), description="tokens for events and API, by comma or line; name:scope+scope:token")
+    callback_keys: Keys = Field((), description="keys of the callback URLs; the first signs, all verify")
     events_signing_secret: WebhookSecret = Field(None, description="Standard Webhooks secret for /events/generic")
+    generic_fields: Fields = Field({}, description="your names of fields: `Their Name=work_email, ...`")
+    identity_key: Key = Field(None, description="key of the hashes of identifiers; absent: made by migrate")
 
-    identity_key: Key = Field(None, description="hashes identifiers; absent: made by the first migrate")
-
-    providers: Names = Field(("leadmagic", "nyne"), description="who is asked, in this order")
-    leadmagic_api_key: Key = Field(None, description="LeadMagic's key")
-    leadmagic_base_url: Url = Field("https://api.leadmagic.io", description="LeadMagic's address")
-    leadmagic_credits_per_found: Decimal = Field(Decimal(5), ge=0, description="credits reserved per question")
-    nyne_api_key: Key = Field(None, description="Nyne's key")
-    nyne_api_secret: Key = Field(None, description="Nyne's secret")
-    nyne_base_url: Url = Field("https://api.nyne.ai", description="Nyne's address")
-    nyne_credits_per_found: Decimal = Field(Decimal(3), ge=0, description="credits per number found; see your plan")
+    providers: Names = Field(PROVIDER_NAMES, description="who is asked, in this order")
+    leadmagic: LeadMagicSettings = LeadMagicSettings()
+    nyne: NyneSettings = NyneSettings()
 
     provider_timeout_seconds: float = Field(30, gt=0, le=600, description="longest wait for a provider's answer")
     provider_concurrency: int = Field(100, ge=1, le=5000, description="questions in flight per provider and process")
@@ -106,81 +126,74 @@ class Settings(BaseSettings):
         60, ge=0.1, le=86_400, description="how long a callback may take before we poll"
     )
     job_deadline_hours: float = Field(24, gt=0, le=8760, description="after this a question without an answer is lost")
-    unknown_policy: Literal["next", "hold"] = Field(
+    unknown_policy: Lowered[Literal["next", "hold"]] = Field(
         "next", description="after an unknown outcome: next provider, or stop"
     )
-    reuse_found_days: float = Field(90, ge=0, le=36_500, description="how long a found number is taken again for free")
-    reuse_not_found_days: float = Field(30, ge=0, le=36_500, description="how long no number is taken again for free")
-    default_region: str | None = Field(None, pattern="^[A-Z]{2}$", description="country of numbers without a prefix")
+    reuse_found_days: float = Field(90, ge=0, le=36_500, description="days to reuse a number that was found")
+    reuse_not_found_days: float = Field(30, ge=0, le=36_500, description='days to reuse a "no number" answer')
+    retain_days: float | None = Field(None, ge=1, le=36_500, description="days to keep raw bodies; absent: for ever")
+    default_region: Region = Field(None, description="country of numbers without a prefix, like US")
 
     budget_credits_per_day: Decimal | None = Field(None, ge=0, description="credits of all providers, per UTC day")
     budget_credits_per_month: Decimal | None = Field(None, ge=0, description="credits of all providers, per UTC month")
-    leadmagic_budget_credits_per_day: Decimal | None = Field(None, ge=0, description="LeadMagic's share of a day")
-    leadmagic_budget_credits_per_month: Decimal | None = Field(None, ge=0, description="LeadMagic's share of a month")
-    nyne_budget_credits_per_day: Decimal | None = Field(None, ge=0, description="Nyne's share of a day")
-    nyne_budget_credits_per_month: Decimal | None = Field(None, ge=0, description="Nyne's share of a month")
-
-    leadmagic_per_minute: int | None = Field(None, gt=0, description="requests; default 3,000")
-    leadmagic_per_hour: int | None = Field(None, gt=0, description="requests; default none")
-    leadmagic_per_day: int | None = Field(None, gt=0, description="requests; default 500,000")
-    nyne_per_minute: int | None = Field(None, gt=0, description="requests; default 100")
-    nyne_per_hour: int | None = Field(None, gt=0, description="requests; default 1,000")
-    nyne_per_day: int | None = Field(None, gt=0, description="requests; default none")
 
     metrics_token: SecretStr | None = Field(None, description="token for /metrics; absent: it is open")
 
     @classmethod
     def load(cls, role: Role) -> Settings:
-        """The settings that *role* needs, complete.  Raises SettingsError naming all that is missing or wrong."""
+        """Read the settings that *role* needs.  Raises SettingsError naming all that is missing or wrong."""
         problems: dict[str, str] = {}
         try:
             settings = cls()
+        except UnicodeDecodeError:
+            raise SettingsError([".env: is no UTF-8 text"]) from None
         except ValidationError as error:
-            # The values are not shown: they may be secrets.
-            problems = {str(e["loc"][0]).upper(): e["msg"] for e in error.errors()}
-            sound = {n: v for n in cls.model_fields if n.upper() not in problems and (v := os.environ.get(n.upper()))}
-            settings = _Given.model_validate(sound)
+            sound: dict[str, Any] = {}
+            for one in error.errors():
+                path = [str(step) for step in one["loc"][: 2 if one["loc"][0] in PROVIDER_NAMES else 1]]
+                problems["_".join(path).upper()] = one["msg"].removeprefix("Value error, ")
+                _set_default(sound, path)
+            settings = cls(**sound)  # what is missing is found in the rest
         problems = settings.missing(role) | problems
         if problems:
             raise SettingsError([f"{name}: {what}" for name, what in problems.items()])
         return settings
 
     def missing(self, role: Role) -> dict[str, str]:
-        """The settings that *role* cannot do without, and what to do about each."""
+        """Name the settings that *role* cannot do without, and what to do about each."""
         missing: dict[str, str] = {}
-        if not self.providers or set(self.providers) - set(NEEDED) or len(set(self.providers)) < len(self.providers):
-            got = ", ".join(self.providers) or "none"
-            missing["PROVIDERS"] = f"name one or more of {', '.join(NEEDED)}, each once; got {got}"
+        unknown = set(self.providers) - set(PROVIDER_NAMES)
+        if not self.providers or unknown or len(set(self.providers)) < len(self.providers):
+            missing["PROVIDERS"] = f"name one or more of {', '.join(PROVIDER_NAMES)}, each once"
         if role == "receiver" and not self.api_tokens:
             missing["API_TOKENS"] = "missing; choose a long random token and give it to your CRM"
         if role != "console" and self.public_url and "nyne" in self.providers and not self.callback_keys:
             missing["CALLBACK_KEYS"] = "missing; PUBLIC_URL is set, so callback URLs need a long random key"
         if role == "submitter":
             for provider in self.providers:
-                for field in NEEDED.get(provider, ()):
-                    if getattr(self, field) is None:
-                        missing[field.upper()] = f"missing; needed because PROVIDERS names {provider}"
+                for name in self.provider(provider).lacks() if provider in PROVIDER_NAMES else ():
+                    missing[f"{provider}_{name}".upper()] = f"missing; needed because PROVIDERS names {provider}"
         return missing
 
-    def of(self, provider: str, name: str) -> Any:
-        """The setting *name* of one provider: of("nyne", "per_minute") is NYNE_PER_MINUTE."""
-        return getattr(self, f"{provider}_{name}")
+    def provider(self, name: str) -> ProviderSettings:
+        """What is set for the provider of this name."""
+        settings: ProviderSettings = getattr(self, name)
+        return settings
 
     @property
     def lease(self) -> timedelta:
+        """LEASE_SECONDS."""
         return timedelta(seconds=self.lease_seconds)
 
     @property
     def callback_grace(self) -> timedelta:
+        """CALLBACK_GRACE_SECONDS."""
         return timedelta(seconds=self.callback_grace_seconds)
 
     @property
     def job_deadline(self) -> timedelta:
+        """JOB_DEADLINE_HOURS."""
         return timedelta(hours=self.job_deadline_hours)
-
-
-class _Given(Settings):
-    """Settings out of what is given, and nothing else: the environment has what cannot be used."""
 
     @classmethod
     def settings_customise_sources(
@@ -191,4 +204,65 @@ class _Given(Settings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        return (init_settings,)
+        """Read keywords first, then the environment, `.env` and files as one."""
+        assert isinstance(env_settings, EnvSettingsSource)  # noqa: S101  pydantic's own
+        assert isinstance(dotenv_settings, EnvSettingsSource)  # noqa: S101
+        env_settings.env_vars = _as_meant({**dotenv_settings.env_vars, **env_settings.env_vars})
+        return init_settings, env_settings
+
+
+def setting_fields() -> dict[str, FieldInfo]:
+    """Every setting by its flat name, like `nyne_per_minute`."""
+    return dict(_flat(Settings, ""))
+
+
+def without_settings(environment: Mapping[str, str]) -> dict[str, str]:
+    """Blank every setting in *environment*: a child then takes none from it, and none from `.env`."""
+    names = {name.upper() for name in setting_fields()} | {f"{name.upper()}_FILE" for name in _secrets()}
+    kept = {name: value for name, value in environment.items() if name.upper() not in names}
+    return kept | dict.fromkeys(sorted(names), "")
+
+
+def _flat(model: type[BaseModel], prefix: str) -> Iterator[tuple[str, FieldInfo]]:
+    for name, field in model.model_fields.items():
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            yield from _flat(field.annotation, f"{name}_")
+        else:
+            yield prefix + name, field
+
+
+def _set_default(sound: dict[str, Any], path: list[str]) -> None:
+    """Put the default of the setting at *path* into *sound*, where keywords win over the environment."""
+    model: type[BaseModel] = Settings
+    for step in path[:-1]:
+        nested = model.model_fields[step].annotation
+        assert isinstance(nested, type)  # noqa: S101  as PROVIDER_NAMES says
+        model, sound = nested, sound.setdefault(step, {})
+    sound[path[-1]] = model.model_fields[path[-1]].default
+
+
+def _as_meant(given: Mapping[str, str | None]) -> dict[str, Any]:
+    """Trim values, remove the quotes that Docker keeps, read the NAME_FILEs of secrets, and leave out what is blank."""
+    meant: dict[str, Any] = {name: without_quotes(given.get(name) or "") for name in setting_fields()}
+    for name in _secrets():
+        if not (path := without_quotes(given.get(f"{name}_file") or "")):
+            continue
+        if meant[name]:
+            meant[name] = Unreadable(f"set it or {name.upper()}_FILE, not both")
+            continue
+        try:
+            meant[name] = without_quotes(Path(path).read_text(encoding="utf-8-sig"))
+        except (OSError, ValueError) as error:
+            why = error.strerror if isinstance(error, OSError) else "no UTF-8 text"
+            meant[name] = Unreadable(f"{name.upper()}_FILE cannot be read: {why}")
+    return {name: value for name, value in meant.items() if value != ""}
+
+
+def _secrets() -> list[str]:
+    return [name for name, field in setting_fields().items() if _holds_secret(field.annotation)]
+
+
+def _holds_secret(annotation: Any) -> bool:
+    if isinstance(annotation, type) and issubclass(annotation, SecretStr):
+        return True
+    return any(_holds_secret(part) for part in get_args(annotation))

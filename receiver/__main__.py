@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import socket
 import sys
@@ -15,8 +16,8 @@ from enrichment.settings import Settings, SettingsError
 from receiver.app import create_app
 from receiver.gate import Door
 from receiver.server import Server, listen
-from store.database import UNREACHABLE, DatabaseDown, close_pool, connect, database_url, open_pool
-from store.migrations import SchemaError, require_current
+from store.database import DatabaseDown, PatientPool, close_pool, database_url, ignored_parameters, open_pool
+from store.migrations import SchemaError, wait_until_current
 
 log = structlog.get_logger()
 
@@ -24,67 +25,61 @@ CANNOT_START = 2
 
 
 class CannotStart(Exception):
-    """Everything that is in the way, one line each, with its remedy."""
+    """What is in the way, with its remedy."""
 
 
 def main() -> None:
-    """The receiver serves until SIGTERM; what cannot start says why in one message, and exits with 2."""
+    """Serve until SIGTERM; when that cannot be, say why in one message, and exit with 2."""
     try:
         settings = Settings.load("receiver")
         logs.configure(settings.log_level, "receiver")
         logging.getLogger("uvicorn").setLevel(logging.WARNING)  # it narrates
         uvloop.run(_run(settings))
-    except (SettingsError, DatabaseDown, CannotStart) as error:
+    except (SettingsError, DatabaseDown, SchemaError, CannotStart) as error:
         sys.stderr.write(f"{error}\n")
         sys.exit(CANNOT_START)
 
 
 async def _run(settings: Settings) -> None:
-    listener, url = await _prepare(settings)
+    listener = _listen(settings)
+    if ignored := ignored_parameters(settings):
+        log.info("database_url_parameters_ignored", names=ignored)
+    url = database_url(settings)
     pool = await open_pool(url, name="receiver", size=settings.database_pool)
+    pool.usable = False
+    door = Door()
+    server = Server(create_app(settings, pool, url, door), door)
+    waiting = asyncio.create_task(_wait_for_database(pool, url, server))
     try:
-        door = Door()
-        app = create_app(settings, pool, url, door)
         collect_rarely()
         log.info("listening", host=settings.host, port=listener.getsockname()[1])
-        await Server(app, door).serve(sockets=[listener])
+        await server.serve(sockets=[listener])
     finally:
+        waiting.cancel()
         await close_pool(pool)
+    if waiting.done() and not waiting.cancelled():
+        waiting.result()  # raises what cannot be waited for
     log.info("stopped")
 
 
-async def _prepare(settings: Settings) -> tuple[socket.socket, str]:
-    """A listening socket and the URL of a database that is ready.  Raises CannotStart naming all that is wrong."""
-    problems: list[str] = []
-    listener: socket.socket | None = None
-    url = ""
+def _listen(settings: Settings) -> socket.socket:
     try:
-        listener = listen(settings.host, settings.port)
+        return listen(settings.host, settings.port)
     except OSError as error:
-        problems.append(
-            f"Port {settings.port} on {settings.host} cannot be used: {error.strerror or error}. "
-            "Remedy: stop what listens there, or set PORT (or HOST) to another."
-        )
-    try:
-        url = database_url(settings)
-        await _require_schema(url)
-    except (DatabaseDown, SchemaError) as error:
-        problems.append(str(error))
-    if listener is None or problems:
-        if listener is not None:
-            listener.close()
-        raise CannotStart("The receiver cannot start:\n" + "\n".join(f"  {problem}" for problem in problems))
-    return listener, url
+        raise CannotStart(
+            f"The receiver cannot start: port {settings.port} on {settings.host} cannot be used: "
+            f"{error.strerror or error}. Remedy: stop what listens there, or set PORT (or HOST) to another."
+        ) from error
 
 
-async def _require_schema(url: str) -> None:
-    connection = await connect(url, name="receiver")
+async def _wait_for_database(pool: PatientPool, url: str, server: Server) -> None:
+    """Let the pool be used once the database is there and current; stop the server if it cannot be."""
     try:
-        await require_current(connection)
-    except UNREACHABLE as error:
-        raise DatabaseDown(f"PostgreSQL went away: {type(error).__name__}. Remedy: start it again.") from error
-    finally:
-        connection.terminate()
+        await wait_until_current(url, name="receiver")
+        pool.usable = True
+    except (DatabaseDown, SchemaError):
+        server.stop()
+        raise
 
 
 if __name__ == "__main__":

@@ -69,8 +69,8 @@ def create_app(settings: Settings, pool: asyncpg.Pool[Any], url: str, door: Door
             log.info("callbacks", provider=provider, verdict=verdict, search=status, jobs=jobs)
         return recorded
 
-    intake = GroupCommit(metrics.counted("events", take), most=MOST_EVENTS, flushers=FLUSHERS)
-    inbox = GroupCommit(metrics.counted("callbacks", record), most=MOST_CALLBACKS, flushers=FLUSHERS)
+    intake = GroupCommit(metrics.counted("events", take), most=MOST_EVENTS, flushers=FLUSHERS, size=_bytes)
+    inbox = GroupCommit(metrics.counted("callbacks", record), most=MOST_CALLBACKS, flushers=FLUSHERS, size=_bytes)
     sweeper = Sweeper(pool, installation, notifier.wake)
     tokens = Tokens(settings.api_tokens)
     health = Health(pool, door, metrics, settings.metrics_token)

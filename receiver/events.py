@@ -15,10 +15,10 @@ from receiver.auth import Tokens, may_be_signed, unauthorized, verify_webhook, w
 from receiver.bodies import MOST_OF_AN_EVENT, read_body
 from receiver.contacts import read_wishes
 from receiver.encodings import as_signed, json_text
-from receiver.hold import Hold
 from receiver.patience import patience_with
 from receiver.pings import echo_body, echo_query, probe
 from receiver.problems import Problem
+from store.group_commit import GroupCommit
 from store.intake import Event, Taken
 from store.notify import Notifier
 
@@ -34,7 +34,7 @@ class Events:
         settings: Settings,
         tokens: Tokens,
         providers: Mapping[str, Provider],
-        commit: Hold[Event, list[Taken]],
+        commit: GroupCommit[Event, list[Taken]],
         notifier: Notifier,
     ) -> None:
         secret = settings.events_signing_secret

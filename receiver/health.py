@@ -16,7 +16,7 @@ from receiver.gate import Door
 from receiver.metrics import Metrics
 from receiver.problems import RETRY_AFTER, UNAVAILABLE, Problem
 from receiver.shared_metrics import SharedMetrics
-from store.reports import ping
+from store.database import replication_is_stuck
 
 PATIENCE = 0.9  # seconds; load balancers usually wait for one
 
@@ -29,7 +29,7 @@ class Health:
         self._door = door
         self._metrics = metrics
         self._tokens = Tokens([metrics_token]) if metrics_token else None
-        self._ping: asyncio.Task[None] | None = None
+        self._ping: asyncio.Task[bool] | None = None
         self._shared = SharedMetrics(pool)
         metrics.registry.register(self._shared)
 
@@ -41,8 +41,12 @@ class Health:
         """Answer whether an event sent here now would be stored."""
         if not self._door.ready:
             raise Problem(503, "This process is stopping.", headers={"Retry-After": RETRY_AFTER})
-        if not await self._database_answers():
+        answers = await self._database_answers()
+        if answers is None:
             raise Problem(503, "The database does not answer.", headers={"Retry-After": RETRY_AFTER})
+        if not answers:
+            detail = "Commits wait for the synchronous standby: nothing can be acknowledged."
+            raise Problem(503, detail, headers={"Retry-After": RETRY_AFTER})
         return Response('{"status": "ok"}', media_type="application/json")
 
     def close(self) -> None:
@@ -51,20 +55,20 @@ class Health:
         if self._ping is not None:
             self._ping.cancel()
 
-    async def _database_answers(self) -> bool:
-        """Return whether PostgreSQL answers within PATIENCE.
+    async def _database_answers(self) -> bool | None:
+        """Return whether PostgreSQL acknowledges commits; None when it does not answer within PATIENCE.
 
         One ping serves all who ask meanwhile.  It is not cancelled: on a dead network that takes longer than we have.
         """
         if self._ping is None or self._ping.done():
-            self._ping = asyncio.create_task(ping(self._pool))
+            self._ping = asyncio.create_task(replication_is_stuck(self._pool))
         done, _ = await asyncio.wait([self._ping], timeout=PATIENCE)
         if not done or self._ping.cancelled():
-            return False
+            return None
         error = self._ping.exception()
         if error is not None and not isinstance(error, (asyncpg.PostgresError, *UNAVAILABLE)):
             raise error
-        return error is None
+        return None if error is not None else not self._ping.result()
 
     async def metrics(self, request: Request) -> Response:
         """Answer with the numbers, as Prometheus reads them.  Raises Problem (401)."""

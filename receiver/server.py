@@ -1,4 +1,4 @@
-"""uvicorn, with our way of stopping: say so, refuse, finish, and leave with exit code 0."""
+"""uvicorn with our way of stopping: announce it, refuse, finish, and exit with 0."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ log = structlog.get_logger()
 
 BACKLOG = 4096
 KEEP_ALIVE = 75  # seconds; longer than a load balancer's, or it writes into a connection that we just closed
-# After /readyz says no, and before anything is refused: whoever balances the load asks it every second or so.
+# After /readyz says no, and before anything is refused: load balancers ask it every second or so.
 NOTICE = 1.0  # seconds
 # A body has ten seconds to come, a commit as long to be made; platforms kill after thirty.
 GRACE = 20  # seconds
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """A listening socket; port 0 is any free one.  Raises OSError when the port is taken."""
+    """Open a listening socket; port 0 is any free one.  Raises OSError when the port is taken."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     return socket.create_server((host, port), family=family, backlog=BACKLOG)
 
 
 class Server(uvicorn.Server):
-    """Serves until a signal; uvicorn's own way would refuse connections at once and end by killing the process."""
+    """Serves until a signal; uvicorn itself would refuse connections at once and end by killing the process."""
 
     def __init__(self, app: ASGIApp, door: Door) -> None:
         super().__init__(
@@ -43,7 +43,7 @@ class Server(uvicorn.Server):
                 lifespan="on",
                 log_config=None,
                 access_log=False,
-                proxy_headers=False,  # nothing here asks where a request came from
+                proxy_headers=False,  # no handler uses the client's address
                 server_header=False,
                 backlog=BACKLOG,
                 timeout_keep_alive=KEEP_ALIVE,
@@ -54,10 +54,10 @@ class Server(uvicorn.Server):
 
     @contextmanager
     def capture_signals(self) -> Generator[None, None, None]:
-        """SIGTERM and SIGINT stop the server, and nothing else."""
+        """Stop the server, and nothing else, at SIGTERM and SIGINT."""
         loop = asyncio.get_running_loop()
         loop.add_signal_handler(signal.SIGTERM, self._say_so)
-        loop.add_signal_handler(signal.SIGINT, self._stop)  # a person at the keyboard: nobody balances any load
+        loop.add_signal_handler(signal.SIGINT, self.stop)  # from a keyboard: there is no load balancer
         try:
             yield
         finally:
@@ -68,8 +68,9 @@ class Server(uvicorn.Server):
         if self._door.ready:
             log.info("draining")
             self._door.ready = False
-            asyncio.get_running_loop().call_later(NOTICE, self._stop)
+            asyncio.get_running_loop().call_later(NOTICE, self.stop)
 
-    def _stop(self) -> None:
+    def stop(self) -> None:
+        """Take nothing more, finish what is in flight, and return from `serve`."""
         self._door.ready, self._door.closed = False, True
         self.should_exit = True

@@ -42,8 +42,8 @@ def _budgets(settings: Settings, used: list[UsageDay], today: date) -> list[Budg
     states = []
     for provider in (None, *settings.providers):
         for period in PERIODS:
-            name = f"budget_credits_per_{period}"
-            credits: Decimal | None = settings.of(provider, name) if provider else getattr(settings, name)
+            of = settings.provider(provider) if provider else settings
+            credits: Decimal | None = getattr(of, f"budget_credits_per_{period}")
             if credits is not None:
                 start = today if period == "day" else today.replace(day=1)
                 spent = _spent(used, provider, start)

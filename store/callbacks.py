@@ -62,7 +62,7 @@ async def record_callbacks(
 
     A repeated callback writes its row again, so that its commit waits for a standby just as the first one did.
     """
-    async with transaction(pool) as connection:
+    async with transaction(pool, acknowledge=True) as connection:
         jobs = await _jobs(connection, [callback.job_id for callback in callbacks])
         endings = [_ending(callback, jobs.get(callback.job_id), default_region) for callback in callbacks]
         chosen = _choose(callbacks, endings, jobs)

@@ -1,20 +1,24 @@
-"""Connections to PostgreSQL, each wait with its deadline."""
+"""The pool and the single connections, transactions on them, and the errors that mean PostgreSQL is away."""
 
 from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
-from functools import wraps
-from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, cast
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import asyncpg
+import structlog
 from asyncpg.connect_utils import SessionAttribute
 from asyncpg.pool import PoolAcquireContext
 
+from enrichment.postgres_url import read_postgres_url
 from enrichment.settings import Settings
 from store import embedded
+from store.connection import NotReplicated, WritingConnection, keep_alive
+
+log = structlog.get_logger()
 
 # A pool, or one connection when statements belong to one transaction.
 Connection: TypeAlias = asyncpg.Connection | asyncpg.pool.PoolConnectionProxy
@@ -23,6 +27,7 @@ Db = asyncpg.Pool | asyncpg.Connection | asyncpg.pool.PoolConnectionProxy
 CONNECT_TIMEOUT = 5.0  # seconds, for one connection
 ACQUIRE_TIMEOUT = 5.0  # seconds, for a connection out of the pool
 COMMAND_TIMEOUT = 15.0  # seconds, for one statement, as we see it
+STUCK_AFTER = 3.0  # seconds that a commit may wait for the standby before /readyz says so
 CLOSE_TIMEOUT = 5.0  # seconds, for the pool to close before its connections are cut
 
 # The same bounds kept by the server, for when we are gone or frozen.
@@ -37,14 +42,14 @@ SERVER_SETTINGS = {
 }
 
 STATEMENTS_KEPT = 100  # prepared statements of one connection
-# In DATABASE_URL, 0 is for a pooler that cannot tell whose prepared statement is whose: each is then parsed anew.
-_KEPT_IN_URL = re.compile(r"([?&])statement_cache_size=(\d+)(&?)")
+_OUR_OWN = re.compile(r"[?&]statement_cache_size=0$")  # in a URL: for the pool, and not for the server
 
-# What a database looks like from here that is away, restarting, closed, read-only or overloaded, or that asks to be
-# asked again because two transactions met.
+
+# Errors that mean PostgreSQL is temporarily unusable, or that a transaction has to be tried again.
 UNREACHABLE = (
     OSError,
     TimeoutError,
+    NotReplicated,
     asyncpg.PostgresConnectionError,
     asyncpg.InterfaceError,
     # A session that was terminated while it was idle, used again before the end of its connection has arrived.
@@ -55,71 +60,122 @@ UNREACHABLE = (
     asyncpg.QueryCanceledError,
     asyncpg.LockNotAvailableError,
     asyncpg.TransactionRollbackError,
+    asyncpg.InvalidCachedStatementError,  # a migration changed what a prepared statement returns
     asyncpg.InvalidAuthorizationSpecificationError,
     asyncpg.InvalidCatalogNameError,
     asyncpg.ObjectNotInPrerequisiteStateError,
 )
 
 
-Method = TypeVar("Method", bound=Callable[..., Any])
 if TYPE_CHECKING:
-    AnyConnection: TypeAlias = asyncpg.Connection[Any]
     AnyPool: TypeAlias = asyncpg.Pool[Any]
 else:
-    AnyConnection, AnyPool = asyncpg.Connection, asyncpg.Pool
+    AnyPool = asyncpg.Pool
 
 
 class DatabaseDown(Exception):
     """PostgreSQL cannot be used; the message says why and what to do."""
 
 
-def _leaving(method: Method) -> Method:
-    """*method* of a connection, which is closed when its server turns out to be read-only."""
-
-    @wraps(method)
-    async def left(connection: AnyConnection, *args: Any, **kwargs: Any) -> Any:
-        try:
-            return await method(connection, *args, **kwargs)
-        except asyncpg.ReadOnlySQLTransactionError:
-            connection.terminate()
-            raise
-
-    return cast("Method", left)
-
-
-class WritingConnection(AnyConnection):
-    """A connection to a primary: after a failover it does not stay with the server that is read-only now."""
-
-    execute = _leaving(asyncpg.Connection.execute)
-    executemany = _leaving(asyncpg.Connection.executemany)
-    fetch = _leaving(asyncpg.Connection.fetch)
-    fetchrow = _leaving(asyncpg.Connection.fetchrow)
-    fetchval = _leaving(asyncpg.Connection.fetchval)
+class WrongDatabase(DatabaseDown):
+    """Waiting does not help: the URL, the password, the database or a privilege is wrong."""
 
 
 class PatientPool(AnyPool):
-    """A pool in which nobody waits for ever: not for a connection either, where its own fetch and execute take one."""
+    """A pool in which every wait for a connection has a bound, also in its own fetch and execute."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.stuck: set[asyncio.Future[str]] = set()  # commits that go on without their callers
+        self.usable = True  # False until the schema was found to be current, where a process does not wait for that
 
     def acquire(self, *, timeout: float | None = None) -> PoolAcquireContext[Any]:
-        """A connection, after *timeout* seconds at the latest."""
+        """Acquire a connection within *timeout* seconds.  Raises ConnectionError while the pool is not usable."""
+        if not self.usable:
+            raise ConnectionError("the database has not been found usable yet")
         return super().acquire(timeout=ACQUIRE_TIMEOUT if timeout is None else timeout)
+
+    async def release(self, connection: Any, *, timeout: float | None = None) -> None:
+        """Release the connection; if it is committing, once that is over."""
+        committing: asyncio.Future[str] | None = getattr(connection, "committing", None)
+        if committing is None or committing.done():
+            await super().release(connection, timeout=timeout)
+            return
+        # Dropping it would leave a session behind that holds locks, and the next try another one, until the server
+        # has no more: this way there are never more than this pool's.
+        self.stuck.add(committing)
+        committing.add_done_callback(lambda _: asyncio.ensure_future(self._release_late(connection, committing)))
+
+    async def _release_late(self, connection: Any, committing: asyncio.Future[str]) -> None:
+        self.stuck.discard(committing)
+        if committing.cancelled() or committing.exception():
+            log.warning("commit_unknown")
+            connection.terminate()
+        with suppress(*UNREACHABLE):
+            await super().release(connection)
+
+
+@asynccontextmanager
+async def transaction(
+    pool: asyncpg.Pool[Any], *, acknowledge: bool = False
+) -> AsyncIterator[asyncpg.pool.PoolConnectionProxy[Any]]:
+    """Acquire a connection and open a transaction on it; commit at the end, and return when that is replicated.
+
+    *acknowledge*: wait for replication even where nothing was written, so that a repeated message is not acknowledged
+    before the first one is replicated. An error in UNREACHABLE leaves open whether the transaction was committed.
+    """
+    connection: Any  # a proxy of a WritingConnection
+    async with pool.acquire(timeout=ACQUIRE_TIMEOUT) as connection, connection.transaction():
+        if acknowledge:
+            connection.acknowledge()
+        yield connection
+
+
+async def replication_is_stuck(pool: asyncpg.Pool[Any]) -> bool:
+    """Tell whether commits wait longer for the standby than anything should."""
+    if isinstance(pool, PatientPool) and pool.stuck:
+        return True
+    stuck: bool = await pool.fetchval(
+        """
+        SELECT EXISTS (
+            SELECT FROM pg_stat_activity
+             WHERE datname = current_database()
+               AND wait_event = 'SyncRep'
+               AND state_change < clock_timestamp() - make_interval(secs => $1)
+        )
+        """,
+        STUCK_AFTER,
+    )
+    return stuck
 
 
 def database_url(settings: Settings) -> str:
-    """The URL of PostgreSQL: the one that was set, or the embedded server's, started if need be."""
+    """Return the URL of PostgreSQL: the one that was set, or the embedded server's, which is started if need be."""
     if settings.database_url is None:
         try:
             return embedded.start(settings.ringback_home)
         except embedded.EmbeddedError as error:
             raise DatabaseDown(str(error)) from error
-    return settings.database_url.get_secret_value()
+    return read_postgres_url(settings.database_url.get_secret_value()).url
+
+
+def direct_url(settings: Settings, url: str) -> str:
+    """Return the URL past any pooler, for LISTEN: the one that was set, or else *url*."""
+    given = settings.database_direct_url
+    return read_postgres_url(given.get_secret_value()).url if given else url
+
+
+def ignored_parameters(settings: Settings) -> list[str]:
+    """Name the parameters of DATABASE_URL and DATABASE_DIRECT_URL that mean nothing here."""
+    given = [url.get_secret_value() for url in (settings.database_url, settings.database_direct_url) if url]
+    return sorted({name for url in given for name in read_postgres_url(url).ignored})
 
 
 async def connect(url: str, *, name: str) -> asyncpg.Connection[Any]:
-    """One connection outside any pool.  Raises DatabaseDown."""
-    url, kept = _statements_kept(url)
+    """Connect outside any pool.  Raises DatabaseDown."""
     try:
-        return await asyncpg.connect(
+        url, kept = _read(url)
+        connection = await asyncpg.connect(
             url,
             statement_cache_size=kept,
             connection_class=WritingConnection,
@@ -128,18 +184,20 @@ async def connect(url: str, *, name: str) -> asyncpg.Connection[Any]:
             server_settings=SERVER_SETTINGS | {"application_name": f"ringback {name}"},
             target_session_attrs=_wanted(url),
         )
+        keep_alive(connection)
     except (*UNREACHABLE, asyncpg.PostgresError, ValueError) as error:
-        raise DatabaseDown(_advice(error)) from error
+        raise database_down(error) from error
+    return connection
 
 
-async def open_pool(url: str, *, name: str, size: int) -> asyncpg.Pool[Any]:
-    """A pool whose first connection is proven to work.  Raises DatabaseDown."""
-    url, kept = _statements_kept(url)
+async def open_pool(url: str, *, name: str, size: int) -> PatientPool:
+    """Open a pool, which connects when a connection is wanted.  Raises WrongDatabase when *url* cannot be read."""
     try:
+        url, kept = _read(url)
         return await PatientPool(
             url,
             statement_cache_size=kept,
-            min_size=1,
+            min_size=0,
             max_size=size,
             max_queries=50_000,
             max_inactive_connection_lifetime=300.0,
@@ -150,26 +208,24 @@ async def open_pool(url: str, *, name: str, size: int) -> asyncpg.Pool[Any]:
             command_timeout=COMMAND_TIMEOUT,
             server_settings=SERVER_SETTINGS | {"application_name": f"ringback {name}"},
             target_session_attrs=_wanted(url),
+            init=_init,
             reset=_nothing_to_reset,
         )
-    except (*UNREACHABLE, asyncpg.PostgresError, ValueError) as error:
-        raise DatabaseDown(_advice(error)) from error
-
-
-@asynccontextmanager
-async def transaction(pool: asyncpg.Pool[Any]) -> AsyncIterator[Connection]:
-    """Yield a connection inside a transaction that is committed at the end of the block."""
-    async with pool.acquire(timeout=ACQUIRE_TIMEOUT) as connection, connection.transaction():
-        yield connection
+    except ValueError as error:
+        raise database_down(error) from error
 
 
 async def close_pool(pool: asyncpg.Pool[Any]) -> None:
-    """The pool is closed, by force after CLOSE_TIMEOUT."""
+    """Close the pool, by force after CLOSE_TIMEOUT."""
     try:
         async with asyncio.timeout(CLOSE_TIMEOUT):
             await pool.close()
     except (TimeoutError, *UNREACHABLE):
         pool.terminate()
+
+
+async def _init(connection: asyncpg.Connection[Any]) -> None:
+    keep_alive(connection)
 
 
 async def _nothing_to_reset(_: asyncpg.Connection[Any]) -> None:
@@ -179,30 +235,48 @@ async def _nothing_to_reset(_: asyncpg.Connection[Any]) -> None:
 
 
 def _wanted(url: str) -> SessionAttribute | None:
-    """Of several hosts in *url*, only one that can be written to is of use; unless it says otherwise."""
+    """Want a host that can be written to, of several in *url*, unless it says otherwise."""
     return None if "target_session_attrs=" in url else SessionAttribute.read_write
 
 
-def _statements_kept(url: str) -> tuple[str, int]:
-    """*url* without our own parameter, and what that says."""
-    if not (said := _KEPT_IN_URL.search(url)):
-        return url, STATEMENTS_KEPT
-    return url.replace(said[0], said[1] if said[3] else ""), int(said[2])
+def _read(url: str) -> tuple[str, int]:
+    """Read *url* into one that asyncpg takes, and how many prepared statements a connection keeps."""
+    try:
+        read = read_postgres_url(url)
+    except ValueError as error:
+        raise WrongDatabase(f"DATABASE_URL cannot be used: {error}.") from None
+    return _OUR_OWN.sub("", read.url), STATEMENTS_KEPT if read.keeps_statements else 0
+
+
+# Errors that waiting does not mend, while a process starts. Later they may be a failover's.
+_WRONG = (
+    ValueError,
+    asyncpg.InvalidAuthorizationSpecificationError,
+    asyncpg.InvalidCatalogNameError,
+    asyncpg.InsufficientPrivilegeError,
+)
+
+
+def database_down(error: Exception) -> DatabaseDown:
+    """Say what *error* means and what to do about it."""
+    kind = WrongDatabase if isinstance(error, _WRONG) else DatabaseDown
+    return kind(_advice(error))
 
 
 def _advice(error: Exception) -> str:
     what = str(error) or type(error).__name__
     if isinstance(error, asyncpg.InvalidAuthorizationSpecificationError):
-        remedy = "check the user and password in DATABASE_URL"
+        remedy = "check the user and password in DATABASE_URL, and percent-encode the password's special characters"
     elif isinstance(error, asyncpg.InvalidCatalogNameError):
         remedy = "create that database, or correct DATABASE_URL"
     elif isinstance(error, asyncpg.TargetServerAttributeNotMatched):
         what, remedy = "it is read-only", "let DATABASE_URL lead to the primary, or name all hosts in it"
+    elif isinstance(error, asyncpg.InsufficientPrivilegeError):
+        remedy = "let `ringback migrate` and the processes use the same user, or grant it to theirs"
+    elif isinstance(error, asyncpg.ClientConfigurationError):
+        remedy = "correct DATABASE_URL"
     elif isinstance(error, ValueError):
-        what, remedy = (
-            "DATABASE_URL cannot be read",
-            "it should look like postgresql://user:password@host:5432/name",
-        )
+        what, remedy = "DATABASE_URL cannot be used", "correct its host"
     else:
         remedy = "start PostgreSQL, or correct DATABASE_URL, or unset it to use the embedded one"
     return f"PostgreSQL cannot be used: {what}. Remedy: {remedy}."

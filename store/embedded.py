@@ -1,4 +1,4 @@
-"""The embedded PostgreSQL: a real server of our own, for one machine, when no DATABASE_URL is given."""
+"""The embedded PostgreSQL: a real server for one machine, used when DATABASE_URL is not set."""
 
 from __future__ import annotations
 
@@ -16,9 +16,10 @@ class EmbeddedError(Exception):
 
 
 def start(home: Path) -> str:
-    """The embedded PostgreSQL under *home* runs, shared by all who call this, and its URL is returned.
+    """Start the embedded PostgreSQL under *home* unless it runs, and return its URL.
 
-    It goes on running when this process ends; `stop` stops it.  Raises EmbeddedError.
+    All processes of the machine share it. It goes on running when this one ends; `stop` stops it.
+    Raises EmbeddedError.
     """
     data = _data(home)
     try:
@@ -29,7 +30,7 @@ def start(home: Path) -> str:
 
 
 def stop(home: Path) -> None:
-    """The embedded PostgreSQL under *home* is stopped, in order, if it ran."""
+    """Stop the embedded PostgreSQL under *home* in good order, if it runs."""
     if (_data(home) / "postmaster.pid").exists():
         _server(_data(home)).stop()
 

@@ -1,27 +1,27 @@
-"""Many concurrent writes, few commits; everyone is answered when their own row is committed, with their own fate.
+"""Write many concurrent items in few commits, and give each caller the fate of its own item.
 
 There is no timer: a flusher takes what is queued. Alone, an item is written at once; under load the batches grow
-by themselves while the commit before them is on its way.
+while the commit before them is on its way.
 """
 
 from __future__ import annotations
 
 import asyncio
+import math
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 import asyncpg
 
+from store.database import UNREACHABLE
+
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
-# The row is at fault, or met another in the wrong order: alone it may pass, or it fails alone.
-ONE_ROW_AT_FAULT = (
-    asyncpg.DataError,
-    asyncpg.IntegrityConstraintViolationError,
-    asyncpg.DeadlockDetectedError,
-)
+MEBIBYTE = 1 << 20
+FIRST_PAUSE, LONGEST_PAUSE = 0.05, 1.0  # seconds between two tries while the database is away
 
 
 class Closed(Exception):
@@ -32,8 +32,20 @@ class Full(Exception):
     """More is queued than can be written soon."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Queued(Generic[Item, Result]):
+    item: Item
+    size: int
+    deadline: float  # on the event loop's clock
+    written: asyncio.Future[Result]
+
+
 class GroupCommit(Generic[Item, Result]):
-    """Writes items through *flush*, which commits a batch and returns one result per item, in order."""
+    """A queue of items and the flushers that write them through *flush*.
+
+    *flush* commits a batch and returns one result per item, in order. Not yet answered items may number *backlog* and
+    weigh *backlog_bytes*, as *size* weighs them.
+    """
 
     def __init__(
         self,
@@ -42,73 +54,132 @@ class GroupCommit(Generic[Item, Result]):
         most: int = 256,
         flushers: int = 2,
         backlog: int = 20_000,
+        size: Callable[[Item], int] = lambda _: 0,
+        backlog_bytes: int = 64 * MEBIBYTE,
     ) -> None:
         self._flush = flush
         self._most = most
         self._flushers = flushers
         self._backlog = backlog
-        self._queue: deque[tuple[Item, asyncio.Future[Result]]] = deque()
+        self._size = size
+        self._backlog_bytes = backlog_bytes
+        self._queue: deque[_Queued[Item, Result]] = deque()
+        self._items = self._bytes = 0  # put and not yet answered
         self._running: set[asyncio.Task[None]] = set()
         self._closed = False
 
-    async def submit(self, item: Item) -> Result:
-        """*item* is committed, and its result is returned.
+    async def submit(self, item: Item, *, within: float = math.inf) -> Result:
+        """Commit *item* and return its result.
 
-        A caller that is cancelled does not take its item along: it is written all the same.
-        Raises Closed, Full, or what *flush* raised for this item.
+        While the database is away the item waits for it. A caller that is cancelled does not take its item along.
+        Raises Closed, Full, what *flush* raised for this item, or TimeoutError after *within* seconds: then the item
+        may have been written or not.
         """
-        return await self.put(item)  # cancelling this gives up the result, not the item: that is in the queue
+        written = self.put(item, within=within)
+        async with asyncio.timeout(None if within == math.inf else within):
+            return await written  # cancelling this gives up the result, not the item: that is in the queue
 
-    def put(self, item: Item) -> asyncio.Future[Result]:
-        """*item* is queued; the future has its result once it is committed.  Raises Closed, Full."""
+    def put(self, item: Item, *, within: float = math.inf) -> asyncio.Future[Result]:
+        """Queue *item*; the future has its result once it is committed.  Raises Closed, Full.
+
+        An item that still waits for the database after *within* seconds is not written any more.
+        """
+        size = self._size(item)
         if self._closed:
             raise Closed
-        if len(self._queue) >= self._backlog:
+        if self._items >= self._backlog or self._bytes + size > self._backlog_bytes:
             raise Full
-        written: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
-        self._queue.append((item, written))
+        loop = asyncio.get_running_loop()
+        self._items += 1
+        self._bytes += size
+        queued = _Queued(item, size, loop.time() + within, loop.create_future())
+        self._queue.append(queued)
         if len(self._running) < self._flushers:
-            task = asyncio.create_task(self._drain())
-            self._running.add(task)
-            task.add_done_callback(self._running.discard)
-        return written
+            self._running.add(loop.create_task(self._drain()))
+        return queued.written
 
     async def close(self) -> None:
-        """Nothing more is taken, and all that was taken is written."""
+        """Take nothing more, and write all that was taken."""
         self._closed = True
         while self._running:
             await asyncio.wait(self._running)
 
     async def _drain(self) -> None:
-        while self._queue:
-            batch = [self._queue.popleft() for _ in range(min(self._most, len(self._queue)))]
-            try:
-                answered = list(zip(batch, await self._flush([item for item, _ in batch]), strict=True))
-            except ONE_ROW_AT_FAULT as error:
-                if len(batch) > 1:
-                    await self._one_by_one(batch)
+        """Write what is queued until nothing is.
+
+        Between the last look at the queue and the end, nothing else runs: an item that is put later starts a flusher
+        of its own. A done callback would run later than that.
+        """
+        pause = FIRST_PAUSE
+        try:
+            while self._queue:
+                batch = self._next_batch()
+                if not batch or await self._write(batch):
+                    pause = FIRST_PAUSE
                 else:
-                    _refuse(batch, error)
-            except Exception as error:  # noqa: BLE001  whatever it is, the callers have to hear of it
-                _refuse(batch, error)
+                    await asyncio.sleep(pause)
+                    pause = min(2 * pause, LONGEST_PAUSE)
+        finally:
+            self._running -= {asyncio.current_task()}
+
+    def _next_batch(self) -> list[_Queued[Item, Result]]:
+        now = asyncio.get_running_loop().time()
+        batch: list[_Queued[Item, Result]] = []
+        while self._queue and len(batch) < self._most:
+            queued = self._queue.popleft()
+            if queued.deadline <= now:
+                self._refuse([queued], TimeoutError("it waited too long for the database"))
             else:
-                for (_, written), result in answered:
-                    if not written.done():
-                        written.set_result(result)
+                batch.append(queued)
+        return batch
 
-    async def _one_by_one(self, batch: list[tuple[Item, asyncio.Future[Result]]]) -> None:
-        for item, written in batch:
-            try:
-                (result,) = await self._flush([item])
-            except Exception as error:  # noqa: BLE001  as above
-                _refuse([(item, written)], error)
-            else:
-                if not written.done():
-                    written.set_result(result)
+    async def _write(self, batch: list[_Queued[Item, Result]]) -> bool:
+        """Answer the batch; or put back what may still wait, and return False, when the database is away."""
+        try:
+            answered = list(zip(batch, await self._flush([queued.item for queued in batch]), strict=True))
+        except asyncio.CancelledError:
+            self._refuse(batch, ConnectionAbortedError("the process ended"))
+            raise
+        except Exception as error:  # noqa: BLE001  whatever it is, the callers have to hear of it
+            if _can_wait(error, alone=len(batch) == 1):
+                return self._put_back(batch, error)
+            if len(batch) > 1:
+                return await self._one_by_one(batch)
+            self._refuse(batch, error)
+            return True
+        for queued, result in answered:
+            self._answered(queued)
+            if not queued.written.done():
+                queued.written.set_result(result)
+        return True
+
+    async def _one_by_one(self, batch: list[_Queued[Item, Result]]) -> bool:
+        """Let one bad row fail alone, and rows that met others in the wrong order pass."""
+        for index, queued in enumerate(batch):
+            if not await self._write([queued]):
+                self._queue.extendleft(reversed(batch[index + 1 :]))
+                return False
+        return True
+
+    def _put_back(self, batch: list[_Queued[Item, Result]], error: Exception) -> bool:
+        """Queue the items that have a deadline again, and refuse the others; return whether all were refused."""
+        patient = [queued for queued in batch if queued.deadline < math.inf]
+        self._refuse([queued for queued in batch if queued.deadline == math.inf], error)
+        self._queue.extendleft(reversed(patient))
+        return not patient
+
+    def _refuse(self, batch: Sequence[_Queued[Item, Result]], error: Exception) -> None:
+        for queued in batch:
+            self._answered(queued)
+            if not queued.written.done():
+                queued.written.set_exception(error)
+                queued.written.exception()  # the caller may be gone: not a warning
+
+    def _answered(self, queued: _Queued[Item, Result]) -> None:
+        self._items -= 1
+        self._bytes -= queued.size
 
 
-def _refuse(batch: Sequence[tuple[Item, asyncio.Future[Result]]], error: Exception) -> None:
-    for _, written in batch:
-        if not written.done():
-            written.set_exception(error)
-            written.exception()  # the caller may be gone: not a warning
+def _can_wait(error: Exception, *, alone: bool) -> bool:
+    """Tell a database that is away from a row at fault; a deadlock is tried one by one first."""
+    return isinstance(error, UNREACHABLE) and (alone or not isinstance(error, asyncpg.TransactionRollbackError))

@@ -40,7 +40,7 @@ class Taken:
 async def ingest(pool: asyncpg.Pool[Any], events: Sequence[Event], policy: Policy) -> list[list[Taken]]:
     """Commit a lookup for every wish of *events*; return them event by event, wish by wish."""
     batch = _Batch(events, policy)
-    async with transaction(pool) as connection:
+    async with transaction(pool, acknowledge=True) as connection:
         fingerprints, keys = await _lock(connection, batch)
         locked = await lock_searches(connection, keys, but=batch.proposed)
         known = await _known_lookups(connection, set(fingerprints.values()) - batch.lookups)

@@ -1,24 +1,32 @@
-"""schema.sql, applied step by step, each step once.
+"""Apply schema.sql step by step, each step once.
 
-A step begins at a line `-- step N: title`. Its checksum is kept with the row that says it was applied, so a
-released step that somebody edited is noticed instead of believed.
+A step begins at a line `-- step N: title`. Its checksum is kept with the row that says it was applied: an edit of a
+released step is noticed.
 """
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import re
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import asyncpg
+import structlog
 
+from store.database import UNREACHABLE, DatabaseDown, WrongDatabase, connect, database_down
 from store.installation import create_identity_key
 from store.partitions import ensure_partitions
 
+log = structlog.get_logger()
+
 STEP = re.compile(r"^-- step (\d+): (.+)$", re.MULTILINE)
 LOCK = 7_243_391_102_001  # any number, but always this one: only one process migrates at a time
+SHORTEST_PAUSE, LONGEST_PAUSE = 0.1, 2.0  # seconds between two tries to reach the database at the start
+SAY_EVERY = 60.0  # seconds between two lines that say so
 
 
 class SchemaError(Exception):
@@ -39,7 +47,7 @@ class Step:
 
 
 def read_steps() -> list[Step]:
-    """The steps of schema.sql, in order; the file lies in the package, or at the root of the repository."""
+    """Read the steps of schema.sql, in order, from the package or from the root of the repository."""
     package = Path(__file__).parent
     installed = package / "schema.sql"
     text = (installed if installed.exists() else package.parent / "schema.sql").read_text(encoding="utf-8")
@@ -65,7 +73,7 @@ async def migrate(
 
 
 async def _apply(connection: asyncpg.Connection[Any], *, dry_run: bool) -> list[Step]:
-    """The missing steps were applied, or none of them was; they are returned, oldest first."""
+    """Apply all missing steps, or none, and return them, oldest first."""
     async with connection.transaction():
         await connection.execute("SET LOCAL lock_timeout = '60s'; SET LOCAL statement_timeout = '600s'")
         await connection.execute("SELECT pg_advisory_xact_lock($1)", LOCK, timeout=70)
@@ -93,8 +101,47 @@ async def _apply(connection: asyncpg.Connection[Any], *, dry_run: bool) -> list[
         return missing
 
 
+async def wait_until_current(url: str, *, name: str, stop: asyncio.Event | None = None) -> bool:
+    """Wait until PostgreSQL can be used, and check that its schema is current; return False if *stop* came first.
+
+    Raises WrongDatabase or SchemaError: what waiting does not mend.
+    """
+    loop = asyncio.get_running_loop()
+    stop = stop or asyncio.Event()
+    pause, waited, said_at = SHORTEST_PAUSE, False, -SAY_EVERY
+    while not stop.is_set():
+        try:
+            await _check(url, name)
+        except (WrongDatabase, SchemaError):
+            raise
+        except DatabaseDown as error:
+            if loop.time() - said_at >= SAY_EVERY:
+                log.warning("database_awaited", why=str(error))
+                said_at = loop.time()
+        else:
+            if waited:
+                log.info("database_found")
+            return True
+        waited = True
+        with suppress(TimeoutError):
+            async with asyncio.timeout(pause):
+                await stop.wait()
+        pause = min(2 * pause, LONGEST_PAUSE)
+    return False
+
+
+async def _check(url: str, name: str) -> None:
+    connection = await connect(url, name=name)
+    try:
+        await require_current(connection)
+    except (asyncpg.PostgresError, *UNREACHABLE) as error:
+        raise database_down(error) from error
+    finally:
+        connection.terminate()
+
+
 async def require_current(db: asyncpg.Pool[Any] | asyncpg.Connection[Any]) -> None:
-    """The database is at the newest step, or SchemaError says what to do."""
+    """Check that the database is at the newest step.  Raises SchemaError saying what to do."""
     applied = await _applied(db)
     missing = [step for step in read_steps() if step.number not in applied]
     if missing:

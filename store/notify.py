@@ -1,6 +1,6 @@
-"""Word that jobs may be due: a coalesced NOTIFY, and whoever listens for it.
+"""A hint that jobs may be due: a coalesced NOTIFY, and its listener.
 
-It is only a hint. Whoever listens polls as well, so a hint that fails is dropped.
+The listener polls as well, so a hint that fails is dropped.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _AWAY = (DatabaseDown, asyncpg.PostgresError, *UNREACHABLE)
 
 
 class Notifier:
-    """Sends the hint whenever it was woken: at once when idle, and at most once per SHORTEST_PAUSE."""
+    """Sends the hint when woken: at once when idle, and at most once per SHORTEST_PAUSE."""
 
     def __init__(self, url: str, *, name: str) -> None:
         self._url = url
@@ -33,11 +33,11 @@ class Notifier:
         self._woken = asyncio.Event()
 
     def wake(self) -> None:
-        """A hint will be sent; never waits."""
+        """Have a hint sent; never wait."""
         self._woken.set()
 
     async def run(self) -> None:
-        """Until it is cancelled, hints are sent on a connection of its own."""
+        """Send hints on a connection of its own until cancelled."""
         connection: asyncpg.Connection[Any] | None = None
         pause = SHORTEST_PAUSE
         self.wake()  # connects now, so that the first hint need not
@@ -68,7 +68,7 @@ class Listener:
         self.is_listening = False
 
     async def run(self) -> None:
-        """Until it is cancelled, it listens on a connection of its own, and connects again when that is lost."""
+        """Listen on a connection of its own until cancelled, and connect again when that is lost."""
         pause = SHORTEST_PAUSE
         while True:
             try:

@@ -297,11 +297,6 @@ async def lookups_by_status(db: Db, since: datetime) -> list[asyncpg.Record]:
     return rows
 
 
-async def ping(db: Db) -> None:
-    """The database answers."""
-    await db.fetchval("SELECT 1")
-
-
 async def has_deadlines(db: Db) -> bool:
     """The server ends a statement that hangs."""
     bound: bool = await db.fetchval("SELECT current_setting('statement_timeout') <> '0'")

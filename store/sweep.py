@@ -13,7 +13,7 @@ from uuid_utils.compat import uuid7
 
 from enrichment.pacing import permits, spend
 from store.claim import read_gate, save_meters
-from store.database import ACQUIRE_TIMEOUT, Db, transaction
+from store.database import Db, transaction
 from store.partitions import first_id
 
 
@@ -140,7 +140,7 @@ async def claim_polls(
     wait to be asked, polls take no more than half of the allowance.  A paused account is polled all the same: what
     it was asked before may be answered.
     """
-    async with pool.acquire(timeout=ACQUIRE_TIMEOUT) as connection, connection.transaction():
+    async with transaction(pool) as connection:
         gate = await read_gate(
             connection, provider, "any", *(["poll"] if await _questions_wait(connection, provider) else [])
         )

@@ -1,4 +1,4 @@
-"""python -m submitter: asks the providers, one loop for each, and writes down what they say."""
+"""python -m submitter: ask the providers, one loop for each, and store what they answer."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ WRITING_TIMEOUT = 10.0  # seconds
 
 
 async def work(process: Process, stop: asyncio.Event) -> None:
-    """Questions are asked until *stop*; then those in flight finish, and their outcomes are stored."""
+    """Ask questions until *stop*; then let those in flight finish, and store their outcomes."""
 
     def wake() -> None:
         for submitter in submitters:

@@ -10,12 +10,9 @@ import asyncpg
 import structlog
 
 from enrichment.ending import Ending
-from store.database import transaction
+from store.database import UNREACHABLE, transaction
 from store.endings import Applied, apply_endings
-from store.finish import Ended
-from store.group_commit import ONE_ROW_AT_FAULT
 from store.installation import Installation
-from store.late import Late
 from store.sweeper import Sweeper
 
 log = structlog.get_logger()
@@ -38,36 +35,32 @@ class Finisher:
         if not endings:
             return Applied({}, {}, ())
         policy = await self._installation.policy()
-        try:
-            async with transaction(self._pool) as connection:
-                applied = await apply_endings(connection, endings, policy, verified=verified)
-        except ONE_ROW_AT_FAULT:
-            if len(endings) == 1:
-                raise
-            return await self._end_one_by_one(endings, verified)
+        async with transaction(self._pool, acknowledge=True) as connection:
+            applied = await apply_endings(connection, endings, policy, verified=verified)
         log_applied(applied)
         if applied.queues_jobs:
             self.wake()
         self.sweeper.add(applied.unswept)
         return applied
 
-    async def _end_one_by_one(self, endings: Sequence[Ending], verified: Collection[UUID]) -> Applied:
-        """End each alone, so that one which cannot be written takes no neighbour along."""
-        ended: dict[UUID, Ended] = {}
-        late: dict[UUID, Late] = {}
-        failed: Exception | None = None
+    async def end_apart(self, endings: Sequence[Ending], *, verified: Collection[UUID] = ()) -> Applied:
+        """End the jobs together; if one of them cannot be written, each alone. Log those that fail: they stay open."""
+        try:
+            return await self.end(endings, verified=verified)
+        except asyncpg.PostgresError as error:
+            if isinstance(error, UNREACHABLE):
+                raise
+        applied = Applied({}, {}, ())
         for ending in endings:
             try:
-                applied = await self.end([ending], verified=verified)
-            except ONE_ROW_AT_FAULT as error:
+                one = await self.end([ending], verified=verified)
+            except asyncpg.PostgresError as error:
+                if isinstance(error, UNREACHABLE):
+                    raise
                 log.exception("ending_not_written", job=str(ending.job_id))
-                failed = error
-                continue
-            ended |= applied.ended
-            late |= applied.late
-        if failed is not None and not ended and not late:
-            raise failed
-        return Applied(ended, late, ())
+            else:
+                applied = Applied(applied.ended | one.ended, applied.late | one.late, ())
+        return applied
 
 
 def log_applied(applied: Applied) -> None:

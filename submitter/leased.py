@@ -21,8 +21,8 @@ from uuid import UUID
 import structlog
 from uuid_utils.compat import uuid7
 
-from store.database import UNREACHABLE
 from submitter.backoff import backoff
+from submitter.failures import log_failure
 
 log = structlog.get_logger()
 
@@ -69,6 +69,14 @@ class Lease:
         return asyncio.get_running_loop().time() >= self.until
 
 
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What came of an item: being *written*; if that fails, *again* writes it later, apart from the others."""
+
+    written: asyncio.Future[None]
+    again: Callable[[BaseException], Coroutine[Any, Any, None]]
+
+
 class Source(Protocol[ItemT]):
     """Where the items come from, and what is done with one."""
 
@@ -83,8 +91,8 @@ class Source(Protocol[ItemT]):
     async def undo(self, claim_id: UUID) -> Sequence[UUID]:
         """Put back what a failed claim took all the same; return it."""
 
-    async def work(self, item: ItemT, lease: Lease) -> asyncio.Future[None]:
-        """Work on *item* unless its lease is over; return the future of its result being written."""
+    async def work(self, item: ItemT, lease: Lease) -> Result:
+        """Work on *item* unless its lease is over."""
 
 
 class LeasedWork(Generic[ItemT]):
@@ -116,15 +124,10 @@ class LeasedWork(Generic[ItemT]):
                 self.awake.clear()
                 batch = await self.claim_once()
                 failures = 0
-            except UNREACHABLE as error:
+            except Exception as error:  # noqa: BLE001  the loop outlives its errors
                 failures += 1
-                log.warning("database_away", source=self._source.name, error=type(error).__name__)
+                log_failure(error, source=self._source.name)
                 await first_of(stop.wait(), timeout=backoff(failures, first=0.2, longest=5))
-            except Exception:
-                # A mistake of ours, or an error never seen: this loop must outlive it, and not spin.
-                failures += 1
-                log.exception("claim_failed", source=self._source.name)
-                await first_of(stop.wait(), timeout=backoff(failures, first=0.5, longest=10))
             else:
                 await self._rest(batch, stop)
         await self.settled()
@@ -174,19 +177,32 @@ class LeasedWork(Generic[ItemT]):
         try:
             if item.after > 0:
                 await asyncio.sleep(item.after)
-            written = await self._source.work(item, lease)
+            result = await self._source.work(item, lease)
         except Exception as error:  # noqa: BLE001  a mistake of ours: it must not take the others along
             self._let_go(item, error)
         else:
-            self._tasks.add(written)
-            written.add_done_callback(partial(self._written, item))
+            self._tasks.add(result.written)
+            result.written.add_done_callback(partial(self._written, item, result))
         finally:
             self._working -= 1
             self._note_free()
 
-    def _written(self, item: ItemT, written: asyncio.Future[None]) -> None:
+    def _written(self, item: ItemT, result: Result, written: asyncio.Future[None]) -> None:
         self._tasks.discard(written)
-        self._let_go(item, None if written.cancelled() else written.exception())
+        error = None if written.cancelled() else written.exception()
+        if error is None:
+            self._let_go(item, None)
+        else:
+            self._keep(asyncio.create_task(self._write_again(item, result, error)))
+
+    async def _write_again(self, item: ItemT, result: Result, error: BaseException) -> None:
+        """Write the result while its lease runs on: it may have been paid for."""
+        try:
+            await result.again(error)
+        except Exception as last:  # noqa: BLE001  it is logged, and the reconciler takes over
+            self._let_go(item, last)
+        else:
+            self._let_go(item, None)
 
     def _let_go(self, item: ItemT, error: BaseException | None) -> None:
         del self._leases[item.id, item.attempt]
@@ -224,8 +240,8 @@ class LeasedWork(Generic[ItemT]):
             lease_until = loop.time() + self._lease_seconds
             try:
                 ours = await self._source.renew([item for item, _ in due])
-            except UNREACHABLE as error:
-                log.warning("leases_not_renewed", source=self._source.name, items=len(due), error=type(error).__name__)
+            except Exception as error:  # noqa: BLE001  the next renewal may succeed
+                log_failure(error, source=self._source.name, leases=len(due))
                 continue
             for item, lease in due:
                 if item.id in ours:

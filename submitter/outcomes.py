@@ -28,6 +28,7 @@ from store.asked import Acceptance, Requeueing
 from store.claim import Claimed
 from store.database import UNREACHABLE, transaction
 from submitter.backoff import backoff
+from submitter.failures import log_failure
 from submitter.finishing import Finisher
 
 log = structlog.get_logger()
@@ -88,11 +89,12 @@ class OutcomeWriter:
                 return [None] * len(batch)
             except UNREACHABLE as error:
                 failures += 1
-                log.warning("database_away", holding=len(batch), error=type(error).__name__, failures=failures)
-                if await self._gave_up(backoff(failures, first=0.1, longest=5)):
+                log_failure(error, holding=len(batch), failures=failures)
+                if await self.gives_up(backoff(failures, first=0.1, longest=5)):
                     raise
 
-    async def _gave_up(self, seconds: float) -> bool:
+    async def gives_up(self, seconds: float) -> bool:
+        """Wait; return whether the writer gives up within so many *seconds*."""
         try:
             async with asyncio.timeout(seconds):
                 return await self.giving_up.wait()
@@ -105,13 +107,14 @@ class OutcomeWriter:
         requeueings = [step for step in steps if isinstance(step, Requeueing)]
         await self._finisher.end(endings)
         if acceptances:
-            accepted = await asked.accept(self._pool, acceptances)
-            if overtaken := [a for a in acceptances if a.job_id not in accepted]:
-                await asked.check_overtaken(self._pool, overtaken)
+            async with transaction(self._pool, acknowledge=True) as connection:
+                accepted = await asked.accept(connection, acceptances)
+                if overtaken := [a for a in acceptances if a.job_id not in accepted]:
+                    await asked.check_overtaken(connection, overtaken)
             for acceptance in acceptances:
                 log.info("accepted", job=str(acceptance.job_id), request_id=acceptance.request_id)
         if requeueings:
-            async with transaction(self._pool) as connection:
+            async with transaction(self._pool, acknowledge=True) as connection:
                 requeued = await asked.requeue(connection, requeueings)
                 if unsent := [
                     (r.job_id, r.attempt) for r in requeueings if not r.was_sent and r.job_id not in requeued

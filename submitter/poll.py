@@ -54,7 +54,7 @@ class Poller:
         answers = await asyncio.gather(*(self._poll(poll) for poll in polls))
         told = [(poll, ending) for poll, ending in zip(polls, answers, strict=True) if ending is not None]
         endings = [ending for poll, ending in told if not poll.is_check]
-        await self._finisher.end(endings)
+        await self._finisher.end_apart(endings)
         await self._verify([ending for poll, ending in told if poll.is_check])
         return len(polls)
 
@@ -97,7 +97,7 @@ class Poller:
 
     async def _verify(self, endings: Sequence[Ending]) -> None:
         """Jobs that were over when their 202 came: a number that they did not bring still counts."""
-        applied = await self._finisher.end(
+        applied = await self._finisher.end_apart(
             [ending for ending in endings if ending.state == "answered"],
             verified={ending.job_id for ending in endings},
         )

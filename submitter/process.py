@@ -22,9 +22,17 @@ from enrichment.providers.base import Provider
 from enrichment.providers.limits import own_limits
 from enrichment.settings import Settings, SettingsError
 from enrichment.wish import Policy
-from store.database import UNREACHABLE, DatabaseDown, close_pool, database_url, open_pool
+from store.database import (
+    UNREACHABLE,
+    DatabaseDown,
+    close_pool,
+    database_url,
+    direct_url,
+    ignored_parameters,
+    open_pool,
+)
 from store.installation import IdentityKeyError, Installation
-from store.migrations import SchemaError, require_current
+from store.migrations import SHORTEST_PAUSE, SchemaError, wait_until_current
 from store.providers import register_provider
 from submitter.counting import add_up, keep_adding
 from submitter.transport import open_session
@@ -34,7 +42,7 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True, slots=True)
 class Process:
-    """What a running process holds; all of it is closed when it stops."""
+    """What a process holds; all of it is closed when it stops."""
 
     settings: Settings
     url: str  # of PostgreSQL, past any pooler
@@ -46,18 +54,13 @@ class Process:
 
 
 def main(name: str, work: Callable[[Process, asyncio.Event], Awaitable[None]]) -> None:
-    """*work* runs until SIGTERM or SIGINT; what cannot start says why in one message, and exits with 2."""
+    """Run *work* until SIGTERM or SIGINT; when it cannot start, say why in one message and exit with 2."""
     try:
         settings = Settings.load("submitter")
         logs.configure(settings.log_level, name)
-        url = database_url(settings)
-        uvloop.run(_run(name, settings, url, work))
+        uvloop.run(_run(name, settings, database_url(settings), work))
     except (SettingsError, DatabaseDown, SchemaError, IdentityKeyError) as error:
         sys.stderr.write(f"{error}\n")
-        sys.exit(2)
-    except UNREACHABLE as error:
-        # Only a start gets here: whoever runs already waits for the database to come back.
-        sys.stderr.write(f"PostgreSQL went away ({type(error).__name__}). Remedy: start it, then start this again.\n")
         sys.exit(2)
 
 
@@ -67,7 +70,12 @@ async def _run(
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    async with open_process(name, settings, url) as process:
+    if ignored := ignored_parameters(settings):
+        log.info("database_url_parameters_ignored", names=ignored)
+    async with AsyncExitStack() as stack:
+        process = await _open(stack, name, settings, url, stop)
+        if process is None:
+            return
         counting = asyncio.create_task(keep_adding(process.pool))
         collect_rarely()
         log.info("started", providers=list(process.providers))
@@ -77,14 +85,23 @@ async def _run(
         log.info("stopped")
 
 
+async def _open(stack: AsyncExitStack, name: str, settings: Settings, url: str, stop: asyncio.Event) -> Process | None:
+    """Open the process once the database is there and current; None if *stop* came first."""
+    while await wait_until_current(url, name=name, stop=stop):
+        try:
+            return await stack.enter_async_context(open_process(name, settings, url))
+        except UNREACHABLE as error:
+            log.warning("database_away", error=type(error).__name__)
+            await asyncio.sleep(SHORTEST_PAUSE)
+    return None
+
+
 @asynccontextmanager
 async def open_process(name: str, settings: Settings, url: str) -> AsyncIterator[Process]:
-    """Inside the block the database is proven to be current, and the providers and their limits are registered."""
-    direct = settings.database_direct_url.get_secret_value() if settings.database_direct_url else url
+    """Hold what a process needs inside the block, the providers and their limits registered."""
     async with AsyncExitStack() as stack:
         pool = await open_pool(url, name=name, size=settings.database_pool)
         stack.push_async_callback(close_pool, pool)
-        await require_current(pool)
         providers = build_providers(settings)
         sessions = {}
         for provider in providers.values():
@@ -93,4 +110,4 @@ async def open_process(name: str, settings: Settings, url: str) -> AsyncIterator
             sessions[provider.name] = await stack.enter_async_context(session)
         installation = Installation(pool, settings)
         policy = await installation.policy()
-        yield Process(settings, direct, pool, providers, sessions, installation, policy)
+        yield Process(settings, direct_url(settings, url), pool, providers, sessions, installation, policy)

@@ -18,7 +18,7 @@ from enrichment.logs import without_words
 from enrichment.providers.base import CallsBack, Health, HttpResponse, Provider
 from store import providers, sweep
 from store.claim import affordable_questions
-from store.database import ACQUIRE_TIMEOUT, UNREACHABLE
+from store.database import ACQUIRE_TIMEOUT, transaction
 from store.endings import follow_ends
 from store.ends import unswept_searches
 from store.lookups import decide_again, strays
@@ -27,6 +27,7 @@ from store.partitions import ensure_partitions
 from store.sweep import Overdue, pass_over_removed
 from submitter.backoff import backoff
 from submitter.counting import count
+from submitter.failures import log_failure
 from submitter.finishing import Finisher
 from submitter.leased import RENEWALS_PER_LEASE
 from submitter.outcomes import GRACES_WITHOUT_REQUEST_ID
@@ -159,14 +160,14 @@ class Reconciler:
             log.warning("provider_still_paused", provider=provider.name, why=without_words(health.reason))
 
     async def _release_budget(self, provider: Provider) -> int:
-        async with self._pool.acquire(timeout=ACQUIRE_TIMEOUT) as connection, connection.transaction():
+        async with transaction(self._pool) as connection:
             affordable = await affordable_questions(connection, provider.name, provider.price, self._budgets)
             if affordable == 0:
                 return 0
             return await providers.release_held(connection, provider.name, "budget", min(affordable, BATCH))
 
     async def _end(self, endings: Sequence[Ending]) -> None:
-        await self._finisher.end(endings)
+        await self._finisher.end_apart(endings)
 
     def _unknown(self, job: Overdue, reason: str) -> Ending:
         ending = unknown(job.id, reason, attempt=job.attempt, stop=self._stops)
@@ -184,15 +185,10 @@ async def repeat(duty: Callable[[], Awaitable[int]], every: float, stop: asyncio
         try:
             pause = 0.0 if await duty() >= BATCH else every
             failures = 0
-        except UNREACHABLE as error:
+        except Exception as error:  # noqa: BLE001  one duty's trouble must not stop the others, nor itself for good
             failures += 1
             pause = backoff(failures, first=0.5, longest=10)
-            log.warning("database_away", duty=getattr(duty, "__name__", "duty"), error=type(error).__name__)
-        except Exception:
-            # A deadlock, or a mistake of ours: one duty's trouble must not stop the others, nor itself for good.
-            failures += 1
-            pause = backoff(failures, first=0.5, longest=10)
-            log.exception("duty_failed", duty=getattr(duty, "__name__", "duty"))
+            log_failure(error, duty=getattr(duty, "__name__", "duty"))
         try:
             async with asyncio.timeout(pause):
                 await stop.wait()

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -19,13 +19,18 @@ from store import asked, providers
 from store.claim import Budget, Claim, Claimed, claim
 from store.database import transaction
 from store.group_commit import GroupCommit
+from submitter.backoff import backoff
 from submitter.counting import count
 from submitter.heed import Heed
-from submitter.leased import Batch, Lease, LeasedWork
+from submitter.leased import Batch, Lease, LeasedWork, Result
 from submitter.outcomes import NotAsked, OutcomeWriter, Told
 from submitter.transport import Unanswered, Unsent, send
 
 log = structlog.get_logger()
+
+
+# An outcome that the database refuses is tried so often, three minutes in all: a person may mend what refuses it.
+WRITE_AGAIN, FIRST_PAUSE, LONGEST_PAUSE = 8, 1.0, 60.0
 
 
 class Submitter:
@@ -81,9 +86,24 @@ class Submitter:
         async with transaction(self._pool) as connection:
             return await asked.undo_claim(connection, claim_id)
 
-    async def work(self, item: Claimed, lease: Lease) -> asyncio.Future[None]:
-        """Ask the provider once; return the future of its answer being written."""
-        return self._outcomes.put(await self._ask(item, lease))
+    async def work(self, item: Claimed, lease: Lease) -> Result:
+        """Ask the provider once, and hand its answer to the writer."""
+        told = await self._ask(item, lease)
+        return Result(self._outcomes.put(told), partial(self._write_again, told))
+
+    async def _write_again(self, told: Told, error: BaseException) -> None:
+        """Write an outcome that failed alone, later each time: it may have been paid for."""
+        for tries in range(WRITE_AGAIN):
+            log.error("outcome_held", job=str(told.job.id), exc_info=error)
+            if await self._writer.gives_up(backoff(tries, first=FIRST_PAUSE, longest=LONGEST_PAUSE)):
+                break
+            try:
+                await self._outcomes.submit(told)
+            except Exception as again:  # noqa: BLE001  it is logged, now or at the end
+                error = again
+            else:
+                return
+        raise error
 
     async def _ask(self, job: Claimed, lease: Lease) -> Told:
         if lease.is_over:
@@ -120,8 +140,8 @@ def read_budgets(settings: Settings) -> list[Budget]:
     found = []
     for provider in (None, *settings.providers):
         for period in ("day", "month"):
-            name = f"budget_credits_per_{period}"
-            credits = getattr(settings, name) if provider is None else settings.of(provider, name)
+            of = settings if provider is None else settings.provider(provider)
+            credits = getattr(of, f"budget_credits_per_{period}")
             if credits is not None:
                 found.append(Budget(provider, period, credits))
     return found

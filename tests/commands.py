@@ -15,7 +15,7 @@ from typing import TypeVar
 
 import asyncpg
 
-from enrichment.settings import Settings
+from enrichment.settings import without_settings
 from tests.databases import url_of
 
 ROOT = Path(__file__).parent.parent
@@ -29,8 +29,7 @@ _numbers = itertools.count(1)
 
 def environment(**settings: str) -> dict[str, str]:
     """These settings, and none of the ones that happen to be set here."""
-    ours = {name.upper() for name in Settings.model_fields}
-    return {name: value for name, value in os.environ.items() if name.upper() not in ours} | settings
+    return without_settings(os.environ) | settings
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ import asyncpg
 import pytest
 from starlette.applications import Starlette
 
-from enrichment.settings import Settings
+from enrichment.settings import PROVIDER_NAMES, Settings, setting_fields
 from receiver.app import create_app
 from store import embedded
 from store.database import close_pool, open_pool
@@ -27,6 +27,7 @@ from store.migrations import migrate
 from store.providers import register_provider
 from tests.asgi import Client, living
 from tests.at_work import BOTH, NO_LIMITS, AtWork, at_work
+from tests.bare_settings import bare, environment  # noqa: F401  fixtures
 from tests.claims import QUICK
 from tests.databases import Databases, execute, url_of
 from tests.fake_provider import FakeProvider, playing
@@ -107,11 +108,11 @@ def order(database_url: str) -> Order:
 @pytest.fixture
 def make_settings(monkeypatch: pytest.MonkeyPatch) -> MakeSettings:
     """Settings that would do for every process; the environment has no say, only the keywords have."""
-    for name in Settings.model_fields:
+    for name in setting_fields():
         monkeypatch.delenv(name.upper(), raising=False)
 
     def make(**overrides: Any) -> Settings:
-        return Settings(**(SANE | overrides))
+        return Settings(_env_file=None, **nested(SANE | overrides))
 
     return make
 
@@ -137,15 +138,15 @@ def client(app: Starlette) -> Client:
 
 
 @pytest.fixture
-async def offline(
-    make_settings: MakeSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> AsyncIterator[Client]:
-    """Talks with a valid token to a receiver whose database cannot be reached: what it refuses needed none.
-
-    It holds nothing until the database is back.
-    """
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The receiver holds no message for a database that is away: its refusal comes at once."""
     for name in ("FOR_A_CALLBACK", "FOR_AN_EVENT"):
-        monkeypatch.setattr(f"receiver.patience.{name}", 0.0)
+        monkeypatch.setattr(f"receiver.patience.{name}", 0.2)
+
+
+@pytest.fixture
+async def offline(make_settings: MakeSettings, tmp_path: Path, impatient: None) -> AsyncIterator[Client]:
+    """Talks with a valid token to a receiver whose database cannot be reached: what it refuses needed none."""
     nowhere = f"postgresql://nobody@/nothing?host={tmp_path}"
     async with asyncpg.create_pool(nowhere, min_size=0, max_size=1, timeout=1) as unreachable:
         created = create_app(make_settings(), unreachable, nowhere)
@@ -203,6 +204,18 @@ async def world(start: Start) -> AsyncIterator[AtWork]:
     """A process at work."""
     async with start() as working:
         yield working
+
+
+def nested(flat: dict[str, Any]) -> dict[str, Any]:
+    """Put `nyne_api_key` and its like under their providers, as the settings have them."""
+    given: dict[str, Any] = {}
+    for name, value in flat.items():
+        provider, _, rest = name.partition("_")
+        if provider in PROVIDER_NAMES:
+            given.setdefault(provider, {})[rest] = value
+        else:
+            given[name] = value
+    return given
 
 
 def _memory() -> Path | None:

@@ -203,7 +203,7 @@ async def test_up_does_not_go_on_without_a_receiver_that_can_start(database_url:
         )
 
     assert told.code == 2
-    assert f"Port {port} on 127.0.0.1 cannot be used" in told.out
+    assert f"port {port} on 127.0.0.1 cannot be used" in told.out
     assert told.err == "The receiver cannot start; its lines above say why.\n"
 
 

@@ -208,3 +208,10 @@ async def test_doctor_fails_with_1_and_speaks_json(tmp_path: Path) -> None:
     assert "Setting PORT" in {finding["about"] for finding in findings}
     assert all(finding["remedy"] for finding in findings if finding["verdict"] == "fail")
     assert list(tmp_path.iterdir()) == []
+
+
+async def test_parameters_without_a_use_are_told(make_settings: MakeSettings, database_url: str) -> None:
+    """What a host put into DATABASE_URL for libpq works, and is named."""
+    findings = await check_database(make_settings(database_url=f"{database_url}&gssencmode=disable"))
+
+    assert Finding("DATABASE_URL", "ok", "works; has no use for gssencmode") in findings

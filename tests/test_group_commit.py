@@ -193,7 +193,7 @@ async def test_closing_writes_what_was_taken_and_takes_no_more(disk: Disk) -> No
 
 async def test_more_than_the_backlog_is_refused(disk: Disk) -> None:
     """Who would have to wait too long is told at once; what was taken is written all the same."""
-    commit = GroupCommit(disk.flush, flushers=1, backlog=2)
+    commit = GroupCommit(disk.flush, flushers=1, backlog=3)
     first = await held_up(disk, commit)
     others = await submitted(commit, [1, 2])
 
@@ -202,3 +202,130 @@ async def test_more_than_the_backlog_is_refused(disk: Disk) -> None:
     disk.open.set()
 
     assert await asyncio.gather(first, *others) == [0, 2, 4]
+
+
+@pytest.mark.parametrize("flushers", [1, 2, 3])
+async def test_an_item_put_as_the_last_flusher_returns_is_written(flushers: int) -> None:
+    """A caller that puts again in the very iteration in which it was answered is not forgotten."""
+    loop = asyncio.get_running_loop()
+    answers: list[asyncio.Future[int]] = []
+    held: list[asyncio.Future[None]] = []
+
+    async def flush(items: Sequence[int]) -> list[int]:
+        held.append(loop.create_future())
+        await held[-1]
+        return list(items)
+
+    commit = GroupCommit(flush, most=1, flushers=flushers)
+    first = [commit.put(number) for number in range(flushers)]
+    await asyncio.sleep(0)
+    for future in held[:flushers]:
+        future.set_result(None)
+    loop.call_soon(lambda: answers.append(commit.put(99)))
+    await asyncio.gather(*first)
+    await asyncio.sleep(0)
+    held[-1].set_result(None)
+
+    async with asyncio.timeout(1):
+        assert await answers[0] == 99
+        await commit.close()
+
+
+async def test_closing_waits_for_an_item_put_as_the_last_flusher_returns() -> None:
+    """`close` neither returns before everything is written nor waits for ever."""
+    loop = asyncio.get_running_loop()
+    later: list[asyncio.Future[int]] = []
+    begun = loop.create_future()
+
+    async def flush(items: Sequence[int]) -> list[int]:
+        if items[0] == 1:
+            await begun
+        return list(items)
+
+    commit = GroupCommit(flush, flushers=1)
+    commit.put(1)
+    await asyncio.sleep(0)
+    begun.set_result(None)
+    loop.call_soon(lambda: later.append(commit.put(2)))
+    await asyncio.sleep(0)
+    async with asyncio.timeout(1):
+        await commit.close()
+
+    assert later[0].result() == 2
+
+
+async def test_an_item_waits_for_the_database_until_its_deadline(disk: Disk) -> None:
+    """While the database is away nothing is refused early: it is tried again, and written when it is back."""
+    commit = GroupCommit(disk.flush)
+    disk.fails = {1: ConnectionRefusedError("no")}
+    waiting = asyncio.create_task(commit.submit(1, within=10))
+    while len(disk.batches) < 2:
+        await asyncio.sleep(0)
+    disk.fails = {}
+
+    assert await waiting == 2
+
+
+async def test_a_black_hole_is_not_waited_for_longer_than_the_deadline(disk: Disk) -> None:
+    """Batches behind one that hangs do not add their own timeouts: each caller hears in time."""
+    commit = GroupCommit(disk.flush, most=1, flushers=1)
+    first = await held_up(disk, commit)
+    begun = asyncio.get_running_loop().time()
+    others = [asyncio.create_task(commit.submit(item, within=0.05)) for item in range(1, 50)]
+
+    answers = await asyncio.gather(*others, return_exceptions=True)
+
+    assert {type(answer) for answer in answers} == {TimeoutError}
+    assert asyncio.get_running_loop().time() - begun < 1
+    disk.open.set()
+    assert await first == 0
+
+
+async def test_an_expired_item_is_never_written(disk: Disk) -> None:
+    """A caller that was refused before its item left the queue can rely on it."""
+    commit = GroupCommit(disk.flush, flushers=1)
+    first = await held_up(disk, commit)
+    with pytest.raises(TimeoutError):
+        await commit.submit(1, within=0.01)
+    disk.open.set()
+    await first
+    await commit.close()
+
+    assert disk.batches == [[0]]
+
+
+async def test_a_deadlocked_row_alone_is_tried_again(disk: Disk) -> None:
+    """Two transactions that met again do not cost the caller a refusal."""
+    commit = GroupCommit(disk.flush)
+    disk.fails = {1: asyncpg.SerializationError("could not serialize access")}
+    waiting = asyncio.create_task(commit.submit(1, within=10))
+    while len(disk.batches) < 2:
+        await asyncio.sleep(0)
+    disk.fails = {}
+
+    assert await waiting == 2
+
+
+async def test_one_item_that_breaks_the_flush_does_not_fail_its_neighbours(disk: Disk) -> None:
+    """A defect that one item meets is that item's alone, whatever kind of error it is."""
+    commit = GroupCommit(disk.flush, flushers=1)
+    disk.fails = {2: TypeError("a defect of ours")}
+    first = await held_up(disk, commit)
+    others = await submitted(commit, [1, 2, 3])
+    disk.open.set()
+
+    assert await asyncio.gather(first, *others, return_exceptions=True) == [0, 2, disk.fails[2], 6]
+
+
+async def test_more_bytes_than_the_backlog_are_refused(disk: Disk) -> None:
+    """A few large items fill the memory as well as many small ones; what is written makes room."""
+    commit = GroupCommit(disk.flush, flushers=1, size=lambda item: item, backlog_bytes=100)
+    first = await held_up(disk, commit)
+    others = await submitted(commit, [60, 40])
+
+    with pytest.raises(Full):
+        await commit.submit(1)
+    disk.open.set()
+
+    assert await asyncio.gather(first, *others) == [0, 120, 80]
+    assert await commit.submit(100) == 200

@@ -28,7 +28,7 @@ from schemathesis.specs.openapi.checks import (
 from starlette.applications import Starlette
 from starlette.routing import Route
 
-from enrichment.settings import Settings
+from enrichment.settings import without_settings
 from receiver.openapi import document
 from tests.asgi import Client
 from tests.conftest import TOKEN
@@ -51,7 +51,7 @@ schema = schemathesis.openapi.from_dict(document())
 @pytest.fixture(scope="module")
 def base_url(databases: Databases) -> Iterator[str]:
     """A receiver as a process of its own, on a database of its own, for all examples."""
-    kept = {key: value for key, value in os.environ.items() if key.lower() not in Settings.model_fields}
+    kept = without_settings(os.environ)
     command = [sys.executable, "-m", "receiver"]
     with databases.for_a_module() as url:
         environment = kept | {"DATABASE_URL": url, "API_TOKENS": TOKEN, "HOST": "127.0.0.1", "PORT": "0"}

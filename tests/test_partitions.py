@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
+from store.database import open_pool
 from store.partitions import AHEAD, HISTORY, Month, ensure_partitions, first_id, partitions
 from tests.at_work import AtWork
 from tests.commands import ROOT, empty_database
@@ -128,7 +129,7 @@ async def test_a_month_takes_its_storage_options_from_the_default_partition(pool
 
 async def test_the_schema_alone_takes_everything(server_url: str) -> None:
     """Whoever applies schema.sql by hand has no months: all goes to the default partition, and can be used."""
-    async with empty_database(server_url) as url, asyncpg.create_pool(url, min_size=1, max_size=2) as pool:
+    async with empty_database(server_url) as url, await open_pool(url, name="tests", size=2) as pool:
         await pool.execute(Path(ROOT / "schema.sql").read_text(encoding="utf-8"))
 
         taken = await take_one(pool, work_email="jane@acme.co")

@@ -24,6 +24,7 @@ from enrichment.outcome import Answered
 from store import asked, by_hand, providers, reports, sweep
 from store.callbacks import Callback, record_callbacks
 from store.claim import claim
+from store.connection import WritingConnection
 from store.finish import finish
 from store.intake import Wish, ingest
 from store.partitions import ensure_partitions, first_id
@@ -317,7 +318,9 @@ async def seed(url: str) -> None:
 @pytest.fixture
 async def db(seeded_url: str) -> AsyncIterator[Connection]:
     """A connection as the processes have it."""
-    connection = await asyncpg.connect(seeded_url, server_settings={"jit": "off"}, statement_cache_size=0)
+    connection = await asyncpg.connect(
+        seeded_url, server_settings={"jit": "off"}, statement_cache_size=0, connection_class=WritingConnection
+    )
     yield connection
     await connection.close()
 

@@ -211,7 +211,7 @@ async def labels(db: Connection, enum: str) -> list[str]:
 def sources() -> str:
     """The code that speaks of states."""
     return "\n".join(
-        path.read_text() for folder in ("enrichment", "submitter") for path in (ROOT / folder).rglob("*.py")
+        path.read_text() for folder in ("enrichment", "store", "submitter") for path in (ROOT / folder).rglob("*.py")
     )
 
 

@@ -4,38 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from enrichment.settings import Role, Settings, SettingsError
+from enrichment.setting_types import ApiToken
+from enrichment.settings import Settings, SettingsError
+from tests.bare_settings import problems
 
-COMPLETE = {
-    "API_TOKENS": "token-1, token-2",
-    "LEADMAGIC_API_KEY": "leadmagic-key",
-    "NYNE_API_KEY": "nyne-key",
-    "NYNE_API_SECRET": "nyne-secret",
-    "CALLBACK_KEYS": "new-key,old-key",
-    "PUBLIC_URL": "https://ringback.test/",
-}
-
-
-@pytest.fixture(autouse=True)
-def _bare(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing is set."""
-    for name in Settings.model_fields:
-        monkeypatch.delenv(name.upper(), raising=False)
-
-
-@pytest.fixture
-def environment(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
-    """Everything that is needed is set."""
-    for name, value in COMPLETE.items():
-        monkeypatch.setenv(name, value)
-    return monkeypatch
-
-
-def problems(role: Role) -> dict[str, str]:
-    """What the settings lack for *role*, by name."""
-    with pytest.raises(SettingsError) as refused:
-        Settings.load(role)
-    return dict(problem.split(": ", 1) for problem in refused.value.problems)
+pytestmark = pytest.mark.usefixtures("bare")
 
 
 def test_what_is_needed_is_enough(environment: pytest.MonkeyPatch) -> None:
@@ -68,7 +41,7 @@ def test_what_is_wrong_is_named_together_with_what_is_missing(monkeypatch: pytes
     """One message has it all: the wrong values and the missing ones."""
     monkeypatch.setenv("PORT", "eighty")
     monkeypatch.setenv("UNKNOWN_POLICY", "hope")
-    monkeypatch.setenv("DEFAULT_REGION", "usa")
+    monkeypatch.setenv("DEFAULT_REGION", "ZZ")
     monkeypatch.setenv("NYNE_API_KEY", "nyne-key")
 
     named = problems("submitter")
@@ -129,7 +102,7 @@ def test_no_token_is_a_missing_token(environment: pytest.MonkeyPatch, value: str
     assert set(problems("receiver")) == {"API_TOKENS"}
 
 
-@pytest.mark.parametrize("value", ["clearbit", "leadmagic,clearbit", "nyne,nyne", " "])
+@pytest.mark.parametrize("value", ["clearbit", "leadmagic,clearbit", "nyne,nyne", ","])
 def test_providers_are_known_and_asked_once(environment: pytest.MonkeyPatch, value: str) -> None:
     """A provider that does not exist cannot be asked, and one that is named twice would be paid twice."""
     environment.setenv("PROVIDERS", value)
@@ -182,7 +155,8 @@ def test_a_key_copied_with_its_line_break_is_the_key(environment: pytest.MonkeyP
     """A secret from a file ends in a newline, which no header can hold."""
     environment.setenv(name, "the-key\n")
 
-    assert getattr(Settings.load("submitter"), name.lower()).get_secret_value() == "the-key"
+    provider, _, field = name.lower().partition("_")
+    assert getattr(Settings.load("submitter").provider(provider), field).get_secret_value() == "the-key"
 
 
 def test_a_key_that_no_header_can_hold_is_refused(environment: pytest.MonkeyPatch) -> None:
@@ -190,3 +164,116 @@ def test_a_key_that_no_header_can_hold_is_refused(environment: pytest.MonkeyPatc
     environment.setenv("NYNE_API_KEY", "the\nkey")
 
     assert set(problems("submitter")) == {"NYNE_API_KEY"}
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "field", "meant"),
+    [
+        ("LOG_LEVEL", "INFO", "log_level", "info"),
+        ("LOG_LEVEL", " Warn ", "log_level", "warning"),
+        ("LOG_LEVEL", "CRITICAL", "log_level", "error"),
+        ("UNKNOWN_POLICY", "Hold", "unknown_policy", "hold"),
+        ("PROVIDERS", '"Nyne, LeadMagic"', "providers", ("nyne", "leadmagic")),
+        ("PORT", " 8080\r\n", "port", 8080),
+        ("PORT", '"8080"', "port", 8080),
+        ("PORT", "  ", "port", 8000),
+        ("HOST", "'127.0.0.1'", "host", "127.0.0.1"),
+        ("PUBLIC_URL", "https://x.test\n", "public_url", "https://x.test"),
+        ("PUBLIC_URL", " 'https://x.test//' ", "public_url", "https://x.test"),
+        ("PUBLIC_URL", "http://x.test:8000/ringback/", "public_url", "http://x.test:8000/ringback"),
+        ("DEFAULT_REGION", "UK", "default_region", "GB"),
+        ("DEFAULT_REGION", "de", "default_region", "DE"),
+        ("DEFAULT_REGION", " us\n", "default_region", "US"),
+        ("RETAIN_DAYS", "30", "retain_days", 30),
+        ("GENERIC_FIELDS", "E-Mail=work_email, Voller Name = name\nA=B=company", "generic_fields",
+         {"E-Mail": "work_email", "Voller Name": "name", "A=B": "company"}),
+    ],
+)  # fmt: skip
+def test_a_value_is_read_as_it_was_meant(
+    environment: pytest.MonkeyPatch, name: str, value: str, field: str, meant: object
+) -> None:
+    """White space, case, and the quotes that Docker keeps are no part of it (moby/moby#46773, fluxcd/flagger#568)."""
+    environment.setenv(name, value)
+
+    assert getattr(Settings.load("submitter"), field) == meant
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("PUBLIC_URL", "https://x.test?a=b"),
+        ("PUBLIC_URL", "https://x.test/?"),
+        ("PUBLIC_URL", "https://x.test#f"),
+        ("PUBLIC_URL", "https://me@x.test"),
+        ("PUBLIC_URL", "https://me:pw@x.test"),
+        ("PUBLIC_URL", "x.test"),
+        ("PUBLIC_URL", "x.test:8000"),
+        ("PUBLIC_URL", "ftp://x.test"),
+        ("PUBLIC_URL", "https://"),
+        ("PUBLIC_URL", "https://x.test\nhttps://y.test"),
+        ("NYNE_BASE_URL", "https://x.test?key=1"),
+        ("DEFAULT_REGION", "USA"),
+        ("DEFAULT_REGION", "XX"),
+        ("DEFAULT_REGION", "+1"),
+        ("LOG_LEVEL", "loud"),
+        ("GENERIC_FIELDS", "Email"),
+        ("GENERIC_FIELDS", "Email=mail"),
+        ("GENERIC_FIELDS", "=work_email"),
+        ("GENERIC_FIELDS", "A=name,A=company"),
+        ("RETAIN_DAYS", "0"),
+        ("IDENTITY_KEY", "two\nlines"),
+        ("DATABASE_URL", "mysql://me:s3cret@host/name"),
+        ("DATABASE_DIRECT_URL", "me:s3cret@host"),
+        ("API_TOKENS", "two words"),
+        ("API_TOKENS", "crm:evnts:token"),
+        ("API_TOKENS", "crm:events+:token"),
+        ("API_TOKENS", "crm:events:"),
+        ("API_TOKENS", "crm:token"),
+        ("API_TOKENS", ":events:token"),
+        ("API_TOKENS", "tok\ten"),
+    ],
+)
+def test_a_value_that_cannot_be_used_is_named(environment: pytest.MonkeyPatch, name: str, value: str) -> None:
+    """It is refused at start, and not repeated (openwallet-foundation/acapy#1939, external-dns#1667)."""
+    environment.setenv(name, value)
+
+    named = problems("submitter")
+
+    assert set(named) == {name}
+    assert "s3cret" not in named[name]
+
+
+@pytest.mark.parametrize(
+    "value", ["one,two", "one\ntwo\n", '"one,two"', '"one","two"', " one ,\r\n two,, ", "'one'\n'two'"]
+)
+def test_tokens_are_separated_by_commas_or_lines(environment: pytest.MonkeyPatch, value: str) -> None:
+    """However they were put into the file (docker/for-linux#1208)."""
+    environment.setenv("API_TOKENS", value)
+
+    assert [token.get_secret_value() for token in Settings.load("receiver").api_tokens] == ["one", "two"]
+
+
+def test_a_token_says_what_it_may_do(environment: pytest.MonkeyPatch) -> None:
+    """A named token has its scopes, a bare one all but admin; both are shown as asterisks."""
+    environment.setenv("API_TOKENS", "crm:events:a:b, boss : Admin+read : c, bare")
+
+    tokens = Settings.load("receiver").api_tokens
+
+    assert [(token.name, set(token.scopes), token.get_secret_value()) for token in tokens] == [
+        ("crm", {"events"}, "a:b"),
+        ("boss", {"admin", "read"}, "c"),
+        (None, {"events", "read", "operate"}, "bare"),
+    ]
+    assert "bare" not in repr(tokens)
+    assert isinstance(tokens[0], ApiToken)
+
+
+def test_a_signing_secret_with_a_line_break_is_the_secret(environment: pytest.MonkeyPatch) -> None:
+    """A secret from a file ends in a newline."""
+    secret = "whsec_" + "A" * 32
+    environment.setenv("EVENTS_SIGNING_SECRET", f"{secret}\n")
+
+    given = Settings.load("receiver").events_signing_secret
+
+    assert given is not None
+    assert given.get_secret_value() == secret

@@ -12,8 +12,9 @@ import pytest
 
 from enrichment.outcome import Answered
 from store.claim import Claimed
+from submitter import submit
 from submitter.outcomes import Told
-from tests.at_work import BOTH, PATIENCE, AtWork, ended, wish_for
+from tests.at_work import BOTH, PATIENCE, AtWork, ended, until, wish_for
 from tests.databases import execute
 from tests.fake_provider import FakeProvider, accepted, found, held, nothing
 from tests.proxy import proxied
@@ -106,6 +107,55 @@ async def test_a_submitter_outlives_an_outage(start: Start, fake: FakeProvider, 
         await asyncio.wait_for(proxy.knocked.wait(), PATIENCE)
         proxy.mend()
         lookup_id = await wish_for(world)
+        await fake.arrive(1)
+        stop.set()
+        async with asyncio.timeout(PATIENCE):
+            await running
+
+        assert await status(world.pool, lookup_id) == "not_found"
+
+
+async def test_an_outcome_that_the_database_refuses_is_kept_and_holds_up_no_other(
+    start: Start, fake: FakeProvider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A paid answer is not dropped after one try, and its neighbours are written meanwhile."""
+    monkeypatch.setattr(submit, "FIRST_PAUSE", 0.05)
+    monkeypatch.setattr(submit, "LONGEST_PAUSE", 0.2)
+    monkeypatch.setattr(submit, "WRITE_AGAIN", 1_000)
+    async with start() as world:
+        lookups = [await wish_for(world, work_email=f"{number}@acme.co") for number in range(3)]
+        await world.pool.execute(
+            "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'odd'; END $$"
+        )
+        await world.pool.execute(
+            f"""
+            CREATE TRIGGER odd BEFORE UPDATE ON lookups
+                FOR EACH ROW WHEN (new.id = '{lookups[1]}') EXECUTE FUNCTION refuse()
+            """
+        )
+        fake.questions.append(found())
+        await world.claim("leadmagic")
+
+        async def others_are_written() -> bool:
+            return [await status(world.pool, id) for id in lookups] == ["found", "running", "found"]
+
+        await until(others_are_written)
+        await world.pool.execute("DROP TRIGGER odd ON lookups")
+
+        assert await outcome_of(world, lookups[1]) == "found"
+        assert len(fake.paid) == 3
+
+
+async def test_a_submitter_outlives_an_error_that_nobody_planned(start: Start, fake: FakeProvider) -> None:
+    """A claim that fails for another reason than an outage is tried again."""
+    async with start() as world:
+        await world.pool.execute("ALTER TABLE limits RENAME TO moved")
+        stop = asyncio.Event()
+        running = asyncio.create_task(world.submitters["leadmagic"].run(stop))
+        lookup_id = await wish_for(world)
+        await asyncio.wait([running], timeout=0.3)
+        assert not running.done()
+        await world.pool.execute("ALTER TABLE moved RENAME TO limits")
         await fake.arrive(1)
         stop.set()
         async with asyncio.timeout(PATIENCE):

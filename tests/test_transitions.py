@@ -278,9 +278,9 @@ async def test_what_a_callback_does(world: AtWork, state: str) -> None:
 async def test_what_a_poll_does(world: AtWork, fake: FakeProvider, state: str) -> None:
     """When the job is in this state by the time its poll is answered, each outcome leads where the table says."""
     settings = world.process.settings
-    assert settings.nyne_api_key
-    assert settings.nyne_api_secret
-    nyne = Saying(settings.nyne_api_key, settings.nyne_api_secret, fake.url)
+    assert settings.nyne.api_key
+    assert settings.nyne.api_secret
+    nyne = Saying(settings.nyne.api_key, settings.nyne.api_secret, fake.url)
     poller = Poller(nyne, world.process, world.wake)
     led = {}
 

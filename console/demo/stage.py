@@ -17,7 +17,7 @@ from typing import Any, NoReturn, TypeVar
 import aiohttp
 
 from console.processes import PROCESSES, CannotStart, Child, free_port, start, stop_all
-from enrichment.settings import Settings
+from enrichment.settings import without_settings
 from store import embedded
 from store.database import connect
 from store.migrations import migrate
@@ -148,8 +148,7 @@ def _environment(stage: Stage, keys: Mapping[str, str], database: str) -> dict[s
 
 
 def _without_settings() -> dict[str, str]:
-    ours = {name.upper() for name in Settings.model_fields}
-    return {name: value for name, value in os.environ.items() if name.upper() not in ours}
+    return without_settings(os.environ)
 
 
 async def _create_schema(url: str) -> None:

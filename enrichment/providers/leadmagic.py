@@ -88,9 +88,9 @@ class LeadMagic(Provider):
     def from_settings(cls, settings: Settings) -> Self:
         """Build the provider from the settings that begin with LEADMAGIC_."""
         return cls(
-            settings.leadmagic_api_key or SecretStr(""),
-            settings.leadmagic_base_url,
-            settings.leadmagic_credits_per_found,
+            settings.leadmagic.api_key or SecretStr(""),
+            settings.leadmagic.base_url,
+            settings.leadmagic.credits_per_found,
         )
 
     def can_ask(self, contact: Contact) -> bool:

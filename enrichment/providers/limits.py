@@ -12,7 +12,8 @@ WINDOWS = {"per_minute": 60, "per_hour": 3600, "per_day": 86_400}  # seconds, by
 
 def own_limits(settings: Settings, provider: str) -> dict[int, int]:
     """Return what a person allows us to ask this provider, by the seconds of the window."""
-    return {seconds: n for field, seconds in WINDOWS.items() if (n := settings.of(provider, field)) is not None}
+    own = settings.provider(provider)
+    return {seconds: n for field, seconds in WINDOWS.items() if (n := getattr(own, field)) is not None}
 
 
 def limits_in_force(documented: Iterable[Limit], own: dict[int, int]) -> tuple[Limit, ...]:

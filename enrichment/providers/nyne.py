@@ -106,10 +106,10 @@ class Nyne(CallsBack):
     def from_settings(cls, settings: Settings) -> Self:
         """Build the provider from the settings that begin with NYNE_."""
         return cls(
-            settings.nyne_api_key or SecretStr(""),
-            settings.nyne_api_secret or SecretStr(""),
-            settings.nyne_base_url,
-            settings.nyne_credits_per_found,
+            settings.nyne.api_key or SecretStr(""),
+            settings.nyne.api_secret or SecretStr(""),
+            settings.nyne.base_url,
+            settings.nyne.credits_per_found,
             limits_in_force(LIMITS, own_limits(settings, cls.name)),
         )
 
