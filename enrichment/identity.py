@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from enrichment.identifiers import Contact
+from enrichment.contact import Contact
 
 
 @dataclass(frozen=True, slots=True)

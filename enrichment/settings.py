@@ -13,6 +13,8 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, HttpUrl, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
+from enrichment.event_fields import FIELDS, IGNORED
+
 Role = Literal["receiver", "submitter", "console"]
 
 # What the submitter must know to ask each provider.
@@ -31,6 +33,18 @@ def _split(value: Any) -> Any:
     if isinstance(value, str):
         return [part.strip() for part in value.split(",") if part.strip()]
     return value
+
+
+def _field_map(value: Any) -> Any:
+    """Read "Email 1=work_email, LI=profile_url" as the names of fields and what they are to us."""
+    if not isinstance(value, str):
+        return value
+    pairs = [part.rpartition("=") for part in value.split(",") if part.strip()]
+    mapped = {name.strip(): field.strip() for name, _, field in pairs}
+    known = (*FIELDS, IGNORED)
+    if not all(mapped) or any(field not in known for field in mapped.values()):
+        raise ValueError(f"write name=field, comma-separated, with these fields: {', '.join(known)}")
+    return mapped
 
 
 def _no_trailing_slash(url: str | None) -> str | None:
@@ -64,6 +78,7 @@ def _key(secret: SecretStr | None) -> SecretStr | None:
 
 Secrets = Annotated[tuple[SecretStr, ...], NoDecode, BeforeValidator(_split)]
 Key = Annotated[SecretStr | None, AfterValidator(_key)]
+FieldMap = Annotated[dict[str, str], NoDecode, BeforeValidator(_field_map)]
 Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
 Url = Annotated[str, AfterValidator(_no_trailing_slash)]
 WebhookSecret = Annotated[SecretStr | None, AfterValidator(_signing_secret)]
@@ -86,6 +101,8 @@ class Settings(BaseSettings):
     api_tokens: Secrets = Field((), description="tokens for events and API, comma-separated, all valid")
     callback_keys: Secrets = Field((), description="keys of the callback URLs; the first signs, all verify")
     events_signing_secret: WebhookSecret = Field(None, description="Standard Webhooks secret for /events/generic")
+
+    generic_fields: FieldMap = Field({}, description="your names of fields: Email 1=work_email, LI=profile_url")
 
     providers: Names = Field(("leadmagic", "nyne"), description="who is asked, in this order")
     leadmagic_api_key: Key = Field(None, description="LeadMagic's key")

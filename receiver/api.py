@@ -14,9 +14,10 @@ from pydantic import BaseModel
 from starlette.requests import Request
 from starlette.responses import Response
 
+from enrichment.event import LONGEST_ID
 from enrichment.identity import ReusePolicy
 from receiver.followers import Followers
-from receiver.messages import LONGEST_ID, CancelAnswer, Lookup, LookupPage, RetryAnswer, Status
+from receiver.messages import CancelAnswer, Lookup, LookupPage, RetryAnswer, Status
 from receiver.problems import Problem, not_found, wrong_fields
 from store import by_hand, followers, reports
 from store.notify import Notifier

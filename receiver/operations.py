@@ -7,10 +7,10 @@ from typing import Any, Literal
 
 from pydantic import BaseModel
 
+from enrichment.event import LONGEST_ID
 from receiver.api import DEFAULT_LIMIT, LARGEST_LIMIT, STATUSES
 from receiver.bodies import MOST_OF_A_CALLBACK, MOST_OF_AN_EVENT
 from receiver.messages import (
-    LONGEST_ID,
     CancelAnswer,
     EventAnswer,
     EventBody,
@@ -66,9 +66,16 @@ BODY_PROBLEMS = {
     408: "The body did not arrive in time.",
     413: f"The body has more than {MOST_OF_AN_EVENT:,} bytes.",
     415: "The body is of another type than JSON.",
-    422: "Some fields cannot be used: `errors` names each. Nothing was stored.",
+    422: "No contact can be used: `errors` names each field and says why. Nothing was stored.",
 }
-STORED = "All of its contacts are stored, or none. 202 means that they are committed."
+STORED = (
+    "What can be used of a contact is used, and every field that cannot is named in `problems`. All usable "
+    "contacts are stored, or none. 202 means that they are committed."
+)
+STRICT = Parameter(
+    name="strict", place="query", schema={"type": "boolean", "default": False},
+    description="refuse the event if a single field cannot be used",
+)  # fmt: skip
 
 OPERATIONS = (
     Operation(
@@ -77,6 +84,7 @@ OPERATIONS = (
         who="token or signature",
         parameters=(
             Parameter(name="source", place="path", schema={"type": "string"}, description="generic", example="generic"),
+            STRICT,
         ),
         body=EventBody, success=202, answer=EventAnswer,
         problems={404: "There is no such source.", **UNAUTHORIZED, **BODY_PROBLEMS, **UNAVAILABLE},
@@ -84,6 +92,7 @@ OPERATIONS = (
     Operation(
         method="post", path="/v1/lookups", group="Lookups", summary="Look somebody up",
         description=f"The same as an event of the source `api`. {STORED}",
+        parameters=(STRICT,),
         body=EventBody, success=202, answer=EventAnswer, problems={**UNAUTHORIZED, **BODY_PROBLEMS, **UNAVAILABLE},
     ),
     Operation(

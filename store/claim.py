@@ -12,7 +12,7 @@ from uuid import UUID
 
 import asyncpg
 
-from enrichment.identifiers import Contact
+from enrichment.contact import Contact
 from enrichment.pacing import Meter, permits, spend, wait
 from store.database import ACQUIRE_TIMEOUT, Db
 

@@ -12,7 +12,7 @@ from uuid import UUID
 import asyncpg
 from uuid_utils.compat import uuid7
 
-from enrichment.identifiers import Contact
+from enrichment.contact import Contact
 from enrichment.identity import Follow, Lead, Leader, ReusePolicy, Take, decide, person_keys
 from store.database import ACQUIRE_TIMEOUT, Db
 from store.followers import end_followers
@@ -27,6 +27,7 @@ class Wish:
     record_id: str | None
     event_key: bytes  # the same event again has the same key
     providers: tuple[str, ...]
+    problems: tuple[tuple[str, str], ...] = ()  # (path, message) of each field that could not be used
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from uuid import UUID
 
 import asyncpg
 
-from enrichment.identifiers import Contact
+from enrichment.contact import Contact
 from enrichment.identity import Leader, person_keys
 from store.database import Db
 

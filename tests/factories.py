@@ -9,7 +9,7 @@ from typing import Any
 import asyncpg
 from uuid_utils.compat import uuid7
 
-from enrichment.identifiers import Contact
+from enrichment.contact import Contact
 from enrichment.identity import person_keys
 from store.database import Db
 

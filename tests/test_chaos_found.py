@@ -15,7 +15,7 @@ import asyncpg
 import pytest
 from uuid_utils.compat import uuid7
 
-from enrichment.identifiers import Contact
+from enrichment.contact import Contact
 from enrichment.outcome import Pause
 from enrichment.providers import build_providers
 from enrichment.providers.base import HttpResponse, LimitNews

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from enrichment.identifiers import Contact
+from enrichment.contact import Contact
 from enrichment.identity import Decision, Follow, Lead, Leader, ReusePolicy, Take, decide, key_hash, person_keys
 
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)

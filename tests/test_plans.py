@@ -16,8 +16,8 @@ from uuid import UUID
 import asyncpg
 import pytest
 
+from enrichment.contact import Contact
 from enrichment.ending import Ending, lost
-from enrichment.identifiers import Contact
 from enrichment.identity import key_hash
 from enrichment.outcome import Answered
 from store import asked, by_hand, providers, reports, sweep

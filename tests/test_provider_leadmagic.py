@@ -8,7 +8,7 @@ from typing import ClassVar
 import pytest
 from pydantic import SecretStr
 
-from enrichment.identifiers import Contact
+from enrichment.contact import Contact
 from enrichment.outcome import Retry, Unreadable
 from enrichment.providers.base import HttpResponse
 from enrichment.providers.leadmagic import LeadMagic

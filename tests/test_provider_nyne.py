@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import SecretStr
 
-from enrichment.identifiers import Contact
+from enrichment.contact import Contact
 from enrichment.outcome import Accepted, Answered, Retry, Unreadable
 from enrichment.providers.base import HttpResponse
 from enrichment.providers.nyne import Nyne

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import asyncpg
 import pytest
 
+from enrichment.contact import Contact
 from enrichment.ending import Ending
-from enrichment.identifiers import Contact
 from enrichment.outcome import Answered, Outcome, Retry, Unreadable
 from store.claim import Claimed
 from store.finish import settle_late

@@ -14,7 +14,7 @@ from uuid import UUID
 import asyncpg
 import pytest
 
-from enrichment.identifiers import Contact
+from enrichment.contact import Contact
 from enrichment.outcome import (
     Accepted,
     Answered,

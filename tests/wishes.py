@@ -10,8 +10,8 @@ from uuid import UUID
 
 import asyncpg
 
+from enrichment.contact import Contact
 from enrichment.ending import Ending
-from enrichment.identifiers import Contact
 from enrichment.identity import ReusePolicy, key_hash
 from store.finish import Ended, finish
 from store.followers import release_followers

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any, Protocol
 
-from enrichment.identifiers import Contact
+from enrichment.contact import Contact
 from enrichment.outcome import Outcome
 
 

@@ -32,7 +32,7 @@ from urllib.parse import quote
 
 from pydantic import SecretStr
 
-from enrichment.identifiers import Contact
+from enrichment.contact import Contact
 from enrichment.outcome import Answered, Outcome, Pause, Refused, Retry, Unclear, Unreadable
 from enrichment.providers.base import Health, HttpRequest, HttpResponse, Limit, LimitNews
 from enrichment.providers.replies import (

@@ -43,7 +43,7 @@ from urllib.parse import quote
 
 from pydantic import SecretStr
 
-from enrichment.identifiers import Contact
+from enrichment.contact import Contact
 from enrichment.outcome import (
     Accepted,
     Answered,

@@ -9,7 +9,7 @@ from uuid import UUID
 from hypothesis import strategies as st
 from hypothesis.stateful import precondition, rule
 
-from enrichment.identifiers import read_contact
+from enrichment.contact import read_contact
 from tests.model.promises import Wanted
 from tests.model.run import PICK, Run, chosen
 
@@ -53,7 +53,9 @@ class Crms(Run):
         self.events.append((body, ids))
         for id, contact, (person, _) in zip(ids, contacts, people, strict=True):
             known = {name: value for name, value in contact.items() if name != "providers"}
-            self.wanted[id] = Wanted(id, person, read_contact(**known).keys())
+            read, _ = read_contact(**known)
+            assert read is not None
+            self.wanted[id] = Wanted(id, person, read.keys())
 
 
 def _contact(person: int, by: tuple[str, ...], order: list[str] | None) -> dict[str, Any]:
