@@ -77,7 +77,7 @@ def read_event(
     shared: _Fields | None = None
     prefix, contacts = "", value
     if isinstance(value, dict):
-        key = next((key for key in value if fold_field(key) == "contacts"), None)
+        key = next((key for key in islice(value, MOST_FIELDS) if fold_field(key) == "contacts"), None)
         if key is None or value[key] is None:
             _refuse_thin_events([value])
             return (_read_one("", value, None, mapped, providers),)

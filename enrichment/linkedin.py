@@ -28,6 +28,8 @@ _URN = re.compile(r"urn:li:[a-z_]+:\(?(AC[A-Za-z]AA[A-Za-z0-9_-]{34})(?![A-Za-z0
 _HOST = re.compile(
     r"(?<![\w.@-])(?:[a-z0-9-]{1,20}\.){0,3}linkedin\.com(?![\w@-]|\.[a-z0-9])\.?(?::\d{1,5})?(?![@\d])", re.IGNORECASE
 )
+# A redirect (authwall, safelinks) carries the profile percent-encoded, once or more often.
+_ENCODED = re.compile(r"linkedin\.com%(?:25){0,3}2f", re.IGNORECASE)
 _SCHEME = re.compile(r"(?:https?:/*|[a-z][a-z0-9+.-]{0,20}://|//+)", re.IGNORECASE)
 _PATH = re.compile(r"[^\s<>()\[\]{}\"|;,^`]*")
 _NEXT = re.compile(r"https?:|//|www\.|(?:[a-z]{2,3}\.)?linkedin\.com", re.IGNORECASE)
@@ -71,13 +73,15 @@ def read_profiles(text: str) -> tuple[str, ...]:
     if is_template(text):
         raise Unusable("this is a template that was not filled in")
     text = unwrap(text.replace("\\", "/"))
-    problem: Unusable | None = None
-    # A redirect (authwall, safelinks) carries the profile percent-encoded.
-    for form in dict.fromkeys((text, unquote(text))):
-        slugs, trouble = _slugs_in(form)
-        if slugs:
-            return tuple(PREFIX + slug for slug in slugs)
+    slugs, problem = _slugs_in(text)
+    for _ in range(3):
+        if slugs or not _ENCODED.search(text):
+            break
+        text = unquote(text)
+        slugs, trouble = _slugs_in(text)
         problem = problem or trouble
+    if slugs:
+        return tuple(PREFIX + slug for slug in slugs)
     if problem:
         raise problem
     urn = _URN.search(text)
@@ -165,8 +169,10 @@ def _slug_in(segments: list[str]) -> str:
     kind = path[0].lower() if path else ""
     if kind == "pub":
         return _read_pub(path[1:])
-    if kind in _WITH_MEMBER_ID and len(path) > 2 and _ANY_CASE_MEMBER_ID.fullmatch(path[2]):
-        return _read_slug(path[2])
+    if kind in _WITH_MEMBER_ID and len(path) > 2:
+        id = unquote(path[2]).partition(",")[0]  # ACwAA...,NAME_SEARCH,n7cD
+        if _ANY_CASE_MEMBER_ID.fullmatch(id):
+            return _read_slug(id)
     if kind != "in":
         raise Unusable(_NOT_PROFILES.get(kind, f"this is not a person's page; needed is {_WANTED}"))
     if len(path) == 1:
@@ -203,7 +209,8 @@ def _read_slug(raw: str) -> str:
         raise Unusable(f"the part after /in/ has at most {LONGEST_SLUG} characters")
     if not all(map(_is_in_slugs, slug)) or not any(unicodedata.category(sign)[0] in "LNS" for sign in slug):
         raise Unusable(_NO_SLUG)
-    if slug in _NOBODY or any(is_nothing(slug.replace("-", sign)) for sign in "- /."):
+    repeated = len(slug) > 2 and len(set(slug)) == 1
+    if slug in _NOBODY or repeated or any(is_nothing(slug.replace("-", sign)) for sign in "- /."):
         raise Unusable(f"this page is nobody's in particular; {_COPY}")
     return slug
 

@@ -29,13 +29,16 @@ def read_name(text: str) -> str | None:
     """Return the tidied *text* as a person's name, None for a word for nothing. Raises Unusable."""
     if not _holds_something(text):
         return None
+    text = _without_fillers(text)
+    if is_nothing(text):
+        return None
     if _NOT_PEOPLE.fullmatch(text) or all(is_junk_word(word.strip(".,;")) for word in text.casefold().split()):
         raise Unusable(_PLACEHOLDER)
     if "@" in text or "://" in text or "linkedin.com" in text.lower():
         raise Unusable("this is an address, not a name")
     if not any(map(str.isalpha, text)):
         raise Unusable("a name with letters")
-    return _without_fillers(text)
+    return text
 
 
 def _without_fillers(name: str) -> str:
@@ -71,8 +74,7 @@ def join_names(first: str | None, last: str | None) -> str | None:
 
 def is_whole_name(name: str) -> bool:
     """Whether *name* alone can name a person: two words, or a script that writes none."""
-    words = [word for word in name.split() if any(map(str.isalnum, word)) and not is_nothing_beside_a_name(word)]
-    return len(words) > 1 or len(_UNSPACED.findall(name)) > 1
+    return sum(not _is_filler(word) for word in name.split()) > 1 or len(_UNSPACED.findall(name)) > 1
 
 
 def _holds_something(text: str) -> bool:

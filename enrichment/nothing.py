@@ -9,7 +9,7 @@ import re
 _WORDS = """
 n/a n.a. n.a na n\\a n/d n.d. nan nil null none undefined unknown unavailable unspecified unassigned undisclosed no
 nothing missing empty blank void false nat noemail nomail noname tbd t.b.d. tba tbc tbs todo pending
-#n/a #nv #n/d #na #nan #null \\n x xx xxx xxxx xxxxx
+#n/a #nv #n/d #na #nan #null \\n
 keine keiner keins kein k.a. k.a unbekannt nichts leer ohne entfällt fehlt n.v.
 aucun aucune néant neant inconnu inconnue sans vide ninguno ninguna desconocido desconocida vacío
 nenhum nenhuma não nao desconhecido nessuno nessuna sconosciuto vuoto assente geen onbekend n.v.t. nvt leeg
@@ -38,7 +38,7 @@ _ZERO = re.compile(r"0+(?:[.,]0+)?")
 _SHEET_ERROR = re.compile(
     r"#[a-zàâçéèêëîïôûù/0_ ]{2,16}[!?]"
 )  # #REF!, #NAME?, #DIV/0!, #BEZUG!, #¡VALOR! and their kin
-_GROUP = r"\[\[?[\w .:'-]+\]\]?|<[\w .:/-]+>|%%?[A-Za-z_][\w .]*%%?|\$[A-Za-z_][\w.]*"
+_GROUP = r"\[\[?[\w .'-]+\]\]?|<[\w .'-]+>|%%?[A-Za-z_][\w .]*%%?|\$[A-Za-z_][\w.]*"
 _ONLY_GROUPS = re.compile(rf"(?:(?:{_GROUP})[ ,.-]{{0,3}}){{1,6}}")
 _BRACES = re.compile(r"\{[^{}]*\}")
 _MARKS = re.compile(r"\*\|[^|]{1,60}\|\*|<%|%>|\[object [A-Za-z]{1,20}\]|__[A-Z_]{1,40}__")
@@ -60,14 +60,15 @@ JUNK_WORDS = frozenset(_WORDS_OF_JUNK_WORDS.split())
 def is_nothing(text: str) -> bool:
     """Whether the tidied *text* is a word for nothing, once or repeated, or has no letter and no digit."""
     folded = text.casefold().strip(_AROUND)
+    if _says_nothing(folded):
+        return True
+    return len(text) <= 80 and all(_says_nothing(word.strip(",;" + _AROUND)) for word in folded.split())
+
+
+def _says_nothing(folded: str) -> bool:
     if folded in NOTHING or not any(map(str.isalnum, folded)):
         return True
-    if _ZERO.fullmatch(folded) or _SHEET_ERROR.fullmatch(folded.replace("¡", "")):
-        return True
-    if len(text) > 80:
-        return False
-    words = [word.strip(",;") for word in folded.split()]
-    return len(words) > 1 and all(word in NOTHING or not any(map(str.isalnum, word)) for word in words)
+    return bool(_ZERO.fullmatch(folded) or _SHEET_ERROR.fullmatch(folded.replace("¡", "")))
 
 
 def is_nothing_beside_a_name(text: str) -> bool:

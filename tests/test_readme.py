@@ -34,7 +34,7 @@ def rows(text: str) -> list[list[str]]:
 
 def shown(default: Any) -> str:
     """A default as the table has it."""
-    text = ",".join(default) if isinstance(default, tuple) else str(default)
+    text = ",".join(default) if isinstance(default, tuple | dict) else str(default)
     return "" if default is None or not text else f"`{text}`"
 
 
