@@ -10,6 +10,7 @@ from enrichment.nothing import is_junk_word, is_template
 from enrichment.texts import Unusable, unwrap
 
 LONGEST_EMAIL = 254  # characters; https://www.rfc-editor.org/errata/eid1690
+LONGEST_WIDE = 400  # characters of a text in which full-width letters are read
 LONGEST_LOCAL_PART = 64  # characters; RFC 5321, 4.5.3.1.1
 
 _WANTED = "one e-mail address, like name@company.tld"
@@ -18,6 +19,7 @@ _LOCAL_PART = re.compile(r"[a-z0-9!#$%&'*+/=?^_`{|}~-]+(?:\.[a-z0-9!#$%&'*+/=?^_
 _LABEL = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
 _TOP_LEVEL = re.compile(r"[a-z]{2,63}|xn--[a-z0-9-]{1,59}")
 
+_PLAIN = re.compile(r"[A-Za-z0-9._+-]+@[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)+")
 _EDGE = re.compile(r"(?:%20|%0a|%0d|%09|%c2%a0|%e2%80%8b|%ef%bb%bf|&nbsp;)", re.IGNORECASE)
 _COMMENT = re.compile(r"\([^()@]*\)(?=@)")  # jane(work)@acme.co, RFC 5322
 _BETWEEN = re.compile(r"[,;|<>()\[\]\"“”«»„]+")
@@ -66,7 +68,9 @@ def read_emails(text: str) -> tuple[str, ...]:
 
 def _addresses(text: str) -> list[str]:
     """Find what stands for an address in *text*; words next to one, without brackets, make it doubtful."""
-    if not text.isascii():
+    if _PLAIN.fullmatch(text):
+        return [text]
+    if not text.isascii() and len(text) <= LONGEST_WIDE:  # normalizing takes the square of a run of accents
         text = unicodedata.normalize("NFKC", text)  # full-width letters and signs
     if "%" in text or "&" in text:
         text = _EDGE.sub(" ", text).strip()
@@ -137,6 +141,8 @@ def _is_placeholder(local: str, domain: str) -> bool:
 
 def _read_domain(raw: str) -> str:
     """Return the domain as DNS knows it. Raises Unusable."""
+    if len(raw) > LONGEST_EMAIL:
+        raise Unusable(_WANTED)
     plain = unicodedata.normalize("NFKC", raw.lower()).lower().replace("\u3002", ".")
     labels = [_read_label(label) for label in plain.rstrip(".").split(".")]
     if len(labels) < 2 or not all(map(_LABEL.fullmatch, labels)) or not _TOP_LEVEL.fullmatch(labels[-1]):

@@ -137,6 +137,8 @@ def comes_first(name: str, field: str, mapped: Mapping[str, str]) -> bool:
 
 def shown(name: str, index: int) -> str:
     """Return the path of a field named by its sender: its name, unless the name may itself be personal data."""
+    if name in FIELDS:
+        return name
     name = name.strip()
     return name if _SHOWABLE.fullmatch(name) and "linkedin.com" not in name.lower() else f"[{index}]"
 
@@ -196,6 +198,8 @@ def _is_filler(text: str) -> bool:
     """Whether *text* stands where an id should: undefined, null, {{event.id}}."""
     if len(text) > 200:
         return False
+    if text.isascii() and text.isalnum():
+        return text.lower() in _NO_ID
     folded = text.casefold().strip("()[]<>\"' ")
     return folded in _NO_ID or not any(map(str.isalnum, folded)) or is_template(text)
 

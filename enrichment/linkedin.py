@@ -11,7 +11,7 @@ import re
 import unicodedata
 from urllib.parse import unquote
 
-from enrichment.nothing import is_nothing, is_template
+from enrichment.nothing import NOTHING, is_template
 from enrichment.texts import JOINERS, QUOTES, Unusable, collapse, unwrap
 
 PREFIX = "linkedin.com/in/"
@@ -22,6 +22,7 @@ LONGEST_SLUG = 100  # characters; https://www.linkedin.com/help/linkedin/answer/
 # https://learn.microsoft.com/en-us/linkedin/sales/sync-services/profile-associations
 _MEMBER_ID = re.compile(r"AC[A-Za-z]AA[A-Za-z0-9_-]{34}")
 _ANY_CASE_MEMBER_ID = re.compile(r"ac[a-z]aa[a-z0-9_-]{34}", re.IGNORECASE)
+_PLAIN_SLUG = re.compile(r"[-_]*[a-z0-9][a-z0-9_-]*")
 _CUT_MEMBER_ID = re.compile(r"AC[a-z]AA(?=[^A-Z]*[A-Z])(?=[^a-z]*[a-z])[A-Za-z0-9_-]{10,}")
 _URN = re.compile(r"urn:li:[a-z_]+:\(?(AC[A-Za-z]AA[A-Za-z0-9_-]{34})(?![A-Za-z0-9_-])", re.IGNORECASE)
 
@@ -51,6 +52,7 @@ _NOBODY = frozenset(_WORDS_OF_NOBODY.split())
 _WANTED = "a public LinkedIn profile, like linkedin.com/in/<name>"
 _COPY = f"copy the public profile URL from the person's page: {_WANTED}"
 _NO_SLUG = f"the part after /in/ has letters, digits and hyphens only; needed is {_WANTED}"
+_TOO_LONG = f"the part after /in/ has at most {LONGEST_SLUG} characters"
 _LOST_CASE = f"a member id in lower case is nobody's; {_COPY}"
 _CUT_SHORT = f"this member id is not whole; {_COPY}"
 _NOT_PROFILES = {
@@ -197,6 +199,8 @@ def _read_slug(raw: str) -> str:
             slug = unquote(slug, errors="strict")
     except UnicodeDecodeError:
         raise Unusable(f"the part after /in/ is not UTF-8; needed is {_WANTED}") from None
+    if len(slug) > 3 * LONGEST_SLUG:  # normalizing takes the square of a run of accents
+        raise Unusable(_TOO_LONG)
     slug = _QUERY.split(collapse(slug).rstrip("/"), maxsplit=1)[0]
     if _ANY_CASE_MEMBER_ID.fullmatch(slug):
         if not _MEMBER_ID.fullmatch(slug) or not (any(map(str.islower, slug[2:])) and any(map(str.isupper, slug[5:]))):
@@ -206,13 +210,23 @@ def _read_slug(raw: str) -> str:
         raise Unusable(_CUT_SHORT)
     slug = unicodedata.normalize("NFC", unicodedata.normalize("NFC", slug).lower()).strip(QUOTES + JOINERS + " ")
     if len(slug) > LONGEST_SLUG:
-        raise Unusable(f"the part after /in/ has at most {LONGEST_SLUG} characters")
-    if not all(map(_is_in_slugs, slug)) or not any(unicodedata.category(sign)[0] in "LNS" for sign in slug):
+        raise Unusable(_TOO_LONG)
+    plain = _PLAIN_SLUG.fullmatch(slug)
+    if not plain and not (
+        all(map(_is_in_slugs, slug)) and any(unicodedata.category(sign)[0] in "LNS" for sign in slug)
+    ):
         raise Unusable(_NO_SLUG)
     repeated = len(slug) > 2 and len(set(slug)) == 1
-    if slug in _NOBODY or repeated or any(is_nothing(slug.replace("-", sign)) for sign in "- /."):
+    if slug in _NOBODY or repeated or _bare(slug) in _NOTHING or not slug.strip("0-"):
         raise Unusable(f"this page is nobody's in particular; {_COPY}")
     return slug
+
+
+def _bare(text: str) -> str:
+    return "".join(filter(str.isalnum, text))
+
+
+_NOTHING = frozenset(map(_bare, NOTHING)) - {""}  # n-a for n/a, not-available for "not available"
 
 
 def _is_in_slugs(sign: str) -> bool:

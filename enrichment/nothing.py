@@ -40,6 +40,7 @@ _SHEET_ERROR = re.compile(
 )  # #REF!, #NAME?, #DIV/0!, #BEZUG!, #¡VALOR! and their kin
 _GROUP = r"\[\[?[\w .'-]+\]\]?|<[\w .'-]+>|%%?[A-Za-z_][\w .]*%%?|\$[A-Za-z_][\w.]*"
 _ONLY_GROUPS = re.compile(rf"(?:(?:{_GROUP})[ ,.-]{{0,3}}){{1,6}}")
+_TEMPLATE_SIGN = re.compile(r"[{\[<%$*]|__")
 _BRACES = re.compile(r"\{[^{}]*\}")
 _MARKS = re.compile(r"\*\|[^|]{1,60}\|\*|<%|%>|\[object [A-Za-z]{1,20}\]|__[A-Z_]{1,40}__")
 
@@ -62,13 +63,19 @@ def is_nothing(text: str) -> bool:
     folded = text.casefold().strip(_AROUND)
     if _says_nothing(folded):
         return True
-    return len(text) <= 80 and all(_says_nothing(word.strip(",;" + _AROUND)) for word in folded.split())
+    if " " not in folded or len(folded) > 80:
+        return False
+    return all(_says_nothing(word.strip(",;" + _AROUND)) for word in folded.split())
 
 
 def _says_nothing(folded: str) -> bool:
-    if folded in NOTHING or not any(map(str.isalnum, folded)):
+    if folded in NOTHING:
         return True
-    return bool(_ZERO.fullmatch(folded) or _SHEET_ERROR.fullmatch(folded.replace("¡", "")))
+    if folded[:1].isalpha():
+        return False
+    if not any(map(str.isalnum, folded)) or _ZERO.fullmatch(folded):
+        return True
+    return folded.startswith("#") and _SHEET_ERROR.fullmatch(folded.replace("¡", "")) is not None
 
 
 def is_nothing_beside_a_name(text: str) -> bool:
@@ -78,7 +85,7 @@ def is_nothing_beside_a_name(text: str) -> bool:
 
 def is_template(text: str) -> bool:
     """Whether *text* holds a template that was not filled in: {{name}}, ${name}, %NAME%, [First Name], *|FNAME|*."""
-    if text.isalnum():
+    if not _TEMPLATE_SIGN.search(text):
         return False
     if any(any(map(str.isalnum, braced)) for braced in _BRACES.findall(text)):
         return True

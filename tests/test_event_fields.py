@@ -65,7 +65,8 @@ def paths(one: ContactRead) -> list[str]:
         *((name, "profile_url") for name in (
             "profile_url", "profile_url ", "profileUrl", "Profile URL", "linkedin", "LinkedIn", "linkedIn",
             "linkedin_url", "linkedinUrl", "LinkedIn URL", "linkedin-profile", "linkedInProfileUrl",
-            "hs_linkedin_url", "social_media_url", "Person Linkedin Url", "linkedin_profile_url", "profile", "LINKEDIN PROFILE")),
+            "hs_linkedin_url", "social_media_url", "Person Linkedin Url", "linkedin_profile_url", "profile",
+            "LINKEDIN PROFILE")),
     ],
 )  # fmt: skip
 def test_an_identifier_is_known_by_its_common_names(name: str, field: str) -> None:
