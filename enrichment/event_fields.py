@@ -115,6 +115,8 @@ _MOST_NODES, _DEEPEST = 200, 6  # of one unknown value that are looked at
 
 def field_of(name: str, mapped: Mapping[str, str]) -> str | None:
     """Return our field for *name*, IGNORED, or None; *mapped* is GENERIC_FIELDS with folded names."""
+    if not mapped and name in FIELDS:
+        return name
     folded = fold_field(name)
     return mapped.get(folded) or _KNOWN.get(folded)
 
@@ -131,6 +133,8 @@ def _fold(name: str) -> str:
 
 def comes_first(name: str, field: str, mapped: Mapping[str, str]) -> bool:
     """Whether *name* is our own name of *field*, or one of GENERIC_FIELDS: before all others that mean it."""
+    if name == field:
+        return True
     folded = fold_field(name)
     return folded in mapped or folded == field.replace("_", "")
 
