@@ -7,14 +7,14 @@ import unicodedata
 from urllib.parse import unquote
 
 from enrichment.nothing import is_junk_word, is_template
-from enrichment.texts import Unusable, unwrap
+from enrichment.texts import TEMPLATE, Unusable, unwrap
 
 LONGEST_EMAIL = 254  # characters; https://www.rfc-editor.org/errata/eid1690
 LONGEST_WIDE = 400  # characters of a text in which full-width letters are read
 LONGEST_LOCAL_PART = 64  # characters; RFC 5321, 4.5.3.1.1
 
 _WANTED = "one e-mail address, like name@company.tld"
-_PLACEHOLDER = f"this is a placeholder; needed is the person's own, {_WANTED}"
+_PLACEHOLDER = "this is a placeholder; needed is the person's own address, like name@company.tld"
 _LOCAL_PART = re.compile(r"[a-z0-9!#$%&'*+/=?^_`{|}~-]+(?:\.[a-z0-9!#$%&'*+/=?^_`{|}~-]+)*")
 _LABEL = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
 _TOP_LEVEL = re.compile(r"[a-z]{2,63}|xn--[a-z0-9-]{1,59}")
@@ -53,7 +53,7 @@ _JUNK_TWICE = frozenset(_WORDS_OF_JUNK_TWICE.split())
 def read_emails(text: str) -> tuple[str, ...]:
     """Return every usable address in the tidied *text*, each once, in lower case. Raises Unusable if none is."""
     if is_template(text) and "@" not in text:
-        raise Unusable("this is a template that was not filled in")
+        raise Unusable(TEMPLATE)
     found: dict[str, None] = {}
     problem: Unusable | None = None
     for written in _addresses(text):
@@ -116,7 +116,7 @@ def _read_address(written: str) -> str:
     """Return one address in its one form: lower case, the domain in ASCII. Raises Unusable."""
     local, _, domain = written.rpartition("@")
     if is_template(written):
-        raise Unusable("this is a template that was not filled in")
+        raise Unusable(TEMPLATE)
     local, domain = local.lower(), _read_domain(domain)
     email = f"{local}@{domain}"
     if not _LOCAL_PART.fullmatch(local) or len(local) > LONGEST_LOCAL_PART or len(email) > LONGEST_EMAIL:
@@ -134,8 +134,10 @@ def _is_placeholder(local: str, domain: str) -> bool:
     bare = "".join(words).rstrip("0123456789")
     if bare in _PLACEHOLDER_LOCAL or (len(set(bare)) == 1 and len(bare) > 2):
         return True
-    if bare != "".join(re.split(r"[._-]+", domain.partition(".")[0])).rstrip("0123456789"):
-        return False
+    label = domain.partition(".")[0].replace("-", "").rstrip("0123456789")
+    if bare != label:
+        made_up = len(bare) == 1 == len(label) and domain.endswith(".com")  # x@y.com
+        return made_up or (is_junk_word(bare) and is_junk_word(label))  # foo@bar.com
     return len(bare) < 3 or bare in _JUNK_TWICE or is_junk_word(bare)
 
 

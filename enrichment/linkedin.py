@@ -12,7 +12,7 @@ import unicodedata
 from urllib.parse import unquote
 
 from enrichment.nothing import NOTHING, is_template
-from enrichment.texts import JOINERS, QUOTES, Unusable, collapse, unwrap
+from enrichment.texts import JOINERS, QUOTES, TEMPLATE, Unusable, collapse, unwrap
 
 PREFIX = "linkedin.com/in/"
 _MOST_HOSTS = 8  # that are looked at in one text
@@ -73,7 +73,7 @@ _NOT_SLUGS = _NOT_PROFILES.keys() | {"in", "linkedin"}
 def read_profiles(text: str) -> tuple[str, ...]:
     """Return every profile in the tidied *text*, each once, as linkedin.com/in/<slug>. Raises Unusable if none is."""
     if is_template(text):
-        raise Unusable("this is a template that was not filled in")
+        raise Unusable(TEMPLATE)
     text = unwrap(text.replace("\\", "/"))
     slugs, problem = _slugs_in(text)
     for _ in range(3):
@@ -226,7 +226,9 @@ def _bare(text: str) -> str:
     return "".join(filter(str.isalnum, text))
 
 
-_NOTHING = frozenset(map(_bare, NOTHING)) - {""}  # n-a for n/a, not-available for "not available"
+_NOTHING = frozenset(
+    word for word in map(_bare, NOTHING) if len(word) > 1
+)  # n-a for n/a, not-available for "not available"
 
 
 def _is_in_slugs(sign: str) -> bool:

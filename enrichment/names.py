@@ -5,11 +5,10 @@ from __future__ import annotations
 import re
 
 from enrichment.nothing import ALSO_NAMES, is_junk_word, is_nothing, is_nothing_beside_a_name, is_template
-from enrichment.texts import Unusable
+from enrichment.texts import TEMPLATE, Unusable
 
 LONGEST_NAME = 255  # characters; the longest company that Nyne's sibling endpoints take
 
-TEMPLATE = "this is a template that was not filled in"
 _PLACEHOLDER = "this is a placeholder; needed is the person's own name"
 _FILLERS = frozenset({"undefined", "null", "none", "nan", "nil", "n/a", "#n/a", "unknown", "(null)", "<null>"})
 _NOT_PEOPLE = re.compile(r"linkedin (?:member|user)|.*\((?:sample|test|demo)(?: contact| lead)?\)", re.IGNORECASE)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 import unicodedata
 
-from enrichment.texts import Unusable
+from enrichment.nothing import is_template
+from enrichment.texts import TEMPLATE, Unusable
 
 _WANTED = "a country as two letters of ISO 3166, like US"
 
@@ -291,6 +292,8 @@ def read_region(text: str) -> str:
     """Return the country of the tidied *text* as two capital letters. Raises Unusable."""
     if len(text) == 2 and (known := _NAMES.get(text.lower())):
         return known
+    if is_template(text):
+        raise Unusable(TEMPLATE)
     region = None
     if len(text) <= 100:
         region = _NAMES.get(_folded(text)) or _of_locale(text) or _of_place(text)

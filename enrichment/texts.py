@@ -13,6 +13,9 @@ _OPENING = " \"'`<([{" + QUOTES + JOINERS
 _CLOSING = _OPENING + ">)]},;:.!"
 
 
+TEMPLATE = "this is a template that was not filled in"
+
+
 class Unusable(ValueError):
     """The text cannot be used; the message says what could be, and never repeats the text."""
 

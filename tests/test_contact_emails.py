@@ -122,7 +122,8 @@ def test_what_is_no_email_is_named(written: str) -> None:
      "qwerty@acme.co", "unknown@unknown.com", "unknown@acme.co", "undefined@acme.co", "null@acme.co",
      "redacted@hubspot.com", "deleted@acme.co", "anonymous@acme.co", "fake@acme.co", "email@email.com",
      "mail@mail.com", "user@user.com", "you@yourcompany.com", "name@domain.com", "your.name@acme.co",
-     "firstname.lastname@acme.co", "not-provided@acme.co", "nobody@acme.co", "keine@acme.co", "info@info.com"],
+     "firstname.lastname@acme.co", "not-provided@acme.co", "nobody@acme.co", "keine@acme.co", "info@info.com",
+     "foo@bar.com", "x@y.com", "fake@test-test.de"],
 )  # fmt: skip
 def test_a_placeholder_is_named_and_not_used(written: str) -> None:
     """An address that stands for nobody is neither asked about nor shared by two people.
@@ -140,7 +141,7 @@ def test_a_placeholder_is_named_and_not_used(written: str) -> None:
     "written",
     ["nike@nike.com", "smith@smith.com", "jane.test@acme.co", "jane+test@acme.co", "testa@acme.co", "nan@acme.co",
      "na@acme.co", "jane@testing-labs.com", "none.smith@acme.co", "jane.none@acme.co", "jane@acme.test", "jo@acme.co",
-     "jane@example-media.com", "nulla@acme.co", "jane@noemail.de"],
+     "jane@example-media.com", "nulla@acme.co", "jane@noemail.de", "j@b.co", "foo@acme.co"],
 )  # fmt: skip
 def test_a_person_is_no_placeholder(written: str) -> None:
     """Names that resemble a placeholder, and companies that bear their founder's name, are people's addresses."""
