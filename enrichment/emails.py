@@ -25,14 +25,14 @@ _COMMENT = re.compile(r"\([^()@]*\)(?=@)")  # jane(work)@acme.co, RFC 5322
 _BETWEEN = re.compile(r"[,;|<>()\[\]\"“”«»„]+")
 _CONNECTORS = frozenset({"and", "or", "und", "oder", "et", "ou", "y", "o", "e", "en", "of", "och", "og", "i", "lub"})
 
-# Addresses under these domains are nobody's. https://www.rfc-editor.org/rfc/rfc2606
+# Domains that have no people's addresses. https://www.rfc-editor.org/rfc/rfc2606
 # .test is reserved as well, and let through: the sandbox lives there.
 _PLACEHOLDER_DOMAIN = re.compile(
     r"(?:.*\.)?(?:example\.[a-z]{2,3}(?:\.[a-z]{2})?|example|invalid|localhost|localdomain|"
     r"(?:test|testing|noemail|no-email|nomail|no-mail|none|noone|null|unknown|undefined|fake|asdf|domain|yourdomain|"
     r"mydomain|yourcompany|placeholder|dummy|notprovided|nodomain|donotemail)\.(?:com|net|org))"
 )
-# Local parts that are nobody's under any domain.
+# Local parts that are placeholders under any domain.
 _WORDS_OF_PLACEHOLDER_LOCAL = """
 noemail nomail noaddress noemailaddress noemailprovided noemailgiven noemailavailable nomailaddress notprovided
 notavailable notapplicable notgiven notknown nothing none null undefined unknown noone nobody noname nope invalid
@@ -127,7 +127,7 @@ def _read_address(written: str) -> str:
 
 
 def _is_placeholder(local: str, domain: str) -> bool:
-    """Whether the address stands for nobody: noemail@, test@test.com, na@na.com, anything@example.com."""
+    """Whether the address is a placeholder: noemail@, test@test.com, na@na.com, anything@example.com."""
     if _PLACEHOLDER_DOMAIN.fullmatch(domain):
         return True
     words = [word for word in re.split(r"[._+-]+", local.partition("+")[0]) if word.strip("0123456789")]

@@ -163,7 +163,7 @@ def _sort(value: Mapping[str, Any], mapped: Mapping[str, str]) -> _Fields:
 
 
 def _inherit(given: _Fields, shared: _Fields) -> None:
-    """Give a contact what its event says for all, and name what the event says of nobody in particular."""
+    """Give a contact the fields that its event sets for all; name the event's other fields."""
     for field in FIELDS:
         if field in SHARED:
             given.known.setdefault(field, []).extend(shared.known.get(field, ()))

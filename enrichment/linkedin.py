@@ -18,7 +18,7 @@ PREFIX = "linkedin.com/in/"
 _MOST_HOSTS = 8  # that are looked at in one text
 LONGEST_SLUG = 100  # characters; https://www.linkedin.com/help/linkedin/answer/87
 
-# Members' ids stand for slugs in Sales Navigator's exports. They are base64: in lower case they are nobody's.
+# Members' ids stand for slugs in Sales Navigator's exports. They are base64: in lower case they are lost.
 # https://learn.microsoft.com/en-us/linkedin/sales/sync-services/profile-associations
 _MEMBER_ID = re.compile(r"AC[A-Za-z]AA[A-Za-z0-9_-]{34}")
 _ANY_CASE_MEMBER_ID = re.compile(r"ac[a-z]aa[a-z0-9_-]{34}", re.IGNORECASE)
@@ -40,14 +40,14 @@ _LOCALE = re.compile(r"[a-z]{2}(?:[_-][a-z]{2})?")
 _MOBILE_PREFIXES = frozenset({"mwlite", "comm", "m", "profile"})
 _WITH_MEMBER_ID = frozenset({"sales", "talent", "recruiter"})
 # Pages of the one who looks, of those who have left, and words that fill a form.
-_WORDS_OF_NOBODY = """
+_WORDS_OF_PLACEHOLDERS = """
 me unavailable example examples sample test testing tester your-name yourname your-profile yourprofile your-slug
 username user-name user profile profile-url public-profile slug vanity name fullname full-name firstname-lastname
 first-last firstnamelastname first-name-last-name firstname lastname linkedin linkedin-profile linkedin-url
 placeholder dummy fake asdf asdfasdf qwerty foo bar foobar foo-bar redacted deleted removed invalid error 404 false
 true nobody anonymous not-on-linkedin no-linkedin no-profile object-object xyz in pub
 """
-_NOBODY = frozenset(_WORDS_OF_NOBODY.split())
+_PLACEHOLDERS = frozenset(_WORDS_OF_PLACEHOLDERS.split())
 
 _WANTED = "a public LinkedIn profile, like linkedin.com/in/<name>"
 _COPY = f"copy the public profile URL from the person's page: {_WANTED}"
@@ -217,7 +217,7 @@ def _read_slug(raw: str) -> str:
     ):
         raise Unusable(_NO_SLUG)
     repeated = len(slug) > 2 and len(set(slug)) == 1
-    if slug in _NOBODY or repeated or _bare(slug) in _NOTHING or not slug.strip("0-"):
+    if slug in _PLACEHOLDERS or repeated or _bare(slug) in _NOTHING or not slug.strip("0-"):
         raise Unusable(f"this page is nobody's in particular; {_COPY}")
     return slug
 

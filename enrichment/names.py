@@ -1,4 +1,4 @@
-"""Read names of people and companies; refuse the ones that stand for nobody."""
+"""Read names of people and companies; refuse placeholders."""
 
 from __future__ import annotations
 

@@ -45,7 +45,7 @@ _BRACES = re.compile(r"\{[^{}]*\}")
 _MARKS = re.compile(r"\*\|[^|]{1,60}\|\*|<%|%>|\[object [A-Za-z]{1,20}\]|__[A-Z_]{1,40}__")
 
 
-# Words that fill a form when there is nobody to name.
+# Words that fill a form in place of a name.
 _WORDS_OF_JUNK_WORDS = """
 test tests testing tester testuser testname testfirst testlast dummy fake foo bar baz foobar asdf asdfg asdfgh asd
 asdfasdf qwe qwer qwert qwerty qwertz qwertyuiop abc abcd abcde first last firstname lastname surname fullname
@@ -93,5 +93,5 @@ def is_template(text: str) -> bool:
 
 
 def is_junk_word(word: str) -> bool:
-    """Whether a single lower-case *word* fills a form and names nobody: test, asdf, xxx, undefined."""
+    """Whether a single lower-case *word* fills a form in place of a name: test, asdf, xxx, undefined."""
     return word in JUNK_WORDS or word in NOTHING or (len(word) > 2 and len(set(word)) == 1 and word.isalpha())

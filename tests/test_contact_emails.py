@@ -126,7 +126,7 @@ def test_what_is_no_email_is_named(written: str) -> None:
      "foo@bar.com", "x@y.com", "fake@test-test.de"],
 )  # fmt: skip
 def test_a_placeholder_is_named_and_not_used(written: str) -> None:
-    """An address that stands for nobody is neither asked about nor shared by two people.
+    """A placeholder is neither asked about nor shared by two people.
 
     Sierra Interactive ("the same fake email"); blog.teknkl.com, dummy emails; AWS HealthLake, placeholder filtering.
     """

@@ -132,7 +132,7 @@ def test_a_placeholder_name_is_named(written: str) -> None:
 )  # fmt: skip
 @pytest.mark.parametrize("field", ["name", "company"])
 def test_an_unfilled_template_is_named(field: str, written: str) -> None:
-    """NousResearch/hermes-agent#84173: an unrendered template is nobody, and two of them are not one person."""
+    """NousResearch/hermes-agent#84173: an unrendered template is no name, and two of them are not one person."""
     contact, problems = read_contact(work_email="jane@acme.co", **{field: written})
 
     assert contact == Contact(work_email="jane@acme.co")

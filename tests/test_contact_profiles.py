@@ -161,7 +161,7 @@ def test_a_member_id_stands_for_a_slug(written: str) -> None:
     ],
 )
 def test_a_member_id_that_lost_its_case_is_refused(written: str) -> None:
-    """A member's id is base64: in lower case it may be anybody's."""
+    """A member's id is base64: in lower case it no longer names one person."""
     assert "nobody's" in problems_of(profile_url=written)["profile_url"]
 
 
@@ -229,7 +229,7 @@ def test_what_is_no_profile_is_named_as_what_it_is(written: str, says: str) -> N
     ["undefined", "null", "NULL", "None", "nan", "n-a", "N%2FA", "na", "unknown", "not-available", "no-linkedin", "me",
      "example", "test", "your-name", "username", "firstname-lastname", "unavailable", "xxx", "0", "tbd", "keine"],
 )  # fmt: skip
-def test_a_page_of_nobody_is_no_profile(slug: str) -> None:
+def test_a_placeholder_slug_is_no_profile(slug: str) -> None:
     """A word for nothing behind /in/ looks like a value, so it is named; two people must not share it.
 
     PostHog/posthog#5527; sentinl/sentinl#53.

@@ -82,7 +82,7 @@ async def test_the_names_of_other_systems_are_understood(client: Client) -> None
     }  # fmt: skip
 
 
-async def test_generic_fields_name_what_nobody_could_guess(client_with: ClientWith) -> None:
+async def test_generic_fields_map_names_of_ones_own(client_with: ClientWith) -> None:
     """GENERIC_FIELDS says what the fields of one's own form are."""
     client = await client_with(generic_fields="Email 1=work_email, LI=profile_url, Owner Email = ignore")
     body = {"email 1": "jane@acme.co", "li": "linkedin.com/in/janedoe", "owner_email": "rep@ours.test"}
