@@ -39,7 +39,7 @@ def _field_map(value: Any) -> Any:
     """Read "Email 1=work_email, LI=profile_url" as the names of fields and what they are to us."""
     if not isinstance(value, str):
         return value
-    pairs = [part.rpartition("=") for part in value.split(",") if part.strip()]
+    pairs = [part.partition("=") for part in value.split(",") if part.strip()]
     mapped = {name.strip(): field.strip() for name, _, field in pairs}
     known = (*FIELDS, IGNORED)
     if not all(mapped) or any(field not in known for field in mapped.values()):
