@@ -83,11 +83,22 @@ def read_profiles(text: str) -> tuple[str, ...]:
         slugs, trouble = _slugs_in(text)
         problem = problem or trouble
     if slugs:
-        return tuple(PREFIX + slug for slug in slugs)
+        profiles = tuple(PREFIX + slug for slug in slugs if _reads_to_itself(slug))
+        if not profiles:
+            raise Unusable(_NO_SLUG)
+        return profiles
     if problem:
         raise problem
     urn = _URN.search(text)
     return (PREFIX + (_read_slug(urn[1]) if urn else _slug_alone(text)),)
+
+
+def _reads_to_itself(slug: str) -> bool:
+    """Whether the profile of *slug* goes in again unchanged; odd Unicode may fold once more each time."""
+    if _PLAIN_SLUG.fullmatch(slug) or _MEMBER_ID.fullmatch(slug):
+        return True
+    url = PREFIX + slug
+    return unwrap(collapse(url)) == url and not is_template(url) and _slugs_in(url)[0] == [slug]
 
 
 def member_id(slug: str) -> str | None:

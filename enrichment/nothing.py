@@ -42,7 +42,7 @@ _GROUP = r"\[\[?[\w .'-]+\]\]?|<[\w .'-]+>|%%?[A-Za-z_][\w .]*%%?|\$[A-Za-z_][\w
 _ONLY_GROUPS = re.compile(rf"(?:(?:{_GROUP})[ ,.-]{{0,3}}){{1,6}}")
 _TEMPLATE_SIGN = re.compile(r"[{\[<%$*]|__")
 _BRACES = re.compile(r"\{[^{}]*\}")
-_MARKS = re.compile(r"\*\|[^|]{1,60}\|\*|<%|%>|\[object [A-Za-z]{1,20}\]|__[A-Z_]{1,40}__")
+_MARKS = re.compile(r"\*\|[^|]{1,60}\|\*|<%|%>|\[object [A-Za-z]{1,20}\]|__[A-Z][A-Z_]{0,40}__")
 
 
 # Words that fill a form in place of a name.
