@@ -17,16 +17,13 @@ import phonenumbers
 from pydantic import AfterValidator, BeforeValidator, HttpUrl, SecretStr
 from pydantic_settings import NoDecode
 
+from enrichment.event_fields import FIELDS, IGNORED
 from enrichment.postgres_url import read_postgres_url
 
 Scope = Literal["events", "read", "operate", "admin"]
+
 SCOPES: frozenset[Scope] = frozenset(get_args(Scope))
 BARE: frozenset[Scope] = SCOPES - {"admin"}  # what a token without scopes may do
-# The fields of a generic contact that another name may stand for.
-CONTACT_FIELDS = (
-    "event_id", "record_id", "profile_url", "work_email", "personal_email", "name", "first_name", "last_name",
-    "company", "providers", "region",
-)  # fmt: skip
 COUNTRIES = {"UK": "GB", "EL": "GR"}  # what people write for the code
 LEVELS = {"warn": "warning", "critical": "error", "fatal": "error", "trace": "debug", "notset": "debug"}
 
@@ -165,8 +162,8 @@ def _fields(value: Any) -> Any:
     mapping: dict[str, str] = {}
     for part in _parts(value):
         theirs, _, ours = (one.strip() for one in part.rpartition("="))
-        if not theirs or ours not in CONTACT_FIELDS:
-            raise ValueError(f"must be `their name=our field, ...`; our fields are {', '.join(CONTACT_FIELDS)}")
+        if not theirs or ours not in (*FIELDS, IGNORED):
+            raise ValueError(f"must be `their name=our field, ...`; our fields are {', '.join((*FIELDS, IGNORED))}")
         if theirs in mapping:
             raise ValueError("must name each of their fields once")
         mapping[theirs] = ours

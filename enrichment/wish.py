@@ -15,8 +15,9 @@ from uuid import UUID
 
 from uuid_utils.compat import uuid7
 
-from enrichment.contact import Contact, is_role_address
+from enrichment.contact import Contact
 from enrichment.facts import Facts, fold
+from enrichment.roles import is_role_address
 
 
 @dataclass(frozen=True, slots=True)

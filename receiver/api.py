@@ -14,8 +14,9 @@ from pydantic import BaseModel, ValidationError
 from starlette.requests import Request
 from starlette.responses import Response
 
+from enrichment.event import LONGEST_ID
 from receiver.bodies import read_body
-from receiver.messages import LONGEST_ID, CancelAnswer, Lookup, LookupPage, RetryAnswer, RetryBody, Status
+from receiver.messages import CancelAnswer, Lookup, LookupPage, RetryAnswer, RetryBody, Status
 from receiver.problems import Problem, not_found, wrong_fields
 from store import lookups, reports
 from store.installation import Installation

@@ -9,15 +9,19 @@ from collections.abc import Mapping, Sequence
 from starlette.requests import Request
 from starlette.responses import Response
 
+from enrichment.contact import Problem as FieldProblem
+from enrichment.contact import fingerprint
+from enrichment.event import ContactRead, NotAnEvent, read_event
+from enrichment.event_json import NotJson
 from enrichment.providers.base import Provider
 from enrichment.settings import Settings
+from enrichment.wish import Wish
 from receiver.auth import Tokens, may_be_signed, unauthorized, verify_webhook, webhook_key
 from receiver.bodies import MOST_OF_AN_EVENT, read_body
-from receiver.contacts import read_wishes
 from receiver.encodings import as_signed, json_text
 from receiver.patience import patience_with
 from receiver.pings import echo_body, echo_query, probe
-from receiver.problems import Problem
+from receiver.problems import Problem, wrong_fields
 from store.group_commit import GroupCommit
 from store.intake import Event, Taken
 from store.notify import Notifier
@@ -41,6 +45,7 @@ class Events:
         self._key = webhook_key(secret) if secret else None
         self._tokens = tokens
         self._providers = providers
+        self._fields = settings.generic_fields
         self._commit = commit
         self._notifier = notifier
 
@@ -73,11 +78,25 @@ class Events:
         body = json_text(request.headers, body, MOST_OF_AN_EVENT)
         if echo := echo_body(body):
             return echo
-        wishes = read_wishes(body, source=source, message_id=message_id, providers=self._providers)
+        strict = _read_strict(request)
+        contacts = self._read(body)
+        usable = [read for read in contacts if read.contact is not None]
+        if not usable or (strict and any(read.problems for read in contacts)):
+            raise wrong_fields(_errors(contacts))
+        wishes = tuple(_wish(read, message_id) for read in usable)
         taken = await self._commit.submit(Event(source, body, wishes), within=patience_with(source))
         if not all(lookup.duplicate for lookup in taken):
             self._notifier.wake()
-        return _answer(taken)
+        return _answer(contacts, taken)
+
+    def _read(self, body: bytes) -> Sequence[ContactRead]:
+        """Read the contacts. Raises Problem: 400 for what is no JSON, 422 for what is no event."""
+        try:
+            return read_event(body, providers=self._providers, fields=self._fields)
+        except NotJson as error:
+            raise Problem(400, f"The body is not JSON: {error}.") from None
+        except NotAnEvent as error:
+            raise wrong_fields([(error.path, str(error))]) from None
 
 
 def _source(request: Request) -> str:
@@ -87,6 +106,38 @@ def _source(request: Request) -> str:
     return source
 
 
-def _answer(taken: Sequence[Taken]) -> Response:
-    lookups = [{"id": str(one.id), "status": one.status, "duplicate": one.duplicate} for one in taken]
+def _read_strict(request: Request) -> bool:
+    """Read ?strict=, with which a single unusable field refuses the event. Raises Problem."""
+    strict = request.query_params.get("strict", "false").strip().lower()
+    if strict not in ("true", "1", "false", "0"):
+        raise wrong_fields([("strict", "true or false")])
+    return strict in ("true", "1")
+
+
+def _wish(read: ContactRead, message_id: str | None) -> Wish:
+    """Build the wish of a usable contact. The same content, however written, has the same fingerprint."""
+    assert read.contact is not None  # noqa: S101  only usable contacts come here
+    content = fingerprint(read.contact, read.named)
+    return Wish(read.contact, read.providers, read.record_id, read.event_id or message_id, content, read.problems)
+
+
+def _errors(contacts: Sequence[ContactRead]) -> list[FieldProblem]:
+    """Return the problems of all contacts, each with its path in the body."""
+    return [
+        (".".join(filter(None, (read.path, path))), message) for read in contacts for path, message in read.problems
+    ]
+
+
+def _answer(contacts: Sequence[ContactRead], taken: Sequence[Taken]) -> Response:
+    """Answer each contact in its place: its lookup, or null where nothing in it can be used."""
+    rest = iter(taken)
+    lookups = []
+    for read in contacts:
+        one = next(rest) if read.contact is not None else None
+        lookups.append({
+            "id": str(one.id) if one else None,
+            "status": one.status if one else None,
+            "duplicate": one.duplicate if one else False,
+            "problems": [{"path": path, "message": message} for path, message in read.problems],
+        })  # fmt: skip
     return Response(json.dumps({"lookups": lookups}), 202, media_type="application/json")

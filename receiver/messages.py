@@ -7,23 +7,11 @@ from decimal import Decimal
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, WithJsonSchema
+from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, WithJsonSchema
 
-MOST_CONTACTS = 100
-LONGEST_ID = 255  # characters; they are indexed
+from enrichment.event import LONGEST_ID, MOST_CONTACTS
 
 Status = Literal["queued", "running", "held", "found", "not_found", "failed", "unresolved", "suppressed", "cancelled"]
-
-
-def _written_out(value: Any) -> Any:
-    """An integer as text: half of all CRMs number their records. (True is an integer, too, but no id.)"""
-    return str(value) if type(value) is int else value
-
-
-def _without_nul(text: str) -> str:
-    if "\0" in text:  # PostgreSQL's text holds none
-        raise ValueError("text without NUL characters")
-    return text
 
 
 def _utc(at: datetime) -> str:
@@ -34,10 +22,6 @@ def _number(credits: Decimal) -> int | float:
     return int(credits) if credits == credits.to_integral_value() else float(credits)
 
 
-Identifier = Annotated[
-    Annotated[str, Field(max_length=LONGEST_ID), AfterValidator(_without_nul)],
-    BeforeValidator(_written_out, json_schema_input_type=Annotated[str, Field(max_length=LONGEST_ID)] | int),
-]
 Time = Annotated[
     datetime,
     PlainSerializer(_utc, return_type=str),
@@ -51,26 +35,22 @@ Credits = Annotated[
 
 
 class EventContact(BaseModel):
-    """One person to find. Fields that are not listed are ignored."""
+    """One person to find. A field that cannot be used is named in the answer; other fields are ignored."""
 
-    model_config = ConfigDict(extra="ignore")
-
-    event_id: Identifier | None = Field(None, description="the event's own id: sent again, it is a duplicate")
-    record_id: Identifier | None = Field(None, description="the CRM's id of the contact")
-    profile_url: str | None = Field(None, description="LinkedIn profile")
-    work_email: str | None = Field(None, description="e-mail at work")
-    personal_email: str | None = Field(None, description="private e-mail")
-    name: str | None = Field(None, description="full name")
-    company: str | None = Field(None, description="company's name; helps to tell namesakes apart")
-    providers: list[str] | None = Field(
-        None, min_length=1, max_length=10, description="who is asked, in this order; without it, all of PROVIDERS"
-    )
-    region: str | None = Field(None, description="country (ISO 3166) of numbers that are written without one")
+    event_id: Any = Field(None, description="the event's own id: sent again with the same content, it is a duplicate")
+    record_id: Any = Field(None, description=f"the CRM's id of the contact, at most {LONGEST_ID} characters")
+    profile_url: Any = Field(None, description="LinkedIn profile; also linkedin_url, linkedin")
+    work_email: Any = Field(None, description="e-mail at work; also email")
+    personal_email: Any = Field(None, description="private e-mail")
+    name: Any = Field(None, description="full name; also first_name and last_name, full_name")
+    company: Any = Field(None, description="company's name; helps to tell namesakes apart")
+    providers: Any = Field(None, description="who is asked, in this order; without it, all of PROVIDERS")
+    region: Any = Field(None, description="country of numbers that are written without one; also country")
 
 
 class EventBody(EventContact):
     """One contact; or up to 100 under `contacts`, which take `event_id`, `providers` and `region` from here
-    where they have none of their own.
+    where they have none of their own. A list of contacts will do as well.
     """
 
     model_config = ConfigDict(
@@ -90,25 +70,26 @@ class EventBody(EventContact):
     contacts: list[EventContact] | None = Field(None, min_length=1, max_length=MOST_CONTACTS)
 
 
+class WrongField(BaseModel):
+    """One field that cannot be used."""
+
+    path: str = Field(description="like contacts[2].profile_url; empty for the whole body", examples=["work_email"])
+    message: str
+
+
 class AcceptedLookup(BaseModel):
     """What became of one contact."""
 
-    id: UUID
-    status: Status
+    id: UUID | None = Field(description="null where nothing in the contact can be used")
+    status: Status | None
     duplicate: bool = Field(description="the same event again: this is the lookup it made the first time")
+    problems: list[WrongField] = Field(description="fields of this contact that were not used, and why")
 
 
 class EventAnswer(BaseModel):
     """The lookups, in the order of the contacts; all of them are stored."""
 
     lookups: list[AcceptedLookup]
-
-
-class WrongField(BaseModel):
-    """One field that cannot be used."""
-
-    path: str = Field(description="like contacts[2].profile_url; empty for the whole body", examples=["work_email"])
-    message: str
 
 
 class Person(BaseModel):

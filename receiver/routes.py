@@ -8,10 +8,11 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from enrichment.event import LONGEST_ID
 from receiver.api import DEFAULT_LIMIT, LARGEST_LIMIT, STATUSES
 from receiver.auth import Handler, Tokens
 from receiver.bodies import MOST_OF_A_CALLBACK, MOST_OF_AN_EVENT
-from receiver.messages import LONGEST_ID, CancelAnswer, EventAnswer, EventBody, Lookup, LookupPage, RetryAnswer, Usage
+from receiver.messages import CancelAnswer, EventAnswer, EventBody, Lookup, LookupPage, RetryAnswer, Usage
 from receiver.operations import Handlers, Operation, Parameter
 from receiver.usage import DEFAULT_DAYS, MOST_DAYS
 
@@ -28,9 +29,16 @@ BODY_PROBLEMS = {
     408: "The body did not arrive in time.",
     413: f"The body has more than {MOST_OF_AN_EVENT:,} bytes, as it came or decompressed.",
     415: "Another type than JSON, another coding than gzip, or a charset that cannot be read.",
-    422: "Some fields cannot be used: `errors` names each. Nothing was stored.",
+    422: "No contact can be used: `errors` names each field and says why. Nothing was stored.",
 }
-STORED = "All of its contacts are stored, or none. 202 means that they are committed."
+STORED = (
+    "What can be used of a contact is used, and every field that cannot is named in `problems`. All usable "
+    "contacts are stored, or none. 202 means that they are committed."
+)
+STRICT = Parameter(
+    name="strict", place="query", schema={"type": "boolean", "default": False},
+    description="refuse the event if a single field cannot be used",
+)  # fmt: skip
 
 OPERATIONS = (
     Operation(
@@ -38,7 +46,7 @@ OPERATIONS = (
         group="Events", summary="A CRM's event",
         description=f"Each contact becomes a lookup. {STORED} The same event again is answered with the same lookups.",
         who="token or signature",
-        parameters=(SOURCE,),
+        parameters=(SOURCE, STRICT),
         body=EventBody, success=202, answer=EventAnswer,
         problems={404: "There is no such source.", **UNAUTHORIZED, **BODY_PROBLEMS, **UNAVAILABLE},
     ),
@@ -77,6 +85,7 @@ OPERATIONS = (
         method="post", path="/v1/lookups", handler=lambda h: h.events.create,
         group="Lookups", summary="Look a person up",
         description=f"The same as an event of the source `api`. {STORED}",
+        parameters=(STRICT,),
         body=EventBody, success=202, answer=EventAnswer, problems={**UNAUTHORIZED, **BODY_PROBLEMS, **UNAVAILABLE},
     ),
     Operation(

@@ -107,9 +107,9 @@ class _Batch:
 
 
 def _entry(event: Event, wish: Wish, policy: Policy) -> _Entry:
-    # Without an id, the record tells two events of the same content apart.
-    named = ("id", wish.event_id) if wish.event_id else ("record", wish.record_id or "")
-    fingerprint = policy.hash("event", event.source, *named, wish.fingerprint)
+    # The record is part of it: two records of one person may come in one event.
+    event_id, record_id = wish.event_id or "", wish.record_id or ""
+    fingerprint = policy.hash("event", event.source, event_id, record_id, wish.fingerprint)
     return _Entry(event, wish, keys_of(wish.contact, wish.record_id, policy.hash), fingerprint, uuid7())
 
 

@@ -23,13 +23,13 @@ import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
-from enrichment.contact import Contact, read_contact
+from enrichment.contact import Contact
 from enrichment.outcome import Outcome, Pause, Refused, Retry, Unclear, Unreadable
 from enrichment.providers.base import CallsBack, Health, HttpRequest, HttpResponse, LimitNews
 
 SAMPLES = Path(__file__).parent / "samples"
 CALLBACK_URL = "https://ringback.test/callbacks/acme/0197/token-of-tests"
-CONTACT = read_contact(
+CONTACT = Contact(
     profile_url="linkedin.com/in/johndoe",
     work_email="john@acme.test",
     personal_email="john@mail.test",

@@ -22,7 +22,7 @@ async def test_an_event_becomes_a_lookup_and_its_first_job(client: Client, pool:
     """One contact is one event, one lookup, and one job for the first provider that can use it."""
     (made,) = lookups(await client.post("/events/generic", EVENT))
 
-    assert made == {"id": made["id"], "status": "queued", "duplicate": False}
+    assert made == {"id": made["id"], "status": "queued", "duplicate": False, "problems": []}
     assert await stored(pool) == (1, 1, 1)
     row = await pool.fetchrow("SELECT provider, todo, state::text FROM jobs")
     assert tuple(row or ()) == ("leadmagic", ["nyne"], "queued")

@@ -19,12 +19,62 @@ if TYPE_CHECKING:
 
 
 async def test_the_same_event_again_is_a_duplicate(client: Client, pool: Pool) -> None:
-    """The same source and event_id is the same lookup, whatever else the body says now."""
+    """The same source, event_id and content, however it is written, is the same lookup."""
     (made,) = lookups(await client.post("/events/generic", EVENT))
-    (met,) = lookups(await client.post("/events/generic", EVENT | {"name": "Somebody Else", "record_id": "x"}))
+    (met,) = lookups(await client.post("/events/generic", EVENT | {"work_email": "<Jane@ACME.co>", "note": "again"}))
 
     assert met == made | {"duplicate": True}
     assert await stored(pool) == (1, 1, 1)
+
+
+@pytest.mark.parametrize(
+    "change", [{"name": "Ann Lee"}, {"work_email": "ann@acme.co"}, {"record_id": "crm-9"}, {"providers": ["nyne"]}]
+)
+async def test_the_same_id_with_other_content_is_another_event(client: Client, change: dict[str, Any]) -> None:
+    """A sender that uses an id twice loses nobody: another person, record or order is another event.
+
+    Mnexa-AI/e2a#516, dubinc/dub#3799 (HubSpot's eventId is not guaranteed to be unique).
+    """
+    (first,) = lookups(await client.post("/events/generic", EVENT))
+    (second,) = lookups(await client.post("/events/generic", EVENT | change))
+
+    assert not second["duplicate"]
+    assert second["id"] != first["id"]
+
+
+@pytest.mark.parametrize("id", ["undefined", "null", "{{event.id}}", "", "  ", None, False, "NaN", "[object Object]"])
+async def test_a_word_for_no_id_is_no_id(client: Client, id: Any) -> None:
+    """An event whose id was never filled in is told apart by its record and content. PostHog/posthog-js#34."""
+    ann = {"event_id": id, "record_id": "a", "profile_url": "linkedin.com/in/ann-lee"}
+    bob = {"event_id": id, "record_id": "b", "profile_url": "linkedin.com/in/bob-ray"}
+
+    (first,) = lookups(await client.post("/events/generic", ann))
+    (second,) = lookups(await client.post("/events/generic", bob))
+    (again,) = lookups(await client.post("/events/generic", ann | {"event_id": None}))
+
+    assert not second["duplicate"]
+    assert again == first | {"duplicate": True}
+
+
+async def test_the_order_of_the_contacts_makes_no_other_event(client: Client) -> None:
+    """The same contacts in another order are answered with their own lookups. muxinc/mux-node-sdk#83."""
+    ann, bob = {"work_email": "ann@acme.co"}, {"work_email": "bob@acme.co"}
+
+    first = lookups(await client.post("/events/generic", {"event_id": "e", "contacts": [ann, bob]}))
+    second = lookups(await client.post("/events/generic", {"event_id": "e", "contacts": [bob, ann]}))
+
+    assert [one["id"] for one in second] == [one["id"] for one in reversed(first)]
+    assert all(one["duplicate"] for one in second)
+
+
+async def test_one_person_in_two_records_of_one_event_is_two_lookups(client: Client) -> None:
+    """Both records of the CRM wait for a number, even if their contacts and the event's id are the same."""
+    contacts = [{"record_id": record, "work_email": "ann@acme.co"} for record in ("a", "b")]
+
+    first, second = lookups(await client.post("/events/generic", {"event_id": "e", "contacts": contacts}))
+
+    assert first["id"] != second["id"]
+    assert not second["duplicate"]
 
 
 async def test_without_event_id_the_content_decides(client: Client, pool: Pool) -> None:

@@ -34,8 +34,8 @@ def rows(text: str) -> list[list[str]]:
 
 def shown(default: Any) -> str:
     """A default as the table has it."""
-    text = ",".join(default) if isinstance(default, tuple) else str(default)
-    return "" if default in (None, {}) or not text else f"`{text}`"
+    text = ",".join(default) if isinstance(default, tuple | dict) else str(default)
+    return "" if default is None or not text else f"`{text}`"
 
 
 def test_the_sections_are_in_the_order_in_which_one_needs_them() -> None:

@@ -94,6 +94,27 @@ def test_no_secret_is_shown_by_the_settings_themselves(environment: pytest.Monke
         assert secret not in shown
 
 
+def test_generic_fields_are_a_map(environment: pytest.MonkeyPatch) -> None:
+    """Pairs are separated by commas; names may hold spaces, and spaces around them do not count."""
+    environment.setenv("GENERIC_FIELDS", " Email 1=work_email, LI = profile_url,Owner E-Mail=ignore, ")
+
+    mapped = Settings.load("receiver").generic_fields
+
+    assert mapped == {"Email 1": "work_email", "LI": "profile_url", "Owner E-Mail": "ignore"}
+
+
+@pytest.mark.parametrize("value", ["Email", "=work_email", "Email=work_mail", "Email=work_email;LI=profile_url"])
+def test_a_field_that_we_do_not_have_is_named(environment: pytest.MonkeyPatch, value: str) -> None:
+    """A mistake in GENERIC_FIELDS ends the start, and the message says which fields there are."""
+    environment.setenv("GENERIC_FIELDS", value)
+
+    with pytest.raises(SettingsError) as refused:
+        Settings.load("receiver")
+
+    assert "GENERIC_FIELDS" in str(refused.value)
+    assert "personal_email" in str(refused.value)
+
+
 @pytest.mark.parametrize("value", ["", "  ", " , "])
 def test_no_token_is_a_missing_token(environment: pytest.MonkeyPatch, value: str) -> None:
     """An empty list of tokens lets nobody in: it is missing, not set."""

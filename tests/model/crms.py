@@ -53,7 +53,9 @@ class Crms(Run):
         self.events.append((body, ids))
         for id, contact, (person, _) in zip(ids, contacts, people, strict=True):
             known = {name: value for name, value in contact.items() if name != "providers"}
-            self.wanted[id] = Wanted(id, person, read_contact(**known).keys())
+            read, _ = read_contact(**known)
+            assert read is not None
+            self.wanted[id] = Wanted(id, person, read.keys())
 
 
 def _contact(person: int, by: tuple[str, ...], order: list[str] | None) -> dict[str, Any]:

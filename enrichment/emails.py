@@ -1,0 +1,162 @@
+"""Read e-mail addresses out of what people and programs write around them."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from urllib.parse import unquote
+
+from enrichment.nothing import is_junk_word, is_template
+from enrichment.texts import TEMPLATE, Unusable, unwrap
+
+LONGEST_EMAIL = 254  # characters; https://www.rfc-editor.org/errata/eid1690
+LONGEST_WIDE = 400  # characters of a text in which full-width letters are read
+LONGEST_LOCAL_PART = 64  # characters; RFC 5321, 4.5.3.1.1
+
+_WANTED = "one e-mail address, like name@company.tld"
+_PLACEHOLDER = "this is a placeholder; needed is the person's own address, like name@company.tld"
+_LOCAL_PART = re.compile(r"[a-z0-9!#$%&'*+/=?^_`{|}~-]+(?:\.[a-z0-9!#$%&'*+/=?^_`{|}~-]+)*")
+_LABEL = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
+_TOP_LEVEL = re.compile(r"[a-z]{2,63}|xn--[a-z0-9-]{1,59}")
+
+_PLAIN = re.compile(r"[A-Za-z0-9._+-]+@[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)+")
+_EDGE = re.compile(r"(?:%20|%0a|%0d|%09|%c2%a0|%e2%80%8b|%ef%bb%bf|&nbsp;)", re.IGNORECASE)
+_COMMENT = re.compile(r"\([^()@]*\)(?=@)")  # jane(work)@acme.co, RFC 5322
+_BETWEEN = re.compile(r"[,;|<>()\[\]\"“”«»„]+")
+_CONNECTORS = frozenset({"and", "or", "und", "oder", "et", "ou", "y", "o", "e", "en", "of", "och", "og", "i", "lub"})
+
+# Domains that have no people's addresses. https://www.rfc-editor.org/rfc/rfc2606
+# .test is reserved as well, and let through: the sandbox lives there.
+_PLACEHOLDER_DOMAIN = re.compile(
+    r"(?:.*\.)?(?:example\.[a-z]{2,3}(?:\.[a-z]{2})?|example|invalid|localhost|localdomain|"
+    r"(?:test|testing|noemail|no-email|nomail|no-mail|none|noone|null|unknown|undefined|fake|asdf|domain|yourdomain|"
+    r"mydomain|yourcompany|placeholder|dummy|notprovided|nodomain|donotemail)\.(?:com|net|org))"
+)
+# Local parts that are placeholders under any domain.
+_WORDS_OF_PLACEHOLDER_LOCAL = """
+noemail nomail noaddress noemailaddress noemailprovided noemailgiven noemailavailable nomailaddress notprovided
+notavailable notapplicable notgiven notknown nothing none null undefined unknown noone nobody noname nope invalid
+blank empty missing refused declined unavailable unspecified test testing tester testuser testaccount testemail
+testmail testlead testcontact fake fakeemail dummy dummyemail placeholder example sample redacted deleted removed
+anonymous anonymized anonymised asdf asdfasdf asdfgh qwerty qwertz foobar donotemail dontemail youremail yourname
+myemail firstnamelastname namesurname vornamenachname keine keineemail keinemail unbekannt sinemail sincorreo
+desconocido inconnu sconosciuto desconhecido ninguno aucun nessuno nenhum geen onbekend objectobject
+"""
+_PLACEHOLDER_LOCAL = frozenset(_WORDS_OF_PLACEHOLDER_LOCAL.split())
+# Words that are junk only where the domain repeats them (a@a.com, email@email.com) or is junk too.
+_WORDS_OF_JUNK_TWICE = """
+email mail mailbox domain company user you your me us abc abcd info admin contact hello
+"""
+_JUNK_TWICE = frozenset(_WORDS_OF_JUNK_TWICE.split())
+
+
+def read_emails(text: str) -> tuple[str, ...]:
+    """Return every usable address in the tidied *text*, each once, in lower case. Raises Unusable if none is."""
+    if is_template(text) and "@" not in text:
+        raise Unusable(TEMPLATE)
+    found: dict[str, None] = {}
+    problem: Unusable | None = None
+    for written in _addresses(text):
+        try:
+            found.setdefault(_read_address(written))
+        except Unusable as error:
+            problem = problem or error
+    if not found:
+        raise problem or Unusable(_WANTED)
+    return tuple(found)
+
+
+def _addresses(text: str) -> list[str]:
+    """Find what stands for an address in *text*; words next to one, without brackets, make it doubtful."""
+    if _PLAIN.fullmatch(text):
+        return [text]
+    if not text.isascii() and len(text) <= LONGEST_WIDE:  # normalizing takes the square of a run of accents
+        text = unicodedata.normalize("NFKC", text)  # full-width letters and signs
+    if "%" in text or "&" in text:
+        text = _EDGE.sub(" ", text).strip()
+    if "@" not in text:
+        text = unquote(text)  # jane%40acme.co
+    text = _COMMENT.sub("", text)
+    if any(map(_is_broken, text.split())):
+        return []
+    found: list[str] = []
+    for chunk in _BETWEEN.split(text):
+        if "@" in chunk:
+            found.extend(_addresses_in(chunk))
+    return found
+
+
+def _is_broken(word: str) -> bool:
+    """Whether a comma or semicolon stands inside an address, as in jane,doe@acme.co."""
+    head, separator, tail = word.replace(";", ",").partition(",")
+    return bool(separator and "@" in tail and "@" not in head and re.search(r"[^\W_]$", head))
+
+
+def _addresses_in(chunk: str) -> list[str]:
+    """Return the addresses of *chunk*, which holds no bracket and no comma; none if other words stand beside them."""
+    label, colon, rest = chunk.rpartition(":")
+    if colon and "@" in rest and "@" not in label:
+        mailto = label.strip().lower().endswith("mailto")
+        chunk = unquote(rest.partition("?")[0]) if mailto else rest
+    found: list[str] = []
+    for word in chunk.split():
+        if "@" in word:
+            found.extend(word.split("/") if word.count("@") > 1 else [word])
+        elif word.casefold() not in _CONNECTORS and any(map(str.isalnum, word)):
+            return []
+    return [_without_query(unwrap(word)) for word in found]
+
+
+def _without_query(word: str) -> str:
+    local, at, domain = word.partition("@")
+    return f"{local}{at}{domain.partition('?')[0]}"
+
+
+def _read_address(written: str) -> str:
+    """Return one address in its one form: lower case, the domain in ASCII. Raises Unusable."""
+    local, _, domain = written.rpartition("@")
+    if is_template(written):
+        raise Unusable(TEMPLATE)
+    local, domain = local.lower(), _read_domain(domain)
+    email = f"{local}@{domain}"
+    if not _LOCAL_PART.fullmatch(local) or len(local) > LONGEST_LOCAL_PART or len(email) > LONGEST_EMAIL:
+        raise Unusable(_WANTED)
+    if _is_placeholder(local, domain):
+        raise Unusable(_PLACEHOLDER)
+    return email
+
+
+def _is_placeholder(local: str, domain: str) -> bool:
+    """Whether the address is a placeholder: noemail@, test@test.com, na@na.com, anything@example.com."""
+    if _PLACEHOLDER_DOMAIN.fullmatch(domain):
+        return True
+    words = [word for word in re.split(r"[._+-]+", local.partition("+")[0]) if word.strip("0123456789")]
+    bare = "".join(words).rstrip("0123456789")
+    if bare in _PLACEHOLDER_LOCAL or (len(set(bare)) == 1 and len(bare) > 2):
+        return True
+    label = domain.partition(".")[0].replace("-", "").rstrip("0123456789")
+    if bare != label:
+        made_up = len(bare) == 1 == len(label) and domain.endswith(".com")  # x@y.com
+        return made_up or (is_junk_word(bare) and is_junk_word(label))  # foo@bar.com
+    return len(bare) < 3 or bare in _JUNK_TWICE or is_junk_word(bare)
+
+
+def _read_domain(raw: str) -> str:
+    """Return the domain as DNS knows it. Raises Unusable."""
+    if len(raw) > LONGEST_EMAIL:
+        raise Unusable(_WANTED)
+    plain = unicodedata.normalize("NFKC", raw.lower()).lower().replace("\u3002", ".")
+    labels = [_read_label(label) for label in plain.rstrip(".").split(".")]
+    if len(labels) < 2 or not all(map(_LABEL.fullmatch, labels)) or not _TOP_LEVEL.fullmatch(labels[-1]):
+        raise Unusable(_WANTED)
+    return ".".join(labels)
+
+
+def _read_label(label: str) -> str:
+    """Return the label in ASCII. Raises Unusable."""
+    if label.isascii():
+        return label
+    if len(label) > 63 or not all(unicodedata.category(sign)[0] in "LMN" or sign == "-" for sign in label):
+        raise Unusable(_WANTED)
+    # Not Python's own idna codec: it is of 2003 and turns ß into ss, which today is another domain.
+    return f"xn--{label.encode('punycode').decode('ascii')}"

@@ -1,0 +1,249 @@
+"""Read LinkedIn profiles, as people, exports and sales tools write them: linkedin.com/in/<slug>.
+
+Forms: any host, path and tracking of a public profile; a bare slug; /pub/ addresses of before 2015; Sales Navigator,
+Recruiter and urn forms that carry a member's id; all of these nested, encoded, or wrapped in Markdown, HTML or Slack's
+angle brackets.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from urllib.parse import unquote
+
+from enrichment.nothing import NOTHING, is_template
+from enrichment.texts import JOINERS, QUOTES, TEMPLATE, Unusable, collapse, unwrap
+
+PREFIX = "linkedin.com/in/"
+_MOST_HOSTS = 8  # that are looked at in one text
+LONGEST_SLUG = 100  # characters; https://www.linkedin.com/help/linkedin/answer/87
+
+# Members' ids stand for slugs in Sales Navigator's exports. They are base64: in lower case they are lost.
+# https://learn.microsoft.com/en-us/linkedin/sales/sync-services/profile-associations
+_MEMBER_ID = re.compile(r"AC[A-Za-z]AA[A-Za-z0-9_-]{34}")
+_ANY_CASE_MEMBER_ID = re.compile(r"ac[a-z]aa[a-z0-9_-]{34}", re.IGNORECASE)
+_PLAIN_SLUG = re.compile(r"[-_]*[a-z0-9][a-z0-9_-]*")
+_CUT_MEMBER_ID = re.compile(r"AC[a-z]AA(?=[^A-Z]*[A-Z])(?=[^a-z]*[a-z])[A-Za-z0-9_-]{10,}")
+_URN = re.compile(r"urn:li:[a-z_]+:\(?(AC[A-Za-z]AA[A-Za-z0-9_-]{34})(?![A-Za-z0-9_-])", re.IGNORECASE)
+
+_HOST = re.compile(
+    r"(?<![\w.@-])(?:[a-z0-9-]{1,20}\.){0,3}linkedin\.com(?![\w@-]|\.[a-z0-9])\.?(?::\d{1,5})?(?![@\d])", re.IGNORECASE
+)
+# A redirect (authwall, safelinks) carries the profile percent-encoded, once or more often.
+_ENCODED = re.compile(r"linkedin\.com%(?:25){0,3}2f", re.IGNORECASE)
+_SCHEME = re.compile(r"(?:https?:/*|[a-z][a-z0-9+.-]{0,20}://|//+)", re.IGNORECASE)
+_PATH = re.compile(r"[^\s<>()\[\]{}\"|;,^`]*")
+_NEXT = re.compile(r"https?:|//|www\.|(?:[a-z]{2,3}\.)?linkedin\.com", re.IGNORECASE)
+_QUERY = re.compile(r"[?#&]")
+_PUB_PART = re.compile(r"[0-9a-f]{1,3}")
+_LOCALE = re.compile(r"[a-z]{2}(?:[_-][a-z]{2})?")
+_MOBILE_PREFIXES = frozenset({"mwlite", "comm", "m", "profile"})
+_WITH_MEMBER_ID = frozenset({"sales", "talent", "recruiter"})
+# Pages of the one who looks, of those who have left, and words that fill a form.
+_WORDS_OF_PLACEHOLDERS = """
+me unavailable example examples sample test testing tester your-name yourname your-profile yourprofile your-slug
+username user-name user profile profile-url public-profile slug vanity name fullname full-name firstname-lastname
+first-last firstnamelastname first-name-last-name firstname lastname linkedin linkedin-profile linkedin-url
+placeholder dummy fake asdf asdfasdf qwerty foo bar foobar foo-bar redacted deleted removed invalid error 404 false
+true nobody anonymous not-on-linkedin no-linkedin no-profile object-object xyz in pub
+"""
+_PLACEHOLDERS = frozenset(_WORDS_OF_PLACEHOLDERS.split())
+
+_WANTED = "a public LinkedIn profile, like linkedin.com/in/<name>"
+_COPY = f"copy the public profile URL from the person's page: {_WANTED}"
+_NO_SLUG = f"the part after /in/ has letters, digits and hyphens only; needed is {_WANTED}"
+_TOO_LONG = f"the part after /in/ has at most {LONGEST_SLUG} characters"
+_LOST_CASE = f"a member id in lower case is nobody's; {_COPY}"
+_CUT_SHORT = f"this member id is not whole; {_COPY}"
+_NOT_PROFILES = {
+    "company": f"this is a company's page; needed is a person's: {_WANTED}",
+    "school": f"this is a school's page; needed is a person's: {_WANTED}",
+    "showcase": f"this is a showcase page; needed is a person's: {_WANTED}",
+    "groups": f"this is a group; needed is a person's page: {_WANTED}",
+    "posts": f"this is a post; needed is its author's page: {_WANTED}",
+    "feed": f"this is a feed; needed is a person's page: {_WANTED}",
+    "sales": f"this is a Sales Navigator URL without a whole member id; {_COPY}",
+    "talent": f"this is a LinkedIn Recruiter URL; {_COPY}",
+    "recruiter": f"this is a LinkedIn Recruiter URL; {_COPY}",
+    "pub": f"this is the old form of a profile URL; open it and {_COPY}",
+}
+_NOT_SLUGS = _NOT_PROFILES.keys() | {"in", "linkedin"}
+
+
+def read_profiles(text: str) -> tuple[str, ...]:
+    """Return every profile in the tidied *text*, each once, as linkedin.com/in/<slug>. Raises Unusable if none is."""
+    if is_template(text):
+        raise Unusable(TEMPLATE)
+    text = unwrap(text.replace("\\", "/"))
+    slugs, problem = _slugs_in(text)
+    for _ in range(3):
+        if slugs or not _ENCODED.search(text):
+            break
+        text = unquote(text)
+        slugs, trouble = _slugs_in(text)
+        problem = problem or trouble
+    if slugs:
+        profiles = tuple(PREFIX + slug for slug in slugs if _reads_to_itself(slug))
+        if not profiles:
+            raise Unusable(_NO_SLUG)
+        return profiles
+    if problem:
+        raise problem
+    urn = _URN.search(text)
+    return (PREFIX + (_read_slug(urn[1]) if urn else _slug_alone(text)),)
+
+
+def _reads_to_itself(slug: str) -> bool:
+    """Whether the profile of *slug* goes in again unchanged; odd Unicode may fold once more each time."""
+    if _PLAIN_SLUG.fullmatch(slug) or _MEMBER_ID.fullmatch(slug):
+        return True
+    url = PREFIX + slug
+    return unwrap(collapse(url)) == url and not is_template(url) and _slugs_in(url)[0] == [slug]
+
+
+def member_id(slug: str) -> str | None:
+    """Return *slug* if it is a member's id."""
+    return slug if _MEMBER_ID.fullmatch(slug) else None
+
+
+def _slugs_in(text: str) -> tuple[list[str], Unusable | None]:
+    """Return the slugs behind each linkedin.com in *text*, and the first problem with one."""
+    slugs: dict[str, None] = {}
+    problem: Unusable | None = None
+    host = _HOST.search(text)
+    for _ in range(_MOST_HOSTS):
+        if host is None:
+            break
+        path = _path(text, host.end())
+        end = host.end()
+        try:
+            slugs.setdefault(_slug_behind(path, text[end + len(path) :]))
+            end += len(path)  # a second profile in a query is part of the first one's tracking
+        except Unusable as error:
+            problem = problem or error
+        host = _HOST.search(text, end)
+    return list(slugs), problem
+
+
+def _path(text: str, start: int) -> str:
+    found = _PATH.match(text, start)
+    return found[0] if found else ""
+
+
+def _slug_behind(path: str, tail: str) -> str:
+    """Read the slug from the path of a LinkedIn URL, behind which *tail* follows. Raises Unusable."""
+    if not path.startswith("/"):
+        raise Unusable(_WANTED)
+    segments = _segments(path)
+    slug = _slug_in(segments)
+    is_last = path.endswith(segments[-1]) and segments[-2].lower() == "in"
+    if is_last and not _ends_well(tail):
+        raise Unusable(_NO_SLUG)
+    return slug
+
+
+def _segments(path: str) -> list[str]:
+    return [part for part in _QUERY.split(path, maxsplit=1)[0].split("/") if part]
+
+
+def _ends_well(tail: str) -> bool:
+    """Whether the slug ends where *tail* begins: "jane doe" and "jane,doe" are not known to be jane."""
+    if not tail or tail[0] in ')]}>"|<`':
+        return True
+    if tail[0] in "([{^":
+        return False
+    following = tail.lstrip(" ,;")
+    return not following[:1].isalnum() or _NEXT.match(following) is not None
+
+
+def _slug_alone(text: str) -> str:
+    """Read the slug from a text without LinkedIn's host: a slug, in/slug, or another site. Raises Unusable."""
+    address = _SCHEME.sub("", text, count=1) if _SCHEME.match(text) else text
+    segments = _segments(address)
+    if not segments:
+        raise Unusable(_WANTED)
+    hosted = address != text or "." in segments[0]
+    if hosted and segments[0].lower().partition(":")[0] == "lnkd.in":
+        raise Unusable(f"this is a short link; open it and {_COPY}")
+    if hosted:
+        raise Unusable(f"this is another site; needed is {_WANTED}")
+    if len(segments) == 1 and segments[0].lower() not in _NOT_SLUGS:
+        return _read_slug(segments[0].removeprefix("@"))
+    return _slug_in(segments)
+
+
+def _slug_in(segments: list[str]) -> str:
+    """Read the slug from the path of a LinkedIn URL. Raises Unusable."""
+    path = segments
+    while len(path) > 1 and (path[0].lower() in _MOBILE_PREFIXES or _LOCALE.fullmatch(path[0].lower())):
+        if path[0].lower() == "in":
+            break
+        path = path[1:]
+    kind = path[0].lower() if path else ""
+    if kind == "pub":
+        return _read_pub(path[1:])
+    if kind in _WITH_MEMBER_ID and len(path) > 2:
+        id = unquote(path[2]).partition(",")[0]  # ACwAA...,NAME_SEARCH,n7cD
+        if _ANY_CASE_MEMBER_ID.fullmatch(id):
+            return _read_slug(id)
+    if kind != "in":
+        raise Unusable(_NOT_PROFILES.get(kind, f"this is not a person's page; needed is {_WANTED}"))
+    if len(path) == 1:
+        raise Unusable(f"the part after /in/ is missing; needed is {_WANTED}")
+    return _read_slug(path[1])
+
+
+def _read_pub(parts: list[str]) -> str:
+    """Read /pub/<name>/a/b/c, which LinkedIn forwards to /in/<name>-cba, b and c with three digits each."""
+    numbers = [part.lower() for part in parts[1:4]]
+    if len(numbers) < 3 or parts[0].lower() == "dir" or not all(map(_PUB_PART.fullmatch, numbers)):
+        raise Unusable(_NOT_PROFILES["pub"])
+    first, second, third = numbers
+    return _read_slug(f"{parts[0]}-{third:0>3}{second:0>3}{first.lstrip('0')}")
+
+
+def _read_slug(raw: str) -> str:
+    """Decode a slug and bring it to the form in which equal profiles are equal texts. Raises Unusable."""
+    slug = raw
+    try:
+        for _ in range(3):  # exports encode what was encoded already
+            slug = unquote(slug, errors="strict")
+    except UnicodeDecodeError:
+        raise Unusable(f"the part after /in/ is not UTF-8; needed is {_WANTED}") from None
+    if len(slug) > 3 * LONGEST_SLUG:  # normalizing takes the square of a run of accents
+        raise Unusable(_TOO_LONG)
+    slug = _QUERY.split(collapse(slug).rstrip("/"), maxsplit=1)[0]
+    if _ANY_CASE_MEMBER_ID.fullmatch(slug):
+        if not _MEMBER_ID.fullmatch(slug) or not (any(map(str.islower, slug[2:])) and any(map(str.isupper, slug[5:]))):
+            raise Unusable(_LOST_CASE)
+        return slug
+    if _CUT_MEMBER_ID.fullmatch(slug):
+        raise Unusable(_CUT_SHORT)
+    slug = unicodedata.normalize("NFC", unicodedata.normalize("NFC", slug).lower()).strip(QUOTES + JOINERS + " ")
+    if len(slug) > LONGEST_SLUG:
+        raise Unusable(_TOO_LONG)
+    plain = _PLAIN_SLUG.fullmatch(slug)
+    if not plain and not (
+        all(map(_is_in_slugs, slug)) and any(unicodedata.category(sign)[0] in "LNS" for sign in slug)
+    ):
+        raise Unusable(_NO_SLUG)
+    repeated = len(slug) > 2 and len(set(slug)) == 1
+    if slug in _PLACEHOLDERS or repeated or _bare(slug) in _NOTHING or not slug.strip("0-"):
+        raise Unusable(f"this page is nobody's in particular; {_COPY}")
+    return slug
+
+
+def _bare(text: str) -> str:
+    return "".join(filter(str.isalnum, text))
+
+
+_NOTHING = frozenset(
+    word for word in map(_bare, NOTHING) if len(word) > 1
+)  # n-a for n/a, not-available for "not available"
+
+
+def _is_in_slugs(sign: str) -> bool:
+    """Whether *sign* occurs in slugs: LinkedIn makes them of names, in any script, with emoji, dashes and quotes."""
+    if sign.isascii():
+        return sign.isalnum() or sign in "-_"
+    return unicodedata.category(sign)[0] in "LMNSP" or sign in JOINERS or 0xE0020 <= ord(sign) <= 0xE007F

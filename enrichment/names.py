@@ -1,0 +1,87 @@
+"""Read names of people and companies; refuse placeholders."""
+
+from __future__ import annotations
+
+import re
+
+from enrichment.nothing import ALSO_NAMES, is_junk_word, is_nothing, is_nothing_beside_a_name, is_template
+from enrichment.texts import TEMPLATE, Unusable
+
+LONGEST_NAME = 255  # characters; the longest company that Nyne's sibling endpoints take
+
+_PLACEHOLDER = "this is a placeholder; needed is the person's own name"
+_FILLERS = frozenset({"undefined", "null", "none", "nan", "nil", "n/a", "#n/a", "unknown", "(null)", "<null>"})
+_NOT_PEOPLE = re.compile(r"linkedin (?:member|user)|.*\((?:sample|test|demo)(?: contact| lead)?\)", re.IGNORECASE)
+_WORDS_OF_NOT_COMPANIES = """
+test|testing|company|company name|your company|my company|test company|example company|sample company|test inc
+unknown company|organization|organisation|example|sample|dummy|asdf|qwerty|test gmbh|firma|firmenname|musterfirma
+muster gmbh|mustermann gmbh|nombre de la empresa|nom de l'entreprise
+"""
+_NOT_COMPANIES = frozenset(_WORDS_OF_NOT_COMPANIES.strip().replace("\n", "|").split("|"))
+# Scripts that write a whole name without a space: Thai, Lao, Myanmar, Khmer, Hangul, kana, Han.
+_UNSPACED = re.compile(
+    r"[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af\U00020000-\U0003ffff]"
+)
+
+
+def read_name(text: str) -> str | None:
+    """Return the tidied *text* as a person's name, None for a word for nothing. Raises Unusable."""
+    if not _holds_something(text):
+        return None
+    text = _without_fillers(text)
+    if is_nothing(text):
+        return None
+    if _NOT_PEOPLE.fullmatch(text) or all(is_junk_word(word.strip(".,;")) for word in text.casefold().split()):
+        raise Unusable(_PLACEHOLDER)
+    if "@" in text or "://" in text or "linkedin.com" in text.lower():
+        raise Unusable("this is an address, not a name")
+    if not any(map(str.isalpha, text)):
+        raise Unusable("a name with letters")
+    return text
+
+
+def _without_fillers(name: str) -> str:
+    """Drop what stands at either end for a part that was not there: "Jane undefined", "Jane -"."""
+    words = name.split(" ")
+    while len(words) > 1 and _is_filler(words[-1]):
+        words.pop()
+    while len(words) > 1 and _is_filler(words[0]):
+        words.pop(0)
+    return " ".join(words)
+
+
+def _is_filler(word: str) -> bool:
+    return not any(map(str.isalnum, word)) or (word.casefold() in _FILLERS and word not in ALSO_NAMES)
+
+
+def read_company(text: str) -> str | None:
+    """Return the tidied *text* as a company's name, None for a word for nothing. Raises Unusable."""
+    if not _holds_something(text):
+        return None
+    if text.casefold() in _NOT_COMPANIES:
+        raise Unusable("this is a placeholder; needed is the company's own name")
+    return text
+
+
+def join_names(first: str | None, last: str | None) -> str | None:
+    """Join the parts of a name; a part that is a word for nothing is left out."""
+    parts = [part for part in (first, last) if part]
+    if len(parts) > 1:
+        parts = [part for part in parts if not is_nothing_beside_a_name(part)]
+    return " ".join(parts) or None
+
+
+def is_whole_name(name: str) -> bool:
+    """Whether *name* alone can name a person: two words, or a script that writes none."""
+    return sum(not _is_filler(word) for word in name.split()) > 1 or len(_UNSPACED.findall(name)) > 1
+
+
+def _holds_something(text: str) -> bool:
+    """Whether *text* is a value at all. Raises Unusable for templates and overlong texts."""
+    if len(text) > LONGEST_NAME:
+        raise Unusable(f"at most {LONGEST_NAME} characters")
+    if is_nothing(text):
+        return False
+    if is_template(text):
+        raise Unusable(TEMPLATE)
+    return True

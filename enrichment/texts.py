@@ -1,0 +1,45 @@
+"""Tidy a text that a person or a program wrote, before any reader looks at it."""
+
+from __future__ import annotations
+
+LONGEST_INPUT = 2048  # characters; browsers and vendors stop at about as much
+
+# Joiners mean something inside Persian and Indic words and emoji: only edges lose them. Dust goes everywhere.
+JOINERS = "\u200c\u200d"
+_DUST = "\u00ad\u200b\u200e\u200f\u2060\ufeff\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
+_CLEAN = dict.fromkeys([*range(0x20), *range(0x7F, 0xA0)], " ") | dict.fromkeys(map(ord, _DUST), "")
+QUOTES = "«»“”‘’„"
+_OPENING = " \"'`<([{" + QUOTES + JOINERS
+_CLOSING = _OPENING + ">)]},;:.!"
+
+
+TEMPLATE = "this is a template that was not filled in"
+
+
+class Unusable(ValueError):
+    """The text cannot be used; the message says what could be, and never repeats the text."""
+
+
+def tidy(raw: str) -> str:
+    """Remove controls, invisible characters and extra whitespace. Raises Unusable for what PostgreSQL cannot hold."""
+    if len(raw) > LONGEST_INPUT:
+        raise Unusable(f"at most {LONGEST_INPUT} characters")
+    if "\0" in raw:
+        raise Unusable("text without NUL characters")
+    if raw.isascii():
+        return " ".join((raw if raw.isprintable() else raw.translate(_CLEAN)).split())
+    try:
+        raw.encode()
+    except UnicodeEncodeError:  # half a surrogate pair: valid in JSON, in nothing else
+        raise Unusable("whole Unicode characters") from None
+    return collapse(raw)
+
+
+def collapse(text: str) -> str:
+    """Remove controls, invisible characters and extra whitespace from any text."""
+    return " ".join(text.translate(_CLEAN).split()).strip(" " + JOINERS)
+
+
+def unwrap(text: str) -> str:
+    """Remove the quotes, brackets and punctuation of the sentence that *text* was copied from."""
+    return text.lstrip(_OPENING).rstrip(_CLOSING)
