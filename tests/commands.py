@@ -17,6 +17,7 @@ import asyncpg
 
 from enrichment.settings import Settings
 from tests.databases import url_of
+from tests.wishes import IDENTITY_KEY
 
 ROOT = Path(__file__).parent.parent
 RINGBACK = (sys.executable, "-m", "console")
@@ -28,9 +29,10 @@ _numbers = itertools.count(1)
 
 
 def environment(**settings: str) -> dict[str, str]:
-    """These settings, and none of the ones that happen to be set here."""
+    """Return these settings and the identity key of the tests' databases, and none that happen to be set here."""
     ours = {name.upper() for name in Settings.model_fields}
-    return {name: value for name, value in os.environ.items() if name.upper() not in ours} | settings
+    others = {name: value for name, value in os.environ.items() if name.upper() not in ours}
+    return others | {"IDENTITY_KEY": IDENTITY_KEY} | settings
 
 
 @dataclass(frozen=True)

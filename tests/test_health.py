@@ -224,7 +224,7 @@ async def test_the_process_takes_an_event_and_logs_no_person(database_url: str, 
 
     assert (event.status, callback.status, code) == (202, 200, 0)
     assert "server" not in event.headers
-    assert "callback" in [json.loads(line)["event"] for line in log.splitlines()]
+    assert "callbacks" in [json.loads(line)["event"] for line in log.splitlines()]
     for secret in ("jane", "Doe", path.rpartition("/")[2], TOKEN, "15551234567", row["request_id"]):
         assert secret not in log
 

@@ -52,9 +52,16 @@ async def take_one(pool: Pool, event_id: str | None = None, **fields: Any) -> Ta
 
 
 async def read(pool: Pool, lookup_id: UUID) -> asyncpg.Record:
-    """The lookup as it is now, with its status."""
+    """The lookup as it is now, with its status, and the credits of the jobs that were asked for it."""
     row: asyncpg.Record | None = await pool.fetchrow(
-        "SELECT lookups.*, status FROM lookups JOIN lookup_status USING (id) WHERE id = $1", lookup_id
+        """
+        SELECT lookups.*, status,
+               (SELECT COALESCE(sum(credits), 0) FROM finished_jobs WHERE lookup_id = lookups.id) AS credits
+          FROM lookups
+          JOIN lookup_status USING (id)
+         WHERE id = $1
+        """,
+        lookup_id,
     )
     assert row is not None
     return row
