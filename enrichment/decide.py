@@ -188,7 +188,7 @@ def _fate(
     if seeker.refused and not missing:
         return Fate(touching[0], "not_found", reason=NOBODY_LEFT)
     if not seeker.insists and recent:
-        ended = doubtful or recent[0]
+        ended = doubtful or next((search for search in recent if search.status == "not_found"), recent[0])
         status: Literal["not_found", "unresolved"] = "unresolved" if doubtful else "not_found"
         if not missing or (policy.stops_in_doubt and doubtful):
             return Fate(ended, status, reason=ended.reason)
