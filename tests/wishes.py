@@ -30,9 +30,11 @@ OTHER_MOBILE = "+442079460000"
 _numbers = itertools.count(1)
 
 
-def wish(event_id: str | None = None, providers: tuple[str, ...] = ("leadmagic",), **contact: Any) -> Wish:
+def wish(
+    event_id: str | None = None, providers: tuple[str, ...] = ("leadmagic",), fingerprint: str = "", **contact: Any
+) -> Wish:
     """One contact of an event; without *event_id* it is the only one of its kind."""
-    return Wish(Contact(**contact), providers, event_id=event_id or f"event-{next(_numbers)}")
+    return Wish(Contact(**contact), providers, event_id=event_id or f"event-{next(_numbers)}", fingerprint=fingerprint)
 
 
 def event(*wishes: Wish) -> Event:
