@@ -9,6 +9,7 @@ from uuid import UUID
 
 from uuid_utils.compat import uuid7
 
+from enrichment.money import to_cents
 from enrichment.outcome import Answered, Forgotten, Outcome, Refused, Unclear, Unreadable
 from enrichment.phone import read_phone
 
@@ -107,7 +108,7 @@ def _answered(
     request_id: str | None,
 ) -> Ending:
     phone = read_phone(outcome.mobile, region) if outcome.mobile else None
-    charged = outcome.credits if outcome.credits is not None else price if outcome.mobile else Decimal(0)
+    credits = outcome.credits if outcome.credits is not None else price if outcome.mobile else Decimal(0)
     return Ending(
         job_id=job_id,
         state="answered",
@@ -118,7 +119,7 @@ def _answered(
         mobile_raw=outcome.mobile[:200] if phone and outcome.mobile else None,
         region=phone.region if phone else None,
         line_type=phone.line_type if phone else None,
-        charged=charged,
+        charged=to_cents(credits),
         error="it answered with something that cannot be a phone number" if outcome.mobile and not phone else None,
         raw=outcome.mobile[:200] if outcome.mobile and not phone else None,
     )
