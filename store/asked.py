@@ -156,12 +156,24 @@ async def requeue(db: Db, requeueings: Sequence[Requeueing]) -> set[UUID]:
     return {row["id"] for row in rows}
 
 
-async def release_unsent(db: Db, unsent: Sequence[tuple[UUID, int]]) -> None:
+async def release_unsent(db: Db, unsent: Sequence[tuple[UUID, int]]) -> list[UUID]:
     """unknown -> failed: these (job, attempt), given up by a takeover, were certainly never sent.
 
-    What was possibly charged is released.
+    What was possibly charged is released, and the doubt leaves the search. Call inside a transaction. Return the
+    ended searches whose lookups follow.
     """
+    ids = [id for id, _ in unsent]
     await db.execute(
+        """
+        SELECT
+          FROM searches
+         WHERE id IN (SELECT search_id FROM finished_jobs WHERE id = ANY($1::uuid[]))
+         ORDER BY id
+           FOR NO KEY UPDATE
+        """,
+        ids,
+    )
+    rows = await db.fetch(
         """
         WITH released AS (
             UPDATE finished_jobs
@@ -171,7 +183,8 @@ async def release_unsent(db: Db, unsent: Sequence[tuple[UUID, int]]) -> None:
              WHERE finished_jobs.id = unsent.id
                AND finished_jobs.attempt = unsent.attempt
                AND finished_jobs.state = 'unknown'
-            RETURNING before.id, before.lookup_id, before.provider, before.possible, before.reserved_on
+            RETURNING before.id, before.search_id, before.lookup_id, before.provider, before.possible,
+                      before.reserved_on
         ), entered AS (
             INSERT INTO ledger (job_id, lookup_id, provider, kind, credits, day)
             SELECT released.id, lookup_id, provider, kind, possible, reserved_on
@@ -179,16 +192,30 @@ async def release_unsent(db: Db, unsent: Sequence[tuple[UUID, int]]) -> None:
              CROSS JOIN LATERAL (VALUES ('settled'), ('released')) AS entry (kind)
              WHERE possible > 0
                 ON CONFLICT (job_id, kind) DO UPDATE SET credits = ledger.credits + excluded.credits
+        ), counted AS (
+            INSERT INTO usage (provider, day, slot, possible)
+            SELECT provider, reserved_on, pg_backend_pid() % 16, -sum(possible)
+              FROM released
+             GROUP BY provider, reserved_on
+                ON CONFLICT (provider, day, slot) DO UPDATE SET possible = usage.possible + excluded.possible
+        ), heard AS (
+            SELECT searches.id, searches.said || jsonb_build_object(released.provider, 'failed') AS said
+              FROM released
+              JOIN searches ON searches.id = released.search_id
         )
-        INSERT INTO usage (provider, day, slot, possible)
-        SELECT provider, reserved_on, pg_backend_pid() % 16, -sum(possible)
-          FROM released
-         GROUP BY provider, reserved_on
-            ON CONFLICT (provider, day, slot) DO UPDATE SET possible = usage.possible + excluded.possible
+        UPDATE searches
+           SET said = heard.said,
+               status = CASE WHEN searches.status = 'unresolved' THEN search_verdict(heard.said, searches.is_doubtful)
+                             ELSE searches.status END,
+               swept = searches.swept AND searches.status <> 'unresolved'
+          FROM heard
+         WHERE searches.id = heard.id
+        RETURNING searches.id, searches.ended_at IS NOT NULL AND NOT searches.swept AS follows
         """,
-        [id for id, _ in unsent],
+        ids,
         [attempt for _, attempt in unsent],
     )
+    return [row["id"] for row in rows if row["follows"]]
 
 
 async def undo_claim(db: Db, claim_id: UUID) -> list[UUID]:

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 import asyncpg
+import structlog
 
 from enrichment.ending import Ending, read_ending
 from enrichment.outcome import Answered, Outcome, Refused, Unreadable
-from store.database import Db, transaction
+from store.database import UNREACHABLE, Db, transaction
 from store.endings import Applied, apply_endings
 from store.finish import Ended
 from store.sweep import poll_now
@@ -21,7 +22,10 @@ from store.sweep import poll_now
 if TYPE_CHECKING:
     from enrichment.wish import Policy
 
+log = structlog.get_logger()
+
 OTHER_REQUEST = "it names another request than the one that was accepted"
+NOT_APPLIED = "it could not be applied: the log says why"
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +47,7 @@ class Recorded:
     lookup_id: UUID | None
     ended: Ended | None = None
     unswept: Sequence[UUID] = ()  # searches whose lookups have not all followed
+    flag: str | None = None  # why it was not believed
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,8 +65,24 @@ async def record_callbacks(
 ) -> list[Recorded]:
     """Store every callback once, and apply what it says; return what each did, in order.
 
-    A repeated callback writes its row again, so that its commit waits for a standby just as the first one did.
+    A callback that cannot be applied is stored and flagged, and takes no neighbour along; its job is polled. A
+    repeated callback writes its row again, so that its commit waits for a standby just as the first one did.
     """
+    try:
+        return await _record(pool, callbacks, policy, default_region)
+    except UNREACHABLE:
+        raise
+    except Exception:
+        if len(callbacks) == 1:
+            log.exception("callback_not_applied", job=str(callbacks[0].job_id))
+            return [await _keep(pool, callbacks[0])]
+    alone = [await record_callbacks(pool, [callback], policy, default_region) for callback in callbacks]
+    return [recorded for (recorded,) in alone]
+
+
+async def _record(
+    pool: asyncpg.Pool[Any], callbacks: Sequence[Callback], policy: Policy, default_region: str | None
+) -> list[Recorded]:
     async with transaction(pool, acknowledge=True) as connection:
         jobs = await _jobs(connection, [callback.job_id for callback in callbacks])
         endings = [_ending(callback, jobs.get(callback.job_id), default_region) for callback in callbacks]
@@ -74,6 +95,16 @@ async def record_callbacks(
         await _insert(connection, callbacks, recorded)
         if flagged := [c.job_id for c, r in zip(callbacks, recorded, strict=True) if r.verdict == "flagged"]:
             await poll_now(connection, flagged)
+    return recorded
+
+
+async def _keep(pool: asyncpg.Pool[Any], callback: Callback) -> Recorded:
+    """Store a callback that could not be applied, and have its job polled."""
+    async with transaction(pool) as connection:
+        job = (await _jobs(connection, [callback.job_id])).get(callback.job_id)
+        recorded = Recorded("flagged", job.lookup_id if job else None, flag=NOT_APPLIED)
+        await _insert(connection, [callback], [recorded])
+        await poll_now(connection, [callback.job_id])
     return recorded
 
 
@@ -108,8 +139,10 @@ def _recorded(
     callback: Callback, ending: Ending | None, job: _Job | None, applied: Applied, *, is_chosen: bool
 ) -> Recorded:
     lookup_id = job.lookup_id if job else None
-    if isinstance(callback.outcome, Unreadable) or (ending is not None and _is_anothers(ending, job)):
-        return Recorded("flagged", lookup_id)
+    if isinstance(callback.outcome, Unreadable):
+        return Recorded("flagged", lookup_id, flag=callback.outcome.reason)
+    if ending is not None and _is_anothers(ending, job):
+        return Recorded("flagged", lookup_id, flag=OTHER_REQUEST)
     if is_chosen and (ended := applied.ended.get(callback.job_id)):
         return Recorded("applied", lookup_id, ended, applied.unswept)
     if is_chosen and callback.job_id in applied.late:
@@ -155,11 +188,5 @@ async def _insert(db: Db, callbacks: Sequence[Callback], recorded: Sequence[Reco
         [rows[key][1].lookup_id for key in ordered],
         [rows[key][0].body for key in ordered],
         [rows[key][1].verdict for key in ordered],
-        [_flag(*rows[key]) for key in ordered],
+        [rows[key][1].flag for key in ordered],
     )
-
-
-def _flag(callback: Callback, recorded: Recorded) -> str | None:
-    if recorded.verdict != "flagged":
-        return None
-    return callback.outcome.reason if isinstance(callback.outcome, Unreadable) else OTHER_REQUEST

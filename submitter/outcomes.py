@@ -116,15 +116,19 @@ class OutcomeWriter:
         if requeueings:
             async with transaction(self._pool, acknowledge=True) as connection:
                 requeued = await asked.requeue(connection, requeueings)
-                if unsent := [
-                    (r.job_id, r.attempt) for r in requeueings if not r.was_sent and r.job_id not in requeued
-                ]:
-                    await asked.release_unsent(connection, unsent)
+            await self._release_unsent([r for r in requeueings if not r.was_sent and r.job_id not in requeued])
             for step in requeueings:
                 log.info(
                     "requeued", job=str(step.job_id), after=step.after.total_seconds(), why=without_words(step.error),
                     fenced=step.job_id not in requeued,
                 )  # fmt: skip
+
+    async def _release_unsent(self, unsent: Sequence[Requeueing]) -> None:
+        """Put right what a takeover believed of questions that were never sent."""
+        if unsent:
+            async with transaction(self._pool) as connection:
+                searches = await asked.release_unsent(connection, [(one.job_id, one.attempt) for one in unsent])
+            self._finisher.sweeper.add(searches)
 
     def _step(self, told: Told) -> Step:
         outcome, job = told.outcome, told.job

@@ -11,6 +11,7 @@ from pydantic import SecretStr
 from enrichment.tokens import callback_url
 from tests.asgi import Answer, Client
 from tests.conftest import SANE
+from tests.wishes import read
 
 if TYPE_CHECKING:
     from tests.wishes import Pool
@@ -40,8 +41,7 @@ async def call_back(client: Client, row: asyncpg.Record, body: Any) -> Answer:
 
 async def lookup_of(pool: Pool, row: asyncpg.Record) -> asyncpg.Record:
     """The job's lookup as it is now."""
-    (row,) = await pool.fetch("SELECT * FROM lookups WHERE id = $1", row["lookup_id"])
-    return row
+    return await read(pool, row["lookup_id"])
 
 
 async def verdicts(pool: Pool) -> list[str]:

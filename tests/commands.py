@@ -28,7 +28,7 @@ _numbers = itertools.count(1)
 
 
 def environment(**settings: str) -> dict[str, str]:
-    """These settings, and none of the ones that happen to be set here."""
+    """Return these settings, and none that happen to be set here."""
     return without_settings(os.environ) | settings
 
 

@@ -232,8 +232,8 @@ async def _build_template(server_url: str, name: str) -> None:
         # As the first migrate makes one, but known to the tests.
         await connection.execute(
             "UPDATE installation SET identity_key = $1, identity_fingerprint = $2",
-            IDENTITY_KEY,
-            identity_fingerprint(IDENTITY_KEY),
+            IDENTITY_KEY.encode(),
+            identity_fingerprint(IDENTITY_KEY.encode()),
         )
     finally:
         await connection.close()

@@ -17,6 +17,7 @@ class Proxy:
         self._whole = True
         self.knocked = asyncio.Event()  # somebody has tried to connect since this was cleared
         self.url = ""
+        self.loses_commits = False  # PostgreSQL commits, and whoever asked for it is cut off before the answer
 
     def cut(self) -> None:
         """The database is away from now on."""
@@ -41,8 +42,20 @@ class Proxy:
             writer.transport.abort()
             there_writer.transport.abort()
         with suppress(ConnectionError):
-            await asyncio.gather(_pass_on(reader, there_writer), _pass_on(there_reader, writer))
+            await asyncio.gather(self._pass_requests(reader, there_writer, writer), _pass_on(there_reader, writer))
         self._open -= {writer, there_writer}
+
+    async def _pass_requests(
+        self, reader: asyncio.StreamReader, there: asyncio.StreamWriter, back: asyncio.StreamWriter
+    ) -> None:
+        try:
+            while data := await reader.read(65_536):
+                if self.loses_commits and b"COMMIT" in data:
+                    back.transport.abort()
+                there.write(data)
+                await there.drain()
+        finally:
+            there.close()
 
     async def _connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         if folder := parse_qs(self._target.query).get("host"):

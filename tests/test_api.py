@@ -25,7 +25,7 @@ async def test_a_lookup_is_shown_as_designed(client: Client, pool: Pool) -> None
     """Every field of DESIGN.md is there, with credits as numbers and times in UTC."""
     at = datetime(2026, 11, 22, 9, 30, 15, 123456, UTC)
     row = await lookup(
-        pool, final_status="found", record_id="crm-42", credits=Decimal("3.00"), region="US", line_type="unknown",
+        pool, final_status="found", record_id="crm-42", region="US", line_type="unknown",
         profile_url="linkedin.com/in/janedoe", work_email="jane@acme.co", name="Jane Doe", company="Acme",
         created_at=at, finished_at=at,
     )  # fmt: skip
@@ -39,7 +39,8 @@ async def test_a_lookup_is_shown_as_designed(client: Client, pool: Pool) -> None
     assert answer.json() == {
         "id": str(row["id"]), "status": "found", "mobile": "+15551234567", "mobile_raw": "+1-555-123-4567",
         "region": "US", "line_type": "unknown", "provider": "nyne", "credits": 3, "source": "generic",
-        "record_id": "crm-42", "reused_from": None, "reason": None,
+        "record_id": "crm-42", "search_id": str(row["search_id"]), "reused_from": None, "reason": None,
+        "problems": [],
         "person": {
             "profile_url": "linkedin.com/in/janedoe", "work_email": "jane@acme.co", "personal_email": None,
             "name": "Jane Doe", "company": "Acme",
@@ -56,7 +57,7 @@ async def test_a_lookup_is_shown_as_designed(client: Client, pool: Pool) -> None
 
 async def test_credits_are_integers_where_they_are_whole(client: Client, pool: Pool) -> None:
     """3.00 is 3, and 0.25 is 0.25."""
-    row = await lookup(pool, final_status="found", credits=Decimal("0.25"))
+    row = await lookup(pool, final_status="found")
     await finished_job(pool, lookup_id=row["id"], credits=Decimal("0.25"))
 
     body = (await client.get(f"/v1/lookups/{row['id']}")).body

@@ -10,7 +10,7 @@ import pytest
 from store.database import connect
 from store.notify import CHANNEL
 from tests.asgi import Client
-from tests.factories import finished_job, job, lookup, speak
+from tests.factories import finished_job, job, lookup
 from tests.receiving import status_of
 
 if TYPE_CHECKING:
@@ -70,12 +70,14 @@ async def test_a_held_lookup_goes_on_at_once(client: Client, pool: Pool) -> None
     assert await pool.fetchval("SELECT held FROM jobs") is None
 
 
-async def test_a_follower_s_retry_warns_of_its_leader_s_doubt(client: Client, pool: Pool) -> None:
-    """Who followed a doubtful lookup may be paying for the same question again."""
-    led = await finished_job(pool, "unknown")
-    follower = await lookup(pool, reused_from=led["lookup_id"], final_status="unresolved")
+async def test_a_retry_warns_of_the_doubt_of_another_lookup_s_search(client: Client, pool: Pool) -> None:
+    """A lookup that took a doubtful end may pay for the same question again."""
+    asked = await finished_job(pool, "unknown")
+    taker = await lookup(
+        pool, search_id=asked["search_id"], reused_from=asked["lookup_id"], final_status="unresolved"
+    )  # fmt: skip
 
-    answer = await client.post(f"/v1/lookups/{follower['id']}/retry")
+    answer = await client.post(f"/v1/lookups/{taker['id']}/retry")
 
     assert answer.json()["warning"] == "may charge again: nyne was perhaps charged already"
 
@@ -104,7 +106,6 @@ async def test_what_is_under_way_is_not_tried_again(client: Client, pool: Pool) 
 async def test_two_people_who_retry_at_once_ask_once(client: Client, pool: Pool) -> None:
     """The same button pressed by two people at the same instant makes one job."""
     row = await finished_job(pool, "failed")
-    await speak(pool, (await pool.fetch("SELECT * FROM lookups WHERE id = $1", row["lookup_id"]))[0])
 
     answers = await asyncio.gather(*(client.post(f"/v1/lookups/{row['lookup_id']}/retry") for _ in range(6)))
 
@@ -157,8 +158,8 @@ async def test_what_has_an_answer_is_not_cancelled(client: Client, pool: Pool) -
     assert {answer.status for answer in answers} == {409}
 
 
-async def test_followers_go_on_without_a_cancelled_leader(client: Client, pool: Pool) -> None:
-    """Who followed a cancelled lookup takes its own turn."""
+async def test_a_search_goes_on_for_those_who_still_wait(client: Client, pool: Pool) -> None:
+    """Cancelling the lookup that a search began for leaves its question to the others."""
     first, second = [
         (await client.post("/events/generic", {"work_email": "jane@acme.co", "record_id": record})).json()["lookups"][0]
         for record in ("a", "b")
@@ -166,7 +167,20 @@ async def test_followers_go_on_without_a_cancelled_leader(client: Client, pool: 
 
     await client.post(f"/v1/lookups/{first['id']}/cancel")
 
-    async with asyncio.timeout(5):
-        while await pool.fetchval("SELECT count(*) FROM jobs") == 0:
-            await asyncio.sleep(0)
-    assert str(await pool.fetchval("SELECT lookup_id FROM jobs")) == second["id"]
+    assert await status_of(client, first["id"]) == "cancelled"
+    assert await status_of(client, second["id"]) == "queued"
+    assert await pool.fetchval("SELECT count(*) FROM jobs") == 1
+
+
+async def test_a_search_that_nobody_waits_for_is_not_asked(client: Client, pool: Pool) -> None:
+    """When the last lookup of a search is cancelled, its question is dropped."""
+    made = [
+        (await client.post("/events/generic", {"work_email": "jane@acme.co", "record_id": record})).json()["lookups"][0]
+        for record in ("a", "b")
+    ]
+
+    for one in made:
+        await client.post(f"/v1/lookups/{one['id']}/cancel")
+
+    assert await pool.fetchval("SELECT count(*) FROM jobs") == 0
+    assert await pool.fetchval("SELECT status::text FROM searches") == "dropped"

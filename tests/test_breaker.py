@@ -56,10 +56,10 @@ async def test_a_storm_of_failures_stops_everybody(world: AtWork, fake: FakeProv
 
     fake.questions.clear()
     await due_now(world)
-    (probe,) = (await world.ask("leadmagic")).jobs
+    (probe,) = (await world.ask("leadmagic")).items
     rest = await world.ask("leadmagic")
 
-    assert (probe.is_probe, len(rest.jobs)) == (True, 11)
+    assert (probe.is_probe, len(rest.items)) == (True, 11)
     assert await jobs(world.pool) == 0
 
 
@@ -92,7 +92,7 @@ async def test_a_refusal_closes_the_breaker_as_well(world: AtWork, fake: FakePro
 
     await world.ask("leadmagic")
 
-    assert len((await world.ask("leadmagic")).jobs) == 2
+    assert len((await world.ask("leadmagic")).items) == 2
 
 
 FIREWALL = Reply(403, b"<html><h1>403 Forbidden</h1></html>")
@@ -112,7 +112,7 @@ async def test_one_contact_that_a_firewall_refuses_stops_nobody_else(world: AtWo
 
     row = await world.pool.fetchrow("SELECT paused_at, trips, blocked_jobs FROM providers WHERE name = 'leadmagic'")
     assert row is not None
-    assert (len(claimed.jobs), row["paused_at"], row["trips"], row["blocked_jobs"]) == (2, None, 0, [])
+    assert (len(claimed.items), row["paused_at"], row["trips"], row["blocked_jobs"]) == (2, None, 0, [])
     assert await world.pool.fetchval("SELECT final_status FROM lookups WHERE id = $1", lookup_id) == "not_found"
 
 

@@ -116,7 +116,7 @@ async def test_a_raised_budget_releases_what_it_held(start: Start) -> None:
     async with start(nyne_budget_credits_per_day=Decimal(7)) as world:
         assert await world.reconciler.look_after_providers() == 2
 
-        assert len((await world.ask("nyne")).jobs) == 2
+        assert len((await world.ask("nyne")).items) == 2
         assert await world.reconciler.look_after_providers() == 0
         assert await world.pool.fetchval("SELECT count(*) FROM jobs WHERE held = 'budget'") == 1
 
@@ -133,4 +133,4 @@ async def test_the_next_day_has_a_budget_of_its_own(start: Start) -> None:
         await world.pool.execute("UPDATE usage SET day = day - 1")
         assert await world.reconciler.look_after_providers() == 1
 
-        assert len((await world.ask("nyne")).jobs) == 1
+        assert len((await world.ask("nyne")).items) == 1

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import asyncpg
 import pytest
 
-from store.by_hand import cancel, unhold
-from store.followers import promote
+from store.lookups import cancel, retry, unhold
 from tests.factories import finished_job, job, lookup
 from tests.wishes import MOBILE, POLICY, end, job_of, jobs, read, status, take_one
 
@@ -30,15 +29,19 @@ async def test_a_held_lookup_is_tried_at_once(pool: Pool) -> None:
     assert not await unhold(pool, row["lookup_id"])
 
 
-@pytest.mark.parametrize(("state", "overrides"), [("queued", {}), ("queued", {"held": "paused"})])
-async def test_what_has_not_been_asked_can_be_cancelled(pool: Pool, state: str, overrides: dict[str, Any]) -> None:
+@pytest.mark.parametrize(("overrides", "spent"), [({}, 0), ({"held": "paused", "place": 1}, 5)])
+async def test_what_has_not_been_asked_can_be_cancelled(pool: Pool, overrides: dict[str, Any], spent: int) -> None:
     """A queued or held lookup ends, its question is gone, and what the chain cost so far is kept."""
-    row = await job(pool, state, spent=5, place=1, **overrides)
+    row = await job(pool, **overrides)
+    if spent:
+        await finished_job(
+            pool, lookup_id=row["lookup_id"], provider="leadmagic", answered_by="inline", credits=spent
+        )  # fmt: skip
 
-    assert await cancel(pool, row["lookup_id"]) == (True, False)
+    assert await cancel(pool, row["lookup_id"])
 
     told = await read(pool, row["lookup_id"])
-    assert (told["status"], told["credits"], told["reason"]) == ("cancelled", 5, "cancelled by a person")
+    assert (told["status"], told["credits"], told["reason"]) == ("cancelled", spent, "cancelled by a person")
     assert await jobs(pool) == 0
 
 
@@ -47,7 +50,7 @@ async def test_an_end_nobody_likes_can_be_cancelled(pool: Pool, final: str) -> N
     """A failed or unresolved lookup that needs no more attention is put away."""
     row = await lookup(pool, final_status=final)
 
-    assert await cancel(pool, row["id"]) == (True, False)
+    assert await cancel(pool, row["id"])
     assert await status(pool, row["id"]) == "cancelled"
 
 
@@ -56,7 +59,7 @@ async def test_a_question_on_its_way_cannot_be_cancelled(pool: Pool, state: str)
     """Its answer will be paid for, so it is waited for."""
     row = await job(pool, state)
 
-    assert await cancel(pool, row["lookup_id"]) == (False, False)
+    assert not await cancel(pool, row["lookup_id"])
     assert await status(pool, row["lookup_id"]) == "running"
     assert await jobs(pool) == 1
 
@@ -66,16 +69,16 @@ async def test_an_answer_cannot_be_cancelled(pool: Pool, final: str) -> None:
     """What has its answer keeps it."""
     row = await lookup(pool, final_status=final)
 
-    assert await cancel(pool, row["id"]) == (False, False)
+    assert not await cancel(pool, row["id"])
     assert await status(pool, row["id"]) == final
 
 
-async def test_a_follower_can_be_cancelled(pool: Pool) -> None:
-    """It ends alone; the one it followed goes on, and does not bring it back."""
+async def test_a_lookup_that_waits_for_a_search_can_be_cancelled(pool: Pool) -> None:
+    """It ends alone; the search goes on, and its end does not bring it back."""
     first = await take_one(pool, work_email=EMAIL)
     second = await take_one(pool, work_email=EMAIL)
 
-    assert await cancel(pool, second.id) == (True, False)
+    assert await cancel(pool, second.id)
     await end(pool, first.id, mobile=MOBILE)
 
     assert await status(pool, second.id) == "cancelled"
@@ -87,7 +90,7 @@ async def test_a_cancelled_lookup_stays_cancelled(pool: Pool) -> None:
     first = await take_one(pool, "evt-1", work_email=EMAIL)
     await cancel(pool, first.id)
 
-    assert await cancel(pool, first.id) == (False, False)
+    assert not await cancel(pool, first.id)
     again = await take_one(pool, "evt-1", work_email=EMAIL)
     assert (again.id, again.status, again.duplicate) == (first.id, "cancelled", True)
 
@@ -96,7 +99,7 @@ async def test_nobody_there_is_nothing_to_cancel(pool: Pool) -> None:
     """An id of nothing is answered so."""
     row = await lookup(pool, final_status="found")
 
-    assert await cancel(pool, row["event_id"]) == (False, False)
+    assert not await cancel(pool, row["event_id"])
     assert not await unhold(pool, row["event_id"])
 
 
@@ -117,7 +120,7 @@ async def test_a_retry_asks_whoever_has_not_answered(pool: Pool, chain: dict[str
         more = {"answered_by": "inline"} if state == "answered" else {}
         await finished_job(pool, state, provider=provider, lookup_id=row["id"], **more)
 
-    assert await promote(pool, row["id"], POLICY, by_a_person=True)
+    assert await retry(pool, row["id"], POLICY)
 
     told, again = await read(pool, row["id"]), await job_of(pool, row["id"])
     assert again is not None
@@ -125,19 +128,20 @@ async def test_a_retry_asks_whoever_has_not_answered(pool: Pool, chain: dict[str
     assert (told["status"], told["finished_at"], told["reason"]) == ("queued", None, None)
 
 
-async def test_a_retried_follower_is_asked_for_itself(pool: Pool) -> None:
-    """A person who retries a follower wants this lookup to be asked: it leads, and keeps its own cost."""
+async def test_a_retried_lookup_begins_a_search_of_its_own(pool: Pool) -> None:
+    """It keeps its own cost; the other lookup of the failed search, which has the same key, gets the number, too."""
     first = await take_one(pool, work_email=EMAIL)
     second = await take_one(pool, work_email=EMAIL)
     await end(pool, first.id, state="failed")
     assert await status(pool, second.id) == "failed"
 
-    assert await promote(pool, second.id, POLICY, by_a_person=True)
+    assert await retry(pool, second.id, POLICY)
     await end(pool, second.id, mobile=MOBILE)
 
     told = await read(pool, second.id)
     assert (told["status"], told["reused_from"], told["credits"]) == ("found", None, 5)
-    assert await status(pool, first.id) == "failed"
+    other = await read(pool, first.id)
+    assert (other["status"], other["reused_from"], other["credits"]) == ("found", second.id, 0)
 
 
 async def test_two_retries_at_once_ask_once(pool: Pool) -> None:
@@ -145,8 +149,8 @@ async def test_two_retries_at_once_ask_once(pool: Pool) -> None:
     first = await take_one(pool, work_email=EMAIL)
     await end(pool, first.id, state="failed")
 
-    assert await promote(pool, first.id, POLICY, by_a_person=True)
-    assert not await promote(pool, first.id, POLICY, by_a_person=True)
+    assert await retry(pool, first.id, POLICY)
+    assert not await retry(pool, first.id, POLICY)
     assert await jobs(pool) == 1
 
 
@@ -155,5 +159,5 @@ async def test_only_failed_and_unresolved_lookups_are_retried(pool: Pool, final:
     """There is nothing to retry about an answer, nor about a person's own decision."""
     row = await lookup(pool, final_status=final)
 
-    assert not await promote(pool, row["id"], POLICY, by_a_person=True)
+    assert not await retry(pool, row["id"], POLICY)
     assert await status(pool, row["id"]) == final

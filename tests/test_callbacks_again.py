@@ -95,29 +95,32 @@ async def test_a_late_answer_is_welcome(client: Client, pool: Pool, state: str) 
     assert tuple(usage or ()) == (3, 0)
 
 
-async def test_a_late_no_changes_the_doubt_only(client: Client, pool: Pool) -> None:
-    """A late "no number" settles the possible charge, and no lookup becomes found."""
+async def test_a_late_no_takes_the_doubt_away(client: Client, pool: Pool) -> None:
+    """A late "no number" settles the possible charge, and the lookup ends as if it had come in time."""
     row = await finished_job(pool, "unknown")
 
     await call_back(client, row, not_found("req-1"))
 
-    assert (await lookup_of(pool, row))["final_status"] == "unresolved"
+    assert (await lookup_of(pool, row))["final_status"] == "not_found"
     assert await pool.fetchval("SELECT sum(possible) FROM usage") == 0
 
 
-async def test_a_late_number_reaches_the_followers(client: Client, pool: Pool) -> None:
-    """Who followed a lookup that was given up gets the late number as well."""
-    row = await finished_job(pool, "lost")
-    await pool.execute("UPDATE lookups SET followers = 1 WHERE id = $1", row["lookup_id"])
-    follower = await lookup(pool, reused_from=row["lookup_id"], final_status="unresolved")
+async def test_a_late_number_reaches_every_lookup_of_the_search(client: Client, pool: Pool) -> None:
+    """A lookup that took the doubtful end gets the late number as well."""
+    first = await lookup(pool, work_email="jane@acme.co", providers=["nyne"], final_status="unresolved")
+    row = await finished_job(pool, "lost", lookup_id=first["id"])
+    taker = await lookup(
+        pool, work_email="jane@acme.co", providers=["nyne"], search_id=first["search_id"], reused_from=first["id"],
+        final_status="unresolved",
+    )  # fmt: skip
 
     await call_back(client, row, found("req-1"))
 
-    assert await final_status_of(pool, follower["id"], until="found") == "found"
+    assert await final_status_of(pool, taker["id"], until="found") == "found"
 
 
 async def final_status_of(pool: Pool, id: UUID, *, until: str) -> str | None:
-    """The lookup's final status, once it is *until*: followers are looked after behind the answer."""
+    """Return the lookup's final status, once it is *until*: it may follow after the callback was answered."""
     async with asyncio.timeout(5):
         while (status := await pool.fetchval("SELECT final_status::text FROM lookups WHERE id = $1", id)) != until:
             await asyncio.sleep(0)
@@ -125,10 +128,10 @@ async def final_status_of(pool: Pool, id: UUID, *, until: str) -> str | None:
     return status
 
 
-# Followers
+# Lookups of one search
 
 
-async def test_followers_end_as_the_first_ends(client: Client, pool: Pool) -> None:
+async def test_lookups_of_one_search_end_together(client: Client, pool: Pool) -> None:
     """Two events for one person: the callback for the first ends both, and the second is free."""
     events = [{"name": "Jane Doe", "company": "Acme", "record_id": record} for record in ("a", "b")]
     first, second = [(await client.post("/events/generic", event)).json()["lookups"][0]["id"] for event in events]
@@ -143,7 +146,7 @@ async def test_followers_end_as_the_first_ends(client: Client, pool: Pool) -> No
     assert (shown["mobile"], shown["credits"], shown["reused_from"]) == ("+15551234567", 0, first)
 
 
-async def test_a_follower_that_knows_more_takes_its_own_turn(client: Client, pool: Pool) -> None:
+async def test_a_lookup_that_knows_more_has_a_search_of_its_own(client: Client, pool: Pool) -> None:
     """When the first ends without a number, only who brings a new identifier is asked for."""
     contacts = [
         {"work_email": "jane@acme.co", "providers": ["nyne"], "record_id": "a"},

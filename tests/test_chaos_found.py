@@ -7,31 +7,30 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
-from decimal import Decimal
 from typing import TYPE_CHECKING, Any, TypeAlias
 from urllib.parse import parse_qs, urlsplit
 
 import asyncpg
 import pytest
-from store.followers import promote, release_followers
 from uuid_utils.compat import uuid7
 
 from enrichment.contact import Contact
 from enrichment.outcome import Pause
 from enrichment.providers import build_providers
 from enrichment.providers.base import HttpResponse, LimitNews
-from store.claim import Claimed, claim
+from store.claim import Claimed
 from store.database import UNREACHABLE, close_pool, open_pool
-from store.finish import settle_late
+from store.lookups import decide_again
 from store.providers import claim_check, pass_turns, pause, register_provider, resume
 from submitter.outcomes import CHECK_PAUSED_AFTER, Told, note_pause
 from tests.at_work import NO_LIMITS, AtWork, at_work
-from tests.claims import LEASE
+from tests.claims import QUICK, take
 from tests.factories import job
 from tests.order import Order
-from tests.wishes import MOBILE, POLICY, answer, end, jobs, read, take_one
+from tests.wishes import MOBILE, OTHER_MOBILE, POLICY, answer, apply, end, jobs, read, take_one
 
 if TYPE_CHECKING:
+    from store.intake import Taken
     from tests.conftest import MakeSettings
 
     Pool: TypeAlias = asyncpg.Pool[Any]
@@ -110,7 +109,7 @@ def test_a_larger_minute_is_not_taken_for_the_hour(make_settings: MakeSettings) 
 
 def told_402(world: AtWork, *, ago: float) -> Told:
     """Nyne's answer to some question, so many seconds *ago*."""
-    asked = Claimed(uuid7(), uuid7(), 1, 0, Contact(name="Jane Doe"), 0.0)
+    asked = Claimed(uuid7(), uuid7(), uuid7(), 1, 0, Contact(name="Jane Doe"), 0.0)
     return Told(world.process.providers["nyne"], asked, Pause("out of credits"), at=time.monotonic() - ago)
 
 
@@ -164,64 +163,60 @@ async def pass_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, sa
                 said.set()
 
 
-async def test_a_lookup_that_leads_already_became_a_follower(pool: Pool) -> None:
-    """Two processes let the same follower lead, and between them its former leader's number came late.
-
-    The second one made it take that number while its own question was out. A follower is free, so the database
-    refused the answer to that question (reuse_is_free), and its callback got a 500.
-    """
+async def failed_beside_more(pool: Pool) -> tuple[Taken, Taken, asyncpg.Record]:
+    """Return a lookup whose question failed, one that brings more and is asked anew, and the failed job."""
     first = await take_one(pool, work_email=EMAIL)
     more = await take_one(pool, work_email=EMAIL, profile_url="linkedin.com/in/janedoe")
-    await end(pool, first.id, state="unknown")
-    doubted = await pool.fetchval("SELECT id FROM finished_jobs")
-    async with pool.acquire() as connection, connection.transaction():
-        await settle_late(connection, answer(doubted, "poll"))
+    await end(pool, first.id, state="failed")
+    failed = await pool.fetchrow("SELECT * FROM finished_jobs")
+    assert failed is not None
+    assert (await read(pool, more.id))["reused_from"] is None
+    return first, more, failed
 
-    assert not await promote(pool, more.id, POLICY)
 
-    row = await read(pool, more.id)
-    assert (row["status"], row["reused_from"]) == ("queued", None)
+async def test_a_lookup_that_was_decided_already_was_decided_again(pool: Pool) -> None:
+    """Two processes decide the same lookup anew, one after the other: the second one leaves it alone.
+
+    It used to take a number while its own question was out, and its callback got a 500.
+    """
+    _, more, _ = await failed_beside_more(pool)
+
+    assert await decide_again(pool, [more.id], POLICY) == 0
+
+    assert (await read(pool, more.id))["status"] == "queued"
     await end(pool, more.id, mobile=MOBILE)
     assert (await read(pool, more.id))["credits"] == 5
 
 
 async def test_a_number_was_paid_for_twice_though_it_came_before_the_second_question(pool: Pool) -> None:
-    """Who waits to be asked in the stead of a doubtful one takes its late number, with whoever follows."""
-    first = await take_one(pool, work_email=EMAIL)
-    more = await take_one(pool, work_email=EMAIL, profile_url="linkedin.com/in/janedoe")
+    """A lookup that was to be asked anew takes the late number; one that has no key of it is asked for itself."""
+    first, more, failed = await failed_beside_more(pool)
     third = await take_one(pool, profile_url="linkedin.com/in/janedoe")
-    await end(pool, first.id, state="unknown")
     assert (await read(pool, third.id))["reused_from"] == more.id
-    doubted = await pool.fetchval("SELECT id FROM finished_jobs")
 
-    async with pool.acquire() as connection, connection.transaction():
-        await settle_late(connection, answer(doubted, "callback"))
-    await release_followers(pool, [first.id], POLICY)
+    await apply(pool, answer(failed["id"], "callback"))
 
-    rows = [await read(pool, one.id) for one in (first, more, third)]
+    rows = [await read(pool, one.id) for one in (first, more)]
     assert [(row["status"], row["mobile"], row["credits"]) for row in rows] == [
         ("found", MOBILE, 3),
         ("found", MOBILE, 0),
-        ("found", MOBILE, 0),
     ]
-    assert await jobs(pool) == 0
+    told = await read(pool, third.id)
+    assert (told["status"], told["reused_from"], await jobs(pool)) == ("queued", None, 1)
 
 
-async def test_a_question_that_is_out_is_waited_for_even_if_a_number_came_late(pool: Pool) -> None:
-    """It will be paid for, so it counts: only who was not asked yet is spared."""
-    first = await take_one(pool, work_email=EMAIL)
-    more = await take_one(pool, work_email=EMAIL, profile_url="linkedin.com/in/janedoe")
-    await end(pool, first.id, state="unknown")
-    doubted = await pool.fetchval("SELECT id FROM finished_jobs")
-    await register_provider(pool, "leadmagic", (), {60: 1000})
-    await claim(pool, "leadmagic", most=1, price=Decimal(5), lease=LEASE, callback_expected=False)
+async def test_a_question_that_is_out_is_paid_for_even_if_a_number_came_late(pool: Pool) -> None:
+    """The lookup has its number at once; the answer that is still to come costs its credits, and changes nothing."""
+    _, more, failed = await failed_beside_more(pool)
+    await register_provider(pool, "leadmagic", QUICK, {})
+    (asked,) = (await take(pool, "leadmagic", most=1)).jobs
 
-    async with pool.acquire() as connection, connection.transaction():
-        await settle_late(connection, answer(doubted, "callback"))
-    await release_followers(pool, [first.id], POLICY)
+    await apply(pool, answer(failed["id"], "callback"))
+    assert ((await read(pool, more.id))["status"], await jobs(pool)) == ("found", 1)
+    await apply(pool, answer(asked.id, "inline", OTHER_MOBILE))
 
     row = await read(pool, more.id)
-    assert (row["status"], row["reused_from"], await jobs(pool)) == ("running", None, 1)
+    assert (row["mobile"], row["credits"], await jobs(pool)) == (MOBILE, 3, 0)
 
 
 async def test_a_turn_that_two_processes_passed_was_asked_twice(pool: Pool, order: Order) -> None:

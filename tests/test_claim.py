@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from datetime import timedelta
-from decimal import Decimal
 from typing import TYPE_CHECKING
 
 import pytest
 
 from store.asked import renew
-from store.claim import claim
 from tests.at_work import PATIENCE, AtWork
 from tests.claims import LEASE, reserved, take
 from tests.factories import job, lookup
@@ -84,13 +82,11 @@ async def test_two_claimers_take_disjoint_jobs(world: AtWork, order: Order) -> N
         await first.execute("SELECT FROM limits WHERE provider = 'nyne' FOR UPDATE")
         one = await order.waiting(world.claim("nyne"))
         two = await order.waiting(
-            claim(
-                world.pool, "nyne", most=4, price=Decimal(3), lease=timedelta(seconds=20), callback_expected=True
-            ),
+            take(world.pool, most=4),
             at_least=2,
-        )  # fmt: skip
+        )
 
-    taken = [{claimed.id for claimed in (await task).jobs} for task in (one, two)]
+    taken = [{claimed.id for claimed in (await one).items}, {claimed.id for claimed in (await two).jobs}]
 
     assert len(taken[0]) + len(taken[1]) == 10
     assert not taken[0] & taken[1]
@@ -104,9 +100,7 @@ async def test_a_claimer_takes_the_next_one_instead_of_waiting(world: AtWork, or
         await first.execute("SELECT FROM jobs WHERE id = $1 FOR UPDATE", busy["id"])
 
         async with asyncio.timeout(PATIENCE):
-            result = await claim(
-                world.pool, "nyne", most=10, price=Decimal(3), lease=timedelta(seconds=20), callback_expected=True
-            )
+            result = await take(world.pool, most=10)
 
     assert [claimed.id for claimed in result.jobs] == [free["id"]]
 

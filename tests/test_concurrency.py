@@ -8,13 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from store.by_hand import cancel
-from store.finish import finish, settle_late
-from submitter.finishing import end_jobs
+from store.endings import apply_endings
+from store.lookups import cancel
 from tests.at_work import AtWork
 from tests.factories import finished_job, job, lookup
 from tests.order import Order
-from tests.wishes import MOBILE, OTHER_MOBILE, POLICY, answer, jobs, read, status
+from tests.wishes import MOBILE, OTHER_MOBILE, POLICY, answer, finish_jobs, jobs, read, status
 
 if TYPE_CHECKING:
     from tests.wishes import Pool
@@ -35,7 +34,7 @@ async def test_cancelling_what_is_just_being_claimed(world: AtWork, order: Order
         )
         task = await order.waiting(cancel(world.pool, row["lookup_id"]))
 
-    assert await task == (False, False)
+    assert await task is False
     assert await status(world.pool, row["lookup_id"]) == "running"
 
 
@@ -45,10 +44,11 @@ async def test_callback_and_poll_race_and_one_result_stays(world: AtWork, order:
     row = await job(world.pool, "awaiting", request_id="req-1")
     loser = "poll" if winner == "callback" else "callback"
     async with order.first() as first:
-        assert await finish(first, [answer(row["id"], winner, request_id="req-1")])
-        late = await order.waiting(end_jobs(world.pool, [answer(row["id"], loser, OTHER_MOBILE)], POLICY, world.wake))
+        assert await finish_jobs(first, [answer(row["id"], winner, request_id="req-1")])
+        late = await order.waiting(world.finisher.end([answer(row["id"], loser, OTHER_MOBILE)]))
 
     await late
+    await world.reconciler.sweep_searches()
 
     told = await read(world.pool, row["lookup_id"])
     assert (told["status"], told["mobile"], told["credits"]) == ("found", MOBILE, 3)
@@ -62,7 +62,9 @@ async def test_two_ends_of_two_chains_meet(pool: Pool) -> None:
     rows = [await job(pool, "awaiting") for _ in range(20)]
     endings = [answer(row["id"], "poll") for row in rows]
 
-    ended = await asyncio.gather(finish(pool, endings), finish(pool, list(reversed(endings))), finish(pool, endings))
+    ended = await asyncio.gather(
+        finish_jobs(pool, endings), finish_jobs(pool, list(reversed(endings))), finish_jobs(pool, endings)
+    )
 
     assert sum(len(batch) for batch in ended) == 20
     assert await pool.fetchval("SELECT sum(credits) FROM ledger WHERE kind = 'charged'") == 60
@@ -76,10 +78,10 @@ async def test_a_late_number_beside_the_next_providers(pool: Pool, order: Order,
     now = await job(pool, "submitting", provider="leadmagic", lookup_id=row["id"], place=1)
 
     async def late(db: Any) -> None:
-        await settle_late(db, answer(before["id"], "callback", MOBILE))
+        await apply_endings(db, [answer(before["id"], "callback", MOBILE)], POLICY)
 
     async def next_one(db: Any) -> None:
-        await finish(db, [answer(now["id"], "inline", OTHER_MOBILE)])
+        await apply_endings(db, [answer(now["id"], "inline", OTHER_MOBILE)], POLICY)
 
     async def alone(act: Callable[[Any], Awaitable[None]]) -> None:
         async with pool.acquire() as connection, connection.transaction():

@@ -16,7 +16,7 @@ from enrichment.settings import setting_fields
 from receiver import app, bodies, health, patience, server, shared_metrics
 from store import connection, database, group_commit, migrations, notify
 from submitter import __main__ as submitter
-from submitter import backoff, counting, outcomes, poll, reconciler, submit, transport
+from submitter import backoff, counting, leased, outcomes, poll, reconciler, transport
 from tests.commands import ROOT
 
 MINUTE, HOUR, DAY = 60.0, 3600.0, 86_400.0
@@ -96,8 +96,10 @@ WAITS = (
     # work that nobody does
     Wait("a job whose submitter is silent", default("lease_seconds"), 30),
     Wait("the same at its highest", most("lease_seconds"), HOUR),
-    Wait("a queued job that no hint announced", submit.IDLE, 2),
-    Wait("followers whose leader ended, and whatever is past hope", reconciler.SETTLE_EVERY, 5),
+    Wait("a queued job that no hint announced", leased.LOOK_EVERY, 2),
+    Wait("the same while nothing is queued and hints arrive", leased.IDLE_LOOK_EVERY, 10),
+    Wait("work to be noticed by the reconciler", reconciler.LOOK_EVERY, 2),
+    Wait("lookups whose search ended, and what is past hope", reconciler.SETTLE_EVERY, 5),
     Wait("held lookups that may go on", reconciler.UNHOLD_EVERY, 10),
     Wait("a paused provider to be asked how it is", reconciler.CHECK_EVERY.total_seconds(), MINUTE),
     Wait("the first poll where no callback can come", outcomes.FIRST_POLL_WITHOUT_CALLBACK.total_seconds(), MINUTE),
@@ -136,8 +138,8 @@ def test_bounds_are_in_order() -> None:
     assert migrating["statement"] <= migrating["step"]
     assert database.CONNECT_TIMEOUT <= database.ACQUIRE_TIMEOUT
     # Five renewals may fail; and work is taken over within half a minute of a SIGKILL.
-    assert lease / submit.RENEWALS_PER_LEASE * 5 < lease
-    assert lease + min(lease / submit.RENEWALS_PER_LEASE, 3.0) + reconciler.SETTLE_EVERY <= 30
+    assert lease / leased.RENEWALS_PER_LEASE * 5 < lease
+    assert lease + min(lease / leased.RENEWALS_PER_LEASE, 3.0) + reconciler.SETTLE_EVERY <= 30
     # Node.js closes after 5 s: we do so before.
     assert transport.KEEPALIVE < 5
     assert default("provider_timeout_seconds") > transport.CONNECT_TIMEOUT
@@ -247,8 +249,8 @@ REVIEWED = {
         "it waits for work, and is cancelled at the end",
     "receiver/app.py:lifespan: asyncio.wait([notifying])":
         "it was cancelled in the line before, and has nothing to finish",
-    "receiver/followers.py:close: asyncio.wait([self._task])":
-        "inside the receiver's WRITING",
+    "store/sweeper.py:close: asyncio.wait([self._task])":
+        "inside the receiver's WRITING; a chunk has the database's bounds, and what is left is swept by the reconciler",
     "submitter/__main__.py:_give_up_after_draining: stop.wait()":
         "it waits for SIGTERM, and is cancelled at the end",
     "submitter/submit.py:run: asyncio.wait(self._tasks)":

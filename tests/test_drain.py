@@ -45,7 +45,7 @@ async def test_a_full_submitter_that_is_stopped_claims_nothing_more(start: Start
         first, others = held(found()), held(found())
         fake.questions.extend([first, others])
         stop = asyncio.Event()
-        running = asyncio.create_task(world.submitters["leadmagic"].run(stop))
+        running = asyncio.create_task(world.submitters["leadmagic"].loop.run(stop))
         await fake.arrive(8)
         assert first.release
         assert others.release

@@ -6,16 +6,14 @@ from datetime import timedelta
 
 import pytest
 
-from enrichment.ending import Ending
 from enrichment.outcome import Accepted, Answered, Unreadable
 from store.asked import Acceptance, accept
-from store.callbacks import Callback, record_callbacks
-from store.finish import finish
+from store.callbacks import record_callbacks
 from tests.at_work import AtWork, callback, claimed_of, tell
 from tests.factories import job
 from tests.fake_provider import FakeProvider, completed, running
 from tests.order import Order
-from tests.wishes import MOBILE, OTHER_MOBILE, answer, jobs, read, status
+from tests.wishes import MOBILE, OTHER_MOBILE, POLICY, answer, finish_jobs, jobs, read, status
 
 
 async def test_a_callback_before_the_202_is_applied(world: AtWork) -> None:
@@ -35,7 +33,7 @@ async def test_a_202_waits_for_the_callback_that_is_being_written(world: AtWork,
     """Both at the same instant: the callback commits first, and the 202 learns that the job is over."""
     claimed = await claimed_of(world)
     async with order.first() as first:
-        assert await finish(first, [answer(claimed.id, "callback", request_id="req-1")])
+        assert await finish_jobs(first, [answer(claimed.id, "callback", request_id="req-1")])
         task = await order.waiting(
             accept(world.pool, [Acceptance(claimed.id, claimed.attempt, "req-1", timedelta(seconds=60))])
         )
@@ -100,12 +98,14 @@ async def test_a_verification_ends_at_the_deadline(world: AtWork, fake: FakeProv
 async def test_a_wrong_callback_does_not_hide_the_right_one(world: AtWork) -> None:
     """Two callbacks for one job in one commit, the first of another request: the second one counts."""
     row = await job(world.pool, "awaiting", request_id="req-1")
-    nyne, settings = world.process.providers["nyne"], world.process.settings
+    nyne = world.process.providers["nyne"]
     outcomes = [Answered(mobile, request_id=f"req-{n}") for mobile, n in ((OTHER_MOBILE, 2), (MOBILE, 1), (None, 1))]
 
     recorded = await record_callbacks(
         world.pool,
-        [callback(nyne, settings, row["id"], said, str(said.request_id).encode()) for said in outcomes],
+        [callback(nyne, row["id"], said, str(said.request_id).encode()) for said in outcomes],
+        POLICY,
+        None,
     )
 
     assert [one.verdict for one in recorded] == ["flagged", "applied", "ignored"]
@@ -113,13 +113,10 @@ async def test_a_wrong_callback_does_not_hide_the_right_one(world: AtWork) -> No
 
 
 async def test_a_callback_nobody_can_read_ends_nothing(world: AtWork) -> None:
-    """Whatever its reader would make of it: it is kept and flagged, and the job is polled."""
+    """It is kept and flagged, and the job is polled."""
     row = await job(world.pool, "awaiting", request_id="req-1")
-    odd = Callback(
-        "nyne", row["id"], b"?", Unreadable("odd"), lambda _: Ending(job_id=row["id"], state="failed", error="odd")
-    )
 
-    (recorded,) = await record_callbacks(world.pool, [odd])
+    recorded = await world.call_back(row["id"], Unreadable("odd"), b"?")
 
     assert recorded.verdict == "flagged"
     assert await world.pool.fetchval("SELECT due_at <= now() FROM jobs")

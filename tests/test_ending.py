@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from enrichment.ending import NEEDS_REGION, NO_PHONE, Ending, read_ending
 from enrichment.outcome import Answered, Forgotten, Outcome, Refused, Unclear, Unreadable
-from store.finish import finish
 from tests.factories import job
+from tests.wishes import finish_jobs
 
 if TYPE_CHECKING:
     from tests.wishes import Pool
@@ -107,6 +107,6 @@ async def test_one_odd_answer_does_not_take_its_neighbours_along(db: Pool) -> No
         for said, row in zip(odd, rows, strict=True)
     ]
 
-    ended = await finish(db, [ending for ending in endings if ending])
+    ended = await finish_jobs(db, [ending for ending in endings if ending])
 
     assert len(ended) == len(odd)

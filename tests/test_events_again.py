@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from typing import TYPE_CHECKING, Any
+from uuid import UUID
 
 import pytest
 
 from tests.asgi import Client
-from tests.factories import lookup, speak
+from tests.factories import finished_job, lookup
 from tests.receiving import EVENT, lookups, stored
+from tests.wishes import age
 
 if TYPE_CHECKING:
     from tests.conftest import ClientWith
@@ -94,7 +96,7 @@ async def test_without_event_id_the_content_decides(client: Client, pool: Pool) 
     [{"record_id": "crm-2"}, {"name": "Jane D."}, {"region": "DE"}, {"providers": ["nyne"]}, {"event_id": "evt-2"}],
 )
 async def test_another_record_or_content_is_another_lookup(client: Client, pool: Pool, change: dict[str, Any]) -> None:
-    """What differs in record, content or id is a lookup of its own, which follows the first."""
+    """What differs in record, content or id is a lookup of its own, which waits for the first one's search."""
     event = {"record_id": "crm-1", "work_email": "jane@acme.co", "name": "Jane Doe"}
 
     (first,) = lookups(await client.post("/events/generic", event))
@@ -155,10 +157,18 @@ async def test_one_person_at_two_receivers_at_once_is_asked_for_once(client_with
 # One person, one charge
 
 
+async def answered_no(pool: Pool) -> UUID:
+    """Jane's number was asked for by her e-mail; no provider has it."""
+    row = await lookup(pool, work_email="jane@acme.co", final_status="not_found")
+    for provider, by in (("leadmagic", "inline"), ("nyne", "callback")):
+        await finished_job(pool, lookup_id=row["id"], provider=provider, answered_by=by)
+    id: UUID = row["id"]
+    return id
+
+
 async def test_a_number_found_lately_is_taken_again_for_free(client: Client, pool: Pool) -> None:
     """Within REUSE_FOUND_DAYS, another event for the person ends at once with the number, for no credits."""
-    leader = await lookup(pool, work_email="jane@acme.co", final_status="found", credits=5)
-    await speak(pool, leader)
+    first = await lookup(pool, work_email="jane@acme.co", final_status="found")
 
     (made,) = lookups(await client.post("/events/generic", {"work_email": "Jane@Acme.co", "record_id": "crm-9"}))
 
@@ -166,16 +176,15 @@ async def test_a_number_found_lately_is_taken_again_for_free(client: Client, poo
     shown = (await client.get(f"/v1/lookups/{made['id']}")).json()
     assert shown["mobile"] == "+15551234567"
     assert shown["credits"] == 0
-    assert shown["reused_from"] == str(leader["id"])
+    assert shown["reused_from"] == str(first["id"])
     assert shown["record_id"] == "crm-9"
     assert await pool.fetchval("SELECT count(*) FROM jobs") == 0
 
 
 async def test_an_old_number_is_looked_up_anew(client: Client, pool: Pool) -> None:
     """After REUSE_FOUND_DAYS the person is asked for again."""
-    leader = await lookup(pool, work_email="jane@acme.co", final_status="found")
-    await speak(pool, leader)
-    await pool.execute("UPDATE lookups SET finished_at = now() - interval '91 days'")
+    first = await lookup(pool, work_email="jane@acme.co", final_status="found")
+    await age(pool, first["id"], 91)
 
     (made,) = lookups(await client.post("/events/generic", {"work_email": "jane@acme.co"}))
 
@@ -186,9 +195,8 @@ async def test_an_old_number_is_looked_up_anew(client: Client, pool: Pool) -> No
 @pytest.mark.parametrize(("days", "status"), [(29, "not_found"), (31, "queued")])
 async def test_no_number_is_an_answer_for_a_month(client: Client, pool: Pool, days: int, status: str) -> None:
     """Within REUSE_NOT_FOUND_DAYS "no number" is taken again; afterwards the person is asked for again."""
-    leader = await lookup(pool, work_email="jane@acme.co", final_status="not_found")
-    await speak(pool, leader)
-    await pool.execute("UPDATE lookups SET finished_at = now() - make_interval(days => $1)", days)
+    first = await answered_no(pool)
+    await age(pool, first, days)
 
     (made,) = lookups(await client.post("/events/generic", {"work_email": "jane@acme.co"}))
 
@@ -197,8 +205,7 @@ async def test_no_number_is_an_answer_for_a_month(client: Client, pool: Pool, da
 
 async def test_a_new_identifier_is_worth_another_question(client: Client, pool: Pool) -> None:
     """ "No number" is not taken by an event that knows more about the person."""
-    leader = await lookup(pool, work_email="jane@acme.co", final_status="not_found")
-    await speak(pool, leader)
+    await answered_no(pool)
 
     contact = {"work_email": "jane@acme.co", "profile_url": "linkedin.com/in/janedoe"}
     (made,) = lookups(await client.post("/events/generic", contact))

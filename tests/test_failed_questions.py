@@ -132,7 +132,7 @@ async def test_a_lost_202_waits_for_its_callback(world: AtWork, fake: FakeProvid
     lookup_id = await wish_for(world, "nyne")
     fake.questions.append(reply)
 
-    (claimed,) = (await world.ask("nyne")).jobs
+    (claimed,) = (await world.ask("nyne")).items
 
     now = await job_of(world.pool, lookup_id)
     assert now is not None

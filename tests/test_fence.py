@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from datetime import timedelta
-from decimal import Decimal
 
 from enrichment.outcome import Accepted, Answered, Retry
 from store.asked import renew
-from store.claim import claim
-from store.finish import finish
 from submitter.outcomes import NotAsked
 from tests.at_work import PATIENCE, AtWork, claimed_of, lease_expires, tell
+from tests.claims import take
 from tests.fake_provider import FakeProvider, completed
 from tests.order import Order
-from tests.wishes import MOBILE, answer, job_of, read, status
+from tests.wishes import MOBILE, answer, finish_jobs, job_of, read, status
 
 
 async def test_a_slow_submitters_retry_does_not_ask_again(world: AtWork) -> None:
@@ -24,11 +22,23 @@ async def test_a_slow_submitters_retry_does_not_ask_again(world: AtWork) -> None
     assert await world.reconciler.rescue() == 1
 
     await tell(world, claimed, Retry("HTTP 503"))
-    await tell(world, claimed, NotAsked("frozen"))
 
     now = await job_of(world.pool, claimed.lookup_id)
     assert now is not None
     assert (now["state"], now["attempt"], now["tries"], now["reserved"]) == ("awaiting", 1, 0, 3)
+
+
+async def test_what_a_frozen_submitter_did_not_send_is_asked(world: AtWork) -> None:
+    """The takeover let the job wait for a callback; its submitter knows that none can come."""
+    claimed = await claimed_of(world)
+    await lease_expires(world, claimed)
+    assert await world.reconciler.rescue() == 1
+
+    await tell(world, claimed, NotAsked("frozen"))
+
+    now = await job_of(world.pool, claimed.lookup_id)
+    assert now is not None
+    assert (now["state"], now["attempt"], now["tries"], now["reserved"]) == ("queued", 1, 0, 0)
 
 
 async def test_a_slow_submitters_202_is_good(world: AtWork) -> None:
@@ -76,11 +86,7 @@ async def test_an_older_attempt_changes_nothing(world: AtWork) -> None:
     zombie = await claimed_of(world)
     await tell(world, zombie, Retry("HTTP 503", after=0.0))
     await world.pool.execute("UPDATE jobs SET due_at = now()")
-    (again,) = (
-        await claim(
-            world.pool, "nyne", most=1, price=Decimal(3), lease=timedelta(seconds=20), callback_expected=True
-        )
-    ).jobs  # fmt: skip
+    (again,) = (await take(world.pool, most=1)).jobs
     assert (again.id, again.attempt) == (zombie.id, 2)
     before = await job_of(world.pool, zombie.lookup_id)
 
@@ -109,7 +115,7 @@ async def test_a_renewal_does_not_wait_for_whoever_ends_the_job(world: AtWork, o
     """A lease whose job is being finished needs no renewal; the others are not held up by it, nor deadlocked."""
     ending, running_on = await claimed_of(world), await claimed_of(world)
     async with order.first() as first:
-        assert await finish(first, [answer(ending.id, "callback")])
+        assert await finish_jobs(first, [answer(ending.id, "callback")])
 
         async with asyncio.timeout(PATIENCE):
             ours = await renew(world.pool, [(one.id, 1) for one in (running_on, ending)], timedelta(minutes=1))

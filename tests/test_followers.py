@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 from uuid import UUID
 
 import pytest
+from store.by_hand import cancel
+from store.followers import promote, release_followers
 
 from enrichment.ending import Ending
 from store import sweep
-from store.by_hand import cancel
 from store.finish import settle_late
-from store.followers import promote, release_followers
 from tests.wishes import MOBILE, POLICY, age, end, end_job, job_of, jobs, read, status, take, take_one, wish
 
 if TYPE_CHECKING:

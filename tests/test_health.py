@@ -27,6 +27,7 @@ from tests.conftest import TOKEN, MakeSettings
 from tests.factories import job
 from tests.order import waiting_for_a_lock
 from tests.receiving import EVENT
+from tests.wishes import IDENTITY_KEY
 
 if TYPE_CHECKING:
     Pool: TypeAlias = asyncpg.Pool[Any]
@@ -64,7 +65,7 @@ async def receiving(database_url: str, **environment: str) -> AsyncIterator[Rece
     """Inside the block it listens; it is gone afterwards."""
     given = {
         "DATABASE_URL": database_url, "API_TOKENS": TOKEN, "CALLBACK_KEYS": "key-of-the-tests",
-        "HOST": "127.0.0.1", "PORT": "0",
+        "HOST": "127.0.0.1", "PORT": "0", "IDENTITY_KEY": IDENTITY_KEY,
     }  # fmt: skip
     process = await launch(**given, **environment)
     assert process.stderr is not None
@@ -223,7 +224,7 @@ async def test_the_process_takes_an_event_and_logs_no_person(database_url: str, 
 
     assert (event.status, callback.status, code) == (202, 200, 0)
     assert "server" not in event.headers
-    assert "callback" in [json.loads(line)["event"] for line in log.splitlines()]
+    assert "callbacks" in [json.loads(line)["event"] for line in log.splitlines()]
     for secret in ("jane", "Doe", path.rpartition("/")[2], TOKEN, "15551234567", row["request_id"]):
         assert secret not in log
 

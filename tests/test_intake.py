@@ -51,31 +51,17 @@ async def test_the_same_event_twice_in_one_batch(pool: Pool) -> None:
     assert await pool.fetchval("SELECT count(*) FROM lookups") == 1
 
 
-async def test_a_duplicate_that_names_somebody_else_claims_nobody(pool: Pool) -> None:
-    """The same event with another person in it is still a duplicate, and that person stays free to be asked for."""
-    first = await take_one(pool, "evt-1", work_email=EMAIL)
-    again = await take_one(pool, "evt-1", work_email="other@acme.co")
-    assert await pool.fetchval("SELECT count(*) FROM keys WHERE lookup_id <> $1", first.id) == 0
+async def test_the_same_id_with_another_contact_is_another_event(pool: Pool) -> None:
+    """What is a duplicate is decided by the id and the content as it was read; a fingerprint leads to each."""
+    first = await take_one(pool, "evt-1", work_email=EMAIL, fingerprint="jane")
+    other = await take_one(pool, "evt-1", work_email="other@acme.co", fingerprint="other")
+    again = await take_one(pool, "evt-1", work_email=EMAIL, fingerprint="jane")
 
-    other = await take_one(pool, "evt-2", work_email="other@acme.co")
-
-    assert again.id == first.id
-    assert await job_of(pool, other.id) is not None
-    assert (await read(pool, other.id))["reused_from"] is None
+    assert (other.duplicate, await jobs(pool)) == (False, 2)
+    assert (again.id, again.duplicate) == (first.id, True)
 
 
-async def test_a_duplicate_beside_a_new_event_for_the_person_it_names(pool: Pool) -> None:
-    """A duplicate's person that another event of the same batch asks for has that event's lookup."""
-    await take_one(pool, "evt-1", work_email=EMAIL)
-
-    _, other = await take(pool, wish("evt-1", work_email="other@acme.co"), wish("evt-2", work_email="other@acme.co"))
-    follower = await take_one(pool, work_email="other@acme.co")
-
-    assert await job_of(pool, other.id) is not None
-    assert (await read(pool, follower.id))["reused_from"] == other.id
-
-
-async def test_another_event_for_the_person_follows(pool: Pool) -> None:
+async def test_another_event_for_the_person_waits_for_the_same_search(pool: Pool) -> None:
     """It has a lookup of its own, for its own record, without a question, and ends as the first one ends."""
     first = await take_one(pool, work_email=EMAIL)
     second = await take_one(pool, work_email=EMAIL)
@@ -90,12 +76,11 @@ async def test_another_event_for_the_person_follows(pool: Pool) -> None:
 
 
 async def test_one_person_twice_in_one_batch_is_asked_for_once(pool: Pool) -> None:
-    """The second of a batch follows the first."""
+    """The second of a batch waits for the search of the first."""
     first, second, third = await take(pool, *(wish(work_email=EMAIL) for _ in range(3)))
 
     assert await jobs(pool) == 1
     assert [(await read(pool, taken.id))["reused_from"] for taken in (second, third)] == [first.id] * 2
-    assert (await read(pool, first.id))["followers"] == 2
     await end(pool, first.id)
     assert [await status(pool, taken.id) for taken in (first, second, third)] == ["not_found"] * 3
 
@@ -108,33 +93,31 @@ async def test_identifiers_lead_to_one_person_step_by_step(pool: Pool) -> None:
 
     rows = [await read(pool, taken.id) for taken in (by_slug, by_email)]
     assert [row["reused_from"] for row in rows] == [both.id] * 2
-    assert [row["brings_more"] for row in rows] == [False, False]
     assert await jobs(pool) == 1
 
 
-async def test_who_brings_more_speaks_for_it_through_the_leader(pool: Pool) -> None:
-    """A follower's new identifier leads to the one it follows, so that the next event by it follows, too."""
+async def test_a_key_that_another_contact_brought_carries_nothing(pool: Pool) -> None:
+    """No hearsay: the e-mail beside the slug makes nobody who only has the e-mail the person of that search."""
     by_slug = await take_one(pool, profile_url=JANE)
     both = await take_one(pool, profile_url=JANE, work_email=EMAIL)
     by_email = await take_one(pool, work_email=EMAIL)
 
     rows = [await read(pool, taken.id) for taken in (both, by_email)]
-    assert [(row["reused_from"], row["brings_more"]) for row in rows] == [(by_slug.id, True)] * 2
-    assert await jobs(pool) == 1
+    assert [row["reused_from"] for row in rows] == [by_slug.id, None]
+    assert await jobs(pool) == 2
 
 
-async def test_two_leaders_are_bridged_by_who_knows_both(pool: Pool) -> None:
-    """Slug and e-mail were asked for apart; whoever names both follows the older one."""
+async def test_a_lookup_that_knows_both_waits_for_one_search_after_the_other(pool: Pool) -> None:
+    """Slug and e-mail were asked for apart; a contact with both takes the first number that comes."""
     by_slug = await take_one(pool, profile_url=JANE)
     by_email = await take_one(pool, work_email=EMAIL)
     both = await take_one(pool, profile_url=JANE, work_email=EMAIL)
 
+    assert (await read(pool, both.id))["reused_from"] == by_email.id
+    await end(pool, by_email.id)
     row = await read(pool, both.id)
-    assert (row["reused_from"], row["brings_more"]) == (by_slug.id, True)
-    await end(pool, by_slug.id)
-    row = await read(pool, both.id)
-    assert (row["status"], row["reused_from"]) == ("queued", by_email.id)
-    await end(pool, by_email.id, mobile=MOBILE)
+    assert (row["status"], row["reused_from"]) == ("queued", by_slug.id)
+    await end(pool, by_slug.id, mobile=MOBILE)
     assert await status(pool, both.id) == "found"
 
 
@@ -182,16 +165,16 @@ async def test_a_failure_is_asked_again(pool: Pool) -> None:
     assert await jobs(pool) == 1
 
 
-async def test_after_an_old_answer_the_newest_lookup_speaks(pool: Pool) -> None:
-    """Who is asked anew takes the person over: the next event follows the new lookup."""
+async def test_after_an_old_answer_the_newest_search_counts(pool: Pool) -> None:
+    """What is asked anew replaces what is too old: the next event waits for the new search."""
     old = await take_one(pool, work_email=EMAIL)
     await end(pool, old.id)
     await age(pool, old.id, 31)
     new = await take_one(pool, work_email=EMAIL)
 
-    follower = await take_one(pool, work_email=EMAIL)
+    next_one = await take_one(pool, work_email=EMAIL)
 
-    assert (await read(pool, follower.id))["reused_from"] == new.id
+    assert (await read(pool, next_one.id))["reused_from"] == new.id
 
 
 async def test_a_name_alone_is_a_person_with_the_company(pool: Pool) -> None:
@@ -219,14 +202,15 @@ async def test_all_contacts_of_an_event_are_stored_or_none(pool: Pool) -> None:
     """One row that the database refuses takes its whole event back, and leaves no key behind."""
     bad = event(wish("evt-1", work_email=EMAIL), wish("evt-2", company="Acme"))
 
-    with pytest.raises(asyncpg.CheckViolationError, match="somebody_is_looked_for"):
+    with pytest.raises(asyncpg.CheckViolationError, match="a_contact_has_an_identifier"):
         await ingest(pool, [bad], POLICY)
 
     counts = await pool.fetchrow(
-        "SELECT (SELECT count(*) FROM lookups), (SELECT count(*) FROM events), (SELECT count(*) FROM keys)"
+        "SELECT (SELECT count(*) FROM lookups), (SELECT count(*) FROM events), "
+        "(SELECT count(*) FROM keys), (SELECT count(*) FROM fingerprints), (SELECT count(*) FROM searches)"
     )
     assert counts is not None
-    assert tuple(counts) == (0, 0, 0)
+    assert tuple(counts) == (0, 0, 0, 0, 0)
 
 
 async def test_the_fates_are_in_the_order_of_the_wishes(pool: Pool) -> None:
@@ -260,7 +244,7 @@ async def test_many_batches_at_once_ask_for_each_person_once(pool: Pool) -> None
         for batch in range(6)
     ]
     for number, batch in enumerate(batches):
-        batch.sort(key=lambda one: one.event_key, reverse=number % 2 == 0)
+        batch.sort(key=lambda one: one.event_id or "", reverse=number % 2 == 0)
 
     fates = await asyncio.gather(*(take(pool, *batch) for batch in batches))
 

@@ -22,6 +22,7 @@ from enrichment import logs
 from enrichment.tokens import callback_url
 from tests.commands import environment, running, until
 from tests.fake_provider import FakeProvider, Reply, accepted, broke, drop, found, nothing, playing
+from tests.wishes import IDENTITY_KEY
 
 if TYPE_CHECKING:
     Pool: TypeAlias = asyncpg.Pool[Any]
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 SECRETS = {
     "API_TOKENS": "s3cret-api-token",
     "CALLBACK_KEYS": "s3cret-callback-key",
+    "IDENTITY_KEY": IDENTITY_KEY,
     "LEADMAGIC_API_KEY": "s3cret-leadmagic-key",
     "NYNE_API_KEY": "s3cret-nyne-key",
     "NYNE_API_SECRET": "s3cret-nyne-secret",
@@ -233,7 +235,7 @@ async def every_step_is_told(lines: list[dict[str, Any]], pool: Pool) -> None:
     told = {event: [line for line in lines if line["event"] == event] for event in ("taken", "claimed")}
     taken = {id for line in told["taken"] for id in line["lookups"]}
     claimed = {id for line in told["claimed"] for id in line["jobs"]}
-    ended = {line["job"] for line in lines if line["event"] in ("job_ended", "callback")}
+    ended = {id for line in lines if line["event"] in ("jobs_ended", "callbacks") for id in line["jobs"]}
 
     assert taken == {str(row["id"]) for row in await pool.fetch("SELECT id FROM lookups")}
     assert claimed >= (over := {str(row["id"]) for row in await pool.fetch("SELECT id FROM finished_jobs")})

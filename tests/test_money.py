@@ -13,19 +13,22 @@ import asyncpg
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from uuid_utils.compat import uuid7
 
 from enrichment.ending import Ending
 from enrichment.outcome import Accepted, Answered, Outcome, Refused, Retry, Unclear
 from enrichment.providers.base import Limit
 from store import providers
 from store.asked import Requeueing, requeue
-from store.by_hand import possibly_charged
 from store.claim import Claimed, claim
-from store.finish import finish, settle_late
+from store.late import settle_late
+from store.lookups import possibly_charged
+from store.reports import read_lookups
 from submitter.outcomes import Told
 from tests.at_work import NO_LIMITS, AtWork, at_work
+from tests.claims import LEASE, take
 from tests.factories import finished_job, job, lookup
-from tests.wishes import end, take_one
+from tests.wishes import apply, end, finish_jobs, read, status, take_one
 
 if TYPE_CHECKING:
     from tests.conftest import MakeSettings
@@ -49,7 +52,7 @@ async def entries(db: Pool, job_id: UUID) -> dict[str, int]:
 
 
 async def add_up(db: Pool) -> None:
-    """The sums by day are the ledger and the open reservations, and each job and lookup tells the same story."""
+    """Check the sums by day against the ledger and the open reservations, and what each job and lookup shows."""
     sums = await db.fetch(
         """
         SELECT provider, day, sum(reserved), sum(charged), sum(possible)
@@ -86,17 +89,13 @@ async def add_up(db: Pool) -> None:
         """
     )
     assert crooked == []
-    crooked = await db.fetch(
-        """
-        SELECT lookups.id
-          FROM lookups
-          LEFT JOIN finished_jobs ON finished_jobs.lookup_id = lookups.id
-         WHERE NOT EXISTS (SELECT FROM jobs WHERE jobs.lookup_id = lookups.id)
-         GROUP BY lookups.id
-        HAVING lookups.credits <> COALESCE(sum(finished_jobs.credits), 0)
-        """
-    )
-    assert crooked == []
+    shown = {row["id"]: row["credits"] for row in await read_lookups(db, await _lookups(db)) if row["credits"]}
+    charged = await db.fetch("SELECT lookup_id, sum(credits) FROM ledger WHERE kind = 'charged' GROUP BY lookup_id")
+    assert shown == {row["lookup_id"]: row["sum"] for row in charged}
+
+
+async def _lookups(db: Pool) -> list[UUID]:
+    return [row["id"] for row in await db.fetch("SELECT id FROM lookups")]
 
 
 @pytest.mark.parametrize(
@@ -119,7 +118,7 @@ async def test_a_reservation_becomes_what_came_of_it(
     row = await job(pool, "awaiting")
     answered_by = "callback" if ending["state"] == "answered" else None
 
-    await finish(pool, [Ending(job_id=row["id"], answered_by=answered_by, **ending)])
+    await finish_jobs(pool, [Ending(job_id=row["id"], answered_by=answered_by, **ending)])
 
     assert await entries(pool, row["id"]) == expected
     await add_up(pool)
@@ -129,7 +128,7 @@ async def test_an_answer_to_a_question_that_was_taken_back_is_paid_for_all_the_s
     """The provider said try again, and answered after all: nothing was reserved, and the charge is in the ledger."""
     row = await job(pool, "queued", attempt=1, tries=1)
 
-    await finish(
+    await finish_jobs(
         pool,
         [Ending(job_id=row["id"], state="answered", answered_by="callback", mobile=MOBILE, charged=Decimal(3))],
     )
@@ -143,7 +142,7 @@ async def test_a_reservation_counts_on_the_day_it_was_made(pool: Pool) -> None:
     yesterday = await pool.fetchval("SELECT (now() AT TIME ZONE 'UTC')::date - 1")
     row = await job(pool, "awaiting", reserved_on=yesterday)
 
-    await finish(pool, [Ending(job_id=row["id"], state="unknown", possible=True)])
+    await finish_jobs(pool, [Ending(job_id=row["id"], state="unknown", possible=True)])
 
     assert await pool.fetchval("SELECT day FROM ledger WHERE job_id = $1", row["id"]) == yesterday
     await add_up(pool)
@@ -156,7 +155,7 @@ async def test_a_late_answer_settles_a_possible_charge(
 ) -> None:
     """What was possible is settled: charged for a number, released for none."""
     row = await job(pool, "awaiting")
-    await finish(pool, [Ending(job_id=row["id"], state=state, possible=True)])
+    await finish_jobs(pool, [Ending(job_id=row["id"], state=state, possible=True)])
     await add_up(pool)
 
     async with pool.acquire() as connection, connection.transaction():
@@ -180,7 +179,7 @@ async def test_a_late_answer_counts_once(pool: Pool) -> None:
     async with pool.acquire() as connection, connection.transaction():
         again = await settle_late(connection, answer)
 
-    assert (first, again) == (row["lookup_id"], None)
+    assert (first and first.lookup_id, again) == (row["lookup_id"], None)
     assert await entries(pool, row["id"]) == {"possible": 3, "settled": 3, "charged": 3}
     await add_up(pool)
 
@@ -188,7 +187,7 @@ async def test_a_late_answer_counts_once(pool: Pool) -> None:
 async def test_a_doubted_callback_and_its_verification_are_both_charged(pool: Pool) -> None:
     """A callback without a usable number was charged, and so was the other request that had one: both are counted."""
     row = await job(pool, "awaiting", request_id=None)
-    await finish(pool, [Ending(job_id=row["id"], state="answered", answered_by="callback", charged=Decimal(3))])
+    await finish_jobs(pool, [Ending(job_id=row["id"], state="answered", answered_by="callback", charged=Decimal(3))])
 
     answer = Ending(job_id=row["id"], state="answered", answered_by="poll", mobile=MOBILE, charged=Decimal(3))
     async with pool.acquire() as connection, connection.transaction():
@@ -202,16 +201,16 @@ async def test_a_chain_costs_what_each_of_its_jobs_cost(pool: Pool) -> None:
     """A lookup's credits are the sum of its chain's."""
     row = await lookup(pool, providers=["leadmagic", "nyne"])
     first = await job(pool, "submitting", provider="leadmagic", todo=["nyne"], lookup_id=row["id"])
-    await finish(pool, [Ending(job_id=first["id"], state="answered", answered_by="inline", charged=Decimal(5))])
+    await finish_jobs(pool, [Ending(job_id=first["id"], state="answered", answered_by="inline", charged=Decimal(5))])
     await pool.execute("DELETE FROM jobs")  # as if claimed: the factory reserves
-    second = await job(pool, "awaiting", lookup_id=row["id"], spent=Decimal(5), place=1)
+    second = await job(pool, "awaiting", lookup_id=row["id"], place=1)
 
-    await finish(
+    await finish_jobs(
         pool,
         [Ending(job_id=second["id"], state="answered", answered_by="poll", mobile=MOBILE, charged=Decimal(3))],
     )
 
-    assert await pool.fetchval("SELECT credits FROM lookups WHERE id = $1", row["id"]) == 8
+    assert (await read(pool, row["id"]))["credits"] == 8
     await add_up(pool)
 
 
@@ -222,13 +221,12 @@ async def test_a_late_number_while_the_next_provider_is_asked(pool: Pool) -> Non
     second = await job(pool, "submitting", provider="leadmagic", todo=["third"], lookup_id=row["id"], place=1)
 
     answer = Ending(job_id=first["id"], state="answered", answered_by="callback", mobile=MOBILE, charged=Decimal(3))
-    async with pool.acquire() as connection, connection.transaction():
-        assert await settle_late(connection, answer) == row["id"]
-    await finish(pool, [Ending(job_id=second["id"], state="answered", answered_by="inline", charged=Decimal(0))])
+    await apply(pool, answer)
+    assert await status(pool, row["id"]) == "found"
+    await apply(pool, Ending(job_id=second["id"], state="answered", answered_by="inline", charged=Decimal(0)))
 
-    told = await pool.fetchrow("SELECT final_status, mobile, credits FROM lookups WHERE id = $1", row["id"])
-    assert told is not None
-    assert tuple(told) == ("found", MOBILE, 3)
+    told = await read(pool, row["id"])
+    assert (told["status"], told["mobile"], told["credits"]) == ("found", MOBILE, 3)
     assert await pool.fetchval("SELECT count(*) FROM jobs") == 0
     await add_up(pool)
 
@@ -244,7 +242,7 @@ async def test_a_late_number_before_the_next_provider_is_asked(pool: Pool) -> No
         await settle_late(connection, answer)
 
     assert await pool.fetchval("SELECT count(*) FROM jobs") == 0
-    assert await pool.fetchval("SELECT credits FROM lookups WHERE id = $1", row["id"]) == 3
+    assert (await read(pool, row["id"]))["credits"] == 3
     await add_up(pool)
 
 
@@ -252,7 +250,7 @@ async def test_who_may_have_been_paid_is_named_before_a_retry(pool: Pool) -> Non
     """Asking again may charge again: the providers whose outcome is not known are told."""
     taken = await take_one(pool, work_email="jane@acme.co", providers=("nyne",))
     await providers.register_provider(pool, "nyne", (Limit(1_000_000, 60),), {})
-    await claim(pool, "nyne", most=1, price=Decimal(3), lease=timedelta(seconds=20), callback_expected=False)
+    await take(pool, most=1)
     await end(pool, taken.id, state="unknown")
 
     assert await possibly_charged(pool, taken.id) == ["nyne"]
@@ -283,7 +281,7 @@ async def test_whatever_happens_the_sums_add_up(world: AtWork, seed: int) -> Non
     """Random events, claims, answers, callbacks, give-ups and late answers: after each the money adds up."""
     chance = random.Random(seed)
     await world.pool.execute(
-        "TRUNCATE events, lookups, keys, jobs, finished_jobs, callbacks, ledger, usage RESTART IDENTITY"
+        "TRUNCATE events, lookups, searches, keys, fingerprints, jobs, finished_jobs, callbacks, ledger, usage"
     )
     asked: list[tuple[str, Claimed]] = []
 
@@ -297,7 +295,7 @@ async def test_whatever_happens_the_sums_add_up(world: AtWork, seed: int) -> Non
                 await world.pool.execute("UPDATE jobs SET due_at = now() WHERE state = 'queued'")
                 claimed = await claim(
                     world.pool, name, most=2, price=world.process.providers[name].price,
-                    lease=timedelta(seconds=20), callback_expected=name == "nyne",
+                    lease=LEASE, callback_expected=name == "nyne", claim_id=uuid7(),
                 )  # fmt: skip
                 asked += [(name, ours) for ours in claimed.jobs]
             case 4 | 5 if asked:
@@ -325,9 +323,7 @@ async def test_a_retry_costs_a_reservation_of_its_own(pool: Pool) -> None:
     await providers.register_provider(pool, "nyne", (Limit(1_000_000, 60),), {})
     await job(pool)
     for attempt in (1, 2):
-        (ours,) = (
-            await claim(pool, "nyne", most=1, price=Decimal(3), lease=timedelta(seconds=20), callback_expected=False)
-        ).jobs
+        (ours,) = (await take(pool, most=1)).jobs
         assert ours.attempt == attempt
         await add_up(pool)
         await requeue(pool, [Requeueing(ours.id, ours.attempt, timedelta(0), counts=True, error="HTTP 503")])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 from uuid import UUID
@@ -11,9 +12,9 @@ import pytest
 
 from enrichment.outcome import Answered
 from store import sweep
-from store.followers import promote
+from store.lookups import retry
 from tests.at_work import AtWork, waits
-from tests.factories import job, lookup
+from tests.factories import job, lookup, search_of
 from tests.waiting_jobs import ago, end_of, overdue, silent
 from tests.wishes import MOBILE, POLICY, job_of, jobs, read, status
 
@@ -54,7 +55,8 @@ async def test_without_callbacks_a_silent_submitters_question_is_unknown(world: 
     assert await end_of(world, lost["id"]) == ("unknown", None, 0, 5)
     now = await job_of(world.pool, row["id"])
     assert now is not None
-    assert (now["provider"], now["verdict"], world.wakes) == ("nyne", "doubtful", 1)
+    assert (now["provider"], world.wakes) == ("nyne", 1)
+    assert json.loads((await search_of(world.pool, row["id"]))["said"]) == {"leadmagic": "unknown"}
 
 
 async def test_who_is_still_at_work_is_left_alone(world: AtWork) -> None:
@@ -156,7 +158,7 @@ async def test_what_could_not_be_asked_for_weeks_fails(world: AtWork) -> None:
 async def test_an_old_lookup_that_a_person_retries_is_not_stale(world: AtWork) -> None:
     """A retry is a new question, however old its lookup."""
     row = await lookup(world.pool, final_status="failed", created_at=await ago(world, days=100))
-    await promote(world.pool, row["id"], POLICY, by_a_person=True)
+    await retry(world.pool, row["id"], POLICY)
 
     assert await world.reconciler.end_stale() == 0
     assert await status(world.pool, row["id"]) == "queued"

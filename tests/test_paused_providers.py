@@ -34,7 +34,7 @@ async def test_out_of_credits_the_turn_passes(world: AtWork, fake: FakeProvider)
     fake.questions.append(broke(402))
 
     await world.ask("leadmagic")
-    assert (await world.ask("leadmagic")).paused
+    assert not (await world.ask("leadmagic")).items
 
     now = await job_of(world.pool, lookup_id)
     assert now is not None
@@ -145,7 +145,7 @@ async def test_a_chain_goes_on_with_whoever_is_not_paused(
         await providers.pause(db, name, "no credits", SOON)
     row = await job(db, "submitting", provider="leadmagic", todo=["nyne", "third", "fourth"])
 
-    await finish(db, [Ending(job_id=row["id"], state="failed", error="no")])
+    await finish(db, [Ending(job_id=row["id"], state="failed", error="no")], ["nyne", "third", "fourth"])
 
     (after,) = await db.fetch("SELECT provider, todo, held, place FROM jobs")
     assert tuple(after) == (next_one, todo, held, 1)

@@ -10,13 +10,13 @@ from uuid import UUID
 
 import asyncpg
 import pytest
+from enrichment.identity import key_hash
+from store.followers import promote
 
 from console import prune as command
 from console.prune import Pruned
-from enrichment.identity import key_hash
 from enrichment.settings import Settings
 from store import prune as store
-from store.followers import promote
 from store.partitions import HISTORY
 from tests import factories
 from tests.old_history import DAYS, MONTHS, NOW, OLD, OLDER, at, finished_job, lookup, make_months, open_lookup

@@ -75,14 +75,16 @@ async def test_all_duties_are_done_until_the_end(world: AtWork, fake: FakeProvid
         await process
 
 
-async def test_followers_of_a_dead_process_leader_are_settled(world: AtWork) -> None:
-    """Whoever ended the leader died before looking after its followers."""
-    leader, same, more = await take(
+async def test_lookups_follow_the_end_that_a_dead_process_left(world: AtWork) -> None:
+    """The process that ended the search died before its lookups followed."""
+    first, same, more = await take(
         world.pool, wish(work_email=EMAIL), wish(work_email=EMAIL), wish(work_email=EMAIL, personal_email="j@mail.co")
     )
-    await end_job(world.pool, leader.id)
+    await end_job(world.pool, first.id)
 
-    await world.reconciler.settle_followers()
+    await world.reconciler.sweep_searches()
+
+    assert await status(world.pool, first.id) == "not_found"
 
     assert await status(world.pool, same.id) == "not_found"
     assert await status(world.pool, more.id) == "queued"

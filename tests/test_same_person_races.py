@@ -7,12 +7,12 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
 import pytest
+from store.by_hand import cancel
+from store.keys import lock_leaders
 
 from store import followers
-from store.by_hand import cancel
 from store.database import UNREACHABLE
 from store.finish import finish
-from store.keys import lock_leaders
 from tests.order import Order
 from tests.wishes import MOBILE, POLICY, answer, end, job_of, jobs, read, status, take, take_one, wish
 

@@ -66,7 +66,7 @@ async def test_the_question_to_nyne_carries_a_genuine_callback_url(world: AtWork
     lookup_id = await wish_for(world, "nyne")
     fake.questions.append(accepted("req-7"))
 
-    (claimed,) = (await world.ask("nyne")).jobs
+    (claimed,) = (await world.ask("nyne")).items
 
     (asked,) = fake.paid
     assert (asked.headers["x-api-key"], asked.headers["x-api-secret"]) == ("nyne-key", "nyne-secret")

@@ -26,19 +26,19 @@ async def test_no_more_than_the_concurrency_is_in_flight(start: Start, fake: Fak
         await fake.arrive(3)
         second = await world.claim("leadmagic")
 
-        assert (len(first.jobs), len(second.jobs)) == (3, 0)
+        assert (len(first.items), len(second.items)) == (3, 0)
         assert slow.release
         slow.release.set()
         await world.settle()
-        assert len((await world.ask("leadmagic")).jobs) == 2
+        assert len((await world.ask("leadmagic")).items) == 2
 
 
 async def test_a_process_that_was_frozen_does_not_send(world: AtWork, fake: FakeProvider) -> None:
     """When its lease ran out before the question was sent, nothing leaves, and nothing is owed."""
     lookup_id = await wish_for(world)
     await world.claim("leadmagic")
-    for held_one in world.submitters["leadmagic"]._in_flight.values():
-        held_one.lease_until = 0.0
+    for _, lease in world.submitters["leadmagic"].loop._leases.values():
+        lease.until = 0.0
 
     await world.settle()
 
@@ -54,7 +54,7 @@ async def test_leases_run_on_while_calls_do(start: Start, fake: FakeProvider) ->
         slow = held(found())
         fake.questions.append(slow)
         stop = asyncio.Event()
-        running = asyncio.create_task(world.submitters["leadmagic"].run(stop))
+        running = asyncio.create_task(world.submitters["leadmagic"].loop.run(stop))
         await fake.arrive(1)
         (row,) = await world.pool.fetch("SELECT submitted_at, lease_expires_at FROM jobs")
 
@@ -80,7 +80,7 @@ async def test_a_renewal_that_fails_is_made_up_for(start: Start, fake: FakeProvi
         slow = held(found())
         fake.questions.append(slow)
         stop = asyncio.Event()
-        running = asyncio.create_task(world.submitters["leadmagic"].run(stop))
+        running = asyncio.create_task(world.submitters["leadmagic"].loop.run(stop))
         await fake.arrive(1)
         proxy.cut()
         await asyncio.wait_for(proxy.knocked.wait(), PATIENCE)
@@ -113,7 +113,7 @@ async def test_the_next_attempt_may_start_before_the_last_one_has_left(world: At
     )
     await world.claim("leadmagic")
     await fake.arrive(2)
-    tasks = set(world.submitters["leadmagic"]._tasks)
+    tasks = set(world.submitters["leadmagic"].loop._tasks)
 
     for reply in (first, second):
         assert reply.release is not None
@@ -121,4 +121,4 @@ async def test_the_next_attempt_may_start_before_the_last_one_has_left(world: At
     await world.settle()
 
     assert [task.exception() for task in tasks] == [None, None]
-    assert world.submitters["leadmagic"]._in_flight == {}
+    assert world.submitters["leadmagic"].loop._leases == {}

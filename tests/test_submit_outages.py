@@ -84,7 +84,7 @@ async def test_an_outcome_is_written_once_whatever_the_answer_to_the_commit(
     async with start() as world:
         lookup_id = await wish_for(world, *BOTH)
         fake.questions.append(nothing())
-        (claimed,) = (await world.ask("leadmagic")).jobs
+        (claimed,) = (await world.ask("leadmagic")).items
 
         await told_again(world, claimed)
 
@@ -102,7 +102,7 @@ async def test_a_submitter_outlives_an_outage(start: Start, fake: FakeProvider, 
     """While the database is away it waits; when it is back it goes on without a restart."""
     async with proxied(database_url) as proxy, start(proxy.url) as world:
         stop = asyncio.Event()
-        running = asyncio.create_task(world.submitters["leadmagic"].run(stop))
+        running = asyncio.create_task(world.submitters["leadmagic"].loop.run(stop))
         proxy.cut()
         await asyncio.wait_for(proxy.knocked.wait(), PATIENCE)
         proxy.mend()
@@ -151,7 +151,7 @@ async def test_a_submitter_outlives_an_error_that_nobody_planned(start: Start, f
     async with start() as world:
         await world.pool.execute("ALTER TABLE limits RENAME TO moved")
         stop = asyncio.Event()
-        running = asyncio.create_task(world.submitters["leadmagic"].run(stop))
+        running = asyncio.create_task(world.submitters["leadmagic"].loop.run(stop))
         lookup_id = await wish_for(world)
         await asyncio.wait([running], timeout=0.3)
         assert not running.done()

@@ -9,17 +9,16 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import asyncpg
 import pytest
-from store.followers import promote
 
 from enrichment.contact import Contact
 from enrichment.ending import Ending
 from enrichment.outcome import Answered, Outcome, Retry, Unreadable
 from store.claim import Claimed
-from store.finish import settle_late
+from store.lookups import retry
 from submitter.outcomes import Told
-from tests.at_work import NO_LIMITS, AtWork, at_work
-from tests.factories import finished_job, job, lookup
-from tests.wishes import MOBILE, POLICY, end, end_job, job_of, jobs, read, status, take_one
+from tests.at_work import BOTH, NO_LIMITS, AtWork, at_work
+from tests.factories import finished_job, job, lookup, search_of
+from tests.wishes import MOBILE, POLICY, apply, end, end_job, ending, job_of, jobs, read, status, take_one
 
 if TYPE_CHECKING:
     from tests.conftest import MakeSettings
@@ -39,29 +38,42 @@ async def world(make_settings: MakeSettings, database_url: str) -> AsyncIterator
 async def answer_late(pool: Pool, finished: asyncpg.Record, mobile: str | None = None) -> None:
     """A job that was over is answered all the same."""
     charged = Decimal(5 if mobile else 0)
-    answer = Ending(job_id=finished["id"], state="answered", answered_by="inline", mobile=mobile, charged=charged)
-    async with pool.acquire() as connection, connection.transaction():
-        await settle_late(connection, answer)
+    await apply(
+        pool, Ending(job_id=finished["id"], state="answered", answered_by="inline", mobile=mobile, charged=charged)
+    )
 
 
 async def tell(world: AtWork, asked: asyncpg.Record, outcome: Outcome) -> None:
     """The submitter that had this job writes down what came of it."""
-    claimed = Claimed(asked["id"], asked["lookup_id"], asked["attempt"], 0, Contact(work_email=EMAIL), 0.0)
+    claimed = Claimed(
+        asked["id"], asked["search_id"], asked["lookup_id"], asked["attempt"], 0, Contact(work_email=EMAIL), 0.0
+    )
     await world.writer.write([Told(world.process.providers[asked["provider"]], claimed, outcome, b"{}")])
 
 
-@pytest.mark.parametrize(("other", "ends"), [("answered", "not_found"), ("failed", "failed"), ("lost", "unresolved")])
-async def test_a_lookup_stayed_unresolved_when_everybody_had_answered(pool: Pool, other: str, ends: str) -> None:
+@pytest.mark.parametrize(
+    ("other", "ends", "reason"),
+    [
+        ("answered", "not_found", None),
+        ("failed", "failed", "nyne: it refused"),
+        ("lost", "unresolved", "nyne: forgotten"),
+    ],
+)
+async def test_a_lookup_stayed_unresolved_when_everybody_had_answered(
+    pool: Pool, other: str, ends: str, reason: str | None
+) -> None:
     """A late "no number" takes the doubt away: the lookup ends as if it had come in time."""
     row = await lookup(pool, providers=["leadmagic", "nyne"], final_status="unresolved", reason="leadmagic: no answer")
-    doubted = await finished_job(pool, "unknown", provider="leadmagic", lookup_id=row["id"])
-    await finished_job(pool, other, provider="nyne", lookup_id=row["id"])
+    doubted = await finished_job(pool, "unknown", provider="leadmagic", lookup_id=row["id"], error="no answer")
+    error = reason and reason.removeprefix("nyne: ")
+    await finished_job(pool, other, provider="nyne", lookup_id=row["id"], error=error)
+    await pool.execute("UPDATE searches SET reason = concat_ws('; ', 'leadmagic: no answer', $1::text)", reason)
 
     await answer_late(pool, doubted)
 
     told = await read(pool, row["id"])
-    assert told["status"] == ends
-    assert (told["reason"] is None) == (ends == "not_found")
+    assert (told["status"], (await search_of(pool, row["id"]))["reason"]) == (ends, reason)
+    assert ends == "unresolved" or told["reason"] == reason
 
 
 async def test_a_lookup_became_unresolved_after_its_doubt_was_gone(pool: Pool) -> None:
@@ -79,29 +91,30 @@ async def test_a_lookup_became_unresolved_after_its_doubt_was_gone(pool: Pool) -
 
 async def test_a_retried_lookup_is_judged_by_the_last_words(pool: Pool) -> None:
     """What was said before a person asked again does not count against what is being asked."""
-    row = await lookup(pool, providers=["leadmagic", "nyne"])
+    row = await lookup(pool, providers=["leadmagic", "nyne"], final_status="unresolved")
     doubted = await finished_job(pool, "unknown", provider="leadmagic", lookup_id=row["id"])
     await finished_job(pool, "unknown", provider="nyne", lookup_id=row["id"])
-    await job(pool, "submitting", provider="leadmagic", todo=["nyne"], lookup_id=row["id"])
+    assert await retry(pool, row["id"], POLICY)
 
     await answer_late(pool, doubted)
+    await end(pool, row["id"])
+    assert await status(pool, row["id"]) == "running"
+    await end(pool, row["id"])
 
-    again = await job_of(pool, row["id"])
-    assert again is not None
-    assert again["verdict"] == "no_number"
+    assert await status(pool, row["id"]) == "not_found"
 
 
 async def test_a_lookup_that_was_found_was_asked_about_again(world: AtWork) -> None:
     """A late number, then a 503 of the next provider: nobody is asked again for what is there."""
     row = await lookup(world.pool, providers=["leadmagic", "nyne"])
     doubted = await finished_job(world.pool, "unknown", provider="leadmagic", lookup_id=row["id"])
-    asked = await job(world.pool, "submitting", lookup_id=row["id"], place=1, spent=2)
+    asked = await job(world.pool, "submitting", lookup_id=row["id"], place=1)
 
     await answer_late(world.pool, doubted, MOBILE)
     await tell(world, asked, Retry("HTTP 503"))
 
     told = await read(world.pool, row["id"])
-    assert (told["status"], told["credits"]) == ("found", 7)
+    assert (told["status"], told["credits"]) == ("found", 5)
     assert await jobs(world.pool) == 0
     assert await world.pool.fetchval("SELECT sum(reserved) FROM usage WHERE provider = 'nyne'") == 0
 
@@ -125,27 +138,27 @@ async def test_an_answer_nobody_could_read_was_paid_for_twice(world: AtWork) -> 
 
 
 async def test_retrying_all_lookups_of_a_person_paid_for_each(pool: Pool) -> None:
-    """The second one that is retried follows the first, which is being asked."""
+    """The second one that is retried waits for the search of the first, which is being asked."""
     first = await take_one(pool, work_email=EMAIL)
     second = await take_one(pool, work_email=EMAIL)
     await end(pool, first.id, state="unknown")
 
-    assert await promote(pool, first.id, POLICY, by_a_person=True)
-    assert not await promote(pool, second.id, POLICY, by_a_person=True)  # it waits with the first one already
+    assert await retry(pool, first.id, POLICY)
+    assert await retry(pool, second.id, POLICY)
     assert await jobs(pool) == 1
     await end(pool, first.id, mobile=MOBILE)
 
     assert await status(pool, second.id) == "found"
 
 
-async def test_a_leader_retried_beside_its_retried_follower_paid_twice(pool: Pool) -> None:
-    """The other way round as well: who is asking first is followed."""
+async def test_a_lookup_retried_beside_one_that_shared_its_search_paid_twice(pool: Pool) -> None:
+    """The other way round as well: the search that is open is waited for."""
     first = await take_one(pool, work_email=EMAIL)
     second = await take_one(pool, work_email=EMAIL)
     await end(pool, first.id, state="unknown")
 
-    assert await promote(pool, second.id, POLICY, by_a_person=True)
-    assert await promote(pool, first.id, POLICY, by_a_person=True)
+    assert await retry(pool, second.id, POLICY)
+    assert await retry(pool, first.id, POLICY)
 
     assert await jobs(pool) == 1
     assert (await read(pool, first.id))["reused_from"] == second.id
@@ -154,38 +167,42 @@ async def test_a_leader_retried_beside_its_retried_follower_paid_twice(pool: Poo
     assert (told["status"], told["mobile"], told["credits"]) == ("found", MOBILE, 0)
 
 
-async def test_what_cost_something_leads_when_it_is_retried(pool: Pool) -> None:
-    """A follower is free: a lookup that was charged for keeps its price, and cannot become one."""
-    first = await take_one(pool, work_email=EMAIL)
-    second = await take_one(pool, work_email=EMAIL)
+async def test_what_cost_something_keeps_its_price_when_it_is_retried(pool: Pool) -> None:
+    """A lookup that was charged for may take the answer of another one's search: then it shows both."""
+    first = await take_one(pool, work_email=EMAIL, providers=BOTH)
+    second = await take_one(pool, work_email=EMAIL, providers=BOTH)
+    job = await job_of(pool, first.id)
+    assert job is not None
+    await apply(pool, ending(job["id"], charged=Decimal(5)))
     await end(pool, first.id, state="unknown")
-    await pool.execute("UPDATE lookups SET credits = 5 WHERE id = $1", first.id)
 
-    assert await promote(pool, second.id, POLICY, by_a_person=True)
-    assert await promote(pool, first.id, POLICY, by_a_person=True)
+    assert await retry(pool, second.id, POLICY)
+    assert await retry(pool, first.id, POLICY)
 
-    assert (await read(pool, first.id))["reused_from"] is None
+    await end(pool, second.id, mobile=MOBILE)
+
+    told = await read(pool, first.id)
+    assert (told["status"], told["reused_from"], told["credits"]) == ("found", second.id, 5)
 
 
 async def test_whoever_took_an_end_never_heard_of_the_number(pool: Pool) -> None:
-    """A lookup that took "unresolved" for an answer is open again when a person retries where it came from."""
+    """A lookup that took "unresolved" for an answer gets the number when a person retries where it came from."""
     first = await take_one(pool, work_email=EMAIL)
     await end(pool, first.id, state="unknown")
     taker = await take_one(pool, work_email=EMAIL)
     assert taker.status == "unresolved"
 
-    assert await promote(pool, first.id, POLICY, by_a_person=True)
-    assert await status(pool, taker.id) == "queued"
+    assert await retry(pool, first.id, POLICY)
+    assert await status(pool, taker.id) == "unresolved"  # only the lookup that was named is reopened
     await end(pool, first.id, mobile=MOBILE)
 
     assert await status(pool, taker.id) == "found"
 
 
-@pytest.mark.parametrize("end_of_first", ["unknown", "answered"])
-async def test_a_failure_hid_what_was_said_before(pool: Pool, end_of_first: str) -> None:
-    """Who knew more of the person asked again and failed: the next event hears the doubt, or the "no number"."""
+async def test_a_failure_hid_what_was_said_before(pool: Pool) -> None:
+    """A lookup that brought more asked again and failed: the next event hears the "no number"."""
     first = await take_one(pool, work_email=EMAIL)
-    await end(pool, first.id, state=end_of_first)
+    await end(pool, first.id)
     more = await take_one(pool, work_email=EMAIL, profile_url="linkedin.com/in/janedoe")
     await end(pool, more.id, state="failed")
     again = await take_one(pool, work_email=EMAIL, profile_url="linkedin.com/in/janedoe")
@@ -193,23 +210,35 @@ async def test_a_failure_hid_what_was_said_before(pool: Pool, end_of_first: str)
 
     third = await take_one(pool, work_email=EMAIL)
 
-    assert third.status == await status(pool, first.id)
-    assert (await read(pool, third.id))["reused_from"] == first.id
+    told = await read(pool, third.id)
+    assert (told["status"], told["reused_from"], told["reason"]) == ("not_found", first.id, None)
     assert await jobs(pool) == 0
 
 
-async def test_followers_stayed_in_doubt_when_their_leader_did_not(pool: Pool) -> None:
-    """A late "no number" is theirs as well."""
+async def test_a_doubt_was_paid_for_again_by_a_lookup_that_brings_more(pool: Pool) -> None:
+    """An unknown answer may have been paid for, whatever more a contact brings: only a person asks again."""
     first = await take_one(pool, work_email=EMAIL)
-    follower = await take_one(pool, work_email=EMAIL)
     await end(pool, first.id, state="unknown")
-    assert await status(pool, follower.id) == "unresolved"
+
+    more = await take_one(pool, work_email=EMAIL, profile_url="linkedin.com/in/janedoe")
+
+    assert (more.status, await jobs(pool)) == ("unresolved", 0)
+    assert await retry(pool, more.id, POLICY)
+    assert await jobs(pool) == 1
+
+
+async def test_others_stayed_in_doubt_when_their_search_did_not(pool: Pool) -> None:
+    """A late "no number" is for all lookups of the search."""
+    first = await take_one(pool, work_email=EMAIL)
+    other = await take_one(pool, work_email=EMAIL)
+    await end(pool, first.id, state="unknown")
+    assert await status(pool, other.id) == "unresolved"
 
     doubted = await pool.fetchrow("SELECT * FROM finished_jobs")
     assert doubted is not None
     await answer_late(pool, doubted)
 
-    assert [await status(pool, one.id) for one in (first, follower)] == ["not_found", "not_found"]
+    assert [await status(pool, one.id) for one in (first, other)] == ["not_found", "not_found"]
 
 
 async def test_a_late_number_is_read_once(world: AtWork) -> None:

@@ -212,7 +212,7 @@ async def test_a_429_rests_the_provider_and_costs_no_attempt(start: Start, fake:
         for _ in range(3):
             await world.ask("leadmagic")
             resting = await world.ask("leadmagic")
-            assert (resting.jobs, 5 < resting.wait <= 7) == ((), True)
+            assert (resting.items, 5 < resting.wait <= 7) == ((), True)
             assert 5 < await waits(world, lookup_id) <= 7
             await due_now(world)
 

@@ -129,11 +129,11 @@ INLINE: dict[tuple[str, str], dict[str, str]] = {
     ("nyne", "awaiting"): NOTHING | ENDS | {"running": "unknown unresolved"},
     ("nyne", "awaiting nobody"): NOTHING
     | ENDS
-    | {"accepted": "awaiting(req-1) running", "running": "unknown unresolved"},
+    | {"accepted": "awaiting(req-1) running", "running": "unknown unresolved", "not asked": AGAIN},
     ("nyne", "answered"): NOTHING,
-    ("nyne", "failed"): NOTHING | LATE,
-    # It was given up before its 202 was stored: now it can be asked about.
-    ("nyne", "unknown"): NOTHING | LATE | {"accepted": "unknown unresolved, polled"},
+    # It was over before its 202 was stored: now it can be asked about.
+    ("nyne", "failed"): NOTHING | LATE | {"accepted": "failed failed, polled"},
+    ("nyne", "unknown"): NOTHING | LATE | {"accepted": "unknown unresolved, polled", "not asked": "failed failed"},
     ("nyne", "lost"): NOTHING | LATE | {"accepted": "lost unresolved, polled"},
 }
 
@@ -193,11 +193,12 @@ async def world(fake: FakeProvider, make_settings: MakeSettings, database_url: s
 
 async def made(world: AtWork, state: str, **more: Any) -> asyncpg.Record:
     """A job that is in *state* and whose lookup asks nobody else."""
+    providers = [more.get("provider", "nyne")]
     if state in FINAL:
         final_status = BEFORE[state].split()[1]
-        row = await lookup(world.pool, providers=["nyne"], final_status=final_status)
+        row = await lookup(world.pool, providers=providers, final_status=final_status)
         return await finished_job(world.pool, state, lookup_id=row["id"], **more)
-    more["lookup_id"] = (await lookup(world.pool, providers=["nyne"]))["id"]
+    more["lookup_id"] = (await lookup(world.pool, providers=providers))["id"]
     if state == "queued":
         return await job(world.pool, "queued", attempt=1, tries=1, **more)
     if state == "awaiting nobody":
@@ -243,9 +244,10 @@ async def test_what_the_answer_to_the_question_does(world: AtWork, provider: str
     for said, outcome in SAID.items():
         row = await made(world, "submitting" if state == "next attempt" else state, **asked)
         before = await now(world, row["id"])
-        claimed = Claimed(row["id"], row["lookup_id"], 1, 0, Contact(work_email="jane@acme.co"), 0.0)
+        claimed = Claimed(row["id"], row["search_id"], row["lookup_id"], 1, 0, Contact(work_email="jane@acme.co"), 0.0)
         told = Told(world.process.providers[name], claimed, outcome, b"{}", callback_expected=provider == "nyne")
         await world.writer.write([told])
+        await world.finisher.sweeper.close()
         led[said] = shown(await now(world, row["id"]), before)
 
     assert led == INLINE[provider, state]
@@ -281,7 +283,7 @@ async def test_what_a_poll_does(world: AtWork, fake: FakeProvider, state: str) -
     assert settings.nyne.api_key
     assert settings.nyne.api_secret
     nyne = Saying(settings.nyne.api_key, settings.nyne.api_secret, fake.url)
-    poller = Poller(nyne, world.process, world.wake)
+    poller = Poller(nyne, world.process, world.finisher)
     led = {}
 
     for said in BY_WIRE:
@@ -318,10 +320,16 @@ async def overtaken(world: AtWork, job_id: UUID, state: str) -> None:
         "UPDATE usage SET reserved = reserved - $2 WHERE provider = $1", row["provider"], row["reserved"]
     )
     await finished_job(world.pool, state, id=job_id, lookup_id=row["lookup_id"], request_id=row["request_id"])
+    status = BEFORE[state].split()[1]
     await world.pool.execute(
-        "UPDATE lookups SET final_status = $2::final_status, finished_at = now() WHERE id = $1",
+        "UPDATE searches SET status = $2::text::search_status, ended_at = now(), swept = true WHERE id = $1",
+        row["search_id"],
+        status,
+    )
+    await world.pool.execute(
+        "UPDATE lookups SET final_status = $2::text::final_status, finished_at = now() WHERE id = $1",
         row["lookup_id"],
-        BEFORE[state].split()[1],
+        status,
     )
 
 

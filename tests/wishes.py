@@ -14,7 +14,7 @@ import asyncpg
 from enrichment.contact import Contact
 from enrichment.ending import Ending
 from enrichment.wish import Hasher, Policy, Wish
-from store.database import transaction
+from store.database import Db, transaction
 from store.endings import Applied, apply_endings, follow_ends
 from store.finish import Ended, finish
 from store.intake import Event, Taken, ingest
@@ -22,17 +22,19 @@ from store.intake import Event, Taken, ingest
 if TYPE_CHECKING:
     Pool: TypeAlias = asyncpg.Pool[Any]
 
-IDENTITY_KEY = b"identity-key-of-the-tests"
+IDENTITY_KEY = "identity-key-of-the-tests"
 PROVIDERS = ("leadmagic", "nyne")
-POLICY = Policy(Hasher.of(IDENTITY_KEY), PROVIDERS, found=timedelta(days=90), not_found=timedelta(days=30))
+POLICY = Policy(Hasher.of(IDENTITY_KEY.encode()), PROVIDERS, found=timedelta(days=90), not_found=timedelta(days=30))
 MOBILE = "+15551234567"
 OTHER_MOBILE = "+442079460000"
 _numbers = itertools.count(1)
 
 
-def wish(event_id: str | None = None, providers: tuple[str, ...] = ("leadmagic",), **contact: Any) -> Wish:
+def wish(
+    event_id: str | None = None, providers: tuple[str, ...] = ("leadmagic",), fingerprint: str = "", **contact: Any
+) -> Wish:
     """One contact of an event; without *event_id* it is the only one of its kind."""
-    return Wish(Contact(**contact), providers, event_id=event_id or f"event-{next(_numbers)}")
+    return Wish(Contact(**contact), providers, event_id=event_id or f"event-{next(_numbers)}", fingerprint=fingerprint)
 
 
 def event(*wishes: Wish) -> Event:
@@ -52,9 +54,16 @@ async def take_one(pool: Pool, event_id: str | None = None, **fields: Any) -> Ta
 
 
 async def read(pool: Pool, lookup_id: UUID) -> asyncpg.Record:
-    """The lookup as it is now, with its status."""
+    """The lookup as it is now, with its status, and the credits of the jobs that were asked for it."""
     row: asyncpg.Record | None = await pool.fetchrow(
-        "SELECT lookups.*, status FROM lookups JOIN lookup_status USING (id) WHERE id = $1", lookup_id
+        """
+        SELECT lookups.*, status,
+               (SELECT COALESCE(sum(credits), 0) FROM finished_jobs WHERE lookup_id = lookups.id) AS credits
+          FROM lookups
+          JOIN lookup_status USING (id)
+         WHERE id = $1
+        """,
+        lookup_id,
     )
     assert row is not None
     return row
@@ -85,7 +94,7 @@ def answer(job_id: UUID, by: str, mobile: str | None = MOBILE, **more: Any) -> E
     return Ending(job_id=job_id, state="answered", answered_by=by, mobile=mobile, charged=Decimal(3), **more)
 
 
-async def finish_jobs(db: Pool, endings: Sequence[Ending]) -> dict[UUID, Ended]:
+async def finish_jobs(db: Db, endings: Sequence[Ending]) -> dict[UUID, Ended]:
     """End these jobs and their searches; their lookups do not follow yet."""
     return await finish(db, endings, PROVIDERS)
 
