@@ -16,7 +16,7 @@ from enrichment.settings import setting_fields
 from receiver import app, bodies, health, patience, server, shared_metrics
 from store import connection, database, group_commit, migrations, notify
 from submitter import __main__ as submitter
-from submitter import backoff, counting, leased, outcomes, poll, reconciler, transport
+from submitter import backoff, counting, leased, outcomes, poll, reconciler, submit, transport
 from tests.commands import ROOT
 
 MINUTE, HOUR, DAY = 60.0, 3600.0, 86_400.0
