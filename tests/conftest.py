@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
-import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
@@ -20,14 +19,14 @@ from starlette.applications import Starlette
 
 from enrichment.settings import Settings
 from receiver.app import create_app
-from store import embedded
+from rig.postgres import Postgres, execute, url_of
 from store.database import close_pool, open_pool
 from store.migrations import migrate
 from store.providers import register_provider
 from tests.asgi import Client, living
 from tests.at_work import BOTH, NO_LIMITS, AtWork, at_work
 from tests.claims import QUICK
-from tests.databases import Databases, execute, url_of
+from tests.databases import Databases
 from tests.fake_provider import FakeProvider, playing
 from tests.order import Order
 
@@ -54,13 +53,12 @@ def server_url() -> Iterator[str]:
     if given := os.environ.get("TEST_DATABASE_URL"):
         yield given
         return
-    home = Path(tempfile.mkdtemp(prefix="ringback-", dir=_memory()))
-    url = embedded.start(home)
     # What a crash would lose is a test's: without waiting for the disk, copies take a third of the time.
-    asyncio.run(execute(url, "ALTER SYSTEM SET fsync = off", "SELECT pg_reload_conf()"))
-    yield url
-    embedded.stop(home)
-    shutil.rmtree(home, ignore_errors=True)
+    postgres = Postgres({"fsync": "off"}, folder=_memory())
+    try:
+        yield postgres.create()
+    finally:
+        postgres.remove()
 
 
 @pytest.fixture(scope="session")

@@ -18,13 +18,13 @@ from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, supp
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import aiohttp
 import pytest
 
-from tests.commands import ROOT, Running, environment, running, until
-from tests.proxy import Proxy
+from rig.processes import environment
+from rig.proxy import Proxy, database_target, through
+from tests.commands import ROOT, Running, running, until
 from tests.test_end_to_end import PROCFILE
 
 OURS = {"web": "receiver", "submitter": "submitter", "reconciler": "reconciler"}  # in the Procfile, and as a host
@@ -133,15 +133,12 @@ async def reachable(database_url: str, hosts: Hosts) -> AsyncIterator[str]:
     """Inside the block the database can be reached by TCP at the yielded URL, from every host and nowhere else."""
     with on_host(hosts["database"]):
         listener = socket.create_server((hosts.address("database"), 5432))
-    proxy = Proxy(database_url)
-    server = await asyncio.start_server(proxy.serve, sock=listener)
-    given = urlsplit(database_url)
-    user = f"{given.username or 'postgres'}:{given.password or ''}"
+    proxy = Proxy([database_target(database_url)])
+    await proxy.open(listener)
     try:
-        yield given._replace(netloc=f"{user}@{hosts.address('database')}:5432", query="sslmode=disable").geturl()
+        yield through(database_url, hosts.address("database"), 5432)
     finally:
-        proxy.cut()
-        server.close()
+        await proxy.close()
 
 
 @asynccontextmanager
@@ -237,7 +234,7 @@ async def test_each_process_on_a_host_of_its_own_finds_numbers(database_url: str
             other: await asyncio.to_thread(can_reach, hosts, "submitter", other, port)
             for other, port in (("database", 5432), ("vendors", 8101), ("receiver", 8000))
         }
-        still_running = [process.process.returncode for process in processes.values()]
+        still_running = [process.returncode for process in processes.values()]
 
     assert [lookup["status"] for lookup in lookups] == ["found", "found", "found"]
     assert [lookup["jobs"][-1]["answered_by"] for lookup in lookups] == ["inline", "callback", "poll"]

@@ -14,7 +14,8 @@ from bench import pgbench, report
 from bench.measure import Rounds, Row, reached
 from bench.row_limits import refused_fixed, refused_sliding
 from bench.server import connected
-from tests.commands import ROOT, environment
+from rig.processes import environment
+from tests.commands import ROOT
 
 KEYS = {"name", "ours", "limit", "peers", "unit", "ratio", "reach", "reached", "spread"}
 # Of each item, when it was written.

@@ -16,8 +16,9 @@ from typing import Any
 import aiohttp
 import pytest
 
-from console.processes import free_port
-from tests.commands import ROOT, Running, empty_database, environment, ringback, running
+from rig.ports import free_port
+from rig.processes import environment
+from tests.commands import ROOT, Running, empty_database, ringback, running
 from tests.sandbox_server import playing
 
 Json = dict[str, Any]

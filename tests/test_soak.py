@@ -16,7 +16,8 @@ import pytest
 from chaos.soak.judge import BUSY, GROWING, judge, judge_course
 from chaos.soak.load import events
 from chaos.soak.sample import Sample, Table
-from tests.commands import ROOT, environment
+from rig.processes import environment
+from tests.commands import ROOT
 
 PATIENCE = 90.0  # seconds, on a machine that is busy; alone it takes about ten
 EVERY, SECONDS, RATE = 5.0, 1800.0, 100  # of the runs that are made up here
