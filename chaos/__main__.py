@@ -10,9 +10,9 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from bench.interrupted import INTERRUPTED, run_until_interrupted
 from chaos import report
 from chaos.drill import Drill, Order
+from rig.signals import INTERRUPTED, run_until_interrupted
 
 SHORT_SECONDS = 28.0  # of load and faults; start, settling and checks take as long again
 

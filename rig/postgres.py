@@ -24,6 +24,7 @@ from rig.processes import NotRunning, end_with_parent
 
 PREFIX = "ringback-pg-"
 USER = "postgres"
+PORT = 5432
 STARTS_WITHIN = 30.0  # seconds
 PATIENCE = 10.0  # seconds for one command of ours
 LOOK_EVERY = 0.02  # seconds
@@ -49,7 +50,7 @@ class Postgres:
         _sweep_up(folder)
         self._home = Path(tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-", dir=folder))
         self._data = self._home / "data"
-        self._port = port or 5432
+        self._port = port or PORT
         self._log = log or self._home / "log"
         self._settings = {"listen_addresses": HOST if port else "", "port": str(self._port)} | dict(configuration or {})
         self._settings |= {"unix_socket_directories": str(self._home)}
@@ -61,8 +62,8 @@ class Postgres:
     @property
     def url(self) -> str:
         """The URL of the database `postgres`, on the socket."""
-        port = "" if self._port == 5432 else f":{self._port}"
-        return f"postgresql://{USER}@{port}/postgres?host={self._home}"
+        port = "" if self._port == PORT else f"&port={self._port}"
+        return f"postgresql://{USER}@/postgres?host={self._home}{port}"
 
     def create(self) -> str:
         """Make the server's files, start it, and return its URL.  Raises NotRunning."""

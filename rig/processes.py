@@ -123,13 +123,15 @@ async def start(
 
 
 @asynccontextmanager
-async def running(*command: str, port: int | None = None, **settings: str) -> AsyncIterator[Process]:
+async def running(
+    *command: str, settings: Mapping[str, str] | None = None, port: int | None = None
+) -> AsyncIterator[Process]:
     """Run `python -m command` inside the block; with *port*, begin the block when it listens there.
 
     Raises NotRunning, with its last words, when it does not listen in time or ends with an error by itself.
     """
     with NamedTemporaryFile() as words:
-        process = await start(python(*command), output=Path(words.name), env=environment(**settings))
+        process = await start(python(*command), output=Path(words.name), env=environment(**(settings or {})))
         try:
             if port is not None:
                 await until_listening(port, process)

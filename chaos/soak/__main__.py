@@ -10,11 +10,11 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from bench.interrupted import INTERRUPTED, run_until_interrupted
-from bench.processes import NotReady
 from chaos.soak import report
 from chaos.soak.run import Order, Run, soak
 from chaos.soak.show import showing
+from rig.processes import NotRunning
+from rig.signals import INTERRUPTED, run_until_interrupted
 
 
 def main(
@@ -42,7 +42,7 @@ def main(
     order = Order(chosen, minutes * 60, rate, receivers, folder)
     try:
         run = run_until_interrupted(_shown(order, console))
-    except NotReady as error:
+    except NotRunning as error:
         console.print(f"A process did not run as it should: {error}", highlight=False, markup=False)
         sys.exit(1)
     if run is None:
