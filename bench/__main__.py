@@ -35,6 +35,8 @@ def main() -> None:
             if given.keep is not None:  # row by row: what was measured is kept when a later row fails
                 report.save(measured, known | {"busy": busy()}, given.keep)
     report.show(console, rows)
+    if given.keep is not None:
+        report.draw(given.keep)
 
 
 def _arguments() -> Any:
@@ -43,7 +45,7 @@ def _arguments() -> Any:
     parser.add_argument("--rounds", type=int, help="how often each is measured, in turns (3)")
     parser.add_argument("--seconds", type=float, help="how long each is measured (5)")
     parser.add_argument("--quick", action="store_true", help="one short round, to see that it works")
-    parser.add_argument("--keep", type=Path, default=report.FOLDER, help="folder of results.json and results.svg")
+    parser.add_argument("--keep", type=Path, default=report.FOLDER, help="folder of results.json")
     parser.add_argument("--dry", dest="keep", action="store_const", const=None, help="keep no results")
     given = parser.parse_args()
     if unknown := set(given.rows) - set(ROWS):

@@ -13,6 +13,10 @@ BELIEVABLE = 1.05  # of a limit: what does more of the same work cannot be faste
 Contestant = Callable[[], Awaitable[float]]
 
 
+class Invalid(Exception):
+    """A measurement that counts for nothing, because the work was not done; the message says what was missing."""
+
+
 @dataclass(frozen=True, slots=True)
 class Bench:
     """How the rows are to be measured, and on which server."""

@@ -24,6 +24,7 @@ import pytest
 
 from rig.processes import environment
 from rig.proxy import Proxy, database_target, through
+from rig.settings import TOKEN, sandboxed
 from tests.commands import ROOT, Running, running, until
 from tests.test_end_to_end import PROCFILE
 
@@ -31,7 +32,6 @@ OURS = {"web": "receiver", "submitter": "submitter", "reconciler": "reconciler"}
 HOSTS = ("database", "receiver", "submitter", "reconciler", "vendors", "crm")
 SWITCH = "switch"
 PREFIX = "ringback-"
-TOKEN = "token-of-the-test-of-hosts"
 CLONE_NEWNET = 0x40000000
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -160,20 +160,14 @@ async def deployed(database_url: str, hosts: Hosts) -> AsyncIterator[dict[str, R
         database = await stack.enter_async_context(reachable(database_url, hosts))
         addresses = await stack.enter_async_context(vendors(hosts))
         receiver = hosts.address("receiver")
-        settings = {
-            "DATABASE_URL": database,
-            "HOST": receiver,
-            "PORT": "8000",
-            "PUBLIC_URL": f"http://{receiver}:8000",
-            "API_TOKENS": TOKEN,
-            "CALLBACK_KEYS": "key-of-the-test-of-hosts-long-enough",
-            "LEADMAGIC_BASE_URL": addresses["leadmagic"],
-            "LEADMAGIC_API_KEY": "lm_sandbox",
-            "NYNE_BASE_URL": addresses["nyne"],
-            "NYNE_API_KEY": "nyne_sandbox",
-            "NYNE_API_SECRET": "nyne_sandbox_secret",
-            "CALLBACK_GRACE_SECONDS": "1",
-        }
+        settings = sandboxed(
+            database=database,
+            public_url=f"http://{receiver}:8000",
+            **addresses,
+            HOST=receiver,
+            PORT="8000",
+            CALLBACK_GRACE_SECONDS="1",
+        )
         processes = {}
         for name, host in OURS.items():
             program = (sys.executable, *shlex.split(PROCFILE[name])[1:])
