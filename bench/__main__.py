@@ -13,9 +13,9 @@ from typing import Any
 from rich.console import Console
 
 from bench import report
-from bench.machine import busy, facts
 from bench.measure import Bench, Row
 from bench.server import server
+from rig.machine import busy, facts
 
 ROWS = ("callbacks", "events", "lookups", "wakeup", "limits", "history", "memory", "takeover")
 console = Console(width=None if sys.stdout.isatty() else 140)  # in a file, the table is as wide as it needs

@@ -6,13 +6,13 @@ import asyncio
 
 from bench import seed
 from bench.load import open_caller
-from bench.machine import resident
 from bench.measure import Bench, Row
 from bench.row_callbacks import receiver_settings
 from bench.row_events import requests
 from bench.row_lookups import submitter_settings
 from bench.server import connected, database
 from bench.vendor import vendor
+from rig.machine import resident
 from rig.ports import free_port
 from rig.processes import running
 

@@ -47,6 +47,19 @@ ClientWith = Callable[..., Awaitable[Client]]
 Start = Callable[..., AbstractAsyncContextManager[AtWork]]
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Group the tests for parallel workers: heavy ones first and one at a time, the others by module.
+
+    A module's tests share its fixtures; each worker has a PostgreSQL of its own.
+    """
+    if not hasattr(config, "workerinput"):
+        return
+    for item in items:
+        heavy = item.get_closest_marker("heavy")
+        item.add_marker(pytest.mark.xdist_group("heavy" if heavy else item.nodeid.partition("::")[0]))
+    items.sort(key=lambda item: item.get_closest_marker("heavy") is None)
+
+
 @pytest.fixture(scope="session")
 def server_url() -> Iterator[str]:
     """A PostgreSQL server that may be filled with databases."""

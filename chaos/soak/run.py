@@ -9,12 +9,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from bench.machine import busy, facts
 from chaos.database import session
 from chaos.soak.judge import SETTLES_WITHIN, Finding, judge, judge_course
 from chaos.soak.load import Crm, events
 from chaos.soak.sample import Sample, look
 from chaos.soak.world import World, running
+from rig.machine import busy, facts
 from rig.processes import NotRunning
 from rig.settings import TOKEN
 

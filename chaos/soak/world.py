@@ -8,8 +8,8 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.machine import resident
 from chaos.database import breakable, create_in, session, url
+from rig.machine import resident
 from rig.ports import HOST, free_port
 from rig.postgres import Postgres
 from rig.processes import MODULES, READY_WITHIN, NotRunning, Process, until_listening
