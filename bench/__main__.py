@@ -17,7 +17,7 @@ from bench.measure import Bench, Row
 from bench.server import server
 from rig.machine import busy, facts
 
-ROWS = ("callbacks", "events", "lookups", "wakeup", "limits", "history", "memory", "takeover")
+ROWS = ("callbacks", "events", "lookups", "shared", "wakeup", "limits", "history", "memory", "idle", "takeover")
 console = Console(width=None if sys.stdout.isatty() else 140)  # in a file, the table is as wide as it needs
 
 

@@ -13,7 +13,7 @@ from pydantic import SecretStr
 
 from bench import pgbench, seed
 from bench.load import TOKEN, load
-from bench.measure import Bench, Invalid, Meter, Row, alternate, of_limit, reached
+from bench.measure import Bench, Invalid, Meter, Rounds, Row, alternate, of_limit, reached
 from bench.peers import fastapi_sqlalchemy
 from bench.server import connected, database
 from enrichment.tokens import callback_url
@@ -22,8 +22,8 @@ from rig.processes import running
 
 KEY = "key-of-the-benchmark"
 FASTEST = 16_000  # per second that are seeded, so that no contestant runs out
-PEER = "FastAPI + SQLAlchemy"
-OF_LIMIT, OF_PEER = 0.85, 8.0
+PEER, BARE = "FastAPI + SQLAlchemy", "bare Starlette route"
+OF_LIMIT, OF_PEER, OF_BARE = 0.85, 8.0, 0.55
 WARM_UP = 1.0  # seconds
 
 
@@ -97,6 +97,7 @@ async def measure(bench: Bench) -> list[Row]:
         {
             "ours": partial(_through, bench, "receiver", bench.seconds),
             "limit": partial(_through, bench, "bench.unwritten", bench.seconds),
+            BARE: partial(_through, bench, "bench.bare_callbacks", bench.seconds),
             PEER: partial(_through_peer, bench, bench.seconds),
             **pgbench.contestants(bench, "callbacks"),
         },
@@ -115,8 +116,25 @@ async def measure(bench: Bench) -> list[Row]:
             reached=reached((part, OF_LIMIT), (of_peer, OF_PEER)),
             spread=rounds.spread,
             note="; ".join(filter(None, (_said(bench, of_peer), rounds.note))),
-        )
+        ),
+        _without_write(bench, rounds),
     ]
+
+
+def _without_write(bench: Bench, rounds: Rounds) -> Row:
+    """What the receiver does for a callback besides writing it."""
+    part = rounds.ratio("limit", BARE)
+    return Row(
+        name="callbacks without the write",
+        unit="per second",
+        ours=rounds.middle("limit"),
+        limit=rounds.middle(BARE),
+        ratio=part,
+        reach=f"≥ {OF_BARE:.0%} of a bare Starlette route",
+        reached=reached((part, OF_BARE)),
+        spread={"ours": rounds.spread["limit"], "limit": rounds.spread[BARE]},
+        note=f"the bare route {bench.cost('callbacks bench.bare_callbacks')}",
+    )
 
 
 def _said(bench: Bench, of_peer: float | None) -> str:
