@@ -132,7 +132,7 @@ def _without_write(bench: Bench, rounds: Rounds) -> Row:
         ratio=part,
         reach=f"≥ {OF_BARE:.0%} of a bare Starlette route",
         reached=reached((part, OF_BARE)),
-        spread={"ours": rounds.spread["limit"], "limit": rounds.spread[BARE]},
+        spread={who: rounds.spread[name] for who, name in (("ours", "limit"), ("limit", BARE)) if rounds.values[name]},
         note=f"the bare route {bench.cost('callbacks bench.bare_callbacks')}",
     )
 
