@@ -85,15 +85,6 @@ class Running:
     process: Process
     lines: list[str] = field(default_factory=list)
 
-    @property
-    def pid(self) -> int:
-        return self.process.pid
-
-    @property
-    def returncode(self) -> int | None:
-        """The exit code; None while the command runs."""
-        return self.process.returncode
-
     async def says(self, text: str, *, after: int = 0) -> str:
         """Return the first line, not counting the first *after*, that holds *text*, once it is there."""
 
@@ -112,7 +103,7 @@ class Running:
     async def ends(self, number: signal.Signals | None = None, *, within: float = DEADLINE) -> int:
         """Send the signal, if there is one, and return the exit code."""
         if number is not None:
-            os.kill(self.pid, number)  # to the command alone: what it started is its own to stop
+            os.kill(self.process.pid, number)  # to the command alone: what it started is its own to stop
         async with asyncio.timeout(within):
             return await self.process.wait()
 

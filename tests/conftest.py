@@ -67,7 +67,7 @@ def server_url() -> Iterator[str]:
         yield given
         return
     # What a crash would lose is a test's: without waiting for the disk, copies take a third of the time.
-    postgres = Postgres({"fsync": "off"}, folder=_memory())
+    postgres = Postgres({"fsync": "off"}, folder=memory())
     try:
         yield postgres.create()
     finally:
@@ -207,7 +207,7 @@ async def world(start: Start) -> AsyncIterator[AtWork]:
         yield working
 
 
-def _memory() -> Path | None:
+def memory() -> Path | None:
     """A place in memory, if there is room for some hundred databases: copies are three times as quick there."""
     memory = Path("/dev/shm")  # noqa: S108  mkdtemp makes a directory of our own in it
     return memory if memory.is_dir() and shutil.disk_usage(memory).free > 4 << 30 else None

@@ -228,7 +228,7 @@ async def test_each_process_on_a_host_of_its_own_finds_numbers(database_url: str
             other: await asyncio.to_thread(can_reach, hosts, "submitter", other, port)
             for other, port in (("database", 5432), ("vendors", 8101), ("receiver", 8000))
         }
-        still_running = [process.returncode for process in processes.values()]
+        still_running = [process.process.returncode for process in processes.values()]
 
     assert [lookup["status"] for lookup in lookups] == ["found", "found", "found"]
     assert [lookup["jobs"][-1]["answered_by"] for lookup in lookups] == ["inline", "callback", "poll"]

@@ -48,7 +48,7 @@ async def test_the_demo_ends_well_and_leaves_nothing(tmp_path: Path) -> None:
     assert code == 0, said
     assert "All is as the vendors' own books say" in said
     assert re.search(r"From the event to the number: p50 [\d.]+ s, p99 [\d.]+ s", said)
-    assert leftovers(demo.pid) == []
+    assert leftovers(demo.process.pid) == []
 
 
 @pytest.mark.heavy
@@ -57,16 +57,16 @@ async def test_the_demo_tidies_up_when_it_is_called_off(tmp_path: Path) -> None:
     async with running([*RINGBACK, "demo"], environment(), tmp_path) as demo:
 
         async def plays() -> bool | None:
-            return any("submitter" in line for line in children(demo.pid)) or None
+            return any("submitter" in line for line in children(demo.process.pid)) or None
 
         await demo.until(plays)
-        started = children(demo.pid)
+        started = children(demo.process.pid)
         code = await demo.ends(signal.SIGINT)
 
     assert len(started) >= 4
     assert code == 1
     assert "tidied up" in demo.lines[-1]
-    assert leftovers(demo.pid) == []
+    assert leftovers(demo.process.pid) == []
 
 
 def children(pid: int) -> list[str]:

@@ -20,10 +20,14 @@ from rig.processes import NotRunning, environment, output_of, running, start
 from rig.proxy import Proxy, database_target, through
 from rig.weather import Weather
 from tests.commands import until
+from tests.conftest import memory
 
-PATIENT = (
-    "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('ready', flush=True); time.sleep(60)"
-)
+PATIENT = """
+import signal, time
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+print('ready', flush=True)
+time.sleep(60)
+"""
 
 
 def code(text: str) -> list[str]:
@@ -192,7 +196,7 @@ async def test_a_database_has_a_target_and_a_way_through() -> None:
 async def test_a_postgres_survives_a_crash_and_is_gone_when_it_is_removed(tmp_path: Path) -> None:
     """What was committed is there after a power cut; after `remove` there is no server and no file."""
     port, log = free_port(), tmp_path / "log"
-    postgres = Postgres({"max_connections": "20"}, port=port, log=log)
+    postgres = Postgres({"max_connections": "20"}, port=port, log=log, folder=memory())
     try:
         url = await asyncio.to_thread(postgres.create)
         connection = await asyncpg.connect(url)
