@@ -25,10 +25,10 @@ Change = Callable[[Sample], Sample]
 
 def run(change: Change = lambda sample: sample) -> list[Sample]:
     """A run that was as flat as can be, but for *change*."""
-    return [change(_flat(EVERY * number)) for number in range(int(SECONDS / EVERY) + 1)]
+    return [change(flat(EVERY * number)) for number in range(int(SECONDS / EVERY) + 1)]
 
 
-def _flat(at: float) -> Sample:
+def flat(at: float) -> Sample:
     finished = int(RATE * at)
     busy = {
         name: Table(
@@ -133,7 +133,7 @@ COURSES = {
 def test_what_holds_after_any_time_can_be_broken(about: str) -> None:
     """Every event is taken, as many as were wanted, and every lookup ends."""
     answers, left, accepted = COURSES[about]
-    settled = replace(_flat(SECONDS), accepted=accepted, open=left)
+    settled = replace(flat(SECONDS), accepted=accepted, open=left)
     well = judge_course(1000, {"202": 980}, replace(settled, accepted=980, open=0))
 
     assert [finding.about for finding in judge_course(1000, answers, settled) if not finding.holds] == [about]
