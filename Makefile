@@ -31,7 +31,7 @@ demo: $(or $(wildcard $(READY)),$(PRODUCT))
 	@$(BIN)/ringback demo $(if $(KEEP),--keep) $(ARGS)
 
 test: $(READY)
-	$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup --no-loadscope-reorder $(ARGS)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadscope --no-loadscope-reorder $(ARGS)
 
 check: $(READY)
 	$(BIN)/ruff check .

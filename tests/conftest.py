@@ -16,6 +16,8 @@ from typing import Any
 import asyncpg
 import pytest
 from starlette.applications import Starlette
+from xdist.remote import Producer  # type: ignore[import-untyped]
+from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]
 
 from enrichment.settings import Settings
 from receiver.app import create_app
@@ -47,17 +49,27 @@ ClientWith = Callable[..., Awaitable[Client]]
 Start = Callable[..., AbstractAsyncContextManager[AtWork]]
 
 
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Group the tests for parallel workers: heavy ones first and one at a time, the others by module.
+# Modules whose tests start many processes or keep a core busy: parallel workers run one of these at a time.
+HEAVY = ("tests/test_chaos.py", "tests/test_model.py", "tests/test_demo.py", "tests/test_soak.py",
+         "tests/test_end_to_end.py", "tests/test_bench.py", "tests/test_apart.py")  # fmt: skip
 
-    A module's tests share its fixtures; each worker has a PostgreSQL of its own.
-    """
-    if not hasattr(config, "workerinput"):
-        return
-    for item in items:
-        heavy = item.get_closest_marker("heavy")
-        item.add_marker(pytest.mark.xdist_group("heavy" if heavy else item.nodeid.partition("::")[0]))
-    items.sort(key=lambda item: item.get_closest_marker("heavy") is None)
+
+class ByModule(LoadScopeScheduling):  # type: ignore[misc]  # xdist has no types
+    """Give each worker a module at a time, whose tests share its fixtures; the heavy ones are one module."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return "heavy" if nodeid.startswith(HEAVY) else nodeid.partition("::")[0]
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> ByModule:
+    """Distribute the tests by module."""
+    return ByModule(config, log)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Let parallel workers begin with the heavy modules, or one worker would end long after the others."""
+    if hasattr(config, "workerinput"):
+        items.sort(key=lambda item: not item.nodeid.startswith(HEAVY))
 
 
 @pytest.fixture(scope="session")

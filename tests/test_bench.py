@@ -39,7 +39,6 @@ def _check_shape(results: dict[str, Any]) -> None:
     assert "rb-bench" not in text
 
 
-@pytest.mark.heavy
 async def test_a_quick_row_is_measured_and_kept(tmp_path: Path) -> None:
     """One row, one short round: it ends by itself, and its results can be read."""
     command = ("-m", "bench", "memory", "--quick", "--keep", str(tmp_path))

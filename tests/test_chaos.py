@@ -10,8 +10,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
 from chaos.plan import KINDS
 
 ROOT = Path(__file__).parent.parent
@@ -19,7 +17,6 @@ SEED = 7
 PATIENCE = 280.0  # seconds; it takes about 60 when nothing else runs
 
 
-@pytest.mark.heavy
 def test_a_minute_of_chaos_breaks_no_promise(tmp_path: Path) -> None:
     """Processes die and freeze, the database, the network and the vendors break: nothing lost, paid twice or stuck."""
     command = [sys.executable, "-m", "chaos", "--short", "--seed", str(SEED), "--report", str(tmp_path)]

@@ -38,7 +38,6 @@ def leftovers(pid: int) -> list[str]:
     return found
 
 
-@pytest.mark.heavy
 async def test_the_demo_ends_well_and_leaves_nothing(tmp_path: Path) -> None:
     """Every lookup ends as the vendors' books say, and no process and no file remains."""
     async with running([*RINGBACK, "demo", "--events", str(FEWEST)], environment(), tmp_path) as demo:
@@ -51,7 +50,6 @@ async def test_the_demo_ends_well_and_leaves_nothing(tmp_path: Path) -> None:
     assert leftovers(demo.process.pid) == []
 
 
-@pytest.mark.heavy
 async def test_the_demo_tidies_up_when_it_is_called_off(tmp_path: Path) -> None:
     """Ctrl-C in the middle stops everything that was started, and says so."""
     async with running([*RINGBACK, "demo"], environment(), tmp_path) as demo:

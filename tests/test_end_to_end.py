@@ -106,7 +106,6 @@ async def deployed(database_url: str) -> AsyncIterator[Service]:
         yield Service(session, url, leadmagic, nyne, settings, processes)
 
 
-@pytest.mark.heavy
 async def test_from_the_event_to_the_number(empty_database_url: str, tmp_path: Path) -> None:
     """LeadMagic answers inline, Nyne calls back, a callback that never comes is polled; the books agree; all drain."""
     async with deployed(empty_database_url) as service:
@@ -133,7 +132,6 @@ async def test_from_the_event_to_the_number(empty_database_url: str, tmp_path: P
     assert codes == [0, 0, 0]
 
 
-@pytest.mark.heavy
 async def test_a_question_that_is_on_its_way_is_answered_before_the_submitter_leaves(empty_database_url: str) -> None:
     """SIGTERM drains: the answer was paid for, so it is waited for, and stored."""
     async with deployed(empty_database_url) as service:

@@ -42,7 +42,6 @@ def world(database_url: str, make_settings: MakeSettings) -> Iterator[World]:
     structlog.reset_defaults()
 
 
-@pytest.mark.heavy
 def test_promises_hold_whatever_happens(world: World) -> None:
     """Nothing is lost, nothing is paid for twice, nothing waits for ever."""
 
@@ -55,7 +54,6 @@ def test_promises_hold_whatever_happens(world: World) -> None:
         print(f"{n:6} {what}")
 
 
-@pytest.mark.heavy
 def test_model_notices_a_removed_fence(world: World) -> None:
     """A check that cannot fail is worth nothing."""
 

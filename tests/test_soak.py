@@ -151,7 +151,6 @@ def test_the_same_seed_is_the_same_crowd() -> None:
     assert one[-1][0] == pytest.approx(20, rel=0.2)
 
 
-@pytest.mark.heavy
 def test_a_few_seconds_run_to_their_end(tmp_path: Path) -> None:
     """The real command: every event taken, every lookup ended, a report of all that was measured."""
     command = [sys.executable, "-m", "chaos.soak", "--seed", "1", "--receivers", "1", "--report", str(tmp_path)]
