@@ -3,15 +3,21 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+# What is installed: the product alone, with what tests it, with what measures it beside others.
+PRODUCT := $(VENV)/.product
 READY := $(VENV)/.ready
+MEASURES := $(VENV)/.measures
 FRESH := build/venv
+# Without byte code: the first run makes it for the few modules that it needs.
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile -c constraints.txt
+WORKERS ?= auto
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test check up chaos soak bench constraints clean
 
 help:  ## say this
 	@echo 'make demo         play it all against pretend vendors; KEEP=1 leaves it running'
-	@echo 'make test         all tests; ARGS="-k callbacks -x" goes to pytest'
+	@echo 'make test         all tests; ARGS="-k callbacks -x" goes to pytest, WORKERS=0 runs them one by one'
 	@echo 'make check        ruff, mypy'
 	@echo 'make chaos        ten minutes of faults against a ledger; MINUTES=, SEED=, LOOKUPS='
 	@echo 'make soak         half an hour of steady work, and whether anything grows; MINUTES=, RATE=, SEED='
@@ -20,47 +26,54 @@ help:  ## say this
 	@echo 'make constraints  pin what is installed when everything is as new as it can be'
 	@echo 'make clean        remove what the others made, but no database'
 
-demo: $(READY)
+# The tests' environment will do for the product, too.
+demo: $(or $(wildcard $(READY)),$(PRODUCT))
 	@$(BIN)/ringback demo $(if $(KEEP),--keep) $(ARGS)
 
 test: $(READY)
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadscope --no-loadscope-reorder $(ARGS)
 
 check: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-up: $(READY)
+up: $(or $(wildcard $(READY)),$(PRODUCT))
 	@$(BIN)/ringback up $(ARGS)
 
-chaos: $(READY)
+# Variables that are given on the command line are in the environment of what make runs.
+chaos: $(MEASURES)
 	@$(BIN)/python -m chaos $(ARGS)
 
-soak: $(READY)
+soak: $(MEASURES)
 	@$(BIN)/python -m chaos.soak $(ARGS)
 
-bench: $(READY) $(VENV)/.peers
+bench: $(MEASURES)
 	@$(BIN)/python -m bench $(ARGS)
 
-bench-%: $(READY) $(VENV)/.peers
+bench-%: $(MEASURES)
 	@$(BIN)/python -m bench $* $(ARGS)
 
-# What only the benchmark compares with.
-$(VENV)/.peers: $(READY)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,bench]'
-	@touch $@
-
-# Everything is installed, in the versions of constraints.txt; again only when those files change.
-$(READY): pyproject.toml constraints.txt
+$(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
 	    echo 'Ringback needs Python 3.11 or newer, and $(PYTHON) is not. Remedy: install one, and name it:' \
 	         '"make PYTHON=python3.12 ..."' >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+
+# Each in the versions of constraints.txt; again only when these files change.
+$(PRODUCT): pyproject.toml constraints.txt | $(BIN)/python
+	$(INSTALL) -e .
 	@touch $@
 
-# In an environment of its own, so that nothing is pinned that nobody asks for.
+$(READY): pyproject.toml constraints.txt | $(BIN)/python
+	$(INSTALL) -e '.[dev]'
+	@touch $@
+
+$(MEASURES): $(READY)
+	$(INSTALL) -e '.[dev,bench]'
+	@touch $@
+
+# In an environment of its own, so that nothing is pinned that nothing asks for.
 constraints:
 	rm -rf $(FRESH)
 	$(PYTHON) -m venv $(FRESH)

@@ -13,11 +13,11 @@ from typing import Any
 from rich.console import Console
 
 from bench import report
-from bench.machine import busy, facts
 from bench.measure import Bench, Row
 from bench.server import server
+from rig.machine import busy, facts
 
-ROWS = ("callbacks", "events", "lookups", "wakeup", "limits", "history", "memory", "takeover")
+ROWS = ("callbacks", "events", "lookups", "shared", "wakeup", "limits", "history", "memory", "idle", "takeover")
 console = Console(width=None if sys.stdout.isatty() else 140)  # in a file, the table is as wide as it needs
 
 
@@ -35,6 +35,8 @@ def main() -> None:
             if given.keep is not None:  # row by row: what was measured is kept when a later row fails
                 report.save(measured, known | {"busy": busy()}, given.keep)
     report.show(console, rows)
+    if given.keep is not None:
+        report.draw(given.keep)
 
 
 def _arguments() -> Any:
@@ -43,7 +45,7 @@ def _arguments() -> Any:
     parser.add_argument("--rounds", type=int, help="how often each is measured, in turns (3)")
     parser.add_argument("--seconds", type=float, help="how long each is measured (5)")
     parser.add_argument("--quick", action="store_true", help="one short round, to see that it works")
-    parser.add_argument("--keep", type=Path, default=report.FOLDER, help="folder of results.json and results.svg")
+    parser.add_argument("--keep", type=Path, default=report.FOLDER, help="folder of results.json")
     parser.add_argument("--dry", dest="keep", action="store_const", const=None, help="keep no results")
     given = parser.parse_args()
     if unknown := set(given.rows) - set(ROWS):

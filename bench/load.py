@@ -17,7 +17,8 @@ from pathlib import Path
 
 import uvloop
 
-from bench.processes import HOST, output
+from rig.ports import HOST
+from rig.processes import output_of
 
 TOKEN = "token-of-the-benchmark"
 HEADERS = f"Host: {HOST}\r\nContent-Type: application/json\r\nAuthorization: Bearer {TOKEN}\r\n"
@@ -62,7 +63,7 @@ async def load(port: int, requests: Iterable[tuple[str, str]], folder: Path, *, 
     file = folder / "requests"
     file.write_text("".join(f"{path}\t{body}\n" for path, body in requests), encoding="utf-8")
     command = _wrk(port, file, seconds) if shutil.which("wrk") else _ours(port, file, seconds)
-    said = await output(command, within=seconds + SLACK)
+    said = await output_of(command, within=seconds + SLACK)
     return Load(**json.loads(said.splitlines()[-1]))
 
 

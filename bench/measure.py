@@ -7,10 +7,14 @@ from dataclasses import dataclass, field
 from statistics import median
 from typing import Any
 
-from bench.machine import parent, worked
+from rig.machine import parent, worked
 
 BELIEVABLE = 1.05  # of a limit: what does more of the same work cannot be faster than what does less
 Contestant = Callable[[], Awaitable[float]]
+
+
+class Invalid(Exception):
+    """A measurement that counts for nothing, because the work was not done; the message says what was missing."""
 
 
 @dataclass(frozen=True, slots=True)

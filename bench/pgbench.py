@@ -19,9 +19,9 @@ import asyncpg
 from uuid_utils.compat import uuid7
 
 from bench import seed
-from bench.measure import Bench, Contestant, Meter, Rounds
-from bench.processes import NotReady, output
+from bench.measure import Bench, Contestant, Invalid, Meter, Rounds
 from bench.server import connected, database
+from rig.processes import output_of
 
 SCRIPTS = Path(__file__).parent / "same_rows"
 SIZES = {1: 32, 100: 4}  # items of a commit, and clients at once: as many as are of use on few cores
@@ -69,7 +69,7 @@ async def _written(bench: Bench, script: str, size: int) -> float:
         bench.noted(_key(script, size), (0.0, meter.each(count)[1]))
         written = await connection.fetchval(f"SELECT count(*) FROM {WRITTEN[script]}")  # noqa: S608  ours
     if written != count:
-        raise NotReady(f"pgbench wrote {written} of {count}")
+        raise Invalid(f"pgbench wrote {written} of {count}")
     return rate
 
 
@@ -83,8 +83,8 @@ async def prepare(connection: asyncpg.Connection[Any], script: str, size: int, c
 
 async def write(url: str, script: str, size: int, clients: int, commits: int, *, within: float) -> float:
     """Each client has made so many commits.  Returns items per second."""
-    said = await output(_command(url, script, clients, commits), within=within)
-    return size * float(said.decode().partition("tps = ")[2].split()[0])
+    said = await output_of(_command(url, script, clients, commits), within=within)
+    return size * float(said.partition("tps = ")[2].split()[0])
 
 
 def _command(url: str, script: str, clients: int, commits: int) -> list[str]:
@@ -100,7 +100,7 @@ def _program() -> str:
     folders = [Path(place) / "pginstall" / "bin" for place in (package and package.submodule_search_locations) or ()]
     if found := shutil.which("pgbench", path=os.pathsep.join([*map(str, folders), os.environ.get("PATH", "")])):
         return found
-    raise NotReady("there is no pgbench")
+    raise Invalid("there is no pgbench")
 
 
 async def _new(connection: asyncpg.Connection[Any], count: int, size: int) -> None:

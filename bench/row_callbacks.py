@@ -13,16 +13,17 @@ from pydantic import SecretStr
 
 from bench import pgbench, seed
 from bench.load import TOKEN, load
-from bench.measure import Bench, Meter, Row, alternate, of_limit, reached
+from bench.measure import Bench, Invalid, Meter, Rounds, Row, alternate, of_limit, reached
 from bench.peers import fastapi_sqlalchemy
-from bench.processes import HOST, NotReady, free_port, listening
 from bench.server import connected, database
 from enrichment.tokens import callback_url
+from rig.ports import HOST, free_port
+from rig.processes import running
 
 KEY = "key-of-the-benchmark"
 FASTEST = 16_000  # per second that are seeded, so that no contestant runs out
-PEER = "FastAPI + SQLAlchemy"
-OF_LIMIT, OF_PEER = 0.85, 8.0
+PEER, BARE = "FastAPI + SQLAlchemy", "bare Starlette route"
+OF_LIMIT, OF_PEER, OF_BARE = 0.85, 8.0, 0.55
 WARM_UP = 1.0  # seconds
 
 
@@ -58,7 +59,7 @@ async def _through(bench: Bench, module: str, seconds: float) -> float:
         count = int(FASTEST * (seconds + WARM_UP))
         jobs = await seed.awaiting(connection, count)
         port = free_port()
-        async with listening(module, port=port, **receiver_settings(url, port)) as started:
+        async with running(module, port=port, settings=receiver_settings(url, port)) as started:
             meter = Meter(started.pid, connection.get_server_pid() if module == "receiver" else None)
             rate, done = await _play(port, jobs, seconds)
             bench.noted(f"callbacks {module}", meter.each(done + WARM_UP * rate))
@@ -66,7 +67,7 @@ async def _through(bench: Bench, module: str, seconds: float) -> float:
             applied = await connection.fetchval("SELECT count(*) FROM callbacks WHERE verdict = 'applied'")
             found = await connection.fetchval("SELECT count(*) FROM lookups WHERE final_status = 'found'")
             if not applied == found >= done:
-                raise NotReady(f"{done} answered, {applied} stored, {found} applied")
+                raise Invalid(f"{done} answered, {applied} stored, {found} applied")
     return rate
 
 
@@ -76,7 +77,7 @@ async def _play(port: int, jobs: Sequence[UUID], seconds: float) -> tuple[float,
         await load(port, requests(jobs[:warm], 0), Path(folder), seconds=WARM_UP)
         done = await load(port, requests(jobs[warm:], warm), Path(folder), seconds=seconds)
     if done.wrong:
-        raise NotReady(f"{done.wrong} of {done.requests} callbacks were not taken")
+        raise Invalid(f"{done.wrong} of {done.requests} callbacks were not taken")
     return done.rate, done.requests
 
 
@@ -96,6 +97,7 @@ async def measure(bench: Bench) -> list[Row]:
         {
             "ours": partial(_through, bench, "receiver", bench.seconds),
             "limit": partial(_through, bench, "bench.unwritten", bench.seconds),
+            BARE: partial(_through, bench, "bench.bare_callbacks", bench.seconds),
             PEER: partial(_through_peer, bench, bench.seconds),
             **pgbench.contestants(bench, "callbacks"),
         },
@@ -114,8 +116,25 @@ async def measure(bench: Bench) -> list[Row]:
             reached=reached((part, OF_LIMIT), (of_peer, OF_PEER)),
             spread=rounds.spread,
             note="; ".join(filter(None, (_said(bench, of_peer), rounds.note))),
-        )
+        ),
+        _without_write(bench, rounds),
     ]
+
+
+def _without_write(bench: Bench, rounds: Rounds) -> Row:
+    """What the receiver does for a callback besides writing it."""
+    part = rounds.ratio("limit", BARE)
+    return Row(
+        name="callbacks without the write",
+        unit="per second",
+        ours=rounds.middle("limit"),
+        limit=rounds.middle(BARE),
+        ratio=part,
+        reach=f"≥ {OF_BARE:.0%} of a bare Starlette route",
+        reached=reached((part, OF_BARE)),
+        spread={who: rounds.spread[name] for who, name in (("ours", "limit"), ("limit", BARE)) if rounds.values[name]},
+        note=f"the bare route {bench.cost('callbacks bench.bare_callbacks')}",
+    )
 
 
 def _said(bench: Bench, of_peer: float | None) -> str:

@@ -10,10 +10,11 @@ from tempfile import TemporaryDirectory
 
 from bench import pgbench
 from bench.load import load
-from bench.measure import Bench, Meter, Row, alternate, of_limit, reached
-from bench.processes import NotReady, free_port, listening
+from bench.measure import Bench, Invalid, Meter, Row, alternate, of_limit, reached
 from bench.row_callbacks import WARM_UP, receiver_settings
 from bench.server import connected, database
+from rig.ports import free_port
+from rig.processes import running
 
 FASTEST = 12_000  # per second that are written down, so that nobody runs out
 OF_LIMIT = 0.60
@@ -37,17 +38,17 @@ async def _through(bench: Bench, module: str) -> float:
     async with database(bench.server) as url, connected(url) as connection:
         port = free_port()
         with TemporaryDirectory() as folder:
-            async with listening(module, port=port, **receiver_settings(url, port)) as started:
+            async with running(module, port=port, settings=receiver_settings(url, port)) as started:
                 await load(port, requests(int(FASTEST * WARM_UP)), Path(folder), seconds=WARM_UP)
                 meter = Meter(started.pid, connection.get_server_pid() if module == "receiver" else None)
                 done = await load(port, requests(int(FASTEST * bench.seconds)), Path(folder), seconds=bench.seconds)
                 bench.noted(f"events {module}", meter.each(done.requests))
         if done.wrong:
-            raise NotReady(f"{done.wrong} of {done.requests} events were not taken")
+            raise Invalid(f"{done.wrong} of {done.requests} events were not taken")
         if module == "receiver":
             stored = await connection.fetchval("SELECT count(*) FROM jobs JOIN lookups ON lookups.id = lookup_id")
             if stored < done.requests:
-                raise NotReady(f"{done.requests} answered, {stored} stored")
+                raise Invalid(f"{done.requests} answered, {stored} stored")
     return done.rate
 
 

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 
 from bench import seed
 from bench.measure import Bench, Row
-from bench.processes import HOST, process
-from bench.row_lookups import submitter_settings, vendor
+from bench.row_lookups import submitter_settings
 from bench.server import connected, database
+from bench.vendor import arrivals, vendor
+from rig.processes import running
 
 PROCESSES = 4
 REACH = 0.98
@@ -60,16 +60,6 @@ LIMITS = (
 )
 
 
-async def _arrivals(port: int) -> list[float]:
-    reader, writer = await asyncio.open_connection(HOST, port)
-    writer.write(b"GET /arrivals HTTP/1.1\r\n\r\n")
-    head = await reader.readuntil(b"\r\n\r\n")
-    length = int(head.lower().partition(b"content-length:")[2].split()[0])
-    told = json.loads(await reader.readexactly(length))
-    writer.close()
-    return sorted(at for at, _ in told)
-
-
 async def _through(bench: Bench, allowed: Allowed, lasts: float) -> list[float]:
     """When the requests of four submitters arrived."""
     async with AsyncExitStack() as stack:
@@ -77,7 +67,9 @@ async def _through(bench: Bench, allowed: Allowed, lasts: float) -> list[float]:
         connection = await stack.enter_async_context(connected(url))
         port = await stack.enter_async_context(vendor("--keep", "--delay", "0.05"))
         for _ in range(PROCESSES):
-            await stack.enter_async_context(process("submitter", **(submitter_settings(url, port) | allowed.settings)))
+            await stack.enter_async_context(
+                running("submitter", settings=submitter_settings(url, port) | allowed.settings)
+            )
         async with asyncio.timeout(STARTS_WITHIN):
             while await connection.fetchval(WORKING) < PROCESSES:
                 await asyncio.sleep(0.1)
@@ -87,7 +79,7 @@ async def _through(bench: Bench, allowed: Allowed, lasts: float) -> list[float]:
             while not await connection.fetchval(FINISHED):
                 await asyncio.sleep(0.1)
         await asyncio.sleep(START + lasts)
-        return await _arrivals(port)
+        return sorted(at for at, _ in await arrivals(port))
 
 
 def refused_sliding(arrivals: Sequence[float], allowance: int, window: float) -> int:
@@ -131,10 +123,10 @@ async def measure(bench: Bench) -> list[Row]:
     everything = [(shortest, await _through(bench, shortest, min(lasts, LASTS_ALONE)))]
     everything += zip(others, await asyncio.gather(*(_through(bench, one, lasts) for one in others)), strict=True)
     rows = []
-    for allowed, arrivals in everything:
-        part = used(arrivals, allowed)
-        sliding = refused_sliding(arrivals, allowed.requests, allowed.window)
-        fixed = refused_fixed(arrivals, allowed.requests, allowed.window)
+    for allowed, arrived in everything:
+        part = used(arrived, allowed)
+        sliding = refused_sliding(arrived, allowed.requests, allowed.window)
+        fixed = refused_fixed(arrived, allowed.requests, allowed.window)
         bench.say(f"  {allowed.name:16} {part:.2%} used; refused: {sliding} sliding, {fixed} fixed")
         rows.append(
             Row(
@@ -146,7 +138,7 @@ async def measure(bench: Bench) -> list[Row]:
                 reach=f"≥ {REACH:.0%}, no 429",
                 # A quick run is shorter than a minute: it could not be refused anything.
                 reached=None if bench.quick else part >= REACH and sliding + fixed == 0,
-                note=f"{len(arrivals)} requests; 429s by sliding windows: {sliding}, by fixed ones: {fixed}",
+                note=f"{len(arrived)} requests; 429s by sliding windows: {sliding}, by fixed ones: {fixed}",
             )
         )
     return rows

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from functools import partial
 from importlib import import_module
 from typing import Any
@@ -14,8 +12,10 @@ import asyncpg
 
 from bench import pgbench, seed
 from bench.measure import Bench, Meter, Row, alternate, of_limit, reached
-from bench.processes import HOST, free_port, listening, output, process
 from bench.server import connected, database
+from bench.vendor import vendor
+from rig.ports import HOST
+from rig.processes import output_of, running
 
 PATH = "/v1/people/mobile-finder"
 CALLERS = 100  # PROVIDER_CONCURRENCY as it comes
@@ -33,14 +33,6 @@ def submitter_settings(url: str, port: int, **more: str) -> dict[str, str]:
         "LEADMAGIC_BASE_URL": f"http://{HOST}:{port}", "LEADMAGIC_PER_MINUTE": LIFTED, "LEADMAGIC_PER_HOUR": LIFTED,
         "LEADMAGIC_PER_DAY": LIFTED,
     } | more  # fmt: skip
-
-
-@asynccontextmanager
-async def vendor(*options: str) -> AsyncIterator[int]:
-    """Inside the block the vendor that answers at once listens; yields its port."""
-    port = free_port()
-    async with listening("bench.stub", str(port), *options, port=port):
-        yield port
 
 
 async def until_begun(connection: asyncpg.Connection[Any], table: str) -> int:
@@ -68,7 +60,7 @@ async def _ours(bench: Bench) -> float:
     async with database(bench.server) as url, connected(url) as connection, vendor() as port:
         count = int(FASTEST * bench.seconds)
         await seed.queued(connection, count)
-        async with process("submitter", **submitter_settings(url, port)) as started:
+        async with running("submitter", settings=submitter_settings(url, port)) as started:
             before = await until_begun(connection, "finished_jobs")
             meter = Meter(started.pid, connection.get_server_pid())
             done = await until_done(connection, "finished_jobs", count, bench.seconds)
@@ -86,7 +78,7 @@ async def _ours(bench: Bench) -> float:
 async def _bare(bench: Bench) -> float:
     async with vendor() as port:
         command = [sys.executable, "-m", "bench.bare", f"http://{HOST}:{port}{PATH}", str(CALLERS), str(bench.seconds)]
-        rate, work = map(float, (await output(command, within=bench.seconds + STARTS_WITHIN)).split())
+        rate, work = map(float, (await output_of(command, within=bench.seconds + STARTS_WITHIN)).split())
         bench.noted("limit", (work, 0.0))
         return rate
 
@@ -100,7 +92,7 @@ async def _peer(bench: Bench, name: str) -> float:
         await peer.seed(url, count)
         await connection.execute("VACUUM (ANALYZE)")
         await connection.execute("CHECKPOINT")
-        async with process(f"bench.peers.{name}", url, f"http://{HOST}:{port}{PATH}", str(CALLERS)) as started:
+        async with running(f"bench.peers.{name}", url, f"http://{HOST}:{port}{PATH}", str(CALLERS)) as started:
             before = await until_begun(connection, "results")
             meter = Meter(started.pid, connection.get_server_pid())
             done = await until_done(connection, "results", count, bench.seconds)

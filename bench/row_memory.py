@@ -6,13 +6,15 @@ import asyncio
 
 from bench import seed
 from bench.load import open_caller
-from bench.machine import resident
 from bench.measure import Bench, Row
-from bench.processes import free_port, listening, process
 from bench.row_callbacks import receiver_settings
 from bench.row_events import requests
-from bench.row_lookups import submitter_settings, vendor
+from bench.row_lookups import submitter_settings
 from bench.server import connected, database
+from bench.vendor import vendor
+from rig.machine import resident
+from rig.ports import free_port
+from rig.processes import running
 
 QUEUED, QUEUED_QUICKLY = 1_000_000, 20_000
 BATCH = 100_000
@@ -32,9 +34,9 @@ async def measure(bench: Bench) -> list[Row]:
         port = free_port()
         settings = submitter_settings(url, asked)
         async with (
-            listening("receiver", port=port, **receiver_settings(url, port)) as receiver,
-            process("submitter", **settings) as submitter,
-            process("submitter.reconciler", **settings) as reconciler,
+            running("receiver", port=port, settings=receiver_settings(url, port)) as receiver,
+            running("submitter", settings=settings) as submitter,
+            running("submitter.reconciler", settings=settings) as reconciler,
         ):
             pids = {"submitter": submitter.pid, "receiver": receiver.pid, "reconciler": reconciler.pid}
             sending = asyncio.create_task(_send(port))

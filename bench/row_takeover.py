@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 import time
 
 from bench import seed
-from bench.measure import Bench, Row
-from bench.processes import NotReady, process
-from bench.row_lookups import submitter_settings, vendor
+from bench.measure import Bench, Invalid, Row
+from bench.row_lookups import submitter_settings
 from bench.server import connected, database
+from bench.vendor import vendor
+from rig.processes import running
 
 MOST = 30.0  # seconds
 IN_FLIGHT = 50
@@ -23,17 +25,20 @@ async def _once(bench: Bench) -> tuple[float, float]:
     async with database(bench.server) as url, connected(url) as connection, vendor("--delay", NEVER) as port:
         await seed.queued(connection, IN_FLIGHT)
         settings = submitter_settings(url, port)
-        async with process("submitter.reconciler", **settings), process("submitter", **settings) as submitter:
+        async with (
+            running("submitter.reconciler", settings=settings),
+            running("submitter", settings=settings) as submitter,
+        ):
             async with asyncio.timeout(GIVE_UP):
                 while await connection.fetchval(SUBMITTING) < IN_FLIGHT:
                     await asyncio.sleep(0.05)
             await asyncio.sleep(4.0)  # their leases have been renewed once
-            submitter.kill()
+            submitter.send(signal.SIGKILL)
             killed, first = time.monotonic(), 0.0
             while (left := await connection.fetchval(SUBMITTING)) > 0:
                 first = first or (time.monotonic() - killed if left < IN_FLIGHT else 0.0)
                 if time.monotonic() - killed > GIVE_UP:
-                    raise NotReady(f"{left} jobs were never taken over")
+                    raise Invalid(f"{left} jobs were never taken over")
                 await asyncio.sleep(0.05)
             last = time.monotonic() - killed
             return first or last, last

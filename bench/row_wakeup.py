@@ -9,25 +9,16 @@ from statistics import quantiles
 
 from bench.load import open_caller
 from bench.measure import Bench, Row
-from bench.processes import HOST, free_port, listening, process
 from bench.row_callbacks import receiver_settings
-from bench.row_lookups import submitter_settings, vendor
+from bench.row_lookups import submitter_settings
 from bench.server import database
+from bench.vendor import arrivals, vendor
+from rig.ports import free_port
+from rig.processes import running
 
 P50, P99 = 10.0, 30.0  # milliseconds
 WARM_UP = 20  # events before the measured ones
 RATES = {50: 1.0, 1: 4.0}  # events per second, and for how many times the seconds of a row
-
-
-async def _arrivals(port: int) -> dict[str, float]:
-    """When each e-mail's question reached the vendor, by the clock of this machine."""
-    reader, writer = await asyncio.open_connection(HOST, port)
-    writer.write(b"GET /arrivals HTTP/1.1\r\n\r\n")
-    head = await reader.readuntil(b"\r\n\r\n")
-    length = int(head.lower().partition(b"content-length:")[2].split()[0])
-    told = json.loads(await reader.readexactly(length))
-    writer.close()
-    return {email: at for at, email in told}
 
 
 async def _send(port: int, rate: float, count: int, kept: dict[str, tuple[float, float]]) -> None:
@@ -49,17 +40,17 @@ async def _through(bench: Bench, rate: int, seconds: float) -> tuple[list[float]
     async with database(bench.server) as url, vendor("--keep") as asked:
         port = free_port()
         async with (
-            listening("receiver", port=port, **receiver_settings(url, port), PROVIDERS="leadmagic"),
-            process("submitter", **submitter_settings(url, asked)),
+            running("receiver", port=port, settings=receiver_settings(url, port) | {"PROVIDERS": "leadmagic"}),
+            running("submitter", settings=submitter_settings(url, asked)),
         ):
             await asyncio.sleep(2.0)
             await _send(port, 20.0, WARM_UP, {})
             await asyncio.sleep(1.0)
-            await _arrivals(asked)
+            await arrivals(asked)
             kept: dict[str, tuple[float, float]] = {}
             await _send(port, float(rate), max(5, int(rate * seconds)), kept)
             await asyncio.sleep(1.5)
-            arrived = await _arrivals(asked)
+            arrived = {email: at for at, email in await arrivals(asked)}
     assert arrived.keys() >= kept.keys(), f"{len(kept.keys() - arrived.keys())} never reached the vendor"
     after_answer = [1e3 * (arrived[email] - answered) for email, (_, answered) in kept.items()]
     after_request = [1e3 * (arrived[email] - sent) for email, (sent, _) in kept.items()]

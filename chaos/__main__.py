@@ -10,9 +10,9 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from bench.interrupted import INTERRUPTED, run_until_interrupted
 from chaos import report
 from chaos.drill import Drill, Order
+from rig.signals import INTERRUPTED, run_until_interrupted
 
 SHORT_SECONDS = 28.0  # of load and faults; start, settling and checks take as long again
 
@@ -26,7 +26,7 @@ def chaos(
     ] = None,
     rate: Annotated[float, typer.Option(min=1, help="Lookups asked for a second.")] = 100.0,
     report_folder: Annotated[
-        Path | None, typer.Option("--report", help="For report and logs; .ringback/chaos-SEED.")
+        Path | None, typer.Option("--report", help="For report and logs; build/chaos-SEED.")
     ] = None,
     short: Annotated[bool, typer.Option("--short", help="A minute in all, every kind of fault once.")] = False,
 ) -> None:
@@ -40,7 +40,7 @@ def chaos(
     chosen = random.SystemRandom().randrange(1_000_000) if seed is None else seed
     if minutes is None:
         minutes = SHORT_SECONDS / 60 if short else 10 if lookups is None else max(0.5, lookups / rate / 60)
-    folder = report_folder or Path(".ringback") / f"chaos-{chosen}"
+    folder = report_folder or Path("build") / f"chaos-{chosen}"
     console = Console()
     console.print(f"seed {chosen}; report and logs go to {folder}", highlight=False)
     order = Order(chosen, minutes * 60, rate, folder, short=short, lookups=lookups)

@@ -27,7 +27,8 @@ from chaos.truth import Truth
 from chaos.vendors import Json
 from chaos.verdict import Verdict
 from chaos.watch import Watch
-from chaos.world import SHORT_TERMS, TOKEN, Terms, World, running
+from chaos.world import SHORT_TERMS, Terms, World, running
+from rig.settings import TOKEN
 
 CHECKS = (
     events_are_kept,

@@ -16,11 +16,12 @@ from urllib.parse import parse_qs, urlsplit
 import aiohttp
 
 from chaos.crm import Sent
+from chaos.database import session
 from chaos.journal import Happened
 from chaos.overheard import Exchange
-from chaos.postgres import Postgres
 from chaos.vendors import Books, Json
 from chaos.watch import Takeover
+from rig.postgres import Postgres
 from sandbox.people import Person, person
 
 PAGE = 200  # lookups; the most that a page has
@@ -211,7 +212,7 @@ class Api:
 
 async def stored_callbacks(postgres: Postgres) -> dict[tuple[str, bytes], str]:
     """The callbacks in our table. The API does not list them, so this, alone, is read from inside."""
-    connection = await postgres.connect()
+    connection = await session(postgres)
     try:
         rows = await connection.fetch("SELECT job_id, body_hash, verdict FROM callbacks", timeout=60)
         return {(str(row["job_id"]), row["body_hash"]): row["verdict"] for row in rows}

@@ -9,11 +9,11 @@ from typing import Any
 
 import asyncpg
 
+from chaos.database import MAX_CONNECTIONS, USER, session
 from chaos.plan import KINDS, Fault
-from chaos.postgres import MAX_CONNECTIONS, USER
-from chaos.processes import Kept
-from chaos.proxy import Weather
 from chaos.world import World
+from rig.kept import Kept
+from rig.weather import Weather
 
 Act = Callable[[World, Fault], AbstractAsyncContextManager[None]]
 
@@ -60,16 +60,16 @@ def _freeze(kind: str) -> Act:
 
 @asynccontextmanager
 async def _crash(world: World, fault: Fault) -> AsyncIterator[None]:
-    await world.postgres.crash()
+    await asyncio.to_thread(world.postgres.crash)
     try:
         yield
     finally:
-        await world.postgres.start()
+        await asyncio.to_thread(world.postgres.start)
 
 
 @asynccontextmanager
 async def _terminate(world: World, fault: Fault) -> AsyncIterator[None]:
-    admin = await world.postgres.connect()
+    admin = await session(world.postgres)
     try:
         await _terminate_share(admin, fault.strength)
         yield
@@ -80,7 +80,7 @@ async def _terminate(world: World, fault: Fault) -> AsyncIterator[None]:
 @asynccontextmanager
 async def _exhaust(world: World, fault: Fault) -> AsyncIterator[None]:
     strangers: list[asyncpg.Connection[Any]] = []
-    admin = await world.postgres.connect()
+    admin = await session(world.postgres)
     taking = asyncio.create_task(_take_connections(world, strangers))
     try:
         await asyncio.sleep(0.2)
@@ -96,7 +96,7 @@ async def _exhaust(world: World, fault: Fault) -> AsyncIterator[None]:
 async def _take_connections(world: World, strangers: list[asyncpg.Connection[Any]]) -> None:
     while len(strangers) < MAX_CONNECTIONS:
         try:
-            strangers.append(await world.postgres.connect(user=USER))
+            strangers.append(await session(world.postgres, USER))
         except GONE:
             await asyncio.sleep(0.02)  # full: wait for somebody to leave
 
@@ -115,7 +115,7 @@ async def _terminate_share(admin: asyncpg.Connection[Any], share: float) -> None
 
 @asynccontextmanager
 async def _idle_in_transaction(world: World, fault: Fault) -> AsyncIterator[None]:
-    stranger = await world.postgres.connect()
+    stranger = await session(world.postgres)
     try:
         await stranger.execute("BEGIN; SET LOCAL lock_timeout = '1s'")
         for statement in (

@@ -13,6 +13,7 @@ from chaos import picture
 from chaos.journal import Journal
 from chaos.plan import KINDS
 from chaos.verdict import SHOWN, Verdict
+from rig.picture import save
 
 
 @dataclass(slots=True)
@@ -43,13 +44,14 @@ class Run:
 
 
 def write(run: Run, folder: Path) -> str:
-    """report.txt, report.json and report.svg are in *folder*; the text is returned."""
+    """Write report.txt, report.json and a picture into *folder*; return the text."""
     text = as_text(run)
     (folder / "report.txt").write_text(text)
     (folder / "report.json").write_text(json.dumps(as_json(run), indent=1))
     title = f"Ringback under chaos, seed {run.seed}: {'every promise kept' if run.holds else 'A PROMISE WAS BROKEN'}"
     curves = (picture.per_second(run.accepted, run.begun), picture.per_second(run.ended, run.begun))
-    (folder / "report.svg").write_text(picture.draw(title, *curves, run.journal.happened, run.begun, run.load))
+    course = picture.Course(title, *curves, run.journal.happened, run.begun, run.load)
+    save(folder / "report.svg", picture.SIZE, lambda figure: picture.draw(figure, course))
     return text
 
 

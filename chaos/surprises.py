@@ -31,7 +31,10 @@ def surprises(world: World, crm: Crm) -> list[str]:
             + (": it found no database when it started" if code == EXPECTED_EXIT else "")
             for code, times in codes.items()
         ]
-        found += [f"{process.name} logged {times} times {line}" for line, times in _signs(process.log).most_common()]
+        found += [
+            f"{process.name} logged {times} times {line}"
+            for line, times in _signs(world.log(process.name)).most_common()
+        ]
     for name, book in world.overheard.items():
         if book.garbled:
             found.append(f"{book.garbled} connections to {name} could not be followed")

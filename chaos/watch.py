@@ -14,8 +14,9 @@ from uuid import UUID
 
 import asyncpg
 
+from chaos.database import session
 from chaos.faults import GONE
-from chaos.postgres import Postgres
+from rig.postgres import Postgres
 
 LOOK_EVERY = 0.25  # seconds
 COUNT_EVERY = 1.0  # seconds
@@ -94,7 +95,7 @@ class Watch:
 
     async def _look(self, *, count: bool) -> None:
         if self._connection is None or self._connection.is_closed():
-            self._connection = await self._postgres.connect()
+            self._connection = await session(self._postgres)
         rows = await self._connection.fetch("SELECT id, attempt FROM jobs WHERE state = 'submitting'", timeout=5)
         now, out = time.time(), {(row["id"], row["attempt"]) for row in rows}
         self.submitting.append((now, len(out)))

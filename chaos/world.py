@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import random
+import signal
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import aiohttp
 
+from chaos.database import breakable, create_in, url
 from chaos.overheard import Overheard
-from chaos.postgres import DATABASE, USER, Postgres
-from chaos.processes import Kept
-from chaos.proxy import HOST, Proxy, free_port
 from chaos.vendors import Vendor
-from enrichment.settings import without_settings
+from rig.kept import Kept
+from rig.ports import HOST, free_port
+from rig.postgres import Postgres
+from rig.processes import MODULES, environment, python
+from rig.proxy import Proxy
+from rig.ready import until_answers
+from rig.settings import sandboxed
 
-TOKEN = "token-of-the-chaos"
 READY_WITHIN = 40.0  # seconds
 LINKS = ("database", "leadmagic", "nyne", "callbacks", "crm")
 
@@ -60,6 +63,7 @@ class World:
     postgres: Postgres
     links: dict[str, Proxy]
     vendors: dict[str, Vendor]
+    receivers: list[int]  # their ports, past the proxy
     processes: list[Kept] = field(default_factory=list)  # ours
     props: list[Kept] = field(default_factory=list)  # the vendors: nobody kills them
     overheard: dict[str, Overheard] = field(default_factory=dict)
@@ -69,9 +73,13 @@ class World:
         """Where the CRM and the API's users go: one address in front of both receivers."""
         return f"http://{HOST}:{self.links['crm'].port}"
 
+    def log(self, name: str) -> Path:
+        """The file that the process writes to."""
+        return self.folder / f"{name}.log"
+
     def of(self, kind: str) -> list[Kept]:
         """Our processes of this kind."""
-        return [process for process in self.processes if process.kind == kind]
+        return [process for process in self.processes if process.name.startswith(kind)]
 
     async def calm(self) -> None:
         """Nothing is wrong any more, whatever was."""
@@ -86,9 +94,9 @@ class World:
         """Both receivers say that they are ready.  Raises TimeoutError."""
         timeout = aiohttp.ClientTimeout(total=2)
         async with asyncio.timeout(within), aiohttp.ClientSession(timeout=timeout) as session:
-            addresses = [f"http://{HOST}:{process.env['PORT']}/readyz" for process in self.of("receiver")]
+            addresses = [f"http://{HOST}:{port}/readyz" for port in self.receivers]
             addresses += [f"{vendor.url}/sandbox/stats" for vendor in self.vendors.values()]
-            await asyncio.gather(*(_until_answers(session, address) for address in addresses))
+            await until_answers(session, addresses)
 
 
 @asynccontextmanager
@@ -103,18 +111,18 @@ async def running(terms: Terms, folder: Path, seed: int) -> AsyncIterator[World]
     targets = {"database": [database], **{name: [vendor.port] for name, vendor in vendors.items()}}
     links = {
         name: Proxy(
-            name,
             targets.get(name, receivers),
-            random.Random(f"{name} {seed}"),
-            overheard[name].listen if name in overheard else None,
+            dice=random.Random(f"{name} {seed}"),
+            hear=overheard[name].listen if name in overheard else None,
         )
         for name in LINKS
     }
-    world = World(terms, folder, Postgres(database, folder / "postgres.log"), links, vendors, overheard=overheard)
+    postgres = breakable(database, folder / "postgres.log")
+    world = World(terms, folder, postgres, links, vendors, receivers, overheard=overheard)
     try:
         _play_vendors(world, seed)
-        _play_our_part(world, receivers)
-        await asyncio.gather(world.postgres.create(), *(prop.start() for prop in world.props))
+        _play_our_part(world)
+        await asyncio.gather(create_in(postgres), *(prop.start() for prop in world.props))
         for link in links.values():
             await link.open()
         for process in world.processes:
@@ -131,7 +139,7 @@ async def _end(world: World) -> None:
         await link.close()
     for vendor in world.vendors.values():
         await vendor.close()
-    await world.postgres.remove()
+    await asyncio.to_thread(world.postgres.remove)
 
 
 def _play_vendors(world: World, seed: int) -> None:
@@ -145,50 +153,33 @@ def _play_vendors(world: World, seed: int) -> None:
     }
     for name, vendor in world.vendors.items():
         common = ("--port", str(vendor.port), "--seed", str(seed), "--window", "sliding", "--balance", "1000000000")
-        arguments = ("sandbox", name, *common, *own[name])
-        world.props.append(Kept(name, arguments, _bare(), world.folder / f"{name}.log"))
+        world.props.append(_kept(world, name, python("sandbox", name, *common, *own[name])))
 
 
-def _play_our_part(world: World, receivers: list[int]) -> None:
-    port = {name: link.port for name, link in world.links.items()}
+def _play_our_part(world: World) -> None:
+    address = {name: f"http://{HOST}:{link.port}" for name, link in world.links.items()}
     terms = world.terms
-    common = _bare() | {
-        "DATABASE_URL": f"postgresql://{USER}@{HOST}:{port['database']}/{DATABASE}?sslmode=disable",
-        "DATABASE_POOL": "6",
-        "HOST": HOST,
-        "PUBLIC_URL": f"http://{HOST}:{port['callbacks']}",
-        "API_TOKENS": TOKEN,
-        "CALLBACK_KEYS": "key-of-the-chaos",
-        "LEADMAGIC_BASE_URL": f"http://{HOST}:{port['leadmagic']}",
-        "LEADMAGIC_API_KEY": "lm_sandbox",
-        "LEADMAGIC_PER_MINUTE": str(terms.leadmagic_per_minute),
-        "NYNE_BASE_URL": f"http://{HOST}:{port['nyne']}",
-        "NYNE_API_KEY": "nyne_sandbox",
-        "NYNE_API_SECRET": "nyne_sandbox_secret",
-        "NYNE_PER_MINUTE": str(terms.nyne_per_minute),
-        "NYNE_PER_HOUR": str(terms.nyne_per_minute * 60),
-        "LEASE_SECONDS": str(terms.lease),
-        "PROVIDER_TIMEOUT_SECONDS": str(terms.timeout),
-        "CALLBACK_GRACE_SECONDS": str(terms.grace),
-        "JOB_DEADLINE_HOURS": str(terms.deadline / 3600),
-    }
-    modules = {"receiver": "receiver", "submitter": "submitter", "reconciler": "submitter.reconciler"}
-    for kind, module in modules.items():
-        for number in (0, 1):
-            env = common | ({"PORT": str(receivers[number])} if kind == "receiver" else {})
-            log = world.folder / f"{kind}-{number}.log"
-            world.processes.append(Kept(f"{kind}-{number}", (module,), env, log))
+    settings = sandboxed(
+        database=url(world.links["database"].port),
+        public_url=address["callbacks"],
+        leadmagic=address["leadmagic"],
+        nyne=address["nyne"],
+        DATABASE_POOL="6",
+        HOST=HOST,
+        LEADMAGIC_PER_MINUTE=str(terms.leadmagic_per_minute),
+        NYNE_PER_MINUTE=str(terms.nyne_per_minute),
+        NYNE_PER_HOUR=str(terms.nyne_per_minute * 60),
+        LEASE_SECONDS=str(terms.lease),
+        PROVIDER_TIMEOUT_SECONDS=str(terms.timeout),
+        CALLBACK_GRACE_SECONDS=str(terms.grace),
+        JOB_DEADLINE_HOURS=str(terms.deadline / 3600),
+    )
+    for kind, module in MODULES.items():
+        for number, port in enumerate(world.receivers):
+            own = {"PORT": str(port)} if kind == "receiver" else {}
+            world.processes.append(_kept(world, f"{kind}-{number}", python(module), **settings, **own))
 
 
-def _bare() -> dict[str, str]:
-    """Our environment without any setting of Ringback's that happens to be in it."""
-    return without_settings(os.environ)
-
-
-async def _until_answers(session: aiohttp.ClientSession, address: str) -> None:
-    while True:
-        with suppress(aiohttp.ClientError, TimeoutError):
-            async with session.get(address) as response:
-                if response.status == 200:
-                    return
-        await asyncio.sleep(0.1)
+def _kept(world: World, name: str, command: list[str], **settings: str) -> Kept:
+    # A frozen process does not hear a SIGTERM, should we be killed.
+    return Kept(name, command, world.log(name), environment(**settings), orphaned=signal.SIGKILL)

@@ -59,12 +59,12 @@ def main() -> None:
 
 def _is_told(error: Exception) -> bool:
     """Whether the error's message says it all, remedy included, so that a traceback would only hide it."""
-    from console.processes import CannotStart
     from enrichment.settings import SettingsError
+    from rig.processes import NotRunning
     from store.database import DatabaseDown
     from store.migrations import SchemaError
 
-    return isinstance(error, CannotStart | DatabaseDown | SchemaError | SettingsError)
+    return isinstance(error, DatabaseDown | NotRunning | SchemaError | SettingsError)
 
 
 if __name__ == "__main__":

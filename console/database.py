@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -20,25 +19,13 @@ def embedded_exists(settings: Settings) -> bool:
     return settings.database_url is not None or (_data(settings.ringback_home) / "PG_VERSION").exists()
 
 
-def embedded_runs(home: Path) -> bool:
-    """Tell whether the embedded PostgreSQL under *home* is running."""
-    try:
-        pid = int((_data(home) / "postmaster.pid").read_text().split("\n", 1)[0])
-        os.kill(pid, 0)
-    except PermissionError:
-        return True
-    except (OSError, ValueError):
-        return False
-    return True
-
-
 @asynccontextmanager
 async def connected(settings: Settings, *, leave_running: bool = False) -> AsyncIterator[asyncpg.Connection[Any]]:
     """Hold a connection inside the block; stop an embedded server that was started for it afterwards.
 
     *leave_running*: do not stop it, because `ringback up` is about to need it.  Raises DatabaseDown.
     """
-    ours = settings.database_url is None and not embedded_runs(settings.ringback_home)
+    ours = settings.database_url is None and not embedded.runs(settings.ringback_home)
     url = database_url(settings)
     try:
         connection = await connect(url, name="console")

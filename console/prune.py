@@ -72,8 +72,6 @@ def least_days(settings: Settings) -> tuple[int, str]:
 
 
 def _refuse_too_little(settings: Settings, days: int) -> None:
-    from console.processes import CannotStart
-
     least, name = least_days(settings)
     if days < least:
         why = (
@@ -81,10 +79,12 @@ def _refuse_too_little(settings: Settings, days: int) -> None:
             if name == "JOB_DEADLINE_HOURS"
             else "what was answered since then is taken again for free, or it would be paid for twice"
         )
-        raise CannotStart(
+        typer.echo(
             f"--older-than {days} is too short: {why} ({name}). The least is {least}. "
-            f"Remedy: --older-than {least}, or a smaller {name} for all processes first."
+            f"Remedy: --older-than {least}, or a smaller {name} for all processes first.",
+            err=True,
         )
+        raise typer.Exit(2)
 
 
 async def _prune(settings: Settings, pruned: Pruned, say: Callable[[str], None]) -> None:

@@ -42,7 +42,7 @@ def resume(
 async def _resume(settings: Settings, name: str) -> str | None:
     """Let go of the pause; return why the provider was paused, None if it was not."""
     from console.database import connected, embedded_exists
-    from console.processes import CannotStart
+    from rig.processes import NotRunning
     from store import providers
     from store.migrations import require_current
 
@@ -53,5 +53,5 @@ async def _resume(settings: Settings, name: str) -> str | None:
         known = await providers.find_providers(connection)
         if name not in known:
             names = ", ".join(known) or "none; start the submitter once"
-            raise CannotStart(f"No provider is called {name!r}. Remedy: --provider with one of: {names}")
+            raise NotRunning(f"No provider is called {name!r}. Remedy: --provider with one of: {names}")
         return known[name] if await providers.resume(connection, name) else None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -33,6 +34,18 @@ def stop(home: Path) -> None:
     """Stop the embedded PostgreSQL under *home* in good order, if it runs."""
     if (_data(home) / "postmaster.pid").exists():
         _server(_data(home)).stop()
+
+
+def runs(home: Path) -> bool:
+    """Return whether the embedded PostgreSQL under *home* is running."""
+    try:
+        pid = int((_data(home) / "postmaster.pid").read_text().split("\n", 1)[0])
+        os.kill(pid, 0)
+    except PermissionError:
+        return True
+    except (OSError, ValueError):
+        return False
+    return True
 
 
 def _data(home: Path) -> Path:

@@ -13,10 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
-import asyncpg
-
-from enrichment.settings import without_settings
-from tests.databases import url_of
+from rig.postgres import execute, url_of
+from rig.processes import Process, environment, start
 
 ROOT = Path(__file__).parent.parent
 RINGBACK = (sys.executable, "-m", "console")
@@ -27,14 +25,9 @@ T = TypeVar("T")
 _numbers = itertools.count(1)
 
 
-def environment(**settings: str) -> dict[str, str]:
-    """Return these settings, and none that happen to be set here."""
-    return without_settings(os.environ) | settings
-
-
 @dataclass(frozen=True)
 class Told:
-    """What a command that has ended said."""
+    """The exit code and the words of a command that has ended."""
 
     code: int
     out: str
@@ -42,7 +35,7 @@ class Told:
 
 
 async def until(look: Callable[[], Awaitable[T | None]], *, unless: Awaitable[object] | None = None) -> T:
-    """What *look* finds, once it finds something; at once an AssertionError when *unless* comes true before."""
+    """Return what *look* finds, once it finds something.  Raises AssertionError when *unless* comes true before."""
     other = asyncio.ensure_future(unless or asyncio.Event().wait())
     try:
         async with asyncio.timeout(DEADLINE):
@@ -58,19 +51,17 @@ async def until(look: Callable[[], Awaitable[T | None]], *, unless: Awaitable[ob
 
 @asynccontextmanager
 async def empty_database(server_url: str) -> AsyncIterator[str]:
-    """Inside the block there is a database without a table, at the yielded URL."""
+    """Make a database without a table, for the block; yield its URL."""
     name = f"ringback_empty_{os.getpid()}_{next(_numbers)}"
-    connection = await asyncpg.connect(server_url)
-    await connection.execute(f"CREATE DATABASE {name}")
+    await execute(server_url, f"CREATE DATABASE {name}")
     try:
         yield url_of(server_url, name)
     finally:
-        await connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
-        await connection.close()
+        await execute(server_url, f"DROP DATABASE {name} WITH (FORCE)")
 
 
 async def ringback(*arguments: str, cwd: Path, **settings: str) -> Told:
-    """`ringback` has ended."""
+    """Run `ringback` to its end."""
     process = await asyncio.create_subprocess_exec(
         *(*RINGBACK, *arguments),
         cwd=cwd,
@@ -91,17 +82,11 @@ async def ringback(*arguments: str, cwd: Path, **settings: str) -> Told:
 class Running:
     """A command that runs, and what it has written so far."""
 
-    process: asyncio.subprocess.Process
+    process: Process
     lines: list[str] = field(default_factory=list)
 
-    async def read(self) -> None:
-        """Until it has ended, its lines are kept."""
-        assert self.process.stdout is not None
-        async for line in self.process.stdout:
-            self.lines.append(line.decode().rstrip("\n"))
-
     async def says(self, text: str, *, after: int = 0) -> str:
-        """The first line, not counting the first *after*, that holds *text*, once it is there."""
+        """Return the first line, not counting the first *after*, that holds *text*, once it is there."""
 
         async def look() -> str | None:
             return next((line for line in self.lines[after:] if text in line), None)
@@ -109,38 +94,28 @@ class Running:
         return await self.until(look)
 
     async def until(self, look: Callable[[], Awaitable[T | None]]) -> T:
-        """What *look* finds, once it finds something; at once an error if the command ends meanwhile."""
+        """Return what *look* finds, once it finds something.  Raises AssertionError when the command ends before."""
         try:
             return await until(look, unless=self.process.wait())
         except (AssertionError, TimeoutError) as error:
             raise AssertionError("\n".join(["It never came true.", *self.lines])) from error
 
     async def ends(self, number: signal.Signals | None = None, *, within: float = DEADLINE) -> int:
-        """Its exit code, after this signal."""
+        """Send the signal, if there is one, and return the exit code."""
         if number is not None:
-            self.process.send_signal(number)
+            os.kill(self.process.pid, number)  # to the command alone: what it started is its own to stop
         async with asyncio.timeout(within):
             return await self.process.wait()
 
 
 @asynccontextmanager
 async def running(command: Sequence[str], env: Mapping[str, str], cwd: Path = ROOT) -> AsyncIterator[Running]:
-    """Inside the block the command runs; after it, it does not, and neither does what it started in its session."""
-    process = await asyncio.create_subprocess_exec(
-        *command,
-        cwd=cwd,
-        env=env,
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.STDOUT,
-        start_new_session=True,
-    )
-    started = Running(process)
-    reading = asyncio.create_task(started.read())
+    """Run the command inside the block; after it, kill the command and what it started in its session."""
+    lines: list[str] = []
+    process = await start(command, output=lines.append, env=env, cwd=cwd, orphaned=signal.SIGKILL)
     try:
-        yield started
+        yield Running(process, lines)
     finally:
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
         await process.wait()
-        await reading

@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
-import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
@@ -17,10 +16,12 @@ from typing import Any
 import asyncpg
 import pytest
 from starlette.applications import Starlette
+from xdist.remote import Producer  # type: ignore[import-untyped]
+from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]
 
 from enrichment.settings import PROVIDER_NAMES, Settings, setting_fields
 from receiver.app import create_app
-from store import embedded
+from rig.postgres import Postgres, execute, url_of
 from store.database import close_pool, open_pool
 from store.installation import identity_fingerprint
 from store.migrations import migrate
@@ -29,7 +30,7 @@ from tests.asgi import Client, living
 from tests.at_work import BOTH, NO_LIMITS, AtWork, at_work
 from tests.bare_settings import bare, environment  # noqa: F401  fixtures
 from tests.claims import QUICK
-from tests.databases import Databases, execute, url_of
+from tests.databases import Databases
 from tests.fake_provider import FakeProvider, playing
 from tests.order import Order
 from tests.wishes import IDENTITY_KEY
@@ -51,19 +52,41 @@ ClientWith = Callable[..., Awaitable[Client]]
 Start = Callable[..., AbstractAsyncContextManager[AtWork]]
 
 
+# Modules whose tests start many processes or keep a core busy: parallel workers run one of these at a time.
+HEAVY = ("tests/test_chaos.py", "tests/test_model.py", "tests/test_demo.py", "tests/test_soak.py",
+         "tests/test_end_to_end.py", "tests/test_bench.py", "tests/test_apart.py")  # fmt: skip
+
+
+class ByModule(LoadScopeScheduling):  # type: ignore[misc]  # xdist has no types
+    """Give each worker a module at a time, whose tests share its fixtures; the heavy ones are one module."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return "heavy" if nodeid.startswith(HEAVY) else nodeid.partition("::")[0]
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> ByModule:
+    """Distribute the tests by module."""
+    return ByModule(config, log)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Let parallel workers begin with the heavy modules, or one worker would end long after the others."""
+    if hasattr(config, "workerinput"):
+        items.sort(key=lambda item: not item.nodeid.startswith(HEAVY))
+
+
 @pytest.fixture(scope="session")
 def server_url() -> Iterator[str]:
     """A PostgreSQL server that may be filled with databases."""
     if given := os.environ.get("TEST_DATABASE_URL"):
         yield given
         return
-    home = Path(tempfile.mkdtemp(prefix="ringback-", dir=_memory()))
-    url = embedded.start(home)
     # What a crash would lose is a test's: without waiting for the disk, copies take a third of the time.
-    asyncio.run(execute(url, "ALTER SYSTEM SET fsync = off", "SELECT pg_reload_conf()"))
-    yield url
-    embedded.stop(home)
-    shutil.rmtree(home, ignore_errors=True)
+    postgres = Postgres({"fsync": "off"}, folder=memory())
+    try:
+        yield postgres.create()
+    finally:
+        postgres.remove()
 
 
 @pytest.fixture(scope="session")
@@ -218,7 +241,7 @@ def nested(flat: dict[str, Any]) -> dict[str, Any]:
     return given
 
 
-def _memory() -> Path | None:
+def memory() -> Path | None:
     """A place in memory, if there is room for some hundred databases: copies are three times as quick there."""
     memory = Path("/dev/shm")  # noqa: S108  mkdtemp makes a directory of our own in it
     return memory if memory.is_dir() and shutil.disk_usage(memory).free > 4 << 30 else None

@@ -10,9 +10,8 @@ from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import asynccontextmanager, contextmanager
 from types import TracebackType
-from urllib.parse import urlsplit
 
-import asyncpg
+from rig.postgres import execute, url_of
 
 SPARE = 2  # a test that only looks at something is done before one copy is
 
@@ -68,18 +67,3 @@ class Databases:
 
     def _drop(self, name: str) -> None:
         asyncio.run(execute(self._server_url, f"DROP DATABASE {name} WITH (FORCE)"))
-
-
-async def execute(url: str, *statements: str) -> None:
-    """The statements have been executed, one after the other, each in a transaction of its own."""
-    connection = await asyncpg.connect(url)
-    try:
-        for statement in statements:
-            await connection.execute(statement)
-    finally:
-        await connection.close()
-
-
-def url_of(server_url: str, name: str) -> str:
-    """The database of this name on that server."""
-    return urlsplit(server_url)._replace(path=f"/{name}").geturl()

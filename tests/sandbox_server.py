@@ -5,14 +5,16 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import signal
 import subprocess
-import sys
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 from aiohttp import web
+
+from rig.processes import end_with_parent, python
 
 ROOT = Path(__file__).parent.parent
 DEADLINE = 10.0
@@ -21,8 +23,13 @@ DEADLINE = 10.0
 @contextlib.contextmanager
 def playing(*arguments: str) -> Iterator[str]:
     """Inside the block `python -m sandbox ARGUMENTS` answers at the yielded URL; it leaves with 0."""
-    command = [sys.executable, "-m", "sandbox", *arguments, "--port", "0"]
-    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(
+        python("sandbox", *arguments, "--port", "0"),
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        text=True,
+        preexec_fn=end_with_parent(signal.SIGKILL),  # noqa: PLW1509  nothing in it takes a lock
+    ) as process:
         assert process.stdout is not None
         try:
             yield json.loads(process.stdout.readline())["listening"]

@@ -18,20 +18,20 @@ from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, supp
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import aiohttp
 import pytest
 
-from tests.commands import ROOT, Running, environment, running, until
-from tests.proxy import Proxy
+from rig.processes import environment
+from rig.proxy import Proxy, database_target, through
+from rig.settings import TOKEN, sandboxed
+from tests.commands import ROOT, Running, running, until
 from tests.test_end_to_end import PROCFILE
 
 OURS = {"web": "receiver", "submitter": "submitter", "reconciler": "reconciler"}  # in the Procfile, and as a host
 HOSTS = ("database", "receiver", "submitter", "reconciler", "vendors", "crm")
 SWITCH = "switch"
 PREFIX = "ringback-"
-TOKEN = "token-of-the-test-of-hosts"
 CLONE_NEWNET = 0x40000000
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -133,15 +133,12 @@ async def reachable(database_url: str, hosts: Hosts) -> AsyncIterator[str]:
     """Inside the block the database can be reached by TCP at the yielded URL, from every host and nowhere else."""
     with on_host(hosts["database"]):
         listener = socket.create_server((hosts.address("database"), 5432))
-    proxy = Proxy(database_url)
-    server = await asyncio.start_server(proxy.serve, sock=listener)
-    given = urlsplit(database_url)
-    user = f"{given.username or 'postgres'}:{given.password or ''}"
+    proxy = Proxy([database_target(database_url)])
+    await proxy.open(listener)
     try:
-        yield given._replace(netloc=f"{user}@{hosts.address('database')}:5432", query="sslmode=disable").geturl()
+        yield through(database_url, hosts.address("database"), 5432)
     finally:
-        proxy.cut()
-        server.close()
+        await proxy.close()
 
 
 @asynccontextmanager
@@ -163,20 +160,14 @@ async def deployed(database_url: str, hosts: Hosts) -> AsyncIterator[dict[str, R
         database = await stack.enter_async_context(reachable(database_url, hosts))
         addresses = await stack.enter_async_context(vendors(hosts))
         receiver = hosts.address("receiver")
-        settings = {
-            "DATABASE_URL": database,
-            "HOST": receiver,
-            "PORT": "8000",
-            "PUBLIC_URL": f"http://{receiver}:8000",
-            "API_TOKENS": TOKEN,
-            "CALLBACK_KEYS": "key-of-the-test-of-hosts-long-enough",
-            "LEADMAGIC_BASE_URL": addresses["leadmagic"],
-            "LEADMAGIC_API_KEY": "lm_sandbox",
-            "NYNE_BASE_URL": addresses["nyne"],
-            "NYNE_API_KEY": "nyne_sandbox",
-            "NYNE_API_SECRET": "nyne_sandbox_secret",
-            "CALLBACK_GRACE_SECONDS": "1",
-        }
+        settings = sandboxed(
+            database=database,
+            public_url=f"http://{receiver}:8000",
+            **addresses,
+            HOST=receiver,
+            PORT="8000",
+            CALLBACK_GRACE_SECONDS="1",
+        )
         processes = {}
         for name, host in OURS.items():
             program = (sys.executable, *shlex.split(PROCFILE[name])[1:])

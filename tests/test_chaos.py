@@ -9,7 +9,6 @@ import json
 import subprocess
 import sys
 from pathlib import Path
-from xml.etree import ElementTree
 
 from chaos.plan import KINDS
 
@@ -31,4 +30,3 @@ def test_a_minute_of_chaos_breaks_no_promise(tmp_path: Path) -> None:
     assert all(report["faults"].values())
     text = (tmp_path / "report.txt").read_text()
     assert all(kind.name in text for kind in KINDS)
-    assert ElementTree.parse(tmp_path / "report.svg").getroot().tag.endswith("svg")  # noqa: S314  our own

@@ -16,10 +16,11 @@ import asyncpg
 import pytest
 
 from console.__main__ import cli
-from console.processes import free_port
 from console.status import duration
+from rig.ports import free_port
+from rig.processes import environment
 from tests import factories
-from tests.commands import ROOT, Running, empty_database, environment, ringback, running, until
+from tests.commands import ROOT, Running, empty_database, ringback, running, until
 
 COMMANDS = sorted(command.callback.__name__ for command in cli.registered_commands if command.callback)
 NOBODY = "postgresql://nobody@127.0.0.1:1/nothing"
@@ -222,5 +223,5 @@ async def test_children_do_not_outlive_a_parent_that_was_killed(database_url: st
         for name in ("receiver", "submitter", "reconciler"):
             line = await machine.says(f"the {name} runs as process")
             children.append(int(line.rpartition(" ")[2]))
-        machine.process.kill()
+        machine.process.send(signal.SIGKILL)
         assert await until(all_gone)

@@ -7,7 +7,7 @@ import signal
 import socket
 import sys
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import suppress
 from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -16,12 +16,13 @@ from urllib.parse import urlsplit
 import asyncpg
 import pytest
 
+from rig.processes import environment
+from rig.proxy import proxied
 from store import database
 from store.database import UNREACHABLE, DatabaseDown, close_pool, connect, open_pool
-from tests.commands import Running, environment, running, until
+from tests.commands import Running, running, until
 from tests.factories import job
 from tests.fake_provider import FakeProvider, found, playing
-from tests.proxy import Proxy, proxied
 from tests.wishes import read, status, take_one
 
 if TYPE_CHECKING:
@@ -29,50 +30,6 @@ if TYPE_CHECKING:
 
 SHORT = 0.3  # seconds: the bounds of the database, where a test waits for them to be reached
 SOON = 10.0  # seconds, until a test is stuck
-
-
-class BlackHole(Proxy):
-    """A network that goes silent: connections stay open, and what is sent arrives when it is well again, or never."""
-
-    def __init__(self, database_url: str) -> None:
-        super().__init__(database_url)
-        self.well = asyncio.Event()
-        self.well.set()
-
-    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """One connection."""
-        self._open.add(writer)
-        await self.well.wait()
-        if not self._whole:  # the test is over: nobody would close what is opened now
-            return
-        there_reader, there_writer = await self._connect()
-        self._open.add(there_writer)
-        with suppress(ConnectionError):
-            await asyncio.gather(self._carry(reader, there_writer), self._carry(there_reader, writer))
-        self._open -= {writer, there_writer}
-
-    async def _carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            while data := await reader.read(65_536):
-                await self.well.wait()
-                writer.write(data)
-                await writer.drain()
-        finally:
-            writer.close()
-
-
-@asynccontextmanager
-async def behind(hole: BlackHole, database_url: str) -> AsyncIterator[str]:
-    """Inside the block the database is reached through *hole*, at the yielded URL."""
-    listening = await asyncio.start_server(hole.serve, "127.0.0.1", 0)
-    given, port = urlsplit(database_url), listening.sockets[0].getsockname()[1]
-    user = f"{given.username or 'postgres'}:{given.password or ''}"
-    try:
-        yield given._replace(netloc=f"{user}@127.0.0.1:{port}", query="sslmode=disable").geturl()
-    finally:
-        hole.well.set()
-        hole.cut()
-        listening.close()
 
 
 @pytest.fixture
@@ -94,15 +51,14 @@ async def elapsed(awaitable: Any) -> float:
 @pytest.mark.usefixtures("short")
 async def test_a_silent_network_is_noticed_in_time_and_the_pool_recovers(database_url: str) -> None:
     """A statement on a connection that went dead, and one that needs a new connection, fail within their bounds."""
-    hole = BlackHole(database_url)
-    async with behind(hole, database_url) as url:
-        pool = await open_pool(url, name="tests", size=2)
+    async with proxied(database_url) as proxy:
+        pool = await open_pool(proxy.url, name="tests", size=2)
         assert await pool.fetchval("SELECT 1") == 1
 
-        hole.well.clear()
+        proxy.fall_silent()
         # The statement, then its cancellation, which needs a connection of its own; or a connection at once.
         took = [await elapsed(pool.fetchval("SELECT 1")) for _ in range(4)]
-        hole.well.set()
+        proxy.mend()
 
         async def answered() -> int | None:
             with suppress(*UNREACHABLE):
@@ -117,13 +73,12 @@ async def test_a_silent_network_is_noticed_in_time_and_the_pool_recovers(databas
 @pytest.mark.usefixtures("short")
 async def test_a_silent_network_is_noticed_while_connecting(database_url: str) -> None:
     """Nobody who starts waits for ever for a database that accepts connections and says nothing."""
-    hole = BlackHole(database_url)
-    async with behind(hole, database_url) as url:
-        hole.well.clear()
+    async with proxied(database_url) as proxy:
+        proxy.fall_silent()
 
         async with asyncio.timeout(SOON):
             with pytest.raises(DatabaseDown):
-                await connect(url, name="tests")
+                await connect(proxy.url, name="tests")
 
 
 @pytest.mark.usefixtures("short")

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import pytest
 
-from console import up
+from console import machine
 from enrichment.providers import waits
 from enrichment.settings import setting_fields
 from receiver import app, bodies, health, patience, server, shared_metrics
@@ -117,8 +117,8 @@ WAITS = (
     Wait("cancelled handlers", app.LEAVING, 10),
     Wait("what they handed over to be written", app.WRITING, 30),
     Wait("outcomes to be written after the last answer", submitter.WRITING_TIMEOUT, 30),
-    Wait("a receiver to end", up.CLOSING, MINUTE),
-    Wait("a submitter to end after its last answer", up.DRAINING, MINUTE),
+    Wait("a receiver to end", machine.CLOSING, MINUTE),
+    Wait("a submitter to end after its last answer", machine.DRAINING, MINUTE),
 )  # fmt: skip
 
 
@@ -146,8 +146,8 @@ def test_bounds_are_in_order() -> None:
     assert bodies.SLOWEST < server.GRACE
     assert patience.FOR_AN_EVENT < patience.FOR_A_CALLBACK
     # Whoever stops a process waits for all that it waits for.
-    assert up.DRAINING >= submitter.WRITING_TIMEOUT + database.CLOSE_TIMEOUT
-    assert up.CLOSING >= server.NOTICE + server.GRACE + app.LEAVING + app.WRITING + database.CLOSE_TIMEOUT
+    assert machine.DRAINING >= submitter.WRITING_TIMEOUT + database.CLOSE_TIMEOUT
+    assert machine.CLOSING >= server.NOTICE + server.GRACE + app.LEAVING + app.WRITING + database.CLOSE_TIMEOUT
 
 
 async def test_every_wait_for_the_database_is_bounded() -> None:

@@ -12,6 +12,7 @@ import asyncpg
 import pytest
 from uuid_utils.compat import uuid7
 
+from rig.proxy import proxied
 from store.asked import Acceptance, Requeueing, accept, renew, requeue
 from store.claim import BUDGET_LOCK, Budget, claim
 from store.database import UNREACHABLE
@@ -20,7 +21,6 @@ from tests.at_work import AtWork, wish_for
 from tests.factories import job
 from tests.fake_provider import FakeProvider, found
 from tests.order import Order
-from tests.proxy import proxied
 from tests.waiting_jobs import ago, overdue, silent
 from tests.wishes import job_of, status
 
@@ -169,10 +169,10 @@ async def test_a_claim_that_was_kept_though_its_commit_failed_stranded_its_jobs(
     """Nothing of it was sent: its jobs are queued again, their attempt is spent, and nothing stays reserved."""
     async with proxied(database_url) as proxy, start(proxy.url) as world:
         lookup_id = await wish_for(world)
-        proxy.loses_commits = True
+        proxy.lose_answers_to(b"COMMIT")
         with pytest.raises(UNREACHABLE):
             await world.claim("leadmagic")
-        proxy.loses_commits = False
+        proxy.mend()
         kept = await job_of(world.pool, lookup_id)
         assert kept is not None
         assert (kept["state"], kept["reserved"]) == ("submitting", 5)

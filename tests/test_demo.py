@@ -13,11 +13,12 @@ import pytest
 from console.demo import show
 from console.demo.books import Books
 from console.demo.cast import FEWEST, UNUSUAL, invent
-from console.demo.stage import PREFIX
 from console.demo.verdict import Verdict, judge
+from rig.postgres import PREFIX
+from rig.processes import environment
 from sandbox.behaviours import TABLE, choose
 from sandbox.people import person
-from tests.commands import RINGBACK, environment, running
+from tests.commands import RINGBACK, running
 
 Json = dict[str, Any]
 

@@ -20,8 +20,8 @@ from console.checks import (
     check_secrets,
     check_settings,
 )
-from console.processes import free_port
 from enrichment.providers import build_providers
+from rig.ports import free_port
 from sandbox.leadmagic import LeadMagic, LeadMagicSettings
 from sandbox.nyne import Nyne, NyneSettings
 from sandbox.server import running as playing

@@ -6,10 +6,10 @@ import asyncio
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
+from rig.proxy import proxied
 from submitter.__main__ import work
 from tests.at_work import PATIENCE, AtWork, ended, until, wish_for
 from tests.fake_provider import FakeProvider, found, held
-from tests.proxy import proxied
 from tests.wishes import jobs, status
 
 if TYPE_CHECKING:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import shlex
 import signal
 import sys
@@ -16,14 +15,15 @@ from typing import Any
 import aiohttp
 import pytest
 
-from console.processes import free_port
-from tests.commands import ROOT, Running, empty_database, environment, ringback, running
+from rig.ports import free_port
+from rig.processes import environment
+from rig.settings import TOKEN, sandboxed
+from tests.commands import ROOT, Running, empty_database, ringback, running
 from tests.sandbox_server import playing
 
 Json = dict[str, Any]
 
 PROCFILE = dict(line.split(": ", 1) for line in (ROOT / "Procfile").read_text(encoding="utf-8").splitlines())
-TOKEN = "token-of-the-end-to-end-test"
 SLOW = 1.5  # seconds that LeadMagic takes for somebody who is `lm-slow`
 
 
@@ -84,20 +84,14 @@ async def deployed(database_url: str) -> AsyncIterator[Service]:
         vendors = stack.enter_context(ExitStack())
         leadmagic = vendors.enter_context(playing("leadmagic", "--latency", "20", "--slow-seconds", str(SLOW)))
         nyne = vendors.enter_context(playing("nyne", "--work-seconds", "0.2"))
-        settings = {
-            "DATABASE_URL": database_url.replace("postgresql://", "postgres://"),  # as platforms write it
-            "PORT": str(port),
-            "PUBLIC_URL": url,
-            "API_TOKENS": TOKEN,
-            "CALLBACK_KEYS": "key-of-the-end-to-end-test-long-enough",
-            "LEADMAGIC_BASE_URL": leadmagic,
-            "LEADMAGIC_API_KEY": "lm_sandbox",
-            "NYNE_BASE_URL": nyne,
-            "NYNE_API_KEY": "nyne_sandbox",
-            "NYNE_API_SECRET": "nyne_sandbox_secret",
-            "CALLBACK_GRACE_SECONDS": "1",
-            "PATH": os.environ["PATH"],
-        }
+        settings = sandboxed(
+            database=database_url.replace("postgresql://", "postgres://"),  # as platforms write it
+            public_url=url,
+            leadmagic=leadmagic,
+            nyne=nyne,
+            PORT=str(port),
+            CALLBACK_GRACE_SECONDS="1",
+        )
         processes: dict[str, Running] = {}
         for name, line in PROCFILE.items():
             process = await stack.enter_async_context(running(command(line), environment(**settings)))

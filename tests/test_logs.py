@@ -20,7 +20,8 @@ from pydantic import SecretStr
 
 from enrichment import logs
 from enrichment.tokens import callback_url
-from tests.commands import environment, running, until
+from rig.processes import environment
+from tests.commands import running, until
 from tests.fake_provider import FakeProvider, Reply, accepted, broke, drop, found, nothing, playing
 from tests.wishes import IDENTITY_KEY
 

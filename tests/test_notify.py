@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import asyncpg
 
+from rig.proxy import proxied
 from store import notify
 from store.database import connect
 from store.notify import CHANNEL, Listener, Notifier
-from tests.proxy import proxied
 
 if TYPE_CHECKING:
     Pool: TypeAlias = asyncpg.Pool[Any]

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-PACKAGES = ("console", "enrichment", "receiver", "sandbox", "store", "submitter")
+PACKAGES = ("console", "enrichment", "receiver", "rig", "sandbox", "store", "submitter")
 
 
 @pytest.fixture(scope="module")

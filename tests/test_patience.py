@@ -12,15 +12,15 @@ import pytest
 from receiver import patience
 from receiver.app import create_app
 from receiver.gate import Door
+from rig.proxy import Proxy, proxied
 from store.database import close_pool, connect, open_pool
 from tests.asgi import Client, living
 from tests.called_back import found, path_for, verdicts
 from tests.conftest import TOKEN, MakeSettings
 from tests.factories import job
 from tests.order import waiting_for_a_lock
-from tests.proxy import Proxy, proxied
 from tests.receiving import EVENT, lookups, stored
-from tests.test_database_away import SHORT, BlackHole, behind
+from tests.test_database_away import SHORT
 
 if TYPE_CHECKING:
     from tests.wishes import Pool
@@ -112,9 +112,8 @@ async def test_a_silent_network_holds_nobody_longer(
     monkeypatch.setattr(patience, "FOR_AN_EVENT", SHORT)
     monkeypatch.setattr("receiver.health.PATIENCE", SHORT)
     monkeypatch.setattr("receiver.shared_metrics.PATIENCE", SHORT)
-    hole = BlackHole(database_url)
-    async with behind(hole, database_url) as url, receiver_at(url, make_settings) as client:
-        hole.well.clear()
+    async with proxied(database_url) as proxy, receiver_at(proxy.url, make_settings) as client:
+        proxy.fall_silent()
         begun = asyncio.get_running_loop().time()
 
         event, ready, metrics = await asyncio.gather(
@@ -122,7 +121,7 @@ async def test_a_silent_network_holds_nobody_longer(
         )
 
         took = asyncio.get_running_loop().time() - begun
-        hole.well.set()
+        proxy.mend()
 
     assert (event.status, ready.status, metrics.status) == (503, 503, 200)
     assert b"ringback_database_up 0.0" in metrics.body

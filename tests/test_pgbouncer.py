@@ -23,13 +23,14 @@ import asyncpg
 import pytest
 
 from console.checks import check_database
-from console.processes import free_port
 from receiver.app import create_app
+from rig.ports import free_port
+from rig.processes import environment
 from store.database import SERVER_SETTINGS, close_pool, connect, open_pool
 from store.migrations import migrate
 from store.notify import CHANNEL
 from tests.asgi import Client, living
-from tests.commands import ROOT, empty_database, environment, ringback, running, until
+from tests.commands import ROOT, empty_database, ringback, running, until
 from tests.conftest import TOKEN, MakeSettings
 from tests.fake_provider import FakeProvider, completed, found, playing
 from tests.test_end_to_end import PROCFILE, command

@@ -9,8 +9,8 @@ import pytest
 from asyncpg import connect_utils
 
 from enrichment.postgres_url import read_postgres_url
+from rig.postgres import execute
 from store.database import connect
-from tests.databases import execute
 
 PASSWORDS = (
     "plain", "p@ss", "p:ss", "p/ss", "p#ss", "p?ss", "p%ss", "p@ss/w@rd", "a/b?c#d@e:f%g", "1?x", "5432/a", "100%", "@",

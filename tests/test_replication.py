@@ -12,6 +12,7 @@ from typing import Any
 import asyncpg
 import pytest
 
+from rig.postgres import execute
 from store import connection as connections
 from store import database, embedded
 from store.connection import NotReplicated
@@ -24,7 +25,6 @@ from store.database import (
     transaction,
 )
 from tests.commands import until
-from tests.databases import execute
 
 SHORT = 0.3  # seconds that a caller waits for a commit
 

@@ -14,9 +14,10 @@ from urllib.parse import urlsplit
 import aiohttp
 import pytest
 
-from tests.commands import Running, empty_database, environment, running
+from rig.processes import environment
+from rig.proxy import DatabaseProxy, proxied
+from tests.commands import Running, empty_database, running
 from tests.conftest import TOKEN
-from tests.proxy import Proxy, proxied
 
 if TYPE_CHECKING:
     from tests.wishes import Pool
@@ -30,7 +31,7 @@ EVENT = {"event_id": "evt-1", "work_email": "jane@acme.co"}
 
 
 @asynccontextmanager
-async def receiving(proxy: Proxy) -> AsyncIterator[tuple[Running, aiohttp.ClientSession]]:
+async def receiving(proxy: DatabaseProxy) -> AsyncIterator[tuple[Running, aiohttp.ClientSession]]:
     """Run a receiver behind *proxy* inside the block; a client of it."""
     command = [sys.executable, "-m", "receiver"]
     async with running(command, environment(DATABASE_URL=proxy.url, **KEYS)) as process:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
+from rig.proxy import proxied
 from tests.at_work import PATIENCE, AtWork, until, wish_for
 from tests.fake_provider import FakeProvider, found, held, nothing
-from tests.proxy import proxied
 from tests.wishes import job_of, status
 
 if TYPE_CHECKING:

@@ -11,13 +11,13 @@ from uuid import UUID
 import pytest
 
 from enrichment.outcome import Answered
+from rig.postgres import execute
+from rig.proxy import proxied
 from store.claim import Claimed
 from submitter import submit
 from submitter.outcomes import Told
 from tests.at_work import BOTH, PATIENCE, AtWork, ended, until, wish_for
-from tests.databases import execute
 from tests.fake_provider import FakeProvider, accepted, found, held, nothing
-from tests.proxy import proxied
 from tests.wishes import jobs, status
 
 if TYPE_CHECKING:

@@ -18,8 +18,9 @@ from uuid import UUID
 
 from uuid_utils.compat import uuid7
 
-from bench.processes import HOST, free_port, listening
 from bench.server import connected, database
+from rig.ports import HOST, free_port
+from rig.processes import running
 
 KEY = b"key-of-the-benchmark"
 SCHEMA = """
@@ -55,7 +56,7 @@ async def receiving(server_url: str, count: int) -> AsyncIterator[tuple[int, lis
         await connection.execute("VACUUM (ANALYZE) lookups, jobs")
         await connection.execute("CHECKPOINT")
         port = free_port()
-        async with listening("bench.peers.fastapi_sqlalchemy", url, str(port), port=port) as started:
+        async with running("bench.peers.fastapi_sqlalchemy", url, str(port), port=port) as started:
             yield port, jobs, started.pid, connection.get_server_pid()
 
 

@@ -10,11 +10,11 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from bench.interrupted import INTERRUPTED, run_until_interrupted
-from bench.processes import NotReady
 from chaos.soak import report
 from chaos.soak.run import Order, Run, soak
 from chaos.soak.show import showing
+from rig.processes import NotRunning
+from rig.signals import INTERRUPTED, run_until_interrupted
 
 
 def main(
@@ -24,7 +24,7 @@ def main(
     seed: Annotated[int | None, typer.Option(envvar="SEED", help="Of the events; any.")] = None,
     receivers: Annotated[int, typer.Option(min=1, max=2, help="How many receivers.")] = 2,
     report_folder: Annotated[
-        Path | None, typer.Option("--report", help="For report and logs; .ringback/soak-SEED.")
+        Path | None, typer.Option("--report", help="For report and logs; build/soak-SEED.")
     ] = None,
 ) -> None:
     """Give Ringback steady work, look at it every few seconds, and judge whether anything grows.
@@ -36,13 +36,13 @@ def main(
       make soak MINUTES=10 RATE=50 SEED=7
     """
     chosen = random.SystemRandom().randrange(1_000_000) if seed is None else seed
-    folder = report_folder or Path(".ringback") / f"soak-{chosen}"
+    folder = report_folder or Path("build") / f"soak-{chosen}"
     console = Console()
     console.print(f"seed {chosen}; report and logs go to {folder}", highlight=False)
     order = Order(chosen, minutes * 60, rate, receivers, folder)
     try:
         run = run_until_interrupted(_shown(order, console))
-    except NotReady as error:
+    except NotRunning as error:
         console.print(f"A process did not run as it should: {error}", highlight=False, markup=False)
         sys.exit(1)
     if run is None:

@@ -10,16 +10,17 @@ from chaos.soak import picture
 from chaos.soak.judge import BUSY, GROWING, per_lookup
 from chaos.soak.run import Run
 from chaos.soak.sample import Sample
+from rig.picture import save
 
 MARKS = {True: "held  ", False: "BROKEN", None: "-     "}
 
 
 def write(run: Run) -> str:
-    """report.txt, report.json and report.svg are in the run's folder; the text is returned."""
+    """Write report.txt, report.json and a picture into the run's folder; return the text."""
     text, folder = as_text(run), run.order.folder
     (folder / "report.txt").write_text(text, encoding="utf-8")
     (folder / "report.json").write_text(json.dumps(as_json(run), indent=1, ensure_ascii=False), encoding="utf-8")
-    (folder / "report.svg").write_text(picture.draw(_title(run), run.samples), encoding="utf-8")
+    save(folder / "report.svg", picture.SIZE, lambda figure: picture.draw(figure, _title(run), run.samples))
     return text
 
 

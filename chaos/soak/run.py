@@ -9,12 +9,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from bench.machine import busy, facts
-from bench.processes import NotReady
+from chaos.database import session
 from chaos.soak.judge import SETTLES_WITHIN, Finding, judge, judge_course
 from chaos.soak.load import Crm, events
 from chaos.soak.sample import Sample, look
-from chaos.soak.world import TOKEN, Ended, World, running
+from chaos.soak.world import World, running
+from rig.machine import busy, facts
+from rig.processes import NotRunning
+from rig.settings import TOKEN
 
 LOOK_EVERY = 5.0  # seconds
 FEWEST_LOOKS = 60  # in a short run they are closer to one another
@@ -55,7 +57,7 @@ async def soak(order: Order, show: Callable[[Sample], None]) -> Run:
     try:
         async with running(order.folder, order.seed, order.receivers) as world:
             await _work(run, world, show)
-    except NotReady as error:
+    except NotRunning as error:
         if not run.samples:
             raise
         run.findings.append(Finding("processes", "each runs to the end", str(error), holds=False))
@@ -73,7 +75,7 @@ async def _work(run: Run, world: World, show: Callable[[Sample], None]) -> None:
         run.settled = await _settle(run, world, crm, show)
         asked_for = order.rate * order.seconds
         run.findings = [*judge(run.samples), *judge_course(asked_for, crm.answers, run.settled)]
-    except Ended as end:
+    except NotRunning as end:
         run.findings.append(Finding("processes", "each runs to the end", str(end), holds=False))
     finally:
         sending.cancel()
@@ -82,7 +84,7 @@ async def _work(run: Run, world: World, show: Callable[[Sample], None]) -> None:
 
 
 async def _watch(run: Run, world: World, crm: Crm, sending: asyncio.Task[None], show: Callable[[Sample], None]) -> None:
-    """While events are sent, a look is taken every few seconds.  Raises Ended."""
+    """While events are sent, a look is taken every few seconds.  Raises NotRunning."""
     clock = asyncio.get_running_loop()
     begun, every = clock.time(), min(LOOK_EVERY, run.order.seconds / FEWEST_LOOKS)
     with closing(_Session(world)) as session:
@@ -94,7 +96,7 @@ async def _watch(run: Run, world: World, crm: Crm, sending: asyncio.Task[None], 
 
 
 async def _settle(run: Run, world: World, crm: Crm, show: Callable[[Sample], None]) -> Sample:
-    """How it is when all lookups have ended, or SETTLES_WITHIN has passed.  Raises Ended."""
+    """How it is when all lookups have ended, or SETTLES_WITHIN has passed.  Raises NotRunning."""
     clock = asyncio.get_running_loop()
     begun = clock.time()
     with closing(_Session(world)) as session:
@@ -114,10 +116,10 @@ class _Session:
         self._connection: Any = None
 
     async def look(self, crm: Crm, at: float) -> Sample:
-        """A sample.  Raises Ended."""
+        """A sample.  Raises NotRunning."""
         memory = self._world.memory()
         if self._connection is None:
-            self._connection = await self._world.postgres.connect()
+            self._connection = await session(self._world.postgres)
         return await look(self._connection, at=at, accepted=crm.accepted, memory=memory)
 
     def close(self) -> None:

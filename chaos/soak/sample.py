@@ -8,7 +8,7 @@ from typing import Any
 
 import asyncpg
 
-from chaos.postgres import USER
+from chaos.database import USER
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
-import signal
-from collections.abc import Coroutine
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -29,25 +26,9 @@ def demo(
       ringback demo --keep --events 1000
     """
     from console.demo.play import play
+    from rig.signals import run_until_interrupted
 
-    raise typer.Exit(asyncio.run(_until_signal(play(events=events, seed=seed, keep=keep))))
-
-
-async def _until_signal(playing: Coroutine[Any, Any, int]) -> int:
-    """What *playing* returns; Ctrl-C, SIGTERM and a lost terminal call it off, once, so that it can tidy up."""
-    task = asyncio.create_task(playing)
-    loop = asyncio.get_running_loop()
-    signals = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-
-    def call_off() -> None:
-        for number in signals:
-            loop.add_signal_handler(number, lambda: None)
-        task.cancel()
-
-    for number in signals:
-        loop.add_signal_handler(number, call_off)
-    try:
-        return await task
-    except asyncio.CancelledError:
+    code = run_until_interrupted(play(events=events, seed=seed, keep=keep))
+    if code is None:
         typer.echo("Called off; everything has been tidied up.")
-        return 1
+    raise typer.Exit(1 if code is None else code)

@@ -61,11 +61,14 @@ async def _play(console: Console, books: Books, cast: Cast) -> Verdict:
     begun = loop.time()
     deadline = begun + LONGEST + len(cast) / 20
     with Live(console=console, refresh_per_second=8, transient=True) as live:
-        said = begun
+        said, found = begun, False
 
         def draw() -> None:
-            nonlocal said
+            nonlocal said, found
             now = loop.time()
+            if not found and any(lookup["status"] == "found" for lookup in account.lookups):
+                found = True
+                console.print(f"{now - begun:.1f} s: the first number is here")
             if console.is_terminal:
                 live.update(show.progress(account.lookups, expected, account.stats, now - begun))
             elif now - said >= SAID_EVERY:

@@ -3,28 +3,26 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import secrets
-import shutil
-import tempfile
 from collections import defaultdict, deque
 from collections.abc import AsyncIterator, Coroutine, Mapping
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
 import aiohttp
 
-from console.processes import PROCESSES, CannotStart, Child, free_port, start, stop_all
-from enrichment.settings import without_settings
-from store import embedded
+from rig.ports import HOST, free_port
+from rig.postgres import Postgres
+from rig.processes import MODULES, NotRunning, Process, environment, python, start
+from rig.ready import until_answers
+from rig.settings import sandboxed
 from store.database import connect
 from store.migrations import migrate
 
-PREFIX = "ringback-demo-"
 READY_WITHIN = 20.0  # seconds
 PATIENCE = 5.0  # seconds for a process to stop
+CALLING_OUT = {"submitter", "reconciler"}
 LINES_KEPT = 200  # of each process, for when something goes wrong
 
 GRACE = 3.0  # seconds; a callback of the real Nyne gets a minute
@@ -43,16 +41,15 @@ class Stage:
     token: str  # for events and API
     key: str  # of the callback URLs
     vendors: dict[str, str]  # addresses, by name
-    children: list[Child] = field(default_factory=list)
+    children: dict[str, Process] = field(default_factory=dict)
     lines: dict[str, deque[str]] = field(default_factory=lambda: defaultdict(lambda: deque(maxlen=LINES_KEPT)))
 
-    async def start(self, name: str, *arguments: str, env: Mapping[str, str]) -> None:
-        """One more process runs."""
-        child = await start(name, arguments, lambda who, line: self.lines[who].append(line), env)
-        self.children.append(child)
+    async def start(self, name: str, module: str, *arguments: str, env: Mapping[str, str]) -> None:
+        """Start one more process."""
+        self.children[name] = await start(python(module, *arguments), output=self.lines[name].append, env=env)
 
     async def unless_one_ends(self, doing: Coroutine[Any, Any, T]) -> T:
-        """What *doing* comes to; CannotStart if any process ends meanwhile."""
+        """What *doing* comes to; NotRunning if any process ends meanwhile."""
         task = asyncio.create_task(doing)
         watch = asyncio.create_task(self.until_one_ends())
         try:
@@ -64,16 +61,16 @@ class Stage:
             await asyncio.gather(task, watch, return_exceptions=True)
 
     async def until_one_ends(self) -> NoReturn:
-        """CannotStart is raised as soon as any process has ended."""
-        waiting = {asyncio.create_task(child.wait()): child for child in self.children}
+        """NotRunning is raised as soon as any process has ended."""
+        waiting = {asyncio.create_task(child.wait()): name for name, child in self.children.items()}
         try:
             done, _ = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
         finally:
             for task in waiting:
                 task.cancel()
         ended = done.pop()
-        name = waiting[ended].name
-        raise CannotStart(f"The {name} ended with {ended.result()}. Its last lines:\n{self.last(name)}")
+        name = waiting[ended]
+        raise NotRunning(f"The {name} ended with {ended.result()}. Its last lines:\n{self.last(name)}")
 
     def last(self, name: str, most: int = 12) -> str:
         """The last lines that one process wrote."""
@@ -82,38 +79,32 @@ class Stage:
 
 @asynccontextmanager
 async def staged(session: aiohttp.ClientSession, seed: int) -> AsyncIterator[Stage]:
-    """Inside the block all of it runs; after it, however it is left, nothing does, and no file remains."""
-    await asyncio.to_thread(_sweep_up)
-    home = Path(tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-", dir=_short_directory()))
-    # A thread cannot be called off: whoever stops the server waits for its start.
-    starting = asyncio.create_task(asyncio.to_thread(embedded.start, home))
-    address = "http://127.0.0.1:{}".format
+    """Run all of it inside the block; after it, however it is left, nothing runs and no file remains."""
     stage = Stage(
-        url=address(free_port()),
+        url=f"http://{HOST}:{free_port()}",
         token=secrets.token_urlsafe(32),
         key=secrets.token_urlsafe(32),
-        vendors={"leadmagic": address(free_port()), "nyne": address(free_port())},
+        vendors={name: f"http://{HOST}:{free_port()}" for name in ("leadmagic", "nyne")},
     )
+    postgres = Postgres()
     try:
+        creating = asyncio.create_task(asyncio.to_thread(postgres.create))
         keys = {name: secrets.token_urlsafe(24) for name in ("leadmagic", "nyne", "nyne secret")}
         await _start_vendors(stage, keys, seed)
-        env = _environment(stage, keys, await asyncio.shield(starting))
+        env = _environment(stage, keys, await creating)
         await _create_schema(env["DATABASE_URL"])
-        for name, module in PROCESSES.items():
+        for name, module in MODULES.items():
             await stage.start(name, module, env=env)
         await _until_ready(stage, session)
         yield stage
     finally:
-        # Whoever calls out stops first.
-        await stop_all([child for child in stage.children if child.name in {"submitter", "reconciler"}], PATIENCE)
-        await stop_all(stage.children, PATIENCE)
-        with suppress(embedded.EmbeddedError):
-            await starting
-        await asyncio.to_thread(_remove, home)
+        # What calls out stops first.
+        await asyncio.gather(*(stage.children[name].stop(PATIENCE) for name in CALLING_OUT & stage.children.keys()))
+        await asyncio.gather(*(child.stop(PATIENCE) for child in stage.children.values()))
+        await asyncio.to_thread(postgres.remove)
 
 
 async def _start_vendors(stage: Stage, keys: Mapping[str, str], seed: int) -> None:
-    env = _without_settings()
     own = {
         "leadmagic": ("--latency", "page"),
         "nyne": (
@@ -124,31 +115,27 @@ async def _start_vendors(stage: Stage, keys: Mapping[str, str], seed: int) -> No
     for name, more in own.items():
         port = stage.vendors[name].rpartition(":")[2]
         arguments = ("--port", port, "--api-key", keys[name], "--seed", str(seed), *more)
-        await stage.start(name, "sandbox", name, *arguments, env=env)
+        await stage.start(name, "sandbox", name, *arguments, env=environment())
 
 
 def _environment(stage: Stage, keys: Mapping[str, str], database: str) -> dict[str, str]:
-    """The settings of our processes: these, and none of the ones that happen to be set here."""
-    return _without_settings() | {
-        "DATABASE_URL": database,
-        "HOST": "127.0.0.1",
-        "PORT": stage.url.rpartition(":")[2],
-        "PUBLIC_URL": stage.url,
-        "API_TOKENS": stage.token,
-        "CALLBACK_KEYS": stage.key,
-        "LEADMAGIC_BASE_URL": stage.vendors["leadmagic"],
-        "LEADMAGIC_API_KEY": keys["leadmagic"],
-        "NYNE_BASE_URL": stage.vendors["nyne"],
-        "NYNE_API_KEY": keys["nyne"],
-        "NYNE_API_SECRET": keys["nyne secret"],
-        "NYNE_PER_MINUTE": str(NYNE_PER_MINUTE),
-        "NYNE_PER_HOUR": str(NYNE_PER_HOUR),
-        "CALLBACK_GRACE_SECONDS": str(GRACE),
-    }
-
-
-def _without_settings() -> dict[str, str]:
-    return without_settings(os.environ)
+    """Return the environment of our processes."""
+    settings = sandboxed(
+        database=database,
+        public_url=stage.url,
+        HOST=HOST,
+        PORT=stage.url.rpartition(":")[2],
+        API_TOKENS=stage.token,
+        CALLBACK_KEYS=stage.key,
+        **stage.vendors,
+        LEADMAGIC_API_KEY=keys["leadmagic"],
+        NYNE_API_KEY=keys["nyne"],
+        NYNE_API_SECRET=keys["nyne secret"],
+        NYNE_PER_MINUTE=str(NYNE_PER_MINUTE),
+        NYNE_PER_HOUR=str(NYNE_PER_HOUR),
+        CALLBACK_GRACE_SECONDS=str(GRACE),
+    )
+    return environment(**settings)
 
 
 async def _create_schema(url: str) -> None:
@@ -160,52 +147,10 @@ async def _create_schema(url: str) -> None:
 
 
 async def _until_ready(stage: Stage, session: aiohttp.ClientSession) -> None:
-    """Everyone who listens answers.  Raises CannotStart."""
+    """Wait until everything that listens answers.  Raises NotRunning."""
     addresses = [f"{stage.url}/readyz", *(f"{url}/sandbox/stats" for url in stage.vendors.values())]
-
-    async def all_answer() -> None:
-        for address in addresses:
-            await _until_answers(session, address)
-
     try:
         async with asyncio.timeout(READY_WITHIN):
-            await stage.unless_one_ends(all_answer())
+            await stage.unless_one_ends(until_answers(session, addresses))
     except TimeoutError:
-        raise CannotStart(f"Not ready within {READY_WITHIN:.0f} s:\n{stage.last('receiver')}") from None
-
-
-async def _until_answers(session: aiohttp.ClientSession, address: str) -> None:
-    while True:
-        with suppress(aiohttp.ClientError, TimeoutError):
-            async with session.get(address) as response:
-                if response.status == 200:
-                    return
-        await asyncio.sleep(0.05)
-
-
-def _short_directory() -> str | None:
-    """The name of a UNIX socket has room for some hundred characters, and a Mac's own directory takes half of it."""
-    return "/tmp" if os.access("/tmp", os.W_OK | os.X_OK) else None  # noqa: S108  mkdtemp makes a private one in it
-
-
-def _sweep_up() -> None:
-    """What a demo left behind that was killed is gone."""
-    for home in Path(_short_directory() or tempfile.gettempdir()).glob(f"{PREFIX}*"):
-        pid = home.name.removeprefix(PREFIX).partition("-")[0]
-        if home.stat().st_uid == os.geteuid() and pid.isdecimal() and not _is_running(int(pid)):
-            _remove(home)
-
-
-def _is_running(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
-
-
-def _remove(home: Path) -> None:
-    embedded.stop(home)
-    shutil.rmtree(home, ignore_errors=True)
+        raise NotRunning(f"Not ready within {READY_WITHIN:.0f} s:\n{stage.last('receiver')}") from None

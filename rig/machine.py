@@ -46,6 +46,26 @@ def resident(pid: int) -> float:
     return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
 
 
+def proportional(pid: int) -> float:
+    """Return the MB of memory that the process holds, its part of what it shares with others (PSS)."""
+    for line in Path(f"/proc/{pid}/smaps_rollup").read_text(encoding="ascii").splitlines():
+        if line.startswith("Pss:"):
+            return int(line.split()[1]) * 1024 / 1e6
+    return 0.0
+
+
+def children_of(pid: int) -> list[int]:
+    """Return the processes that *pid* started and that have not ended."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*"):
+        try:
+            if parent(int(path.name)) == pid:
+                found.append(int(path.name))
+        except OSError:
+            continue  # ended meanwhile
+    return found
+
+
 def worked(pid: int, *, children: bool = False) -> float:
     """Seconds that the process has kept a core busy; with *children*, what came of it, too, ended or not.
 
@@ -55,21 +75,21 @@ def worked(pid: int, *, children: bool = False) -> float:
     ticks = int(fields[11]) + int(fields[12])
     if children:
         ticks += int(fields[13]) + int(fields[14])
-        ticks += sum(_ticks_of(int(path.name), pid) for path in Path("/proc").glob("[0-9]*"))
+        ticks += sum(map(_ticks_of, children_of(pid)))
     return ticks / os.sysconf("SC_CLK_TCK")
 
 
 def parent(pid: int) -> int:
-    """Who started it."""
+    """Return the process that started it."""
     return int(_stat(pid)[1])
 
 
-def _ticks_of(pid: int, parent_pid: int) -> int:
+def _ticks_of(pid: int) -> int:
     try:
         fields = _stat(pid)
     except OSError:
         return 0  # ended meanwhile
-    return int(fields[11]) + int(fields[12]) if int(fields[1]) == parent_pid else 0
+    return int(fields[11]) + int(fields[12])
 
 
 def _stat(pid: int) -> list[str]:

@@ -1,0 +1,51 @@
+"""The PostgreSQL that the chaos breaks: a superuser's socket for the chaos, TCP for our processes."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import asyncpg
+
+from rig.ports import HOST
+from rig.postgres import Postgres, execute
+from store.migrations import migrate
+
+USER, DATABASE = "ringback", "ringback"
+# So that an outside session can fill it: our own processes take 42 at most, and leave some behind when they die.
+MAX_CONNECTIONS, RESERVED = 80, 8
+PATIENCE = 10.0  # seconds
+CONFIGURATION = {
+    "max_connections": str(MAX_CONNECTIONS),
+    "superuser_reserved_connections": str(RESERVED),
+    "shared_buffers": "64MB",
+    "fsync": "on",
+    "synchronous_commit": "on",
+    "log_line_prefix": "%m [%p] %q%a ",
+}
+
+
+def breakable(port: int, log: Path) -> Postgres:
+    """Return a server that `create_in` makes."""
+    return Postgres(CONFIGURATION, port=port, log=log)
+
+
+async def create_in(postgres: Postgres) -> None:
+    """Start the server, with an empty database at the newest step of the schema, owned by USER."""
+    await asyncio.to_thread(postgres.create)
+    await execute(postgres.url, f"CREATE ROLE {USER} LOGIN", f"CREATE DATABASE {DATABASE} OWNER {USER}")
+    owner = await postgres.connect(DATABASE, user=USER)
+    try:
+        await migrate(owner)
+    finally:
+        await owner.close(timeout=PATIENCE)
+
+
+async def session(postgres: Postgres, user: str = "postgres") -> asyncpg.Connection[asyncpg.Record]:
+    """Open a session on the database of our processes, past every proxy."""
+    return await postgres.connect(DATABASE, user=user)
+
+
+def url(port: int) -> str:
+    """Return the URL of that database for who connects to *port*."""
+    return f"postgresql://{USER}@{HOST}:{port}/{DATABASE}?sslmode=disable"

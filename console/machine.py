@@ -1,0 +1,135 @@
+"""The processes of one machine, kept running: what `ringback up` does."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sys
+from collections.abc import Callable
+from functools import partial
+
+import typer
+
+from enrichment.settings import Settings
+from rig.kept import Kept
+from rig.processes import MODULES, NotRunning, python, start
+from rig.signals import call_at_signals, stop_at_signals
+from store import embedded
+
+CANNOT_START = 2  # the exit code of a process that says why, and would say it again
+FIRST_PAUSE, LONGEST_PAUSE = 1.0, 30.0  # seconds between two starts
+WATCH_EVERY = 2.0  # seconds between two looks at the embedded PostgreSQL
+DRAINING = 15.0  # seconds that a submitter needs after its last call was answered, or timed out
+CLOSING = 50.0  # seconds that a receiver takes at most
+COLOURS = {"receiver": "cyan", "submitter": "green", "reconciler": "yellow", "migrate": "magenta"}
+
+
+class Machine:
+    """The processes of one machine."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._say = prefixed()
+        self._embedded = settings.database_url is None
+        self._started_database = False
+        self._kept = {name: self._keep(name, module) for name, module in MODULES.items()}
+
+    async def run(self) -> None:
+        """Run all processes until a signal, then stop them, and PostgreSQL if it was started here."""
+        stop = stop_at_signals()
+        self._started_database = self._embedded and not embedded.runs(self._settings.ringback_home)
+        try:
+            await self._migrate()
+            self._say("up", self._where())
+            for kept in self._kept.values():
+                await kept.start()
+            async with asyncio.TaskGroup() as group:
+                for kept in self._kept.values():
+                    group.create_task(kept.wait())
+                if self._embedded:
+                    group.create_task(self._keep_database(stop))
+                await stop.wait()
+                self._say("up", "stopping: what was asked is answered and stored first; Ctrl-C again does not wait")
+                call_at_signals(self._kill)
+                await self._stop_in_order()
+        finally:
+            await self._stop_in_order()
+            if self._started_database:
+                self._stop_database()
+
+    def _keep(self, name: str, module: str) -> Kept:
+        return Kept(
+            name,
+            python(module),
+            partial(self._say, name),
+            first_pause=FIRST_PAUSE,
+            longest_pause=LONGEST_PAUSE,
+            hopeless={CANNOT_START},
+            report=partial(self._say, "up"),
+        )
+
+    async def _migrate(self) -> None:
+        """Apply the missing steps of the schema, as the release line of the Procfile does; start the embedded server.
+
+        Raises NotRunning.
+        """
+        child = await start(python("console", "migrate", "--leave-running"), output=partial(self._say, "migrate"))
+        try:
+            code = await child.wait()
+        finally:
+            await child.stop()
+        if code != 0:
+            raise NotRunning("The database could not be prepared; the lines above say why.")
+
+    async def _keep_database(self, stop: asyncio.Event) -> None:
+        while not await _passed(stop, WATCH_EVERY):
+            if not embedded.runs(self._settings.ringback_home):
+                self._say("up", "the embedded PostgreSQL is gone; it is started again")
+                self._started_database = True
+                try:
+                    await self._migrate()
+                except NotRunning as error:
+                    self._say("up", str(error))
+
+    async def _stop_in_order(self) -> None:
+        """Stop what calls out first: callbacks still find the receiver while questions are being answered."""
+        calling_out = [kept for name, kept in self._kept.items() if name != "receiver"]
+        patience = self._settings.provider_timeout_seconds + DRAINING
+        await asyncio.gather(*(kept.stop(patience) for kept in calling_out))
+        await self._kept["receiver"].stop(CLOSING)
+
+    def _kill(self) -> None:
+        for kept in self._kept.values():
+            kept.send(signal.SIGKILL)
+
+    def _stop_database(self) -> None:
+        embedded.stop(self._settings.ringback_home)
+        self._say("up", "the embedded PostgreSQL has stopped")
+
+    def _where(self) -> str:
+        host, port = self._settings.host, self._settings.port
+        url = f"http://{'localhost' if host in {'0.0.0.0', '::'} else host}:{port}"  # noqa: S104  compared, not bound
+        calls_back = self._settings.public_url or "nowhere, because PUBLIC_URL is not set: Nyne is polled"
+        return f"listening on {url}; the API describes itself at {url}/docs; callbacks go to {calls_back}"
+
+
+def prefixed() -> Callable[[str, str], None]:
+    """Return what writes a line under a name; the names have colours on a terminal."""
+    width = max(map(len, COLOURS))
+    colourful = sys.stdout.isatty()
+
+    def say(who: str, line: str) -> None:
+        name = f"{who:<{width}} |"
+        sys.stdout.write(f"{typer.style(name, fg=COLOURS.get(who, 'white')) if colourful else name} {line}\n")
+        sys.stdout.flush()
+
+    return say
+
+
+async def _passed(stop: asyncio.Event, seconds: float) -> bool:
+    """Whether *stop* came true within so many seconds."""
+    try:
+        async with asyncio.timeout(seconds):
+            return await stop.wait()
+    except TimeoutError:
+        return False

@@ -1,0 +1,21 @@
+"""Settings of our processes where pretend vendors answer them."""
+
+from __future__ import annotations
+
+TOKEN = "token-of-the-rig"  # noqa: S105  opens nothing but what the rig starts
+CALLBACK_KEY = "key-of-the-rig-long-enough-for-anything"
+
+
+def sandboxed(*, database: str, public_url: str, leadmagic: str, nyne: str, **more: str) -> dict[str, str]:
+    """Return the settings to ask the vendors at these addresses, with the sandbox's own keys; *more* wins."""
+    return {
+        "DATABASE_URL": database,
+        "PUBLIC_URL": public_url,
+        "API_TOKENS": TOKEN,
+        "CALLBACK_KEYS": CALLBACK_KEY,
+        "LEADMAGIC_BASE_URL": leadmagic,
+        "LEADMAGIC_API_KEY": "lm_sandbox",
+        "NYNE_BASE_URL": nyne,
+        "NYNE_API_KEY": "nyne_sandbox",
+        "NYNE_API_SECRET": "nyne_sandbox_secret",
+    } | more
