@@ -39,12 +39,13 @@ SearchStatus = Literal["found", "not_found", "failed", "unresolved", "dropped"]
 
 @dataclass(frozen=True, slots=True)
 class Number:
-    """One provider's number. *mobile* is None while a region is needed to read *raw*."""
+    """One provider's number. *mobile* is None where *raw* could not be read."""
 
     mobile: str | None = field(repr=False)
     raw: str | None = field(default=None, repr=False)
     region: str | None = None
     line_type: str | None = None
+    needs_region: bool = False  # *raw* is a national number: a later region may read it
     is_wrong: bool = False  # a person said so: never given again
 
     def as_wrong(self) -> Number:
@@ -180,8 +181,10 @@ def _fate(
         if search.ended_at is None:
             return Fate(search)
     recent = [search for search in touching if search.ended_at and search.ended_at > now - policy.not_found]
-    missing = tuple(name for name in seeker.providers if not _is_covered(name, seeker, recent))
-    doubtful = next((search for search in recent if _doubts(search, seeker.providers)), None)
+    unanswered = [name for name in seeker.providers if not _has_answered(name, seeker, recent)]
+    doubts = {name: doubted for name in unanswered if (doubted := _doubt(name, seeker, recent))}
+    missing = tuple(name for name in unanswered if name not in doubts)
+    doubtful = next(iter(doubts.values()), None)
     if seeker.refused:  # asking who gave the wrong number would bring it again
         wrong = {name for search in touching for name, number in search.numbers.items() if number.is_wrong}
         missing = tuple(name for name in missing if name not in wrong)
@@ -207,7 +210,7 @@ def _number_to_take(
             number = search.numbers.get(provider)
             if number is None or number.is_wrong or search.ended_at is None:
                 continue
-            if number.mobile is None and number.raw and seeker.region and (known := read(number.raw, seeker.region)):
+            if number.needs_region and number.raw and seeker.region and (known := read(number.raw, seeker.region)):
                 search.numbers[provider] = number = known
                 search.status, search.ended_at, search.is_changed = "found", now, True
             if number.mobile is not None and number.mobile != seeker.refused:
@@ -215,20 +218,16 @@ def _number_to_take(
     return None
 
 
-def _is_covered(provider: str, seeker: Seeker, recent: Iterable[Search]) -> bool:
-    """Tell whether asking *provider* would bring nothing, or might pay twice."""
-    answered: set[bytes] = set()
-    for search in recent:
-        said = search.said.get(provider)
-        if said == "asked" or (said in IN_DOUBT and not seeker.insists):
-            return True
-        if said == "answered":
-            answered |= search.asked
-    return seeker.keys.identifiers <= answered
+def _has_answered(provider: str, seeker: Seeker, recent: Iterable[Search]) -> bool:
+    """Tell whether *provider* answered "no number" to all identifiers of the seeker."""
+    answered = [search.asked for search in recent if search.said.get(provider) == "answered"]
+    return bool(answered) and seeker.keys.identifiers <= set().union(*answered)
 
 
-def _doubts(search: Search, providers: Iterable[str]) -> bool:
-    return any(search.said.get(name) in (*IN_DOUBT, "asked") for name in providers)
+def _doubt(provider: str, seeker: Seeker, recent: Iterable[Search]) -> Search | None:
+    """Return the search in which *provider* was asked and its answer is not known: asking again might pay twice."""
+    feared = ("asked",) if seeker.insists else ("asked", *IN_DOUBT)
+    return next((search for search in recent if search.said.get(provider) in feared), None)
 
 
 def _begin(

@@ -49,10 +49,11 @@ class Ending:
     next_id: UUID = field(default_factory=uuid7)  # the next provider's job, if there is one
 
     def number_json(self) -> str:
-        """Return the number as `searches.numbers` holds it: a text without one only if a region would make it one."""
-        raw = self.mobile_raw if self.mobile is not None or self.needs_region else None
-        number = {"mobile": self.mobile, "raw": raw, "region": self.region, "line_type": self.line_type}
-        return json.dumps(number)
+        """Return the number, or the text that could not be read, as `searches.numbers` holds it."""
+        return json.dumps({
+            "mobile": self.mobile, "raw": self.mobile_raw, "region": self.region, "line_type": self.line_type,
+            "needs_region": self.needs_region,
+        })  # fmt: skip
 
     def __post_init__(self) -> None:
         """Make every value one that the database takes."""

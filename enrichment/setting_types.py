@@ -162,7 +162,7 @@ def _fields(value: Any) -> Any:
     mapping: dict[str, str] = {}
     for part in _parts(value):
         theirs, _, ours = (one.strip() for one in part.rpartition("="))
-        if not theirs or ours not in (*FIELDS, IGNORED):
+        if not theirs or ";" in theirs or ours not in (*FIELDS, IGNORED):
             raise ValueError(f"must be `their name=our field, ...`; our fields are {', '.join((*FIELDS, IGNORED))}")
         if theirs in mapping:
             raise ValueError("must name each of their fields once")

@@ -50,7 +50,7 @@ def json_text(headers: Headers, body: bytes, most: int) -> bytes:
             422,
             "The body is a JSON string, not an object: the event was encoded twice. Send the object itself "
             "(in n8n and Make: pass the data, not its JSON.stringify).",
-            errors=[("", "an object, or an array of objects; this is a string")],
+            errors=[("", "JSON within a string: send the object itself, without quotes around it")],
         )
     if text.startswith(b"\x1f\x8b"):
         raise Problem(400, "The body is compressed, and no header says so: send Content-Encoding: gzip with it.")

@@ -190,22 +190,6 @@ def test_a_fingerprint_is_the_same_however_the_wish_was_written() -> None:
     assert fingerprint(one, ["a", "b"]) != fingerprint(one, ["b", "a"])
 
 
-@pytest.mark.parametrize(
-    ("contact", "keys"),
-    [
-        (Contact(profile_url=PROFILE), {"in:janedoe"}),
-        (Contact(work_email="jane@acme.co", personal_email="j@mail.co"), {"em:jane@acme.co", "em:j@mail.co"}),
-        (Contact(profile_url=PROFILE, work_email="jane@acme.co", name="Jane"), {"in:janedoe", "em:jane@acme.co"}),
-        (Contact(name="Jane DOE", company="ACME  Straße"), {"nc:jane doe|acme strasse"}),
-        (Contact(name="Ｊａｎｅ Doe"), {"nc:jane doe|"}),
-        (Contact(company="Acme"), set()),
-    ],
-)
-def test_keys_say_who_it_is(contact: Contact, keys: set[str]) -> None:
-    """A profile or an e-mail identifies; name and company only where there is neither."""
-    assert contact.keys() == keys
-
-
 @quick
 @given(field=st.sampled_from(FIELDS), text=texts)
 def test_reading_is_idempotent_and_never_raises(field: str, text: str) -> None:

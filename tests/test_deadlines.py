@@ -253,7 +253,7 @@ REVIEWED = {
         "inside the receiver's WRITING; a chunk has the database's bounds, and what is left is swept by the reconciler",
     "submitter/__main__.py:_give_up_after_draining: stop.wait()":
         "it waits for SIGTERM, and is cancelled at the end",
-    "submitter/submit.py:run: asyncio.wait(self._tasks)":
+    "submitter/leased.py:settled: asyncio.wait(self._tasks)":
         "each call has the provider's timeout, and each write gives up WRITING_TIMEOUT later",
 }  # fmt: skip
 

@@ -1,105 +1,131 @@
-"""/docs: one page of our own, the viewer's files beside it, and what a real browser makes of them."""
+"""README and docs/ tell the truth: what they say about the program is compared with the program."""
 
 from __future__ import annotations
 
-import asyncio
 import re
-import shutil
-import subprocess
-import sys
-import tempfile
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
+from starlette.routing import Route
 
-from receiver.openapi import document
-from tests.asgi import Client
-from tests.commands import ROOT
-from tests.test_health import receiving
+from console.__main__ import cli
+from enrichment.settings import setting_fields
+from receiver.app import create_app
+from sandbox.behaviours import manual
+from tests.conftest import MakeSettings
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-PATIENCE = 60.0  # seconds, for a browser to start and to draw; it takes three
-# Milliseconds of the page's own clock, which stands still while it loads: scripts and fetches end before it does.
-DRAWN = 10_000
-
-
-async def test_the_page_runs_nothing_and_loads_nothing_from_elsewhere(client: Client) -> None:
-    """Scripts and styles are files of our own address, and the policy refuses all others."""
-    page = await client.get("/docs")
-    policy = page.headers["content-security-policy"]
-
-    assert page.headers["content-type"] == "text/html; charset=utf-8"
-    assert "default-src 'none'" in policy
-    assert "unsafe" not in policy
-    assert not re.search(rb"https?:|<script>|<style|\son\w+=|\sstyle=", page.body)
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+DOCS = {path.name: path.read_text(encoding="utf-8") for path in sorted((ROOT / "docs").glob("*.md"))}
+EVERYTHING = "\n".join((README, *DOCS.values()))
+MOST_WORDS = 1200  # of the README; the rest is for docs/
 
 
-async def test_every_file_of_the_page_is_served(client: Client) -> None:
-    """Each may be kept by a browser, or asked for again; and is what it says that it is."""
-    page = await client.get("/docs")
-    files = re.findall(r'(?:src|href)="(/docs/[^"]+)"', page.body.decode())
-    kinds = {".css": "text/css", ".js": "text/javascript"}
-
-    assert len(files) == 3
-    for file in files:
-        answer = await client.get(file)
-
-        assert answer.status == 200
-        assert answer.headers["content-type"].startswith(kinds[Path(file).suffix])
-        assert answer.headers["cache-control"] != "no-store"
-        assert answer.headers["x-content-type-options"] == "nosniff"
+def section(title: str) -> str:
+    """The text under one heading of the README."""
+    _, _, after = README.partition(f"\n## {title}\n")
+    assert after, f"the README has no section called {title}"
+    return after.partition("\n## ")[0]
 
 
-@pytest.mark.parametrize("name", ["../__init__.py", "%2e%2e/__init__.py", "index.css", "VERSION", ""])
-async def test_no_other_file_is_served(client: Client, name: str) -> None:
-    """What the page does not load is a 404."""
-    assert (await client.get(f"/docs/viewer/{name}")).status == 404
+def rows(text: str) -> list[list[str]]:
+    """The cells of the tables in *text*, without their headings."""
+    table = [line for line in text.splitlines() if line.startswith("|")]
+    return [[cell.strip() for cell in row.strip("|").split("|")] for row in table[2:]]
 
 
-def test_the_viewer_s_package_is_not_imported() -> None:
-    """Only its files are used: the framework that it is made for stays outside of the process."""
-    code = "import sys, receiver.app; sys.exit('flask' in sys.modules or 'flask_swagger_ui' in sys.modules)"
-
-    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
-
-
-@asynccontextmanager
-async def profile() -> AsyncIterator[str]:
-    """A folder for one run of the browser; it may still be writing when it is removed."""
-    folder = tempfile.mkdtemp(prefix="ringback-chromium-")
-    yield folder
-    shutil.rmtree(folder, ignore_errors=True)
+def shown(default: Any) -> str:
+    """A default as the table has it."""
+    text = ",".join(default) if isinstance(default, tuple | dict) else str(default)
+    return "" if default is None or not text else f"`{text}`"
 
 
-async def drawn(url: str) -> tuple[str, str]:
-    """The page as a browser has drawn it, and what the browser's console said."""
-    assert CHROMIUM
-    async with profile() as folder:
-        browser = await asyncio.create_subprocess_exec(
-            CHROMIUM, "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage",
-            f"--user-data-dir={folder}", f"--virtual-time-budget={DRAWN}", "--enable-logging=stderr",
-            "--dump-dom", url,
-            stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
-        )  # fmt: skip
-        try:
-            async with asyncio.timeout(PATIENCE):
-                page, said = await browser.communicate()
-        finally:
-            if browser.returncode is None:
-                browser.kill()
-                await browser.wait()
-    return page.decode(), "\n".join(line for line in said.decode().splitlines() if "CONSOLE" in line)
+def test_the_readme_is_short_and_in_the_order_in_which_one_needs_it() -> None:
+    """What it is, then run and try it, then what to do about trouble, then where the rest is."""
+    assert len(README.split()) <= MOST_WORDS
+    assert re.findall(r"^## (.+)$", README, re.MULTILINE) == [
+        "Processes", "States", "Run it", "Try it", "Connect", "When things go wrong", "Where the rest is",
+    ]  # fmt: skip
 
 
-@pytest.mark.skipif(CHROMIUM is None, reason="needs chromium (apt-get install chromium)")
-async def test_a_browser_shows_every_operation(database_url: str) -> None:
-    """Under its policy the viewer draws every operation, opens the one that is linked to, and complains of nothing."""
-    async with receiving(database_url) as receiver:
-        page, said = await drawn(f"{receiver.url}/docs#/Lookups/postV1Lookups")
+def test_the_settings_are_the_settings() -> None:
+    """Every setting is in its table, with its default and its description, and nothing else is."""
+    expected = [[f"`{name.upper()}`", shown(f.default), f.description] for name, f in setting_fields().items()]
 
-    shown = set(re.findall(r'data-path="([^"]+)"', page))
-    assert shown == set(document()["paths"])
-    assert "jane@acme.co" in page  # the example of the opened operation
-    assert said == ""
+    assert rows(DOCS["settings.md"]) == expected
+
+
+def test_the_addresses_are_the_routes(make_settings: MakeSettings) -> None:
+    """Every route of the receiver is in its table, and nothing else is."""
+    app = create_app(make_settings(), cast("Any", None), "")
+    routes = [route for route in app.routes if isinstance(route, Route)]
+    expected = {
+        f"{method} {route.path}"
+        for route in routes
+        for method in (route.methods or set()) - {"HEAD", "OPTIONS"}
+        if not route.path.startswith("/docs/")
+    }
+
+    assert {row[0].strip("`") for row in rows(DOCS["http.md"])} == expected
+
+
+def test_the_processes_are_those_of_the_procfile() -> None:
+    """Each line of the Procfile has a paragraph of its own, in the same order."""
+    lines = (ROOT / "Procfile").read_text(encoding="utf-8").splitlines()
+
+    assert re.findall(r"^\* `(.+?)`", section("Processes"), re.MULTILINE)[: len(lines)] == lines
+
+
+def test_the_diagram_is_that_of_the_schema() -> None:
+    """The states are drawn once: every line of the README's drawing stands in schema.sql."""
+    header = (ROOT / "schema.sql").read_text(encoding="utf-8").partition("-- step 1")[0]
+    drawn = {line.removeprefix("--").strip() for line in header.splitlines()}
+    diagram = section("States").split("```")[1].strip("\n").split("\n")
+
+    assert {line.strip() for line in diagram if line} <= drawn
+
+
+def test_the_words_are_those_of_the_sandbox() -> None:
+    """Every word of the table is one that the pretend vendors know."""
+    known = manual("leadmagic") | manual("nyne")
+
+    assert {row[0].strip("`") for row in rows(section("Try it"))} <= known.keys()
+
+
+@pytest.mark.parametrize("word", sorted(set(re.findall(r"`ringback ([a-z]+)\b", EVERYTHING))))
+def test_a_command_that_is_named_exists(word: str) -> None:
+    """A person who types what the docs say gets no usage error."""
+    commands = {command.callback.__name__ for command in cli.registered_commands if command.callback}
+
+    assert word in commands
+
+
+@pytest.mark.parametrize(
+    "target",
+    sorted(
+        set(re.findall(r"\bmake ([a-z]+)\b", EVERYTHING))
+        & {"demo", "test", "check", "chaos", "soak", "bench", "model", "up"}
+    ),
+)
+def test_a_make_target_that_is_named_exists(target: str) -> None:
+    """The same for make."""
+    assert re.search(rf"^{target}:", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
+
+
+@pytest.mark.parametrize("path", sorted(set(re.findall(r"`((?:[a-z_]+/)+[a-z_]*(?:\.[a-z]+)?)`", EVERYTHING))))
+def test_a_file_that_is_named_exists(path: str) -> None:
+    """The way through the code, and every other path, leads somewhere."""
+    assert "acme" in path or path.startswith("build/") or (ROOT / path).exists()
+
+
+@pytest.mark.parametrize("target", sorted(set(re.findall(r"\]\(([^)#]+\.(?:md|sql|yml|json))\)", EVERYTHING))))
+def test_a_link_leads_somewhere(target: str) -> None:
+    """From the root or from docs/."""
+    assert (ROOT / target).exists() or (ROOT / "docs" / target).exists()
+
+
+def test_nothing_of_the_machine_it_was_written_on() -> None:
+    """No absolute path, and no address of a package registry."""
+    assert not re.search(r"(?<![\w$}])/(work|root|home|opt|usr)/", EVERYTHING)
+    assert not re.search(r"pypi|simple/|index-url", EVERYTHING, re.IGNORECASE)
