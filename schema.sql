@@ -198,6 +198,12 @@ CREATE TABLE installation (
     CONSTRAINT one_installation CHECK (only_row)
 );
 
+-- How far each table's raw bodies have been emptied (RETAIN_DAYS): up to this id.
+CREATE TABLE retention (
+    name       text NOT NULL PRIMARY KEY,
+    walked_to  uuid NOT NULL
+);
+
 -- The same event again has the same fingerprint, and leads to the lookup that it made.
 CREATE TABLE fingerprints (
     fingerprint  bytea NOT NULL PRIMARY KEY,

@@ -26,6 +26,7 @@ from uuid import UUID
 from uuid_utils.compat import uuid7
 
 from enrichment.facts import Facts, contradict
+from enrichment.states import SearchStatus
 from enrichment.wish import Keys, Policy
 
 MOST_SEARCHES = 6  # for one contact's keys within the window, retries not counted
@@ -33,8 +34,6 @@ MOST_LINKS = 32  # searches that a key leads to
 ASKED_OFTEN = f"asked {MOST_SEARCHES} times for this contact already; retry asks again"
 NOBODY_LEFT = "the number was reported wrong, and no other provider is left to ask"
 IN_DOUBT = ("unknown", "lost")
-
-SearchStatus = Literal["found", "not_found", "failed", "unresolved", "dropped"]
 
 
 @dataclass(frozen=True, slots=True)

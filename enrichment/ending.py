@@ -12,6 +12,7 @@ from uuid_utils.compat import uuid7
 from enrichment.money import cents
 from enrichment.outcome import Answered, Forgotten, Outcome, Refused, Unclear, Unreadable
 from enrichment.phone import needs_region, read_phone
+from enrichment.states import AnsweredBy, JobEnd, OpenJobState
 
 RAW_AT_MOST = 65_536  # characters of a strange body that are kept
 ERROR_AT_MOST = 500
@@ -29,10 +30,10 @@ class Ending:
     """
 
     job_id: UUID
-    state: str  # answered | failed | unknown | lost
+    state: JobEnd
     attempt: int | None = None  # the claimed attempt; None: known by its token or request_id
     request_id: str | None = None  # None: not told
-    answered_by: str | None = None  # inline | callback | poll
+    answered_by: AnsweredBy | None = None
     mobile: str | None = None  # E.164
     mobile_raw: str | None = None  # as the provider wrote it, also where it could not be read
     needs_region: bool = False  # mobile_raw holds a number, and a region would make it one
@@ -44,7 +45,7 @@ class Ending:
     raw: str | None = None
     stop: bool = False  # do not go on to the next provider
     # What the reconciler saw when it decided; the job ends so only if that still holds.
-    seen_state: str | None = None
+    seen_state: OpenJobState | None = None
     seen_request_id: str | None = None
     next_id: UUID = field(default_factory=uuid7)  # the next provider's job, if there is one
 
@@ -72,7 +73,7 @@ def read_ending(
     outcome: Outcome,
     job_id: UUID,
     *,
-    answered_by: str,
+    answered_by: AnsweredBy,
     price: Decimal,
     region: str | None,
     attempt: int | None = None,
@@ -123,7 +124,7 @@ def lost(job_id: UUID, reason: str, *, stop: bool = False) -> Ending:
 def _answered(
     outcome: Answered,
     job_id: UUID,
-    answered_by: str,
+    answered_by: AnsweredBy,
     price: Decimal,
     region: str | None,
     *,

@@ -131,7 +131,9 @@ class Settings(BaseSettings):
     )
     reuse_found_days: float = Field(90, ge=0, le=36_500, description="days to reuse a number that was found")
     reuse_not_found_days: float = Field(30, ge=0, le=36_500, description='days to reuse a "no number" answer')
-    retain_days: float | None = Field(None, ge=1, le=36_500, description="days to keep raw bodies; absent: for ever")
+    retain_days: float | None = Field(
+        None, ge=1, le=36_500, description="days after which raw bodies are emptied; absent: never"
+    )
     default_region: Region = Field(None, description="country of numbers without a prefix, like US")
 
     budget_credits_per_day: Decimal | None = Field(None, ge=0, description="credits of all providers, per UTC day")

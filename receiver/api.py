@@ -15,8 +15,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from enrichment.event import LONGEST_ID
+from enrichment.states import LookupStatus
 from receiver.bodies import read_body
-from receiver.messages import CancelAnswer, Lookup, LookupPage, RetryAnswer, RetryBody, Status
+from receiver.messages import CancelAnswer, Lookup, LookupPage, RetryAnswer, RetryBody
 from receiver.problems import Problem, not_found, wrong_fields
 from store import lookups, reports
 from store.installation import Installation
@@ -24,7 +25,7 @@ from store.notify import Notifier
 
 log = structlog.get_logger()
 
-STATUSES: tuple[str, ...] = get_args(Status)
+STATUSES: tuple[str, ...] = get_args(LookupStatus)
 DEFAULT_LIMIT, LARGEST_LIMIT = 50, 200
 MOST_OF_A_DECISION = 4096  # bytes
 PERSON = ("profile_url", "work_email", "personal_email", "name", "company")

@@ -10,8 +10,7 @@ from uuid import UUID
 from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, WithJsonSchema
 
 from enrichment.event import LONGEST_ID, MOST_CONTACTS
-
-Status = Literal["queued", "running", "held", "found", "not_found", "failed", "unresolved", "suppressed", "cancelled"]
+from enrichment.states import AnsweredBy, JobState, LookupStatus
 
 
 def _utc(at: datetime) -> str:
@@ -81,7 +80,7 @@ class AcceptedLookup(BaseModel):
     """What became of one contact."""
 
     id: UUID | None = Field(description="null where nothing in the contact can be used")
-    status: Status | None
+    status: LookupStatus | None
     duplicate: bool = Field(description="the same event again: this is the lookup it made the first time")
     problems: list[WrongField] = Field(description="fields of this contact that were not used, and why")
 
@@ -107,8 +106,8 @@ class Job(BaseModel):
 
     id: UUID
     provider: str
-    state: Literal["queued", "submitting", "awaiting", "answered", "failed", "unknown", "lost"]
-    answered_by: Literal["inline", "callback", "poll"] | None
+    state: JobState
+    answered_by: AnsweredBy | None
     request_id: str | None
     credits: Credits
     possibly_charged: Credits
@@ -124,7 +123,7 @@ class Lookup(BaseModel):
     """One wish for one person's mobile number."""
 
     id: UUID
-    status: Status
+    status: LookupStatus
     mobile: str | None = Field(description="E.164")
     mobile_raw: str | None = Field(description="as the provider wrote it")
     region: str | None
@@ -160,7 +159,7 @@ class RetryAnswer(BaseModel):
     """It is tried again."""
 
     id: UUID
-    status: Status
+    status: LookupStatus
     warning: str | None = Field(description="set when asking again may be charged again")
 
 

@@ -14,6 +14,7 @@ import structlog
 
 from enrichment.ending import Ending, read_ending
 from enrichment.outcome import Answered, Outcome, Refused, Unreadable
+from enrichment.states import Verdict
 from store.database import UNREACHABLE, Db, transaction
 from store.endings import Applied, apply_endings
 from store.finish import Ended
@@ -43,7 +44,7 @@ class Callback:
 class Recorded:
     """What a callback did. *ended* is set when it finished its job."""
 
-    verdict: str  # applied | late | ignored | flagged
+    verdict: Verdict
     lookup_id: UUID | None
     ended: Ended | None = None
     unswept: Sequence[UUID] = ()  # searches whose lookups have not all followed

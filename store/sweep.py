@@ -12,6 +12,7 @@ import asyncpg
 from uuid_utils.compat import uuid7
 
 from enrichment.pacing import permits, spend
+from enrichment.states import OpenJobState
 from store.claim import read_gate, save_meters
 from store.database import Db, transaction
 from store.partitions import first_id
@@ -23,7 +24,7 @@ class Overdue:
 
     id: UUID
     provider: str
-    state: str
+    state: OpenJobState
     attempt: int
     request_id: str | None
     callback_expected: bool

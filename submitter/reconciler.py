@@ -24,6 +24,7 @@ from store.ends import unswept_searches
 from store.lookups import decide_again, strays
 from store.notify import Notifier
 from store.partitions import ensure_partitions
+from store.retention import empty_bodies
 from store.sweep import Overdue, pass_over_removed
 from submitter.backoff import backoff
 from submitter.counting import count
@@ -45,6 +46,7 @@ UNHOLD_EVERY = 2.0
 REMOVED_EVERY = 60.0
 STALE_EVERY = 600.0
 MONTHS_EVERY = 3600.0
+BODIES_EVERY = 3600.0
 CHECK_EVERY = timedelta(seconds=30)  # between two looks at a paused provider's free endpoint
 # Nothing waits for ever: not even for a budget that nobody raises, or an account that nobody tops up. A month's
 # budget comes back within 31 days; the rest is slack.
@@ -120,6 +122,15 @@ class Reconciler:
             log.warning("removed_provider_passed_over", jobs=passed)
             self._wake()
         return passed
+
+    async def empty_bodies(self) -> int:
+        """Empty raw bodies that are older than RETAIN_DAYS."""
+        if self._settings.retain_days is None:
+            return 0
+        emptied = await empty_bodies(self._pool, timedelta(days=self._settings.retain_days), BATCH)
+        if emptied:
+            log.info("bodies_emptied", bodies=emptied)
+        return emptied
 
     async def make_months(self) -> int:
         """The coming months have their partitions."""
@@ -241,6 +252,7 @@ async def work(process: Process, stop: asyncio.Event) -> None:
         repeat(when(jobs, reconciler.pass_over_removed), REMOVED_EVERY, stop),
         repeat(when(jobs, reconciler.end_stale), STALE_EVERY, stop),
         repeat(reconciler.make_months, MONTHS_EVERY, stop),
+        repeat(reconciler.empty_bodies, BODIES_EVERY, stop),
         *(repeat(when(jobs, poller.poll_once), SETTLE_EVERY, stop) for poller in pollers),
     )
     await finisher.sweeper.close()

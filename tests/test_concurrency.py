@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from enrichment.states import AnsweredBy
 from store.endings import apply_endings
 from store.lookups import cancel
 from tests.at_work import AtWork
@@ -39,10 +40,10 @@ async def test_cancelling_what_is_just_being_claimed(world: AtWork, order: Order
 
 
 @pytest.mark.parametrize("winner", ["callback", "poll"])
-async def test_callback_and_poll_race_and_one_result_stays(world: AtWork, order: Order, winner: str) -> None:
+async def test_callback_and_poll_race_and_one_result_stays(world: AtWork, order: Order, winner: AnsweredBy) -> None:
     """Whoever finishes the job first has won; the other finds nothing and changes nothing."""
     row = await job(world.pool, "awaiting", request_id="req-1")
-    loser = "poll" if winner == "callback" else "callback"
+    loser: AnsweredBy = "poll" if winner == "callback" else "callback"
     async with order.first() as first:
         assert await finish_jobs(first, [answer(row["id"], winner, request_id="req-1")])
         late = await order.waiting(world.finisher.end([answer(row["id"], loser, OTHER_MOBILE)]))

@@ -13,6 +13,7 @@ import asyncpg
 
 from enrichment.contact import Contact
 from enrichment.ending import Ending
+from enrichment.states import AnsweredBy, JobEnd
 from enrichment.wish import Hasher, Policy, Wish
 from store.database import Db, transaction
 from store.endings import Applied, apply_endings, follow_ends
@@ -89,7 +90,7 @@ async def jobs(pool: Pool) -> int:
     return count
 
 
-def answer(job_id: UUID, by: str, mobile: str | None = MOBILE, **more: Any) -> Ending:
+def answer(job_id: UUID, by: AnsweredBy, mobile: str | None = MOBILE, **more: Any) -> Ending:
     """The job is answered, for 3 credits."""
     return Ending(job_id=job_id, state="answered", answered_by=by, mobile=mobile, charged=Decimal(3), **more)
 
@@ -107,7 +108,7 @@ async def apply(pool: Pool, *endings: Ending, policy: Policy = POLICY) -> Applie
     return applied
 
 
-def ending(job_id: UUID, state: str = "answered", *, mobile: str | None = None, **more: Any) -> Ending:
+def ending(job_id: UUID, state: JobEnd = "answered", *, mobile: str | None = None, **more: Any) -> Ending:
     """How a job ends; a number costs 5 credits, and a doubtful end may have cost them."""
     answer: dict[str, Any] = {}
     if state == "answered":
@@ -116,14 +117,14 @@ def ending(job_id: UUID, state: str = "answered", *, mobile: str | None = None, 
     return Ending(job_id=job_id, state=state, mobile=mobile, possible=doubtful, **(answer | more))
 
 
-async def end_job(pool: Pool, lookup_id: UUID, *, mobile: str | None = None, state: str = "answered") -> Ended:
+async def end_job(pool: Pool, lookup_id: UUID, *, mobile: str | None = None, state: JobEnd = "answered") -> Ended:
     """End the open job of the lookup's search; its lookups do not follow yet."""
     job = await job_of(pool, lookup_id)
     assert job is not None
     return (await finish_jobs(pool, [ending(job["id"], state, mobile=mobile)]))[job["id"]]
 
 
-async def end(pool: Pool, lookup_id: UUID, *, mobile: str | None = None, state: str = "answered") -> UUID:
+async def end(pool: Pool, lookup_id: UUID, *, mobile: str | None = None, state: JobEnd = "answered") -> UUID:
     """End the open job of the lookup's search, let every lookup follow, and return the job's id."""
     job = await job_of(pool, lookup_id)
     assert job is not None
