@@ -33,14 +33,17 @@ async def drop_fingerprints(connection: Connection, cutoff: datetime) -> AsyncIt
 async def _by_chunks(connection: Connection, statement: str, cutoff: datetime) -> AsyncIterator[int]:
     last: bytes | None = b""
     while last is not None:
-        row = await connection.fetchrow(statement, last, CHUNK, first_id(cutoff))
+        async with connection.transaction():
+            # A plan for any chunk size would read the whole table for each chunk.
+            await connection.execute("SET LOCAL plan_cache_mode = 'force_custom_plan'")
+            row = await connection.fetchrow(statement, last, CHUNK, first_id(cutoff))
         assert row is not None  # noqa: S101  it counts
         last = row["last"]
         if row["gone"]:
             yield row["gone"]
 
 
-# LIMIT 1 keeps the planner from reading all searches to hash them: an id is looked for in its month.
+# LIMIT 1 keeps the planner from reading all searches to hash them: each id is looked for in its month.
 _KEYS = """
     WITH chunk AS MATERIALIZED (
         SELECT key, searches
