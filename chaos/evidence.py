@@ -66,6 +66,18 @@ class Evidence:
         return {of_identifiers(wish.identifiers).key: wish.person for sent in self.sent for wish in sent.event.wishes}
 
     @cached_property
+    def lookups_of(self) -> dict[int, list[Json]]:
+        """Every lookup, by the person whom it is about."""
+        found: dict[int, list[Json]] = {}
+        for lookup in self.lookups.values():
+            found.setdefault(self.people[self.whom(lookup).key], []).append(lookup)
+        return found
+
+    def of_person(self, lookup: Json) -> list[Json]:
+        """Return all lookups of the person whom this one is about."""
+        return self.lookups_of[self.people[self.whom(lookup).key]]
+
+    @cached_property
     def asked(self) -> list[Asked]:
         """Every paid question that was written, in the order of time."""
         found = [
@@ -101,7 +113,7 @@ class Evidence:
         return {(entry["person"], entry["request_id"]) for entry in self.books["nyne"].requests if entry["request_id"]}
 
     def jobs(self) -> Iterable[tuple[Json, Json]]:
-        """Every job with its lookup."""
+        """Every job with the lookup that its search began for: that one alone shows it."""
         return ((lookup, job) for lookup in self.lookups.values() for job in lookup["jobs"])
 
     def whom(self, lookup: Json) -> Person:
