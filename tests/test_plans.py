@@ -23,6 +23,7 @@ from enrichment.wish import Wish
 from store import asked, lookups, providers, prune_keys, reports, sweep
 from store.callbacks import Callback, record_callbacks
 from store.claim import claim
+from store.database import SERVER_SETTINGS
 from store.endings import apply_endings, follow_ends
 from store.ends import unswept_searches
 from store.intake import ingest
@@ -283,8 +284,8 @@ def seeded_url(databases: Databases) -> Iterator[str]:
 
 @pytest.fixture
 async def db(seeded_url: str) -> AsyncIterator[Connection]:
-    """A connection as the processes have it."""
-    connection = await asyncpg.connect(seeded_url, server_settings={"jit": "off"}, statement_cache_size=0)
+    """Return a connection with the settings of the processes."""
+    connection = await asyncpg.connect(seeded_url, server_settings=SERVER_SETTINGS, statement_cache_size=0)
     yield connection
     await connection.close()
 
