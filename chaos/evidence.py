@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gzip
 import json
+import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
@@ -14,6 +15,7 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import aiohttp
+import asyncpg
 
 from chaos.crm import Sent
 from chaos.journal import Happened
@@ -26,6 +28,7 @@ from sandbox.people import Person, person
 PAGE = 200  # lookups; the most that a page has
 PATIENCE = aiohttp.ClientTimeout(total=30)
 TRIES = 10
+SWEPT_WITHIN = 30.0  # seconds after the last lookup has ended
 PAID = {"leadmagic": "/v1/people/mobile-finder", "nyne": "/person/phone"}
 FIELDS = {
     "leadmagic": {"profile_url": "profile_url", "work_email": "work_email", "personal_email": "personal_email"},
@@ -54,6 +57,7 @@ class Evidence:
     books: dict[str, Books] = field(default_factory=dict)
     overheard: dict[str, list[Exchange]] = field(default_factory=dict)
     stored: dict[tuple[str, bytes], str] = field(default_factory=dict)  # (job, hash of the body): our verdict
+    unfinished: dict[str, int] = field(default_factory=dict)  # rows by kind
     takeovers: list[Takeover] = field(default_factory=list)
     happened: list[Happened] = field(default_factory=list)
     truth: Callable[[str, Person], Json] = lambda provider, someone: {}
@@ -221,11 +225,41 @@ class Api:
         raise Silent(f"{url} does not answer")
 
 
-async def stored_callbacks(postgres: Postgres) -> dict[tuple[str, bytes], str]:
-    """The callbacks in our table. The API does not list them, so this, alone, is read from inside."""
+@dataclass(frozen=True, slots=True)
+class Inside:
+    """What the API does not tell, read with SQL."""
+
+    stored: dict[tuple[str, bytes], str]  # callbacks: (job, hash of the body) -> our verdict
+    unfinished: dict[str, int]  # what is left, by kind, when every lookup is final: nothing should be
+
+
+async def look_inside(postgres: Postgres) -> Inside:
+    """Read the callbacks, and what is still unfinished once the processes have had time for it."""
     connection = await postgres.connect()
     try:
         rows = await connection.fetch("SELECT job_id, body_hash, verdict FROM callbacks", timeout=60)
-        return {(str(row["job_id"]), row["body_hash"]): row["verdict"] for row in rows}
+        until = time.monotonic() + SWEPT_WITHIN
+        while any((unfinished := await _unfinished(connection)).values()) and time.monotonic() < until:
+            await asyncio.sleep(1)
     finally:
         await connection.close(timeout=10)
+    return Inside({(str(row["job_id"]), row["body_hash"]): row["verdict"] for row in rows}, unfinished)
+
+
+async def _unfinished(connection: asyncpg.Connection[Any]) -> dict[str, int]:
+    row = await connection.fetchrow(
+        """
+        SELECT (SELECT count(*) FROM jobs) AS "open jobs",
+               (SELECT count(*) FROM searches WHERE ended_at IS NULL) AS "open searches",
+               (SELECT count(*)
+                  FROM searches
+                 WHERE ended_at IS NOT NULL AND NOT swept) AS "searches that are not swept",
+               (SELECT count(*)
+                  FROM keys
+                 WHERE NOT shared
+                   AND NOT EXISTS (SELECT FROM searches WHERE searches.id = ANY (keys.searches)))
+                   AS "keys that lead nowhere"
+        """,
+        timeout=60,
+    )
+    return dict(row or {})

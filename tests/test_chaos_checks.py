@@ -161,6 +161,11 @@ def it_was_never_taken(seen: Evidence) -> None:
     seen.sent[0].answers.clear()
 
 
+def a_search_is_not_swept(seen: Evidence) -> None:
+    """Every lookup is final, and a search still waits for some to follow."""
+    seen.unfinished["searches that are not swept"] = 1
+
+
 def the_callback_is_not_stored(seen: Evidence) -> None:
     """A callback was acknowledged, and is not in the table."""
     seen.stored.clear()
@@ -275,7 +280,7 @@ def it_was_taken_over_late(seen: Evidence) -> None:
 Change = Callable[[Evidence], None]
 CHANGES: list[tuple[int, Change]] = [
     *((1, change) for change in (the_event_made_nothing, the_event_made_two, nobody_asked_for_it)),
-    *((1, change) for change in (it_waits_for_ever, it_was_never_taken)),
+    *((1, change) for change in (it_waits_for_ever, it_was_never_taken, a_search_is_not_swept)),
     (2, the_callback_is_not_stored),
     *((3, change) for change in (the_job_was_asked_again, the_person_was_asked_again)),
     *((3, change) for change in (the_person_was_charged_again, it_is_in_doubt_for_nothing)),
