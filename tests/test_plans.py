@@ -308,6 +308,21 @@ async def test_no_hot_statement_reads_through_a_table(db: Connection, deed: str,
         assert sum(read.values()) <= READ_AT_MOST, f"{sum(read.values()):,.0f} rows are read:\n{drawn(plan)}"
 
 
+async def test_the_end_of_lookups_is_planned_once(seeded_url: str) -> None:
+    """Each month makes its plan larger: to plan it at every end would take ten times as long as the end itself."""
+    connection = await asyncpg.connect(seeded_url, server_settings=SERVER_SETTINGS)
+    try:
+        for _ in range(3):
+            await capture(connection, ends)
+        plans = await connection.fetch(
+            "SELECT generic_plans, custom_plans FROM pg_prepared_statements WHERE statement LIKE $1", "%UPDATE lookups%"
+        )
+    finally:
+        await connection.close()
+
+    assert [tuple(row) for row in plans] == [(6, 0)]
+
+
 async def test_prune_reads_one_chunk_of_keys_at_a_time(db: Connection) -> None:
     """A chunk costs the same among a thousand keys and among millions: it is always planned for its size."""
     big = await big_tables(db)
