@@ -30,7 +30,9 @@ WITHIN = 60.0  # seconds more than that
 WRITTEN = {"events": "events", "callbacks": "callbacks", "lookups": "finished_jobs"}  # the table that is counted
 
 PEOPLE = """
-CREATE UNLOGGED TABLE people (turn int NOT NULL, place int NOT NULL, event_id uuid, lookup_id uuid, job_id uuid)
+CREATE UNLOGGED TABLE people (
+    turn int NOT NULL, place int NOT NULL, event_id uuid, search_id uuid, lookup_id uuid, job_id uuid
+)
 """
 
 
@@ -105,7 +107,7 @@ def _program() -> str:
 
 async def _new(connection: asyncpg.Connection[Any], count: int, size: int) -> None:
     await connection.execute(PEOPLE)
-    people = ((place // size, place, uuid7(), uuid7(), uuid7()) for place in range(count))
+    people = ((place // size, place, uuid7(), uuid7(), uuid7(), uuid7()) for place in range(count))
     await connection.copy_records_to_table("people", records=people)
 
 
@@ -119,8 +121,8 @@ async def _known(
     await connection.execute(PEOPLE)
     await connection.execute(
         """
-        INSERT INTO people (turn, place, lookup_id, job_id)
-        SELECT (row_number() OVER () - 1) / $1, row_number() OVER (), lookup_id, id FROM jobs
+        INSERT INTO people (turn, place, search_id, lookup_id, job_id)
+        SELECT (row_number() OVER () - 1) / $1, row_number() OVER (), search_id, lookup_id, id FROM jobs
         """,
         size,
     )

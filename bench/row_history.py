@@ -18,13 +18,17 @@ from uuid_utils.compat import uuid7
 from bench import seed
 from bench.measure import Bench, Row
 from bench.server import connected, database
-from enrichment.ending import Ending
+from enrichment.contact import Contact
 from enrichment.outcome import Answered
 from enrichment.providers import PROVIDERS
+from enrichment.wish import Hasher, Policy, Wish
 from store import reports, sweep
 from store.callbacks import Callback, record_callbacks
 from store.claim import claim
 from store.database import close_pool, open_pool
+from store.ends import unswept_searches
+from store.intake import Event, ingest
+from store.lookups import strays
 from store.partitions import ensure_partitions
 from store.providers import register_provider
 from store.prune import drop_month, look_at, months_before
@@ -36,6 +40,8 @@ PART = 100  # of the due ones, per statement
 REACH = 1.2
 REPEATS = 15  # of each statement in one round
 
+POLICY = Policy(Hasher.of(b"bench"), tuple(PROVIDERS), found=timedelta(days=90), not_found=timedelta(days=30))
+
 Deed = Callable[[], Awaitable[object]]
 
 FINISHED = """
@@ -46,6 +52,9 @@ WITH new AS MATERIALIZED (
                || '8' || substr(md5(number::text), 4, 15))::uuid AS lookup_id,
            (lpad(to_hex(ms), 12, '0') || '7' || substr(md5(number::text), 5, 3)
                || '9' || substr(md5(number::text), 9, 15))::uuid AS job_id,
+           (lpad(to_hex(ms), 12, '0') || '7' || substr(md5(number::text), 9, 3)
+               || 'a' || substr(md5(number::text), 13, 15))::uuid AS search_id,
+           ARRAY[decode(md5(number || 'e-mail'), 'hex'), decode(md5(number || 'question'), 'hex')] AS keys,
            CASE number % 3 WHEN 0 THEN 'nyne' ELSE 'leadmagic' END AS provider,
            number % 3 <> 2 AS found,
            at
@@ -53,20 +62,35 @@ WITH new AS MATERIALIZED (
      CROSS JOIN LATERAL (SELECT $3::timestamptz + (number::float8 / $4) * interval '89 days' AS at) AS moment
      CROSS JOIN LATERAL (SELECT (EXTRACT(epoch FROM at) * 1000)::bigint AS ms) AS milliseconds
 ), lookup AS (
-    INSERT INTO lookups (id, event_id, source, record_id, work_email, name, company, providers, created_at,
-                         final_status, finished_at, mobile, mobile_raw, region, line_type, provider, credits)
+    INSERT INTO lookups (id, event_id, source, record_id, work_email, name, company, providers, keys, identifiers,
+                         search_id, created_at, final_status, finished_at, mobile, mobile_raw, region, line_type,
+                         provider)
     SELECT lookup_id, lookup_id, 'generic', 'old-' || number, 'old-' || number || '@acme.co', 'Jane Doe', 'Acme',
-           ARRAY['leadmagic', 'nyne'], at, CASE WHEN found THEN 'found' ELSE 'not_found' END::final_status, at,
+           ARRAY['leadmagic', 'nyne'], keys, keys[1:1], search_id, at,
+           CASE WHEN found THEN 'found' ELSE 'not_found' END::final_status, at,
            CASE WHEN found THEN '+14155552671' END, CASE WHEN found THEN '+1-415-555-2671' END, 'US', 'unknown',
-           CASE WHEN found THEN provider END, CASE WHEN found THEN 5 ELSE 0 END
+           CASE WHEN found THEN provider END
       FROM new
+), search AS (
+    INSERT INTO searches (id, begun_for, keys, asked, providers, names, said, numbers, status, ended_at, swept)
+    SELECT search_id, lookup_id, keys, keys, ARRAY['leadmagic', 'nyne'], ARRAY['Jane Doe'],
+           jsonb_build_object(provider, 'answered'),
+           CASE WHEN found THEN jsonb_build_object(provider, jsonb_build_object('mobile', '+14155552671'))
+                ELSE '{}' END,
+           CASE WHEN found THEN 'found' ELSE 'not_found' END::search_status, at, true
+      FROM new
+), key AS (
+    INSERT INTO keys (key, searches) SELECT unnest(keys), ARRAY[search_id] FROM new
+), fingerprint AS (
+    INSERT INTO fingerprints (fingerprint, lookup_id) SELECT decode(md5(number || 'event'), 'hex'), lookup_id FROM new
 ), ledgered AS (
     INSERT INTO ledger (job_id, lookup_id, provider, kind, credits, day, at)
     SELECT job_id, lookup_id, provider, CASE WHEN found THEN 'charged' ELSE 'released' END, 5, at::date, at FROM new
 )
-INSERT INTO finished_jobs (id, lookup_id, provider, state, answered_by, attempt, polls, request_id, credits,
-                           possible, reserved_on, submitted_at, finished_at)
-SELECT job_id, lookup_id, provider, 'answered', CASE provider WHEN 'nyne' THEN 'callback' ELSE 'inline' END, 1, 0,
+INSERT INTO finished_jobs (id, search_id, lookup_id, provider, state, answered_by, attempt, polls, request_id,
+                           credits, possible, reserved_on, submitted_at, finished_at)
+SELECT job_id, search_id, lookup_id, provider, 'answered',
+       CASE provider WHEN 'nyne' THEN 'callback' ELSE 'inline' END, 1, 0,
        CASE provider WHEN 'nyne' THEN 'old_' || number END, CASE WHEN found THEN 5 ELSE 0 END, 0, at::date, at, at
   FROM new
 """
@@ -108,6 +132,7 @@ class Side:
             "claim": self._undone(self._claim),
             "sweep": self._undone(self._sweep),
             "callback": self._undone(self._callbacks),
+            "event": self._undone(self._events),
             "list": self._list("found"),
             "list of queued ones": self._list("queued"),
             "list of held ones": self._list("held"),  # there are none: nothing tells it when to stop looking
@@ -131,7 +156,13 @@ class Side:
 
     async def _claim(self, pool: Any) -> None:
         claimed = await claim(
-            pool, "leadmagic", most=PART, price=Decimal(5), lease=timedelta(seconds=20), callback_expected=False
+            pool,
+            "leadmagic",
+            most=PART,
+            price=Decimal(5),
+            lease=timedelta(seconds=20),
+            callback_expected=False,
+            claim_id=uuid7(),
         )
         assert len(claimed.jobs) == PART
 
@@ -144,17 +175,19 @@ class Side:
             pool, "nyne", most=PART, first=timedelta(seconds=60), longest=minutes, deadline=hours
         )
         assert len(polls) == PART
-        await sweep.leaders_left_behind(pool, 500)
+        assert await unswept_searches(pool, 500) == []
+        assert await strays(pool, 500) == []
 
     async def _callbacks(self, pool: Any) -> None:
-        def ending(job: Any) -> Callable[[str | None], Ending]:
-            return lambda _: Ending(
-                job_id=job, state="answered", answered_by="callback", mobile="+14155552671", charged=Decimal(3)
-            )
-
-        batch = [Callback("nyne", job, b"{}", Answered("+14155552671"), ending(job)) for job in self._nyne[:PART]]
-        recorded = await record_callbacks(pool, batch)
+        batch = [Callback("nyne", job, b"{}", Answered("+14155552671"), Decimal(3)) for job in self._nyne[:PART]]
+        recorded = await record_callbacks(pool, batch, POLICY, None)
         assert all(one.verdict == "applied" for one in recorded)
+
+    async def _events(self, pool: Any) -> None:
+        contacts = [Contact(work_email=f"new-{number}@acme.co", name="Jane Doe") for number in range(PART)]
+        events = [Event("generic", b"{}", (Wish(contact, tuple(PROVIDERS)),)) for contact in contacts]
+        taken = await ingest(pool, events, POLICY)
+        assert all(one.status == "queued" for (one,) in taken)
 
 
 class _OneConnection:

@@ -1,4 +1,4 @@
-"""Rows put into a database in bulk, as the processes would have left them."""
+"""Insert rows in bulk, as the processes would have left them."""
 
 from __future__ import annotations
 
@@ -13,18 +13,19 @@ REQUEST = "a1b2c3d4e5f6_1760000000_{}"
 
 
 async def awaiting(connection: asyncpg.Connection[Any], count: int) -> list[UUID]:
-    """So many Nyne jobs await their callback; the number in a job's request_id is its place in the list."""
+    """Insert Nyne jobs that await their callback; the number in a job's request_id is its place in the list."""
     jobs = [uuid7() for _ in range(count)]
-    lookups = await _lookups(connection, "nyne", count)
+    searches, lookups = await _lookups(connection, "nyne", count)
     await connection.execute(
         """
-        INSERT INTO jobs (id, lookup_id, provider, state, todo, attempt, due_at, submitted_at, callback_expected,
-                          request_id, reserved, reserved_on)
-        SELECT id, lookup_id, 'nyne', 'awaiting', '{}', 1, now() + interval '1 hour', now(), true,
-               format($3, place - 1), 3, (now() AT TIME ZONE 'UTC')::date
-          FROM unnest($1::uuid[], $2::uuid[]) WITH ORDINALITY AS new (id, lookup_id, place)
+        INSERT INTO jobs (id, search_id, lookup_id, provider, state, todo, attempt, due_at, submitted_at,
+                          callback_expected, request_id, reserved, reserved_on)
+        SELECT id, search_id, lookup_id, 'nyne', 'awaiting', '{}', 1, now() + interval '1 hour', now(), true,
+               format($4, place - 1), 3, (now() AT TIME ZONE 'UTC')::date
+          FROM unnest($1::uuid[], $2::uuid[], $3::uuid[]) WITH ORDINALITY AS new (id, search_id, lookup_id, place)
         """,
         jobs,
+        searches,
         lookups,
         REQUEST.format("%s"),
     )
@@ -34,15 +35,17 @@ async def awaiting(connection: asyncpg.Connection[Any], count: int) -> list[UUID
 
 
 async def queued(connection: asyncpg.Connection[Any], count: int, provider: str = "leadmagic") -> None:
-    """So many lookups have been taken in, and their first jobs are due."""
+    """Insert lookups whose first jobs are due."""
     jobs = [uuid7() for _ in range(count)]
-    lookups = await _lookups(connection, provider, count)
+    searches, lookups = await _lookups(connection, provider, count)
     await connection.execute(
         """
-        INSERT INTO jobs (id, lookup_id, provider, todo)
-        SELECT id, lookup_id, $3, '{}' FROM unnest($1::uuid[], $2::uuid[]) AS new (id, lookup_id)
+        INSERT INTO jobs (id, search_id, lookup_id, provider, todo)
+        SELECT id, search_id, lookup_id, $4, '{}'
+          FROM unnest($1::uuid[], $2::uuid[], $3::uuid[]) AS new (id, search_id, lookup_id)
         """,
         jobs,
+        searches,
         lookups,
         provider,
     )
@@ -50,8 +53,8 @@ async def queued(connection: asyncpg.Connection[Any], count: int, provider: str 
 
 
 async def settle(connection: asyncpg.Connection[Any]) -> None:
-    """What was seeded is known to the planner, and on disk: nobody's measurement pays for it."""
-    # Partition by partition, as autovacuum does it: nobody analyzes a partitioned table as a whole.
+    """Tell the planner what was seeded, and write it to disk, so that no measurement pays for it."""
+    # Partition by partition, as autovacuum does it: it never analyzes a partitioned table as a whole.
     tables = await connection.fetch(
         "SELECT quote_ident(relname) FROM pg_class WHERE relkind = 'r' AND relnamespace = current_schema::regnamespace"
     )
@@ -59,19 +62,40 @@ async def settle(connection: asyncpg.Connection[Any]) -> None:
     await connection.execute("CHECKPOINT")
 
 
-async def _lookups(connection: asyncpg.Connection[Any], provider: str, count: int) -> Sequence[UUID]:
-    ids = [uuid7() for _ in range(count)]
+async def _lookups(
+    connection: asyncpg.Connection[Any], provider: str, count: int
+) -> tuple[Sequence[UUID], Sequence[UUID]]:
+    """Insert open lookups, each with its search, two keys and its fingerprint. Return searches and lookups."""
+    searches = [uuid7() for _ in range(count)]
+    lookups = [uuid7() for _ in range(count)]
     await connection.execute(
         """
-        INSERT INTO lookups (id, event_id, source, record_id, profile_url, work_email, name, company, providers)
+        WITH new AS MATERIALIZED (
+            SELECT *, ARRAY[decode(md5(id || 'profile'), 'hex'), decode(md5(id || 'e-mail'), 'hex')] AS keys
+              FROM unnest($1::uuid[], $2::uuid[]) WITH ORDINALITY AS new (search_id, id, place)
+        ), search AS (
+            INSERT INTO searches (id, begun_for, keys, asked, providers, slug, names)
+            SELECT search_id, id, keys, keys, ARRAY[$3::text], keys[1], ARRAY[format('Jane Doe %s', place)]
+              FROM new
+        ), key AS (
+            INSERT INTO keys (key, searches)
+            SELECT unnest(keys), ARRAY[search_id] FROM new
+        ), fingerprint AS (
+            INSERT INTO fingerprints (fingerprint, lookup_id)
+            SELECT decode(md5(id || 'event'), 'hex'), id FROM new
+        )
+        INSERT INTO lookups (id, event_id, source, record_id, profile_url, work_email, name, company, providers,
+                             keys, identifiers, search_id)
         SELECT id, id, 'generic', format('crm-%s', place), format('linkedin.com/in/person-%s', place),
-               format('person-%s@acme.co', place), format('Jane Doe %s', place), 'Acme', ARRAY[$2::text]
-          FROM unnest($1::uuid[]) WITH ORDINALITY AS new (id, place)
+               format('person-%s@acme.co', place), format('Jane Doe %s', place), 'Acme', ARRAY[$3::text],
+               keys, keys, search_id
+          FROM new
         """,
-        ids,
+        searches,
+        lookups,
         provider,
     )
-    return ids
+    return searches, lookups
 
 
 async def _reserve(connection: asyncpg.Connection[Any], provider: str, credits: int) -> None:

@@ -12,22 +12,21 @@ import asyncpg
 from uuid_utils.compat import uuid7
 
 import receiver.app
-from enrichment.identity import ReusePolicy
 from receiver.__main__ import main
 from store.callbacks import Callback, Recorded
 from store.finish import Ended
 from store.intake import Event, Taken
 
 
-async def _not_recorded(_: asyncpg.Pool[Any], callbacks: Sequence[Callback]) -> list[Recorded]:
-    lookup = uuid7()
+async def _not_recorded(_: asyncpg.Pool[Any], callbacks: Sequence[Callback], *__: object) -> list[Recorded]:
+    search, lookup = uuid7(), uuid7()
     return [
-        Recorded("applied", lookup, Ended(one.job_id, lookup, one.provider, "answered", "found", None, False))
+        Recorded("applied", lookup, Ended(one.job_id, search, lookup, one.provider, "answered", "found", None))
         for one in callbacks
     ]
 
 
-async def _not_ingested(_: asyncpg.Pool[Any], events: Sequence[Event], __: ReusePolicy) -> list[list[Taken]]:
+async def _not_ingested(_: asyncpg.Pool[Any], events: Sequence[Event], *__: object) -> list[list[Taken]]:
     return [[Taken(uuid7(), "queued", duplicate=False) for _ in event.wishes] for event in events]
 
 

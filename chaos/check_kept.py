@@ -33,6 +33,8 @@ def events_are_kept(evidence: Evidence) -> Verdict:
     for id, lookup in evidence.lookups.items():
         verdict.demand(lookup["status"] in FINAL, f"lookup {id} waits for ever: {lookup['status']}")
         verdict.demand(id in promised, f"lookup {id} was never promised to anybody: an event was stored twice")
+    for what, count in evidence.unfinished.items():
+        verdict.demand(count == 0, f"{count} {what} are left, and every lookup is final")
     return verdict
 
 

@@ -17,9 +17,8 @@ DEFINITE = {
     "nyne": frozenset({401, 402, 403, 408, 429, 503}),
 }
 LISTED = "people charged twice, listed as possibly charged"
-# A second event brought an identifier that the first lacked. It is asked about itself when the first has ended without
-# a number; that the first was only in doubt, and then answered late, was not known.
-IN_DOUBT = "people charged twice, the second time with one more identifier while the first answer was in doubt"
+MORE = "people charged twice, the second time with one more identifier"
+IDENTIFIERS = ("profile_url", "work_email", "personal_email")
 UNSTORED = "its process died or slept, or the database was away"
 
 
@@ -71,13 +70,13 @@ def _charges(evidence: Evidence, verdict: Verdict) -> None:
         for provider, books in evidence.books.items()
         for charge in books.charges
     )
-    paid: dict[tuple[str, int], list[tuple[float, Json]]] = defaultdict(list)  # when its lookup's turn began, and it
+    paid: dict[tuple[str, int], list[tuple[Json, Json]]] = defaultdict(list)  # jobs that cost something, by person
     doubtful: Counter[tuple[str, int]] = Counter()
     for lookup, job in evidence.jobs():
         about = job["provider"], evidence.people[evidence.whom(lookup).key]
         doubtful[about] += job["possibly_charged"] > 0 or job["state"] in DOUBTFUL
         if job["credits"] > 0:
-            paid[about].append((min(made_at(one["id"]) for one in lookup["jobs"]), job))
+            paid[about].append((lookup, job))
     verdict.count("charges", charged.total())
     verdict.count(LISTED, 0)
     for about, often in charged.items():
@@ -87,11 +86,16 @@ def _charges(evidence: Evidence, verdict: Verdict) -> None:
         )
         verdict.demand(often <= len(paid[about]) + doubtful[about], offence)
         verdict.count(LISTED, often > len(paid[about]) > 0)
-        turns = sorted(paid[about], key=lambda turn: turn[0])
-        for (_, first), (began, second) in pairwise(turns):
-            verdict.count(IN_DOUBT)
+        turns = sorted(paid[about], key=lambda turn: made_at(turn[1]["id"]))
+        for (earlier, first), (later, second) in pairwise(turns):
+            verdict.count(MORE)
             offence = f"person {who}: {provider} was paid for job {first['id']}, then asked and paid for {second['id']}"
-            verdict.demand(began < times(first)[1], offence)
+            verdict.demand(bool(_identifiers(later) - _identifiers(earlier)), offence)
+
+
+def _identifiers(lookup: Json) -> set[str]:
+    """Return what a provider is asked about for this lookup."""
+    return {name for name in IDENTIFIERS if lookup["person"][name]}
 
 
 def _doubts(evidence: Evidence, verdict: Verdict) -> None:

@@ -1,4 +1,4 @@
-"""What we say is what is true, and nobody could make us say otherwise."""
+"""What we say is what is true, and no stranger could make us say otherwise."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from sandbox.callbacks import false_number
 from sandbox.people import Person
 
 GIVEN_UP = "given up after"  # MAX_ATTEMPTS definite failures
+DOUBTFUL = frozenset({"unknown", "lost"})
 SAYS_FAILED = "ny-failed"  # the word that makes Nyne say so
 NEVER_CAME = "a callback for another job, and no 202 that contradicts it"
 OVERTOOK = "a callback for another job that overtook the 202"
@@ -20,50 +21,78 @@ def everything_is_true(evidence: Evidence) -> Verdict:
     verdict = Verdict(5, "statuses, numbers and credits equal what the sandbox says is true")
     verdict.offences += evidence.lies
     for id, lookup in evidence.lookups.items():
+        wrong = _costs(lookup)
         if lookup["reused_from"] is None:
-            for offence in _leader(evidence, lookup, verdict):
-                verdict.offences.append(f"lookup {id} ({evidence.whom(lookup).key}): {offence}")
+            wrong += _own_answer(evidence, lookup, verdict)
         else:
-            for offence in _follower(evidence, lookup, verdict):
-                verdict.offences.append(f"lookup {id}, which follows {lookup['reused_from']}: {offence}")
+            wrong += _shared_answer(evidence, lookup, verdict)
+        about = f"lookup {id} ({evidence.whom(lookup).key}, reused from {lookup['reused_from']})"
+        verdict.offences += [f"{about}: {offence}" for offence in wrong]
     return verdict
 
 
-def _leader(evidence: Evidence, lookup: Json, verdict: Verdict) -> list[str]:
-    """What is wrong with a lookup that was asked for itself."""
+def _costs(lookup: Json) -> list[str]:
+    """Check that a lookup shows the credits of the jobs that were asked for it, and of no others."""
+    costs = sum(job["credits"] for job in lookup["jobs"])
+    return [] if lookup["credits"] == costs else [f"costs {lookup['credits']:g}, its jobs cost {costs:g}"]
+
+
+def _own_answer(evidence: Evidence, lookup: Json, verdict: Verdict) -> list[str]:
+    """Check a lookup whose own search gave the answer."""
     someone = evidence.whom(lookup)
     truths = {provider: evidence.truth(provider, someone) for provider in _who_can_be_asked(lookup)}
-    jobs = {job["provider"]: job for job in lookup["jobs"]}
-    wrong = [fault for job in lookup["jobs"] for fault in _job(job, truths.get(job["provider"]), someone)]
-    if len(jobs) != len(lookup["jobs"]):
-        wrong.append(f"one provider was asked twice: {[job['provider'] for job in lookup['jobs']]}")
+    wrong = _jobs(lookup, truths, someone)
     states = {job["state"] for job in lookup["jobs"]}
-    told = [name for name, job in jobs.items() if job["state"] == "answered" and truths[name]["found"]]
-    if told:
-        should, number = "found", truths[told[0]]["mobile_e164"]
-    else:
-        should, number = "not_found", None
-        if states & {"unknown", "lost"}:
-            should = "unresolved"
+    numbers = _numbers(lookup, truths)
+    should, status = ({"found"}, "found") if numbers else ({"not_found"}, "not_found")
+    if not numbers:
+        if states & DOUBTFUL:
+            should, status = {"unresolved"}, "unresolved"
         elif "failed" in states:
-            should = "failed"
-        wrong += [f"{name} was never asked" for name in truths.keys() - jobs.keys()]
-    is_ = (lookup["status"], lookup["mobile"])
-    if is_ == (should, number):
-        verdict.count(f"asked for themselves: {should}")
+            should, status = {"failed"}, "failed"
+        for name in truths.keys() - {job["provider"] for job in lookup["jobs"]}:
+            # Covered: an earlier search of this person asked that provider, and perhaps it was in doubt then.
+            should = should | {"unresolved"}
+            if not _asked_before(evidence, lookup, name):
+                wrong.append(f"{name} was never asked")
+    if lookup["status"] in should and lookup["mobile"] in (numbers or {None}):
+        verdict.count(f"answered by their own search: {status}")
     elif misled := why_misled(evidence, lookup):
-        verdict.count(f"asked for themselves: found, a false number: {misled}")
+        verdict.count(f"answered by their own search: found, a false number: {misled}")
     else:
-        wrong.append(f"should be {should} {number}; is {is_[0]} {is_[1]}")
-    if lookup["credits"] != sum(job["credits"] for job in lookup["jobs"]):
-        wrong.append(f"costs {lookup['credits']:g}, its jobs cost {[job['credits'] for job in lookup['jobs']]}")
-    if states & {"unknown", "lost"}:
+        wrong.append(f"should be {sorted(should)} {numbers or ''}; is {lookup['status']} {lookup['mobile']}")
+    if states & DOUBTFUL:
         verdict.count("of them with a job in doubt")
     return wrong
 
 
+def _numbers(lookup: Json, truths: dict[str, Json]) -> set[str]:
+    """Return the numbers that the answered jobs of a lookup brought, if the providers told the truth."""
+    told = (truths.get(job["provider"]) for job in lookup["jobs"] if job["state"] == "answered")
+    return {truth["mobile_e164"] for truth in told if truth and truth["found"]}
+
+
+def _asked_before(evidence: Evidence, lookup: Json, provider: str) -> bool:
+    """Tell whether another lookup of the same person has a job at *provider*."""
+    return any(
+        job["provider"] == provider
+        for other in evidence.of_person(lookup)
+        if other["id"] != lookup["id"]
+        for job in other["jobs"]
+    )
+
+
+def _jobs(lookup: Json, truths: dict[str, Json], someone: Person) -> list[str]:
+    """Check each job that was asked for a lookup; its search asks a provider once."""
+    wrong = [fault for job in lookup["jobs"] for fault in _job(job, truths.get(job["provider"]), someone)]
+    providers = [job["provider"] for job in lookup["jobs"]]
+    if len(set(providers)) != len(providers):
+        wrong.append(f"one provider was asked twice: {providers}")
+    return wrong
+
+
 def why_misled(evidence: Evidence, lookup: Json) -> str | None:
-    """How it came by a false number though nobody forged anything; None when there is no excuse.
+    """Say how it came by a false number without a forgery; None when there is no excuse.
 
     The vendor mixed its jobs up: another job's answer came under the right URL. A job knows its own request_id from
     the 202; as long as that is not stored, nothing contradicts the callback.
@@ -82,7 +111,7 @@ def why_misled(evidence: Evidence, lookup: Json) -> str | None:
 
 
 def _job(job: Json, truth: Json | None, someone: Person) -> list[str]:
-    """What is wrong with one job."""
+    """Check one job; return what is wrong."""
     name, state = job["provider"], job["state"]
     if truth is None:
         return [f"{name} was asked, and cannot answer this"]
@@ -103,21 +132,35 @@ def _job(job: Json, truth: Json | None, someone: Person) -> list[str]:
     return [] if is_ == should else [f"{name} ({state}) cost {is_}, should have cost {should}"]
 
 
-def _follower(evidence: Evidence, lookup: Json, verdict: Verdict) -> list[str]:
-    """What is wrong with a lookup that took another's answer."""
-    verdict.count("took another's answer")
-    leader = evidence.lookups.get(lookup["reused_from"])
-    if leader is None:
-        return ["that is not there"]
-    wrong = []
-    if lookup["credits"] or lookup["jobs"]:
-        wrong.append(f"costs {lookup['credits']:g} for {len(lookup['jobs'])} jobs of its own")
-    if (lookup["status"], lookup["mobile"]) != (leader["status"], leader["mobile"]):
-        wrong.append(f"is {lookup['status']} {lookup['mobile']}, that is {leader['status']} {leader['mobile']}")
-    theirs, ours = (evidence.people[evidence.whom(one).key] for one in (leader, lookup))
+def _shared_answer(evidence: Evidence, lookup: Json, verdict: Verdict) -> list[str]:
+    """Check a lookup that shows the answer of a search which began for another lookup of the same person."""
+    verdict.count("took the answer of another's search")
+    other = evidence.lookups.get(lookup["reused_from"])
+    if other is None:
+        return ["the lookup that its search began for is not there"]
+    someone = evidence.whom(other)
+    truths = {provider: evidence.truth(provider, someone) for provider in _who_can_be_asked(other)}
+    own = {provider: evidence.truth(provider, evidence.whom(lookup)) for provider in _who_can_be_asked(lookup)}
+    wrong = _jobs(lookup, own, evidence.whom(lookup))
+    if lookup["jobs"] and lookup["status"] != "found":
+        wrong.append("has jobs of its own search, and shows another's without a number")
+    theirs, ours = (evidence.people[evidence.whom(one).key] for one in (other, lookup))
     if theirs != ours:
         wrong.append(f"is person {ours}, that is person {theirs}")
+    numbers = _numbers(other, truths)
+    if lookup["status"] == "found":
+        if lookup["mobile"] not in numbers and why_misled(evidence, other) is None:
+            wrong.append(f"has {lookup['mobile']}, the search brought {numbers or 'nothing'}")
+    elif numbers:
+        wrong.append(f"is {lookup['status']}, and the search brought {numbers}")
+    elif lookup["status"] not in {other["status"], *_LESS_SURE.get(other["status"], ())}:
+        wrong.append(f"is {lookup['status']}, that is {other['status']}")
     return wrong
+
+
+# A lookup that came while the search was in doubt ended unresolved, and brought more than was asked about: a late "no
+# number" does not speak for it.
+_LESS_SURE = {"not_found": ("unresolved",), "failed": ("unresolved",)}
 
 
 def _who_can_be_asked(lookup: Json) -> list[str]:

@@ -1,4 +1,4 @@
-"""Who is asked about, and what the CRM says about them: mostly new people, some twice, some under another name."""
+"""Who is asked about, and what the CRM says: mostly new people, some twice, some under other names or one address."""
 
 from __future__ import annotations
 
@@ -18,7 +18,9 @@ WORDS = (
 )
 SHARE_WITH_WORD = 0.15
 # How people come, in percent of those who come.
-PATTERNS = {"new": 66, "again": 8, "slug_first": 8, "mail_first": 4, "pair": 8, "name_only": 3, "batch": 3}
+PATTERNS = {
+    "new": 62, "again": 8, "slug_first": 8, "mail_first": 4, "one_address": 4, "pair": 8, "name_only": 3, "batch": 3,
+}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +92,9 @@ class Crowd:
                 events = [self._event(now, (person, slug)), self._event(later, (person, slug | mail))]
             case "mail_first":
                 events = [self._event(now, (person, mail)), self._event(later, (person, known))]
+            case "one_address":  # of two people: neither may get the other's number
+                other, theirs = self._person()
+                events = [self._event(now, (person, known)), self._event(later, (other, theirs | mail))]
             case "pair":
                 events = [self._event(now, (person, known)), self._event(now, (person, known))]
             case "name_only":

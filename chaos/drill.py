@@ -19,7 +19,7 @@ from chaos.check_paid import nobody_is_asked_twice, the_books_agree
 from chaos.check_truth import everything_is_true, nobody_fooled_us
 from chaos.crm import Crm
 from chaos.crowd import Crowd
-from chaos.evidence import Api, Evidence, Silent, stored_callbacks
+from chaos.evidence import Api, Evidence, Silent, look_inside
 from chaos.journal import Happened, Journal
 from chaos.show import View, show
 from chaos.surprises import surprises
@@ -148,13 +148,15 @@ class Drill:
             lookups, usage = await api.lookups(), await api.usage()
         finally:
             await api.close()
+        inside = await look_inside(world.postgres)
         return Evidence(
             sent=list(crm.log.values()),
             lookups=lookups,
             usage=usage,
             books={name: await vendor.books() for name, vendor in world.vendors.items()},
             overheard={name: book.exchanges for name, book in world.overheard.items()},
-            stored=await stored_callbacks(world.postgres),
+            stored=inside.stored,
+            unfinished=inside.unfinished,
             takeovers=watch.takeovers,
             happened=self.journal.happened,
             truth=truth.of,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gzip
 import json
+import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
@@ -14,6 +15,7 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import aiohttp
+import asyncpg
 
 from chaos.crm import Sent
 from chaos.database import session
@@ -27,6 +29,7 @@ from sandbox.people import Person, person
 PAGE = 200  # lookups; the most that a page has
 PATIENCE = aiohttp.ClientTimeout(total=30)
 TRIES = 10
+SWEPT_WITHIN = 30.0  # seconds after the last lookup has ended
 PAID = {"leadmagic": "/v1/people/mobile-finder", "nyne": "/person/phone"}
 FIELDS = {
     "leadmagic": {"profile_url": "profile_url", "work_email": "work_email", "personal_email": "personal_email"},
@@ -55,6 +58,7 @@ class Evidence:
     books: dict[str, Books] = field(default_factory=dict)
     overheard: dict[str, list[Exchange]] = field(default_factory=dict)
     stored: dict[tuple[str, bytes], str] = field(default_factory=dict)  # (job, hash of the body): our verdict
+    unfinished: dict[str, int] = field(default_factory=dict)  # rows by kind
     takeovers: list[Takeover] = field(default_factory=list)
     happened: list[Happened] = field(default_factory=list)
     truth: Callable[[str, Person], Json] = lambda provider, someone: {}
@@ -65,6 +69,18 @@ class Evidence:
     def people(self) -> dict[str, int]:
         """Who is meant, by the key under which a vendor knows them."""
         return {of_identifiers(wish.identifiers).key: wish.person for sent in self.sent for wish in sent.event.wishes}
+
+    @cached_property
+    def lookups_of(self) -> dict[int, list[Json]]:
+        """Every lookup, by the person whom it is about."""
+        found: dict[int, list[Json]] = {}
+        for lookup in self.lookups.values():
+            found.setdefault(self.people[self.whom(lookup).key], []).append(lookup)
+        return found
+
+    def of_person(self, lookup: Json) -> list[Json]:
+        """Return all lookups of the person whom this one is about."""
+        return self.lookups_of[self.people[self.whom(lookup).key]]
 
     @cached_property
     def asked(self) -> list[Asked]:
@@ -102,7 +118,7 @@ class Evidence:
         return {(entry["person"], entry["request_id"]) for entry in self.books["nyne"].requests if entry["request_id"]}
 
     def jobs(self) -> Iterable[tuple[Json, Json]]:
-        """Every job with its lookup."""
+        """Every job with the lookup that its search began for: that one alone shows it."""
         return ((lookup, job) for lookup in self.lookups.values() for job in lookup["jobs"])
 
     def whom(self, lookup: Json) -> Person:
@@ -210,11 +226,41 @@ class Api:
         raise Silent(f"{url} does not answer")
 
 
-async def stored_callbacks(postgres: Postgres) -> dict[tuple[str, bytes], str]:
-    """The callbacks in our table. The API does not list them, so this, alone, is read from inside."""
+@dataclass(frozen=True, slots=True)
+class Inside:
+    """What the API does not tell, read with SQL."""
+
+    stored: dict[tuple[str, bytes], str]  # callbacks: (job, hash of the body) -> our verdict
+    unfinished: dict[str, int]  # what is left, by kind, when every lookup is final: nothing should be
+
+
+async def look_inside(postgres: Postgres) -> Inside:
+    """Read the callbacks, and what is still unfinished once the processes have had time for it."""
     connection = await session(postgres)
     try:
         rows = await connection.fetch("SELECT job_id, body_hash, verdict FROM callbacks", timeout=60)
-        return {(str(row["job_id"]), row["body_hash"]): row["verdict"] for row in rows}
+        until = time.monotonic() + SWEPT_WITHIN
+        while any((unfinished := await _unfinished(connection)).values()) and time.monotonic() < until:
+            await asyncio.sleep(1)
     finally:
         await connection.close(timeout=10)
+    return Inside({(str(row["job_id"]), row["body_hash"]): row["verdict"] for row in rows}, unfinished)
+
+
+async def _unfinished(connection: asyncpg.Connection[Any]) -> dict[str, int]:
+    row = await connection.fetchrow(
+        """
+        SELECT (SELECT count(*) FROM jobs) AS "open jobs",
+               (SELECT count(*) FROM searches WHERE ended_at IS NULL) AS "open searches",
+               (SELECT count(*)
+                  FROM searches
+                 WHERE ended_at IS NOT NULL AND NOT swept) AS "searches that are not swept",
+               (SELECT count(*)
+                  FROM keys
+                 WHERE NOT shared
+                   AND NOT EXISTS (SELECT FROM searches WHERE searches.id = ANY (keys.searches)))
+                   AS "keys that lead nowhere"
+        """,
+        timeout=60,
+    )
+    return dict(row or {})

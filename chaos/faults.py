@@ -121,6 +121,7 @@ async def _idle_in_transaction(world: World, fault: Fault) -> AsyncIterator[None
         for statement in (
             f"SELECT id FROM jobs ORDER BY random() LIMIT {LOCKED_ROWS} FOR UPDATE SKIP LOCKED",  # noqa: S608
             f"SELECT id FROM lookups ORDER BY id DESC LIMIT {LOCKED_ROWS} FOR UPDATE SKIP LOCKED",  # noqa: S608
+            f"SELECT id FROM searches ORDER BY id DESC LIMIT {LOCKED_ROWS} FOR UPDATE SKIP LOCKED",  # noqa: S608
             f"SELECT key FROM keys ORDER BY random() LIMIT {LOCKED_ROWS} FOR UPDATE SKIP LOCKED",  # noqa: S608
             # Whoever holds this one stops a provider altogether.
             f"SELECT allowance FROM limits WHERE {fault.choice % 3 == 0} LIMIT 1 FOR UPDATE SKIP LOCKED",  # noqa: S608

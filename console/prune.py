@@ -1,4 +1,4 @@
-"""`ringback prune`: months of history that nobody needs any more are dropped."""
+"""`ringback prune`: drop months of history that are no longer needed."""
 
 from __future__ import annotations
 
@@ -19,18 +19,19 @@ if TYPE_CHECKING:
     from store.partitions import Connection
     from store.prune import Found, Needed
 
-TRIES = 20  # to have all tables of a month to ourselves for some milliseconds
-PAUSE = 0.5  # seconds between two tries, and as much again by chance
+TRIES = 20  # to lock all tables of a month for some milliseconds
+PAUSE = 0.5  # seconds between two tries, and up to as much again at random
 
 
 @dataclass
 class Pruned:
-    """What was done, or, in a dry run, what would be; all of it JSON-able."""
+    """What one run did, or, in a dry run, would do. Every value is JSON-able."""
 
     older_than_days: int
     dry_run: bool
     months: list[dict[str, str | int]] = field(default_factory=list)
-    keys: int = 0
+    keys: int = 0  # deleted, because every search that they led to is gone
+    fingerprints: int = 0  # deleted, because their lookup is gone
     lookups_without_month: int = 0
 
 
@@ -40,10 +41,10 @@ def prune(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be dropped; change nothing.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
 ) -> None:
-    """Drop the history of whole months that ended more than DAYS ago: events, lookups, jobs, callbacks, ledger.
+    """Drop whole months that ended more than DAYS ago: events, lookups, searches, jobs, callbacks, ledger.
 
-    A month of which anything may still be asked for stays, and you are told why. The sums in `usage` stay. Safe to
-    run while everything works, and again after an interruption. Exit code 1 if a month could not be dropped now.
+    A month that is still needed stays, and the reason is printed. The sums in `usage` stay. Safe to run while the
+    processes work, and again after an interruption. Exit code 1 if a month could not be dropped now.
 
     \b
       ringback prune --older-than 365 --dry-run
@@ -61,7 +62,7 @@ def prune(
 
 
 def least_days(settings: Settings) -> tuple[int, str]:
-    """The least number of days whose history is kept, and the setting that asks for it."""
+    """Return the least number of days whose history must be kept, and the setting that demands it."""
     reasons = {
         "REUSE_FOUND_DAYS": settings.reuse_found_days,
         "REUSE_NOT_FOUND_DAYS": settings.reuse_not_found_days,
@@ -75,9 +76,9 @@ def _refuse_too_little(settings: Settings, days: int) -> None:
     least, name = least_days(settings)
     if days < least:
         why = (
-            "a question asked since then may still be answered"
+            "a question that was asked since then may still be answered"
             if name == "JOB_DEADLINE_HOURS"
-            else "what was answered since then is taken again for free, or it would be paid for twice"
+            else "an answer since then is reused for free; without it, the same would be paid for twice"
         )
         typer.echo(
             f"--older-than {days} is too short: {why} ({name}). The least is {least}. "
@@ -110,17 +111,26 @@ async def _prune(settings: Settings, pruned: Pruned, say: Callable[[str], None])
             say(f"{month}: {why}")
         pruned.lookups_without_month = await store.without_month(connection, cutoff)
         if pruned.lookups_without_month:
-            say(f"{pruned.lookups_without_month:,} older lookups stay: they came when their month was not made yet.")
+            say(f"{pruned.lookups_without_month:,} older lookups stay: they came before their month was made.")
         if not pruned.dry_run:
-            async for gone in store.drop_keys(connection, cutoff):
-                pruned.keys += gone
-        if pruned.keys:
-            say(f"Keys of dropped lookups: {pruned.keys:,} deleted.")
+            await _forget(connection, cutoff, pruned)
+        if pruned.keys or pruned.fingerprints:
+            say(f"Deleted with them: {pruned.keys:,} keys, {pruned.fingerprints:,} fingerprints of events.")
     return None
 
 
+async def _forget(connection: Connection, cutoff: datetime, pruned: Pruned) -> None:
+    """Delete the keys and fingerprints that lead only to dropped months."""
+    from store.prune_keys import drop_fingerprints, drop_keys
+
+    async for gone in drop_keys(connection, cutoff):
+        pruned.keys += gone
+    async for gone in drop_fingerprints(connection, cutoff):
+        pruned.fingerprints += gone
+
+
 async def _fate(connection: Connection, found: Found, pruned: Pruned) -> tuple[str, str]:
-    """dropped, kept or busy; in a dry run what would become of it; and that in words."""
+    """Drop a month that is not needed. Return "dropped", "kept" or "busy", and the reason in words."""
     size = f"{found.lookups:,} lookups, {found.bytes / 1e6:,.1f} MB"
     if found.needed:
         return "kept", f"stays, {size}: {_in_words(found.needed, pruned.older_than_days)}"
@@ -129,21 +139,21 @@ async def _fate(connection: Connection, found: Found, pruned: Pruned) -> tuple[s
     dropped = await _drop(connection, found)
     if dropped is None:
         return "busy", (
-            f"stays for now, {size}: somebody has been using the tables for long. Nothing was changed. Remedy: look "
-            "for a dump or an old transaction in pg_stat_activity, and run this again"
+            f"stays for now, {size}: a long transaction is using the tables. Nothing was changed. Remedy: look for a "
+            "dump or an old transaction in pg_stat_activity, and run this again"
         )
-    return ("dropped", f"dropped, {size}") if dropped else ("kept", f"stays, {size}: it was asked for just now")
+    return ("dropped", f"dropped, {size}") if dropped else ("kept", f"stays, {size}: it was used just now")
 
 
 async def _drop(connection: Connection, found: Found) -> bool | None:
-    """Whether the month was dropped; None when the tables were never free."""
+    """Drop the month. Return whether it was dropped, or None when the tables were never free."""
     import asyncpg
 
     from store.prune import drop_month
 
     for attempt in range(TRIES):
         if attempt:
-            await asyncio.sleep(PAUSE * (1 + random.random()))  # noqa: S311  so that two do not meet again
+            await asyncio.sleep(PAUSE * (1 + random.random()))  # noqa: S311  so that two runs do not collide again
         try:
             return await drop_month(connection, found)
         except (asyncpg.LockNotAvailableError, asyncpg.DeadlockDetectedError, asyncpg.QueryCanceledError):
@@ -154,8 +164,9 @@ async def _drop(connection: Connection, found: Found) -> bool | None:
 def _in_words(needed: Needed, days: int) -> str:
     reasons = {
         "lookups that are still open": needed.open,
-        "open questions": needed.asked,
-        "open lookups that follow one of it": needed.followed,
+        "open jobs": needed.asked,
+        "searches that are open or not swept": needed.searching,
+        "open lookups that wait for its searches": needed.awaited,
         f"that ended less than {days} days ago": needed.recent,
         "jobs whose answer is still to be verified": needed.to_check,
         "jobs of older lookups that stay": needed.of_others,

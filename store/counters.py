@@ -1,4 +1,4 @@
-"""Counters of the processes that listen to nobody, and the gauges that tables hold: what /metrics shows of them."""
+"""Counters of the processes that serve no HTTP, and gauges read off tables: what /metrics shows of them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from store.database import Db
 
 @dataclass(frozen=True, slots=True)
 class Count:
-    """What is counted: *name* as Prometheus knows it, for one provider, told apart by *label*."""
+    """A counter: *name* as Prometheus knows it, of one provider, told apart by *label*."""
 
     name: str
     provider: str
@@ -20,7 +20,7 @@ class Count:
 
 
 async def add_counts(db: Db, counts: Mapping[Count, float]) -> None:
-    """The counters are so much higher."""
+    """Add *counts* to the shared counters."""
     ordered = sorted(counts, key=lambda count: (count.name, count.provider, count.label))
     await db.execute(
         """
@@ -37,13 +37,13 @@ async def add_counts(db: Db, counts: Mapping[Count, float]) -> None:
 
 
 async def read_counts(db: Db) -> dict[Count, float]:
-    """The counters of all processes together."""
+    """Return the counters, summed over all processes."""
     rows = await db.fetch("SELECT name, provider, label, sum(total) AS total FROM counters GROUP BY 1, 2, 3")
     return {Count(row["name"], row["provider"], row["label"]): row["total"] for row in rows}
 
 
 async def read_fates(db: Db) -> list[asyncpg.Record]:
-    """By provider: credits and ended jobs since the beginning, as far as it is kept."""
+    """Return credits and ended jobs by provider, since the oldest day that is kept."""
     rows: list[asyncpg.Record] = await db.fetch(
         """
         SELECT provider, sum(reserved)::float8 AS reserved, sum(charged)::float8 AS charged,
@@ -57,7 +57,7 @@ async def read_fates(db: Db) -> list[asyncpg.Record]:
 
 
 async def read_ages(db: Db) -> list[asyncpg.Record]:
-    """By provider: the age in seconds of the oldest job that could be asked, and that awaits its answer."""
+    """Return by provider the age in seconds of the oldest job that could be asked, and of the oldest that awaits."""
     rows: list[asyncpg.Record] = await db.fetch(
         """
         SELECT providers.name AS provider,

@@ -149,18 +149,31 @@ async def find_providers(db: Db) -> dict[str, str | None]:
 async def pass_turns(db: Db, name: str, limit: int = 500) -> int:
     """queued at a paused provider -> queued at the next one that is not paused, which it follows; else held.
 
-    Returns how many were moved or held.
+    Return how many were moved or held.
     """
     rows = await db.fetch(
         """
-        SELECT jobs.id
-          FROM jobs
-          JOIN providers ON providers.name = jobs.provider
-         WHERE jobs.provider = $1 AND jobs.state = 'queued' AND jobs.held IS NULL
-           AND providers.paused_at IS NOT NULL
-         ORDER BY jobs.id
+        WITH paused AS MATERIALIZED (
+            SELECT name FROM providers WHERE name = $1 AND paused_at IS NOT NULL
+        ), fresh AS MATERIALIZED (
+            SELECT jobs.id
+              FROM jobs
+             WHERE provider = $1 AND state = 'queued' AND held IS NULL AND tries = 0 AND EXISTS (SELECT FROM paused)
+             ORDER BY due_at, id   -- as its index has them: those whose turn was passed are not read again
+             LIMIT $2
+               FOR UPDATE SKIP LOCKED
+        ), again AS MATERIALIZED (
+            SELECT jobs.id
+              FROM jobs
+             WHERE provider = $1 AND state = 'queued' AND held IS NULL AND tries > 0 AND EXISTS (SELECT FROM paused)
+             ORDER BY due_at, id
+             LIMIT $2
+               FOR UPDATE SKIP LOCKED
+        )
+        SELECT id FROM fresh
+         UNION ALL
+        SELECT id FROM again
          LIMIT $2
-           FOR UPDATE OF jobs SKIP LOCKED
         """,
         name,
         limit,

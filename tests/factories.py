@@ -50,7 +50,7 @@ async def _search(db: Db, lookup: dict[str, Any], keys: Keys) -> asyncpg.Record:
     """The search that began for this lookup, and its keys."""
     status = lookup.get("final_status")
     values: dict[str, Any] = {
-        "id": uuid7(),
+        "id": UUID(int=lookup["id"].int ^ 1 << 40),  # made at the same time as the lookup
         "begun_for": lookup["id"],
         "keys": sorted(keys.own),
         "asked": sorted(keys.asked),

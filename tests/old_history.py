@@ -1,4 +1,4 @@
-"""A database that has been there for some months, with lookups and jobs of then, for those who drop them."""
+"""A database of some months' age, with lookups, searches and jobs of those months."""
 
 from __future__ import annotations
 
@@ -16,38 +16,36 @@ if TYPE_CHECKING:
     from tests.wishes import Pool
 
 NOW = datetime.now(UTC)
-DAYS = 60  # what is older may go: all of MONTHS
+DAYS = 60  # older months may go: all of MONTHS
 MONTHS = [Month.of(NOW - timedelta(days=days)) for days in (130, 95)]
 OLDER, OLD = (month.begin + timedelta(days=14) for month in MONTHS)
 _numbers = itertools.count(1)
 
 
 def at(moment: datetime) -> UUID:
-    """A new UUIDv7 of that moment."""
+    """Return a new UUIDv7 of that moment."""
     return UUID(int=first_id(moment).int | 7 << 76 | 2 << 62 | next(_numbers))
 
 
 async def make_months(pool: Pool) -> None:
-    """There are partitions since the oldest of the months."""
+    """Make the partitions since the oldest of the months."""
     async with pool.acquire(timeout=5) as connection:
         await ensure_partitions(connection, since=OLDER)
 
 
 async def lookup(pool: Pool, moment: datetime = OLD, **overrides: Any) -> asyncpg.Record:
-    """A lookup that began and ended then, unless something else is said, and speaks for its person."""
+    """Insert a lookup that began and ended then, with its search, unless *overrides* say otherwise."""
     final: dict[str, Any] = {"final_status": "not_found", "finished_at": moment, "created_at": moment}
-    row = await factories.lookup(pool, **({"id": at(moment), "event_id": at(moment)} | final | overrides))
-    await factories.speak(pool, row)
-    return row
+    return await factories.lookup(pool, **({"id": at(moment), "event_id": at(moment)} | final | overrides))
 
 
 async def open_lookup(pool: Pool, moment: datetime = OLD, **overrides: Any) -> asyncpg.Record:
-    """A lookup that began then, and has not ended."""
+    """Insert a lookup that began then, and has not ended; its search neither, unless *search_id* names one."""
     return await lookup(pool, moment, final_status=None, finished_at=None, **overrides)
 
 
 async def finished_job(pool: Pool, moment: datetime = OLD, **overrides: Any) -> asyncpg.Record:
-    """A job that began and ended then, was charged for and called back; with its lookup."""
+    """Insert a job that began and ended then, was charged and called back; with its lookup."""
     values: dict[str, Any] = {"id": at(moment), "finished_at": moment, "submitted_at": moment, "credits": 3} | overrides
     if "lookup_id" not in values:
         values["lookup_id"] = (await lookup(pool, moment))["id"]

@@ -20,9 +20,9 @@ from tests.commands import ROOT
 KEYS = {"name", "ours", "limit", "peers", "unit", "ratio", "reach", "reached", "spread"}
 # Of each item, when it was written.
 ROWS = {
-    "events": {"events": 1, "keys": 3, "jobs": 1, "finished_jobs": 0},
-    "callbacks": {"callbacks": 1, "jobs": 0, "finished_jobs": 1, "ledger": 1},
-    "lookups": {"callbacks": 0, "jobs": 0, "finished_jobs": 1, "ledger": 1},
+    "events": {"events": 1, "fingerprints": 1, "keys": 2, "searches": 1, "jobs": 1, "finished_jobs": 0},
+    "callbacks": {"callbacks": 1, "jobs": 0, "finished_jobs": 1, "ledger": 1, "searches": 1},
+    "lookups": {"callbacks": 0, "jobs": 0, "finished_jobs": 1, "ledger": 1, "searches": 1},
 }
 WITHIN = 60.0  # seconds, on a machine that is busy; alone it takes ten
 
@@ -67,6 +67,8 @@ async def test_pgbench_writes_the_rows_that_ours_write(script: str, finals: str 
         assert [row["final_status"] for row in lookups] == [finals] * count
         for table, rows in ROWS[script].items():
             assert await connection.fetchval(f"SELECT count(*) FROM {table}") == rows * count, table  # noqa: S608
+        statuses = await connection.fetch("SELECT status::text, swept FROM searches")
+        assert {tuple(row) for row in statuses} == {(finals, finals is not None)}
         assert not await connection.fetchval("SELECT sum(reserved) FROM usage")
 
 

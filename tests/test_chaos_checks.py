@@ -161,6 +161,11 @@ def it_was_never_taken(seen: Evidence) -> None:
     seen.sent[0].answers.clear()
 
 
+def a_search_is_not_swept(seen: Evidence) -> None:
+    """Every lookup is final, and a search still waits for some to follow."""
+    seen.unfinished["searches that are not swept"] = 1
+
+
 def the_callback_is_not_stored(seen: Evidence) -> None:
     """A callback was acknowledged, and is not in the table."""
     seen.stored.clear()
@@ -221,14 +226,25 @@ def a_provider_was_left_out(seen: Evidence) -> None:
     of("bob", seen).update(status="not_found", mobile=None, jobs=of("bob", seen)["jobs"][:1], credits=0)
 
 
-def the_follower_ended_otherwise(seen: Evidence) -> None:
-    """A lookup does not end as the one whose answer it took."""
+def the_shared_answer_is_another(seen: Evidence) -> None:
+    """A lookup does not end as the search whose answer it took."""
     of("again", seen).update(status="not_found", mobile=None)
 
 
-def the_follower_paid(seen: Evidence) -> None:
+def the_shared_answer_cost_something(seen: Evidence) -> None:
     """A lookup that took another's answer cost something."""
     of("again", seen)["credits"] = 5
+
+
+def another_persons_answer_is_shared(seen: Evidence) -> None:
+    """A lookup took the answer of a search that began for somebody else."""
+    of("again", seen).update(reused_from=LOOKUPS["bob"], mobile=mobile_e164(f"slug:{BOB}"))
+
+
+def it_was_paid_twice_for_the_same(seen: Evidence) -> None:
+    """A second search asked the same provider about the same identifiers, and both were charged and listed."""
+    of("again", seen).update(reused_from=None, credits=5, jobs=[job("ann", "leadmagic", 5, "inline")])
+    seen.books["leadmagic"].charges.append(charge(ANN, 5))
 
 
 def the_sandbox_disagrees(seen: Evidence) -> None:
@@ -264,17 +280,46 @@ def it_was_taken_over_late(seen: Evidence) -> None:
 Change = Callable[[Evidence], None]
 CHANGES: list[tuple[int, Change]] = [
     *((1, change) for change in (the_event_made_nothing, the_event_made_two, nobody_asked_for_it)),
-    *((1, change) for change in (it_waits_for_ever, it_was_never_taken)),
+    *((1, change) for change in (it_waits_for_ever, it_was_never_taken, a_search_is_not_swept)),
     (2, the_callback_is_not_stored),
     *((3, change) for change in (the_job_was_asked_again, the_person_was_asked_again)),
     *((3, change) for change in (the_person_was_charged_again, it_is_in_doubt_for_nothing)),
+    (3, it_was_paid_twice_for_the_same),
+    (5, another_persons_answer_is_shared),
     *((4, change) for change in (we_say_more, we_say_less, it_is_reserved_for_ever)),
     *((5, change) for change in (the_number_is_wrong, the_status_is_wrong, the_credits_are_wrong)),
-    *((5, change) for change in (a_provider_was_left_out, the_follower_ended_otherwise, the_follower_paid)),
+    *(
+        (5, change)
+        for change in (a_provider_was_left_out, the_shared_answer_is_another, the_shared_answer_cost_something)
+    ),
     (5, the_sandbox_disagrees),
     *((6, change) for change in (it_was_too_fast, the_forger_was_believed, the_lie_is_shown)),
     *((7, change) for change in (nobody_took_over, it_was_taken_over_late)),
 ]
+
+
+def the_first_is_in_doubt(seen: Evidence) -> None:
+    """Ann's first question was lost; the next search leaves that provider out, and asks the other."""
+    of("ann", seen).update(status="unresolved", mobile=None, credits=0)
+    of("ann", seen)["jobs"] = [job("ann", "leadmagic", 0, "inline", state="unknown", possibly_charged=5)]
+    of("ann", seen)["jobs"] += [job("ann", "nyne", 0, "inline", state="failed", error="given up after 8 attempts")]
+    of("again", seen).update(status="unresolved", mobile=None, reused_from=None)
+    of("again", seen)["jobs"] = [job("ann", "nyne", 0, "inline", state="failed", error="given up after 8 attempts")]
+
+
+def the_late_number_came_from_another_search(seen: Evidence) -> None:
+    """The second lookup had a search of its own, without a number; then the first one's came late."""
+    of("again", seen)["jobs"] = [job("ann", "nyne", 0, "inline", state="failed", error="given up after 8 attempts")]
+
+
+@pytest.mark.parametrize("change", [the_first_is_in_doubt, the_late_number_came_from_another_search])
+def test_what_searches_may_do_is_no_offence(change: Change) -> None:
+    """A provider in doubt is not asked again; a late number reaches those who share a key."""
+    seen = evidence()
+
+    change(seen)
+
+    assert judged(5, seen).offences == []
 
 
 @pytest.mark.parametrize(("number", "change"), CHANGES, ids=lambda value: getattr(value, "__name__", None))

@@ -105,13 +105,16 @@ async def test_the_coming_months_are_there_after_a_migration(pool: Pool) -> None
 
 
 async def test_what_comes_lies_in_its_month(pool: Pool) -> None:
-    """Event, lookup, job and ledger are in the same one: they will be dropped together."""
+    """Event, lookup, search, job and ledger are in the same one: they are dropped together."""
     taken = await take_one(pool, work_email="jane@acme.co")
     await end(pool, taken.id, mobile=MOBILE)
     job_id = await pool.fetchval("SELECT id FROM finished_jobs WHERE lookup_id = $1", taken.id)
-    event_id = (await read(pool, taken.id))["event_id"]
+    row = await read(pool, taken.id)
 
-    ids = {"events": event_id, "lookups": taken.id, "finished_jobs": job_id, "ledger": job_id}
+    ids = {
+        "events": row["event_id"], "lookups": taken.id, "searches": row["search_id"], "finished_jobs": job_id,
+        "ledger": job_id,
+    }  # fmt: skip
     lies = {table: await part(pool, table, HISTORY[table], id) for table, id in ids.items()}
 
     assert lies == {table: THIS.partition_of(table) for table in ids}
@@ -161,7 +164,7 @@ async def test_rows_of_a_missing_month_stay_where_they_are(pool: Pool) -> None:
         made = await ensure(pool)
 
     skipped = {line["partition"] for line in logs if line["event"] == "partition_not_made"}
-    assert skipped == {THIS.partition_of("lookups"), THIS.partition_of("events")}
+    assert skipped == {THIS.partition_of(table) for table in ("events", "lookups", "searches")}
     assert len(made) == len(HISTORY) * len(coming) - len(skipped)
     assert await part(pool, "lookups", "id", row["id"]) == "lookups_default"
     assert (await read(pool, row["id"]))["status"] == "queued"

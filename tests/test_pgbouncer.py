@@ -38,7 +38,13 @@ from tests.test_end_to_end import PROCFILE, command
 PROGRAM = os.environ.get("PGBOUNCER") or shutil.which("pgbouncer", path=f"{os.environ['PATH']}:/usr/sbin")
 POOL_SIZE = 5  # connections to PostgreSQL, however many come to PgBouncer
 CAN_KEEP_STATEMENTS = (1, 21)  # the first version that knows whose prepared statement is whose
-KEPT_BY_THE_ROLE = ("statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout", "jit")
+KEPT_BY_THE_ROLE = (
+    "statement_timeout",
+    "lock_timeout",
+    "idle_in_transaction_session_timeout",
+    "jit",
+    "max_parallel_workers_per_gather",
+)
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 _numbers = itertools.count(1)
 

@@ -1,7 +1,6 @@
 """What is outstanding costs what is due: no hot statement reads through a table, however the server plans it.
 
-The real functions run, and what they sent is explained: once planned for its arguments, once for any.  The tables are
-analyzed as autovacuum does it: partition by partition, and never the whole.
+The real functions run, and the statements that they sent are explained: once planned for their arguments, once for any.
 """
 
 from __future__ import annotations
@@ -15,117 +14,38 @@ from uuid import UUID
 
 import asyncpg
 import pytest
-from enrichment.identity import key_hash
-from store.followers import release_followers
+from uuid_utils.compat import uuid7
 
 from enrichment.contact import Contact
 from enrichment.ending import Ending, lost
 from enrichment.outcome import Answered
-from store import asked, by_hand, providers, reports, sweep
+from enrichment.wish import Wish
+from store import asked, lookups, providers, prune_keys, reports, sweep
 from store.callbacks import Callback, record_callbacks
 from store.claim import claim
 from store.connection import WritingConnection
-from store.finish import finish
-from store.intake import Wish, ingest
-from store.partitions import ensure_partitions, first_id
-from store.providers import register_provider
+from store.database import SERVER_SETTINGS
+from store.endings import apply_endings, follow_ends
+from store.ends import unswept_searches
+from store.intake import ingest
+from store.partitions import first_id
+from store.searches import lock_known_keys
 from tests.databases import Databases
 from tests.explained import Db, Deed, Node, big_tables, capture, drawn, explain, rows, walk
-from tests.wishes import MOBILE, POLICY, event
+from tests.large_history import FINISHED, LEFT_EACH, NOW, seed
+from tests.wishes import MOBILE, POLICY, PROVIDERS, event
 
 if TYPE_CHECKING:
     from tests.explained import Connection
 
-NOW = datetime.now(UTC)
-DAYS = 120  # how far back the history goes
-FINISHED = 50_000
-OF_EACH = 20_000  # open jobs: queued, submitting, awaiting
 PART = 50  # rows of one batch
 READ_AT_MOST = 40 * PART  # rows of big tables, in one statement
 
-# A number makes everything about a row: an id of its time, a person, a record.
-SEED = """
-CREATE FUNCTION pg_temp.id(at timestamptz, number bigint, kind text) RETURNS uuid LANGUAGE sql IMMUTABLE AS $$
-    SELECT (lpad(to_hex((extract(epoch FROM at) * 1000)::bigint), 12, '0') || '7' || substr(md5(number || kind), 1, 3)
-                || '8' || substr(md5(number || kind), 4, 15))::uuid
-$$;
-
-CREATE TEMP TABLE past AS
-SELECT number, pg_temp.id(at, number, 'lookup') AS lookup_id, pg_temp.id(at, number, 'job') AS job_id, at,
-       CASE WHEN number % 5000 = 7 THEN 'cancelled' WHEN number % 3 = 0 THEN 'not_found' ELSE 'found' END AS status
-  FROM (SELECT number, now() - make_interval(secs => 3600 + 86400.0 * {days} * (1 - number / {finished}.0)) AS at
-          FROM generate_series(1, {finished}) AS numbers (number)) AS numbers;
-
-INSERT INTO lookups (id, event_id, source, record_id, work_email, providers, created_at, final_status, finished_at,
-                     mobile, provider, reused_from)
-SELECT lookup_id, lookup_id, 'generic', 'crm-' || number % 10000, 'old-' || number || '@acme.co', '{{leadmagic,nyne}}',
-       at, status::final_status, at, CASE status WHEN 'found' THEN '+15551234567' END,
-       CASE status WHEN 'found' THEN 'nyne' END,
-       CASE WHEN number % 10 = 0 THEN lag(lookup_id) OVER (ORDER BY number) END
-  FROM past;
-
-INSERT INTO finished_jobs (id, lookup_id, provider, state, answered_by, attempt, polls, credits, possible, submitted_at)
-SELECT job_id, lookup_id, CASE number % 2 WHEN 0 THEN 'nyne' ELSE 'leadmagic' END, 'answered', 'inline', 1, 0, 3, 0, at
-  FROM past;
-
-INSERT INTO ledger (job_id, lookup_id, provider, kind, credits, day)
-SELECT job_id, lookup_id, 'nyne', 'charged', 3, at::date FROM past;
-
-INSERT INTO callbacks (job_id, body_hash, provider, lookup_id, body, verdict)
-SELECT job_id, 'x', 'nyne', lookup_id, '', 'applied' FROM past WHERE number % 2 = 0;
-
-INSERT INTO keys (key, lookup_id) SELECT decode(md5('old' || number), 'hex'), lookup_id FROM past;
-
-CREATE TEMP TABLE present AS
-SELECT number, pg_temp.id(at, number, 'open lookup') AS lookup_id, pg_temp.id(at, number, 'open job') AS job_id, at,
-       CASE number % 2 WHEN 0 THEN 'nyne' ELSE 'leadmagic' END AS provider,
-       (ARRAY['queued', 'submitting', 'awaiting'])[1 + number % 3] AS state
-  FROM (SELECT number, now() - make_interval(secs => 3600 * (1 - number / ({open} + 1.0))) AS at
-          FROM generate_series(1, {open}) AS numbers (number)) AS numbers;
-
-INSERT INTO lookups (id, event_id, source, record_id, work_email, providers, created_at)
-SELECT lookup_id, lookup_id, 'generic', 'crm-' || number % 10000, 'new-' || number || '@acme.co', '{{leadmagic,nyne}}',
-       at
-  FROM present;
-
-INSERT INTO jobs (id, lookup_id, provider, state, held, todo, place, attempt, tries, due_at, submitted_at,
-                  lease_expires_at, request_id, reserved, reserved_on)
-SELECT job_id, lookup_id, provider, state::job_state,
-       CASE WHEN state = 'queued' AND number % 100 = 0 THEN 'budget' END, '{{nyne}}', 0,
-       CASE WHEN state = 'queued' AND number % 10 <> 1 THEN 0 ELSE 1 END,
-       CASE WHEN state = 'queued' AND number % 10 = 1 THEN 1 ELSE 0 END,
-       -- A few are due; most of what was asked is not.
-       CASE WHEN state <> 'queued' AND number % 300 > 3 THEN now() + interval '1 hour' ELSE at END,
-       CASE WHEN state <> 'queued' OR number % 10 = 1 THEN at END,
-       CASE WHEN state = 'submitting' THEN now() + CASE WHEN number % 300 < 3 THEN '-1 s' ELSE '20 s' END::interval END,
-       CASE WHEN state = 'awaiting' THEN 'req-' || number END,
-       CASE WHEN state <> 'queued' THEN 3 ELSE 0 END, CASE WHEN state <> 'queued' THEN now()::date END
-  FROM present;
-
-INSERT INTO keys (key, lookup_id) SELECT decode(md5('new' || number), 'hex'), lookup_id FROM present;
-
--- Some follow one that is open, and some one that has ended.
-INSERT INTO lookups (id, event_id, source, work_email, providers, reused_from)
-SELECT pg_temp.id(at, number, 'follower'), lookup_id, 'generic', 'new-' || number || '@acme.co', ARRAY['nyne'],
-       lookup_id
-  FROM present WHERE number % 600 = 0
- UNION ALL
-SELECT pg_temp.id(now(), number, 'follower'), lookup_id, 'generic', 'old-' || number || '@acme.co', ARRAY['nyne'],
-       lookup_id
-  FROM past WHERE number % 5000 = 1;
-UPDATE lookups SET followers = 1 WHERE id IN (SELECT lookup_id FROM present WHERE number % 600 = 0);
-
-INSERT INTO usage (provider, day, slot, charged)
-SELECT provider, now()::date - age, slot, 3
-  FROM unnest(ARRAY['leadmagic', 'nyne']) AS names (provider), generate_series(1, {days}) AS days (age),
-       generate_series(0, 15) AS slots (slot);
-"""
-
 
 async def some(db: Db, state: str, provider: str = "nyne") -> list[asyncpg.Record]:
-    """Jobs of that state, from all over the table."""
+    """Return jobs of that state, from all over the table."""
     rows: list[asyncpg.Record] = await db.fetch(
-        "/* the test's own */ SELECT id, lookup_id, attempt, request_id FROM jobs"
+        "/* the test's own */ SELECT id, search_id, lookup_id, attempt, request_id FROM jobs"
         " WHERE state = $1::text::job_state AND provider = $2"
         " ORDER BY md5(id::text) LIMIT $3",
         state,
@@ -135,48 +55,67 @@ async def some(db: Db, state: str, provider: str = "nyne") -> list[asyncpg.Recor
     return rows
 
 
+async def some_final(db: Db, status: str) -> UUID:
+    """Return a lookup of that status, from the middle of the history."""
+    id: UUID = await db.fetchval(
+        "/* the test's own */ SELECT id FROM lookups WHERE final_status = $1::text::final_status"
+        " ORDER BY id OFFSET 5 LIMIT 1",
+        status,
+    )
+    return id
+
+
 def answered(id: UUID, **also: Any) -> Ending:
-    """A number came."""
+    """Return the ending of a job that brought a number."""
     number: dict[str, Any] = {"mobile": MOBILE, "charged": Decimal(3), "answered_by": "callback"}
     return Ending(job_id=id, state="answered", **number, **also)
 
 
 async def claims(db: Db) -> None:
-    """Fresh ones, and some that failed before."""
+    """Claim fresh jobs, and some that failed before."""
     lease = timedelta(seconds=20)
-    claimed = await claim(db, "leadmagic", most=PART, price=Decimal(3), lease=lease, callback_expected=False)
+    claimed = await claim(
+        db, "leadmagic", most=PART, price=Decimal(3), lease=lease, callback_expected=False, claim_id=uuid7()
+    )
     assert len(claimed.jobs) == PART
 
 
+async def unsent(db: Db) -> None:
+    """Take back questions that were claimed, and not sent."""
+    jobs = await some(db, "submitting")
+    await asked.release_unsent(db, [(row["id"], row["attempt"]) for row in jobs])
+
+
 async def polls(db: Db) -> None:
-    """What no callback answered."""
+    """Claim jobs that no callback answered."""
     assert await sweep.has_due_polls(db, "nyne")
     wait, deadline = timedelta(minutes=1), timedelta(hours=24)
     assert await sweep.claim_polls(db, "nyne", most=PART, first=wait, longest=wait, deadline=deadline)
 
 
 async def leases(db: Db) -> None:
-    """Whose submitter fell silent; and those that are renewed."""
+    """Find expired leases, and renew others."""
     assert await sweep.expired_leases(db, PART)
     await asked.renew(db, [(row["id"], row["attempt"]) for row in await some(db, "submitting")], timedelta(seconds=20))
 
 
 async def deadlines(db: Db) -> None:
-    """What nobody hopes for any more, awaiting or queued."""
+    """Find jobs that are past their deadline, awaiting or queued."""
     await sweep.past_deadline(db, timedelta(minutes=30), PART)
     await sweep.queued_too_long(db, timedelta(days=35), PART)
 
 
 async def ends(db: Db) -> None:
-    """Answers, of which half are numbers; one job alone; and one that was over."""
+    """End jobs, half of them with a number, and let their lookups follow; then one job alone."""
     jobs = await some(db, "submitting")
-    rest = [lost(row["id"], "no answer", stop=False) for row in jobs[1 : PART // 2]]
-    assert len(await finish(db, rest + [answered(row["id"]) for row in jobs[PART // 2 :]])) == PART - 1
-    assert len(await finish(db, [answered(jobs[0]["id"])])) == 1
+    endings = [lost(row["id"], "no answer", stop=False) for row in jobs[1 : PART // 2]]
+    applied = await apply_endings(db, endings + [answered(row["id"]) for row in jobs[PART // 2 :]], POLICY)
+    assert (len(applied.ended), applied.unswept) == (PART - 1, [])
+    assert (await apply_endings(db, [answered(jobs[0]["id"])], POLICY)).ended
 
 
 async def accepts(db: Db) -> None:
-    """202, and 429."""
+    """Store 202s, one that came after the job had ended, and a 429."""
     jobs = await some(db, "submitting")
     soon = timedelta(minutes=1)
     told = [asked.Acceptance(row["id"], row["attempt"], f"req-{row['id']}", soon) for row in jobs[1:]]
@@ -185,71 +124,111 @@ async def accepts(db: Db) -> None:
     assert await asked.requeue(db, [asked.Requeueing(jobs[0]["id"], jobs[0]["attempt"], soon, False, "429")])
 
 
-async def over(db: Db) -> UUID:
-    """A job that has ended."""
+async def over(db: Db, state: str = "answered") -> UUID:
+    """Return a job that has ended in that state."""
     id: UUID = await db.fetchval(
-        "/* the test's own */ SELECT id FROM finished_jobs WHERE state = 'answered' LIMIT 1 OFFSET 20000"
+        "/* the test's own */ SELECT id FROM finished_jobs WHERE state = $1::text::job_state"
+        " ORDER BY id OFFSET 40 LIMIT 1",
+        state,
     )
     return id
 
 
+def callback(id: UUID) -> Callback:
+    """Return a callback that brings a number."""
+    return Callback("nyne", id, b"{}", Answered("+1 555 123 4567"), Decimal(3))
+
+
 async def callbacks(db: Db) -> None:
-    """For jobs that wait, and one that is over without an answer."""
+    """Apply callbacks for jobs that wait."""
+    recorded = await record_callbacks(db, [callback(row["id"]) for row in await some(db, "awaiting")], POLICY, "US")
+    assert [one.verdict for one in recorded] == ["applied"] * PART
 
-    def callback(id: UUID) -> Callback:
-        return Callback("nyne", id, b"{}", Answered("5551234567"), lambda _: answered(id))
 
-    late = await over(db)
-    await db.execute(
-        "/* the test's own */ UPDATE finished_jobs SET state = 'lost', answered_by = NULL WHERE id = $1", late
-    )
-    recorded = await record_callbacks(db, [callback(row["id"]) for row in await some(db, "awaiting")])
-    recorded += await record_callbacks(db, [callback(late)])
-    assert [one.verdict for one in recorded] == ["applied"] * PART + ["late"]
+async def late_callbacks(db: Db) -> None:
+    """Apply one for a job that was lost, whose person is asked about again."""
+    late = await over(db, "lost")
+    lookup_id = await db.fetchval("/* the test's own */ SELECT lookup_id FROM finished_jobs WHERE id = $1", late)
+    assert await lookups.retry(db, lookup_id, POLICY)
+    (recorded,) = await record_callbacks(db, [callback(late)], POLICY, "US")
+    assert recorded.verdict == "late"
 
 
 async def intake(db: Db) -> None:
-    """New persons; the same events again; and somebody who is known from another event."""
+    """Take in new contacts; the same events again; and other events about the same contacts."""
 
     def wish(number: int, email: str) -> Wish:
-        return Wish(Contact(work_email=email), None, key_hash("event", str(number)), ("leadmagic",))
+        return Wish(Contact(work_email=email), PROVIDERS, event_id=f"event-{number}")
 
     wishes = [wish(number, f"jane-{number}@acme.co") for number in range(PART)]
     await ingest(db, [event(one) for one in wishes], POLICY)
-    await ingest(db, [event(one) for one in wishes], POLICY)
+    again = [wish(number, f"jane-{number}@acme.co") for number in range(PART)]
+    assert all(one.duplicate for (one,) in await ingest(db, [event(one) for one in again], POLICY))
     others = [wish(PART + number, f"jane-{number}@acme.co") for number in range(PART)]
-    taken = await ingest(db, [event(one) for one in others], POLICY)
-    assert not any(one.duplicate for (one,) in taken)
+    assert not any(one.duplicate for (one,) in await ingest(db, [event(one) for one in others], POLICY))
 
 
-async def followers(db: Db) -> None:
-    """Those whose leader ended, and nobody told them."""
-    leaders = await sweep.leaders_left_behind(db, PART)
-    assert len(leaders) == FINISHED // 5000
-    await release_followers(db, leaders, POLICY)
+async def known(db: Db) -> None:
+    """Lock what is known of contacts from all over the history."""
+    keys = await db.fetch(
+        "/* the test's own */ SELECT key FROM keys WHERE NOT shared ORDER BY md5(key) LIMIT $1", 2 * PART
+    )
+    locked = await lock_known_keys(db, [row["key"] for row in keys])
+    assert len(locked.world.searches) > PART
+
+
+async def follows(db: Db) -> None:
+    """Find searches whose process died before their lookups followed, and let them follow."""
+    searches = await unswept_searches(db, PART)
+    assert len(searches) == FINISHED // LEFT_EACH
+    await follow_ends(db, searches, POLICY)
+    assert await unswept_searches(db, PART) == []
+
+
+async def strays(db: Db) -> None:
+    """Find lookups whose search is gone, and decide them anew."""
+    ids = await lookups.strays(db, PART)
+    assert len(ids) == FINISHED // LEFT_EACH
+    assert await lookups.decide_again(db, ids, POLICY) == len(ids)
 
 
 async def releases(db: Db) -> None:
-    """The budget is back."""
+    """Let go of jobs that were held for a budget, and pass the turns of a paused provider."""
     assert await providers.release_held(db, "nyne", "budget", PART) == PART
+    assert await providers.pass_turns(db, "leadmagic", PART) == 0
+    await providers.pause(db, "leadmagic", "no credits", timedelta(minutes=1))
+    for _ in range(2):
+        assert await providers.pass_turns(db, "leadmagic", PART) == PART
 
 
 async def decisions(db: Db) -> None:
-    """A person's."""
-    row = await db.fetchrow("/* the test's own */ SELECT id, lookup_id FROM jobs WHERE held = 'budget' LIMIT 1")
-    await by_hand.unhold(db, row["lookup_id"])
-    await by_hand.cancel(db, row["lookup_id"])
-    await by_hand.possibly_charged(db, row["lookup_id"])
+    """Do what a person may do: unhold, cancel, retry."""
+    row = await db.fetchrow("/* the test's own */ SELECT lookup_id FROM jobs WHERE held = 'budget' LIMIT 1")
+    await lookups.unhold(db, row["lookup_id"])
+    assert await lookups.cancel(db, row["lookup_id"])
+    unresolved = await some_final(db, "unresolved")
+    await lookups.possibly_charged(db, unresolved)
+    assert await lookups.retry(db, unresolved, POLICY)
+    assert await lookups.retry(db, await some_final(db, "found"), POLICY, wrong_number=True)
+    await lookups.drop_unneeded(db, [row["search_id"] for row in await some(db, "queued")])
+
+
+async def forgets(db: Db) -> None:
+    """Look at one chunk of keys and one of fingerprints."""
+    month = first_id(NOW - timedelta(days=60))
+    for statement in (prune_keys._KEYS, prune_keys._FINGERPRINTS):
+        row = await db.fetchrow(statement, b"", PART, month)
+        assert row["last"] is not None
 
 
 async def details(db: Db) -> None:
-    """Some lookups with their jobs."""
+    """Read some lookups with their jobs."""
     ids = [row["lookup_id"] for row in await some(db, "awaiting")]
     assert len(await reports.read_lookups(db, ids)) == PART
 
 
 def listing(status: str | None = None, record_id: str | None = None) -> Deed:
-    """A page of the list, and the page after it."""
+    """Return a deed that reads a page of the list, and the page after it."""
 
     async def listed(db: Db) -> None:
         before = None
@@ -262,20 +241,24 @@ def listing(status: str | None = None, record_id: str | None = None) -> Deed:
 
 
 async def usage(db: Db) -> None:
-    """Of a month."""
+    """Read the credits of a month."""
     assert len(await reports.usage_by_day(db, (NOW - timedelta(days=30)).date())) >= 60
 
 
 DEEDS: dict[str, Deed] = {
     "claim": claims,
+    "release_unsent": unsent,
     "claim_polls": polls,
     "leases": leases,
     "deadlines": deadlines,
-    "finish": ends,
+    "end": ends,
     "accept and requeue": accepts,
     "record_callbacks": callbacks,
+    "late callbacks": late_callbacks,
     "ingest": intake,
-    "followers": followers,
+    "lock_known_keys": known,
+    "follow_ends": follows,
+    "strays": strays,
     "release_held": releases,
     "by hand": decisions,
     "read": details,
@@ -294,32 +277,17 @@ DEEDS: dict[str, Deed] = {
 
 @pytest.fixture(scope="module")
 def seeded_url(databases: Databases) -> Iterator[str]:
-    """One database for the whole module: whatever its tests do is undone."""
+    """Return one database for the whole module: every test undoes what it does."""
     with databases.for_a_module() as url:
         asyncio.run(seed(url))
         yield url
 
 
-async def seed(url: str) -> None:
-    """Months of history, and much that is open."""
-    connection = await asyncpg.connect(url, server_settings={"synchronous_commit": "off"})
-    try:
-        await ensure_partitions(connection, since=NOW - timedelta(days=DAYS + 1))
-        for provider in ("leadmagic", "nyne"):
-            await register_provider(connection, provider, (), {60: 1_000_000_000})
-        await connection.execute(SEED.format(days=DAYS, finished=FINISHED, open=3 * OF_EACH))
-        tables = await connection.fetch("SELECT oid::regclass::text FROM pg_class WHERE relkind = 'r' AND oid > 16383")
-        for row in tables:
-            await connection.execute(f"VACUUM (ANALYZE) {row[0]}")
-    finally:
-        await connection.close()
-
-
 @pytest.fixture
 async def db(seeded_url: str) -> AsyncIterator[Connection]:
-    """A connection as the processes have it."""
+    """Return a connection with the settings of the processes."""
     connection = await asyncpg.connect(
-        seeded_url, server_settings={"jit": "off"}, statement_cache_size=0, connection_class=WritingConnection
+        seeded_url, server_settings=SERVER_SETTINGS, statement_cache_size=0, connection_class=WritingConnection
     )
     yield connection
     await connection.close()
@@ -328,7 +296,7 @@ async def db(seeded_url: str) -> AsyncIterator[Connection]:
 @pytest.mark.parametrize("mode", ["force_custom_plan", "force_generic_plan"])
 @pytest.mark.parametrize("deed", DEEDS)
 async def test_no_hot_statement_reads_through_a_table(db: Connection, deed: str, mode: str) -> None:
-    """Each finds its rows by an index, in the partitions that they lie in, whichever kind of plan the server makes."""
+    """Each finds its rows by an index, in the months that they lie in, whichever kind of plan the server makes."""
     big = await big_tables(db)
     sent = await capture(db, DEEDS[deed])
     await db.execute(f"SET plan_cache_mode = {mode}")
@@ -341,6 +309,32 @@ async def test_no_hot_statement_reads_through_a_table(db: Connection, deed: str,
         through = [node.table for node in read if node.kind == "Seq Scan"]
         assert not through, f"{through} is read through:\n{drawn(plan)}"
         assert sum(read.values()) <= READ_AT_MOST, f"{sum(read.values()):,.0f} rows are read:\n{drawn(plan)}"
+
+
+async def test_the_end_of_lookups_is_planned_once(seeded_url: str) -> None:
+    """Each month makes its plan larger: to plan it at every end would take ten times as long as the end itself."""
+    connection = await asyncpg.connect(seeded_url, server_settings=SERVER_SETTINGS)
+    try:
+        for _ in range(3):
+            await capture(connection, ends)
+        plans = await connection.fetch(
+            "SELECT generic_plans, custom_plans FROM pg_prepared_statements WHERE statement LIKE $1", "%UPDATE lookups%"
+        )
+    finally:
+        await connection.close()
+
+    assert [tuple(row) for row in plans] == [(6, 0)]
+
+
+async def test_prune_reads_one_chunk_of_keys_at_a_time(db: Connection) -> None:
+    """A chunk costs the same among a thousand keys and among millions: it is always planned for its size."""
+    big = await big_tables(db)
+    await db.execute("SET plan_cache_mode = force_custom_plan")
+
+    for plan in await explain(db, await capture(db, forgets)):
+        read = {node: rows(node) for node in map(Node, walk(plan)) if node.table in big}
+        assert not [node.table for node in read if node.kind == "Seq Scan"], drawn(plan)
+        assert sum(read.values()) <= READ_AT_MOST, drawn(plan)
 
 
 async def test_the_sums_of_a_day_do_not_read_the_history(db: Connection) -> None:

@@ -1,4 +1,4 @@
-"""`ringback prune`: whole months go when nobody can ask for anything in them any more, and no sooner."""
+"""`ringback prune`: whole months go when nothing in them is needed any more, and no sooner."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from uuid import UUID
 
 import asyncpg
 import pytest
-from enrichment.identity import key_hash
-from store.followers import promote
 
 from console import prune as command
 from console.prune import Pruned
 from enrichment.settings import Settings
 from store import prune as store
+from store import prune_keys
+from store.lookups import retry
 from store.partitions import HISTORY
 from tests import factories
 from tests.old_history import DAYS, MONTHS, NOW, OLD, OLDER, at, finished_job, lookup, make_months, open_lookup
@@ -29,13 +29,13 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 async def history(pool: Pool) -> Pool:
-    """A database that has been there for some months."""
+    """Return a database of some months' age."""
     await make_months(pool)
     return pool
 
 
 async def prune(settings: Settings, *, days: int = DAYS, dry_run: bool = False) -> tuple[dict[str, str], list[str]]:
-    """What became of each month, and what was said about it."""
+    """Prune; return what became of each month, and what was printed about it."""
     said: list[str] = []
     pruned = Pruned(days, dry_run)
     await command._prune(settings, pruned, said.append)
@@ -43,15 +43,15 @@ async def prune(settings: Settings, *, days: int = DAYS, dry_run: bool = False) 
 
 
 async def left(pool: Pool) -> dict[str, int]:
-    """How many rows each table of the history has, and the keys."""
+    """Count the rows of each table of the history, the keys and the fingerprints."""
     return {
         table: await pool.fetchval(f"SELECT count(*) FROM {table}")  # noqa: S608
-        for table in (*HISTORY, "keys")
+        for table in (*HISTORY, "keys", "fingerprints")
     }
 
 
 async def test_a_month_that_is_over_goes_as_a_whole(history: Pool, settings: Settings) -> None:
-    """Events, lookups, jobs, callbacks and ledger of one month go together, and the keys that led there."""
+    """Every table's part of the month goes at once, and the keys that led there."""
     await finished_job(history)
     new = await take_one(history, work_email="new@acme.co")
     await end(history, new.id)
@@ -59,11 +59,13 @@ async def test_a_month_that_is_over_goes_as_a_whole(history: Pool, settings: Set
 
     fates, said = await prune(settings)
 
-    assert before == dict.fromkeys(HISTORY, 1) | {"events": 2, "lookups": 2, "finished_jobs": 2, "keys": 3}
-    assert await left(history) == dict.fromkeys(HISTORY, 0) | {"events": 1, "lookups": 1, "finished_jobs": 1, "keys": 2}
+    twice = dict.fromkeys(("events", "lookups", "searches", "finished_jobs"), 2)
+    assert before == dict.fromkeys(HISTORY, 1) | twice | {"keys": 4, "fingerprints": 1}
+    once = dict.fromkeys(twice, 1)
+    assert await left(history) == dict.fromkeys(HISTORY, 0) | once | {"keys": 2, "fingerprints": 1}
     assert fates[str(MONTHS[1])] == "dropped"
     assert f"{MONTHS[1]}: dropped, 1 lookups, " in "\n".join(said)
-    assert "Keys of dropped lookups: 1 deleted." in said
+    assert "Deleted with them: 2 keys, 0 fingerprints of events." in said
 
 
 async def test_the_sums_of_money_outlive_the_rows(history: Pool, settings: Settings) -> None:
@@ -98,51 +100,82 @@ async def test_a_second_run_finds_nothing(history: Pool, settings: Settings) -> 
 
 
 async def keep_open(pool: Pool) -> None:
-    """Somebody is still looked for."""
-    await open_lookup(pool)
+    """Insert an open lookup whose search was decided to be another, newer one."""
+    search = await factories.search_of(pool, (await lookup(pool, NOW))["id"])
+    await open_lookup(pool, search_id=search["id"])
 
 
 async def keep_asking(pool: Pool) -> None:
-    """A late answer has ended the lookup, while its next question is on its way."""
+    """Insert a late answer's leftover: the lookup has ended, and the next provider is being asked."""
     await factories.job(pool, "awaiting", lookup_id=(await lookup(pool))["id"])
 
 
 async def keep_job(pool: Pool) -> None:
-    """A question of that month is open, about a lookup that began before."""
+    """Insert an open job of that month for a lookup that began before."""
     await factories.job(pool, "awaiting", id=at(OLD), lookup_id=(await lookup(pool, OLDER))["id"])
 
 
-async def keep_leader(pool: Pool) -> None:
-    """A lookup of today waits for one of that month, which has ended: it was not told yet."""
-    await open_lookup(pool, NOW, reused_from=(await lookup(pool))["id"])
+async def keep_job_of_search(pool: Pool) -> None:
+    """Insert an open job of today for a search of that month that began for an older lookup."""
+    search = await factories.search_of(pool, (await lookup(pool))["id"])
+    older = await lookup(pool, OLDER, search_id=search["id"])
+    await factories.job(pool, "awaiting", lookup_id=older["id"], search_id=search["id"])
+
+
+async def keep_search(pool: Pool) -> None:
+    """Insert an open search without an open lookup: the process died between two commits."""
+    search = await factories.search_of(pool, (await lookup(pool))["id"])
+    await pool.execute("UPDATE searches SET status = NULL, ended_at = NULL, swept = false WHERE id = $1", search["id"])
+
+
+async def keep_unswept(pool: Pool) -> None:
+    """Insert an ended search whose lookups have not all followed."""
+    search = await factories.search_of(pool, (await lookup(pool))["id"])
+    await pool.execute("UPDATE searches SET swept = false WHERE id = $1", search["id"])
+
+
+async def keep_awaited(pool: Pool) -> None:
+    """Insert a lookup of today that waits for a search of that month, which has ended: it is decided anew."""
+    search = await factories.search_of(pool, (await lookup(pool))["id"])
+    await open_lookup(pool, NOW, search_id=search["id"])
 
 
 async def keep_recent_end(pool: Pool) -> None:
-    """A lookup was asked again by a person, and its answer is of yesterday: it may be taken again."""
+    """Insert a lookup that a person retried: its answer is of yesterday, and may be reused."""
     await lookup(pool, finished_at=NOW - timedelta(days=1))
 
 
+async def keep_recent_search(pool: Pool) -> None:
+    """Insert a search that a late number ended yesterday, for a lookup that had been cancelled."""
+    search = await factories.search_of(pool, (await lookup(pool))["id"])
+    await pool.execute("UPDATE searches SET ended_at = $2 WHERE id = $1", search["id"], NOW - timedelta(days=1))
+
+
 async def keep_late_answer(pool: Pool) -> None:
-    """A job was answered yesterday, long after it was given up."""
+    """Insert a job that was answered yesterday, long after it was given up."""
     await finished_job(pool, finished_at=NOW - timedelta(days=1))
 
 
 async def keep_doubt(pool: Pool) -> None:
-    """A job is over, and its provider is still to be asked whether its callback told the truth."""
+    """Insert a finished job whose callback is still to be verified with the provider."""
     await finished_job(pool, check_at=NOW, check_request_id="req-2")
 
 
 async def keep_of_older(pool: Pool) -> None:
-    """A lookup of the month before is open, and a job of this month says who was asked already."""
+    """Insert an open lookup of the month before, with a job of this month that says who was asked."""
     await finished_job(pool, lookup_id=(await open_lookup(pool, OLDER))["id"])
 
 
 KEPT: list[tuple[Make, str]] = [
     (keep_open, "1 lookups that are still open"),
-    (keep_asking, "1 open questions"),
-    (keep_job, "1 open questions"),
-    (keep_leader, "1 open lookups that follow one of it"),
+    (keep_asking, "1 open jobs"),
+    (keep_job, "1 open jobs"),
+    (keep_job_of_search, "1 open jobs"),
+    (keep_search, "1 searches that are open or not swept"),
+    (keep_unswept, "1 searches that are open or not swept"),
+    (keep_awaited, "1 open lookups that wait for its searches"),
     (keep_recent_end, f"1 that ended less than {DAYS} days ago"),
+    (keep_recent_search, f"1 that ended less than {DAYS} days ago"),
     (keep_late_answer, f"1 that ended less than {DAYS} days ago"),
     (keep_doubt, "1 jobs whose answer is still to be verified"),
     (keep_of_older, "1 jobs of older lookups that stay"),
@@ -160,7 +193,7 @@ async def test_what_may_still_be_asked_for_keeps_its_month(
     fates, said = await prune(settings)
 
     assert fates[str(MONTHS[1])] == "kept"
-    assert any(line.startswith(f"{MONTHS[1]}: stays, ") and line.endswith(why) for line in said)
+    assert any(line.startswith(f"{MONTHS[1]}: stays, ") and line.endswith(f": {why}") for line in said)
     assert await left(history) == before
 
 
@@ -172,7 +205,7 @@ async def test_a_month_that_stays_does_not_keep_the_others(history: Pool, settin
     fates, _ = await prune(settings)
 
     assert (fates[str(MONTHS[0])], fates[str(MONTHS[1])]) == ("kept", "dropped")
-    assert (await left(history))["keys"] == 1
+    assert (await left(history))["keys"] == 2
 
 
 async def test_a_month_goes_only_when_all_of_it_is_old_enough(history: Pool, settings: Settings) -> None:
@@ -188,7 +221,7 @@ async def test_what_is_asked_again_at_the_last_moment_stays(history: Pool) -> No
     row = await lookup(history, final_status="failed")
     async with history.acquire(timeout=5) as connection:
         found = await store.look_at(connection, MONTHS[1], NOW - timedelta(days=DAYS))
-        await promote(history, row["id"], POLICY, by_a_person=True)
+        await retry(history, row["id"], POLICY)
 
         assert not found.needed
         assert await store.drop_month(connection, found) is False
@@ -261,73 +294,90 @@ async def test_it_works_while_everything_runs(history: Pool, settings: Settings)
 
 
 async def test_an_interrupted_run_is_made_up_for(history: Pool, settings: Settings) -> None:
-    """The month went, and then the power: the next run deletes the keys that lead nowhere."""
+    """After a run that died between the drop and the keys, the next one deletes the keys that lead nowhere."""
     await lookup(history)
     async with history.acquire(timeout=5) as connection:
         await store.drop_month(connection, await store.look_at(connection, MONTHS[1], NOW - timedelta(days=DAYS)))
-    assert (await left(history))["keys"] == 1
+    assert (await left(history))["keys"] == 2
 
     await prune(settings)
 
     assert (await left(history))["keys"] == 0
 
 
-async def test_whoever_comes_back_afterwards_is_looked_up_anew(history: Pool, settings: Settings) -> None:
-    """Nothing remembers the person; and a key whose first speaker is gone is spoken for by the new one."""
+async def test_a_contact_that_comes_back_afterwards_is_looked_up_anew(history: Pool, settings: Settings) -> None:
+    """No key leads to the dropped search, and the new one's keys lead to the new one only."""
     await lookup(history, work_email="jane@acme.co", final_status="found", mobile="+15551234567")
     await prune(settings)
 
     taken = await take_one(history, work_email="jane@acme.co")
 
     assert (taken.status, taken.duplicate) == ("queued", False)
-    assert (await left(history))["keys"] == 2
+    search = await factories.search_of(history, taken.id)
+    assert [row["searches"] for row in await history.fetch("SELECT searches FROM keys")] == [[search["id"]]] * 2
 
 
-async def test_keys_of_whoever_is_there_stay(
-    history: Pool, settings: Settings, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """All keys are looked at, some at a time; only those that lead nowhere go."""
-    monkeypatch.setattr(store, "CHUNK", 3)
-    for _ in range(5):
-        await lookup(history)
-    for _ in range(5):
-        await lookup(history, NOW)
+async def test_keys_of_what_is_there_stay(history: Pool, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All keys and fingerprints are looked at, some at a time; only those that lead nowhere go."""
+    monkeypatch.setattr(prune_keys, "CHUNK", 3)
+    for number in range(5):
+        await fingerprint(history, await lookup(history), number)
+    for number in range(5, 10):
+        await fingerprint(history, await lookup(history, NOW), number)
+
+    _, said = await prune(settings)
+
+    rows = await left(history)
+    assert (rows["keys"], rows["fingerprints"]) == (10, 5)
+    assert "Deleted with them: 10 keys, 5 fingerprints of events." in said
+    assert await history.fetchval("SELECT count(*) FROM fingerprints JOIN lookups ON lookups.id = lookup_id") == 5
+
+
+async def fingerprint(pool: Pool, row: asyncpg.Record, number: int) -> None:
+    """Insert the fingerprint of the lookup's event."""
+    await pool.execute("INSERT INTO fingerprints VALUES ($1, $2)", number.to_bytes(16, "big"), row["id"])
+
+
+async def test_links_to_dropped_searches_are_removed(history: Pool, settings: Settings) -> None:
+    """A key that leads to searches of several months keeps those that are there, the newest last."""
+    ids = [(await lookup(history, at, work_email="jane@acme.co"))["id"] for at in (OLD, NOW, NOW)]
+    searches = [(await factories.search_of(history, id))["id"] for id in ids]
 
     await prune(settings)
 
-    assert (await left(history))["keys"] == 5
+    assert [row["searches"] for row in await history.fetch("SELECT searches FROM keys")] == [searches[1:]] * 2
 
 
-async def test_a_key_stays_while_its_former_speaker_is_there(history: Pool, settings: Settings) -> None:
-    """The one that was retried is gone, and the one before it, which is younger, may still be heard."""
-    row = await lookup(history)
-    younger = await lookup(history, NOW)
-    await history.execute("UPDATE keys SET before = $2 WHERE lookup_id = $1", row["id"], younger["id"])
+async def test_a_shared_key_stays_shared(history: Pool, settings: Settings) -> None:
+    """Without it, two people who have the same address would be taken for one after a year."""
+    await lookup(history, work_email="team@acme.co")
+    email = POLICY.hash("email", "team@acme.co")
+    await history.execute("UPDATE keys SET shared = true, searches = '{}' WHERE key = $1", email)
 
     await prune(settings)
 
-    assert (await left(history))["keys"] == 2
+    assert await history.fetch("SELECT key, shared FROM keys") == [(email, True)]
 
 
 async def test_what_came_without_a_month_is_said(history: Pool, settings: Settings) -> None:
-    """The default partition is never dropped: who wonders why something is still there is told."""
+    """The default partition is never dropped; the count of what is older there is printed."""
     await lookup(history, OLDER - timedelta(days=90))
 
     _, said = await prune(settings)
 
-    assert "1 older lookups stay: they came when their month was not made yet." in said
+    assert "1 older lookups stay: they came before their month was made." in said
 
 
-async def test_an_event_that_comes_again_before_its_key_is_deleted_is_new(history: Pool) -> None:
-    """Between the drop of a month and the deletion of its keys nothing that is accepted is lost."""
-    row = await lookup(history)
-    await history.execute("INSERT INTO keys (key, lookup_id) VALUES ($1, $2)", key_hash("event", "evt-1"), row["id"])
+async def test_an_event_that_comes_again_before_its_fingerprint_is_deleted_is_new(history: Pool) -> None:
+    """Between the drop of a month and the deletion of its fingerprints nothing that is accepted is lost."""
+    first = await take_one(history, "evt-1", work_email="jane@acme.co")
     async with history.acquire(timeout=5) as connection:
-        await store.drop_month(connection, await store.look_at(connection, MONTHS[1], NOW - timedelta(days=DAYS)))
+        # As if the lookup and its search had been of a month that was dropped.
+        await connection.execute("DELETE FROM lookups; DELETE FROM searches; DELETE FROM jobs")
 
-    first, second = await take(history, *(wish("evt-1", work_email=f"{name}@acme.co") for name in ("jane", "jane")))
-    third = await take_one(history, "evt-1", work_email="jane@acme.co")
+    second, third = await take(history, *(wish("evt-1", work_email=f"{name}@acme.co") for name in ("jane", "jane")))
+    fourth = await take_one(history, "evt-1", work_email="jane@acme.co")
 
-    assert [one.duplicate for one in (first, second, third)] == [False, True, True]
-    assert first.id == second.id == third.id
-    assert await status(history, first.id) == "queued"
+    assert [one.duplicate for one in (second, third, fourth)] == [False, True, True]
+    assert second.id == third.id == fourth.id != first.id
+    assert await status(history, second.id) == "queued"

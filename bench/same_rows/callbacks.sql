@@ -1,5 +1,5 @@
--- :size callbacks in one commit, each of which ends its job with a number: finished job, ledger, usage, lookup and the
--- callback itself.
+-- :size callbacks in one commit, each of which ends its job with a number: finished job, ledger, usage, search,
+-- lookup and the callback itself.
 \set n :n + 1
 WITH gone AS (
     DELETE FROM jobs
@@ -8,9 +8,9 @@ WITH gone AS (
        AND jobs.id = people.job_id
     RETURNING jobs.*
 ), kept AS (
-    INSERT INTO finished_jobs (id, lookup_id, provider, state, answered_by, attempt, polls, request_id,
+    INSERT INTO finished_jobs (id, search_id, lookup_id, provider, state, answered_by, attempt, polls, request_id,
                                credits, possible, reserved_on, submitted_at)
-    SELECT id, lookup_id, provider, 'answered', 'callback', attempt, polls, request_id,
+    SELECT id, search_id, lookup_id, provider, 'answered', 'callback', attempt, polls, request_id,
            reserved, 0, reserved_on, submitted_at
       FROM gone
 ), entered AS (
@@ -27,9 +27,17 @@ WITH gone AS (
            charged = usage.charged + excluded.charged,
            found = usage.found + excluded.found
 ), ended AS (
+    UPDATE searches
+       SET said = jsonb_build_object(gone.provider, 'answered'),
+           numbers = jsonb_build_object(gone.provider, jsonb_build_object(
+                         'mobile', '+14155552671', 'raw', '+14155552671', 'region', 'US', 'line_type', 'unknown')),
+           status = 'found', ended_at = now(), swept = true
+      FROM gone
+     WHERE searches.id = gone.search_id
+), followed AS (
     UPDATE lookups
        SET final_status = 'found', finished_at = now(), mobile = '+14155552671', mobile_raw = '+14155552671',
-           region = 'US', line_type = 'unknown', provider = gone.provider, credits = gone.reserved
+           region = 'US', line_type = 'unknown', provider = gone.provider
       FROM gone
      WHERE lookups.id = gone.lookup_id
 )

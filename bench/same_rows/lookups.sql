@@ -22,9 +22,9 @@ WITH gone AS (
        AND jobs.id = people.job_id
     RETURNING jobs.*
 ), kept AS (
-    INSERT INTO finished_jobs (id, lookup_id, provider, state, answered_by, attempt, polls,
+    INSERT INTO finished_jobs (id, search_id, lookup_id, provider, state, answered_by, attempt, polls,
                                credits, possible, reserved_on, submitted_at)
-    SELECT id, lookup_id, provider, 'answered', 'inline', attempt, polls, reserved, 0, reserved_on, submitted_at
+    SELECT id, search_id, lookup_id, provider, 'answered', 'inline', attempt, polls, reserved, 0, reserved_on, submitted_at
       FROM gone
 ), entered AS (
     INSERT INTO ledger (job_id, lookup_id, provider, kind, credits, day)
@@ -39,9 +39,17 @@ WITH gone AS (
        SET reserved = usage.reserved + excluded.reserved,
            charged = usage.charged + excluded.charged,
            found = usage.found + excluded.found
+), ended AS (
+    UPDATE searches
+       SET said = jsonb_build_object(gone.provider, 'answered'),
+           numbers = jsonb_build_object(gone.provider, jsonb_build_object(
+                         'mobile', '+14155552671', 'raw', '+14155552671', 'region', 'US', 'line_type', 'unknown')),
+           status = 'found', ended_at = now(), swept = true
+      FROM gone
+     WHERE searches.id = gone.search_id
 )
 UPDATE lookups
    SET final_status = 'found', finished_at = now(), mobile = '+14155552671', mobile_raw = '+14155552671',
-       region = 'US', line_type = 'unknown', provider = gone.provider, credits = gone.reserved
+       region = 'US', line_type = 'unknown', provider = gone.provider
   FROM gone
  WHERE lookups.id = gone.lookup_id;
