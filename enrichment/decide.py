@@ -181,7 +181,7 @@ def _fate(
             return Fate(search)
     recent = [search for search in touching if search.ended_at and search.ended_at > now - policy.not_found]
     missing = tuple(name for name in seeker.providers if not _is_covered(name, seeker, recent))
-    doubtful = next((search for search in recent if _doubts(search, seeker.providers)), None)
+    doubtful = next((search for search in recent if _doubts(search, seeker)), None)
     if seeker.refused:  # asking who gave the wrong number would bring it again
         wrong = {name for search in touching for name, number in search.numbers.items() if number.is_wrong}
         missing = tuple(name for name in missing if name not in wrong)
@@ -200,17 +200,18 @@ def _fate(
 def _number_to_take(
     seeker: Seeker, touching: Sequence[Search], now: datetime, policy: Policy, read: ReadNumber
 ) -> Fate | None:
+    wrong = {number.mobile for search in touching for number in search.numbers.values() if number.is_wrong}
     for search in touching:
         if search.ended_at is not None and search.ended_at <= now - policy.found:
             continue
         for provider in seeker.providers:
             number = search.numbers.get(provider)
-            if number is None or number.is_wrong or search.ended_at is None:
+            if number is None or search.ended_at is None:
                 continue
             if number.mobile is None and number.raw and seeker.region and (known := read(number.raw, seeker.region)):
                 search.numbers[provider] = number = known
                 search.status, search.ended_at, search.is_changed = "found", now, True
-            if number.mobile is not None and number.mobile != seeker.refused:
+            if number.mobile is not None and number.mobile not in wrong:
                 return Fate(search, "found", provider, number)
     return None
 
@@ -227,8 +228,10 @@ def _is_covered(provider: str, seeker: Seeker, recent: Iterable[Search]) -> bool
     return seeker.keys.identifiers <= answered
 
 
-def _doubts(search: Search, providers: Iterable[str]) -> bool:
-    return any(search.said.get(name) in (*IN_DOUBT, "asked") for name in providers)
+def _doubts(search: Search, seeker: Seeker) -> bool:
+    """Tell whether an answer may still come, or was lost; what a person asked again does not count as lost."""
+    doubts = ("asked",) if seeker.insists else (*IN_DOUBT, "asked")
+    return any(search.said.get(name) in doubts for name in seeker.providers)
 
 
 def _begin(
@@ -236,14 +239,18 @@ def _begin(
     keys: frozenset[bytes],
     me: Facts,
     chain: tuple[str, ...],
-    touching: Iterable[Search],
+    touching: Sequence[Search],
     world: World,
     is_doubtful: bool,
 ) -> Search:
-    """Begin a search for *seeker* that asks *chain*; it inherits what searches of the same keys know."""
+    """Begin a search for *seeker* that asks *chain*; it inherits what searches of the same keys know.
+
+    Wrong numbers are among that: no provider's answer brings one back.
+    """
     facts = Facts(me.slug, me.member, list(me.names))
     for search in touching:
         facts.learn(search.facts)
+    wrong = {name: number for search in touching for name, number in search.numbers.items() if number.is_wrong}
     begun = Search(
         id=seeker.new_search,
         begun_for=seeker.id,
@@ -251,6 +258,7 @@ def _begin(
         asked=set(seeker.keys.asked),
         providers=seeker.providers,
         facts=facts,
+        numbers=wrong,
         is_doubtful=is_doubtful and not seeker.insists,
         is_retry=seeker.insists,
         chain=chain,

@@ -13,6 +13,7 @@ from enrichment.money import to_cents
 from enrichment.outcome import Answered, Forgotten, Outcome, Refused, Unclear, Unreadable
 from enrichment.phone import read_phone
 
+REPORTED_WRONG = "it answered with the number that was reported wrong"
 RAW_AT_MOST = 65_536  # characters of a strange body that are kept
 
 

@@ -35,7 +35,7 @@ async def end_lookups(db: Db, searches: Sequence[UUID], not_found: timedelta, li
         """
         WITH ended AS MATERIALIZED (
             SELECT id, begun_for, keys, asked, providers, status, reason, numbers, ended_at,
-                   numbers @? '$.*.mobile ? (@ != null)' AS has_number
+                   status = 'found' AS has_number
               FROM searches
              WHERE id = ANY($1::uuid[])
                AND ended_at IS NOT NULL

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from uuid import UUID
 
+from enrichment.ending import REPORTED_WRONG
 from store.database import Db
 
 if TYPE_CHECKING:
@@ -117,14 +118,22 @@ async def finish(db: Db, endings: Sequence[Ending], configured: Sequence[str]) -
         ), heard AS (
             -- What the search knows with this answer. A late number may have ended it before: then it stays ended.
             SELECT gone.*, searches.ended_at AS ended_before,
+                   gone.mobile IS NOT NULL AND NOT reported.wrong AS is_found,
+                   CASE WHEN reported.wrong THEN $19
+                        WHEN gone.ends_as <> 'answered' OR gone.mobile IS NULL THEN gone.error END AS complaint,
                    searches.said || jsonb_build_object(gone.provider, gone.ends_as) AS heard,
                    CASE WHEN gone.mobile_raw IS NULL AND gone.mobile IS NULL THEN searches.numbers
                         ELSE searches.numbers || jsonb_build_object(gone.provider, jsonb_build_object(
                                  'mobile', gone.mobile, 'raw', gone.mobile_raw, 'region', gone.region,
-                                 'line_type', gone.line_type)) END AS known,
-                   searches.ended_at IS NULL AND gone.mobile IS NULL AND NOT gone.stop AND gone.todo <> '{}' AS goes_on
+                                 'line_type', gone.line_type, 'is_wrong', reported.wrong)) END AS known,
+                   searches.ended_at IS NULL AND (gone.mobile IS NULL OR reported.wrong) AND NOT gone.stop
+                       AND gone.todo <> '{}' AS goes_on
               FROM gone
               JOIN searches ON searches.id = gone.search_id
+             CROSS JOIN LATERAL (
+                   SELECT gone.mobile IS NOT NULL
+                          AND jsonb_path_exists(searches.numbers, '$.* ? (@.is_wrong == true && @.mobile == $mobile)',
+                                                jsonb_build_object('mobile', gone.mobile)) AS wrong) AS reported
              ORDER BY searches.id
                FOR NO KEY UPDATE OF searches
         ), chained AS (
@@ -146,17 +155,16 @@ async def finish(db: Db, endings: Sequence[Ending], configured: Sequence[str]) -
             UPDATE searches
                SET said = heard.heard,
                    numbers = heard.known,
-                   reason = CASE WHEN heard.error IS NULL OR heard.ends_as = 'answered' AND heard.mobile IS NOT NULL
-                                 THEN searches.reason
-                                 ELSE left(concat_ws('; ', searches.reason, heard.provider || ': ' || heard.error),
+                   reason = CASE WHEN heard.complaint IS NULL THEN searches.reason
+                                 ELSE left(concat_ws('; ', searches.reason, heard.provider || ': ' || heard.complaint),
                                            2000) END,
                    -- A second number, of a provider that was still being asked when the first one came.
-                   swept = searches.swept AND (heard.mobile IS NULL OR heard.ended_before IS NULL),
+                   swept = searches.swept AND (NOT heard.is_found OR heard.ended_before IS NULL),
                    ended_at = CASE WHEN heard.goes_on THEN NULL
-                                   WHEN heard.mobile IS NOT NULL THEN now()
+                                   WHEN heard.is_found THEN now()
                                    ELSE COALESCE(searches.ended_at, now()) END,
                    status = CASE WHEN heard.goes_on THEN NULL
-                                 WHEN heard.mobile IS NOT NULL THEN 'found'
+                                 WHEN heard.is_found THEN 'found'
                                  WHEN searches.status IS NOT NULL THEN searches.status
                                  ELSE search_verdict(heard.heard, searches.is_doubtful) END
               FROM heard
@@ -187,6 +195,7 @@ async def finish(db: Db, endings: Sequence[Ending], configured: Sequence[str]) -
         list(configured),
         [e.seen_state for e in ordered],
         [e.seen_request_id for e in ordered],
+        REPORTED_WRONG,
     )
     return {
         row["id"]: Ended(

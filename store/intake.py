@@ -15,7 +15,15 @@ from uuid_utils.compat import uuid7
 from enrichment.decide import Fate, Seeker, World, decide
 from enrichment.wish import Keys, Policy, Wish, facts_of, keys_of
 from store.database import Db, transaction
-from store.searches import NEW_SEARCHES, hashes, lock_searches, new_search_columns, read_number, save_world
+from store.searches import (
+    NEW_SEARCHES,
+    hashes,
+    lock_searches,
+    new_search_columns,
+    read_number,
+    save_world,
+    save_wrong_numbers,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,6 +202,7 @@ async def _insert(db: Db, batch: _Batch, world: World) -> None:
         list(batch.moved_fingerprints.values()),
         *map(list, zip(*rows, strict=True)),
     )
+    await save_wrong_numbers(db, new)
 
 
 _NEW_LOOKUPS = """

@@ -80,6 +80,13 @@ async def insert_new_searches(db: Db, world: World) -> None:
     """Insert the searches that decisions began, each with its first job: queued."""
     if searches := [search for search in world.searches.values() if search.is_new]:
         await db.execute(f"WITH {NEW_SEARCHES} SELECT", *new_search_columns(searches))
+        await save_wrong_numbers(db, searches)
+
+
+async def save_wrong_numbers(db: Db, searches: Sequence[Search]) -> None:
+    """Write the wrong numbers that new *searches*, just inserted, inherit; few do."""
+    if inheriting := [search for search in searches if search.numbers]:
+        await _save_searches(db, inheriting)
 
 
 # Two CTEs of a statement whose first nine parameters are `new_search_columns`. Arrays of arrays travel as text:
