@@ -14,7 +14,7 @@ import asyncpg
 from enrichment.contact import Contact
 from enrichment.ending import Ending
 from enrichment.wish import Hasher, Policy, Wish
-from store.database import transaction
+from store.database import Db, transaction
 from store.endings import Applied, apply_endings, follow_ends
 from store.finish import Ended, finish
 from store.intake import Event, Taken, ingest
@@ -94,7 +94,7 @@ def answer(job_id: UUID, by: str, mobile: str | None = MOBILE, **more: Any) -> E
     return Ending(job_id=job_id, state="answered", answered_by=by, mobile=mobile, charged=Decimal(3), **more)
 
 
-async def finish_jobs(db: Pool, endings: Sequence[Ending]) -> dict[UUID, Ended]:
+async def finish_jobs(db: Db, endings: Sequence[Ending]) -> dict[UUID, Ended]:
     """End these jobs and their searches; their lookups do not follow yet."""
     return await finish(db, endings, PROVIDERS)
 
