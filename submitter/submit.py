@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -92,6 +93,8 @@ class Submitter:
                 await _first_of(stop.wait(), timeout=backoff(failures, first=0.2, longest=5))
                 continue
             await self._rest(claimed, stop)
+        with suppress(*UNREACHABLE):
+            await self._undo_failed_claims()
         while self._tasks:
             await asyncio.wait(self._tasks)
         renewing.cancel()
