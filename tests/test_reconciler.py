@@ -55,7 +55,7 @@ async def test_a_duty_that_fails_is_done_again(error: Exception) -> None:
 
 
 async def test_all_duties_are_done_until_the_end(world: AtWork, fake: FakeProvider) -> None:
-    """As a process: the overdue is polled, the expired taken over, the forgotten lookup follows its search; then it stops."""
+    """As a process: the overdue is polled, the expired taken over, the forgotten lookup follows; then it stops."""
     polled = await overdue(world)
     taken_over = await silent(world, callback_expected=False)
     fake.polls.append(completed("req-1", MOBILE))

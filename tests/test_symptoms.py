@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import asyncpg
 import pytest
+
 from enrichment.contact import Contact
 from enrichment.ending import Ending
 from enrichment.outcome import Answered, Outcome, Retry, Unreadable
