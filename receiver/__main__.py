@@ -16,6 +16,7 @@ from receiver.app import create_app
 from receiver.gate import Door
 from receiver.server import Server, listen
 from store.database import UNREACHABLE, DatabaseDown, close_pool, connect, database_url, open_pool
+from store.installation import IdentityKeyError, read_hasher
 from store.migrations import SchemaError, require_current
 
 log = structlog.get_logger()
@@ -67,8 +68,8 @@ async def _prepare(settings: Settings) -> tuple[socket.socket, str]:
         )
     try:
         url = database_url(settings)
-        await _require_schema(url)
-    except (DatabaseDown, SchemaError) as error:
+        await _require_database(url, settings)
+    except (DatabaseDown, SchemaError, IdentityKeyError) as error:
         problems.append(str(error))
     if listener is None or problems:
         if listener is not None:
@@ -77,10 +78,11 @@ async def _prepare(settings: Settings) -> tuple[socket.socket, str]:
     return listener, url
 
 
-async def _require_schema(url: str) -> None:
+async def _require_database(url: str, settings: Settings) -> None:
     connection = await connect(url, name="receiver")
     try:
         await require_current(connection)
+        await read_hasher(connection, settings)
     except UNREACHABLE as error:
         raise DatabaseDown(f"PostgreSQL went away: {type(error).__name__}. Remedy: start it again.") from error
     finally:
