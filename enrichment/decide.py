@@ -63,7 +63,7 @@ class Search:
     providers: tuple[str, ...]
     facts: Facts
     said: Mapping[str, str] = field(default_factory=dict)  # provider -> the state in which its job ended, or "asked"
-    numbers: dict[str, Number] = field(default_factory=dict)  # by provider
+    numbers: dict[str, Number] = field(default_factory=dict)  # by provider; refused ones as "wrong +1..."
     is_doubtful: bool = False  # it began while another answer was in doubt
     is_retry: bool = False  # a person asked for it
     status: SearchStatus | None = None
@@ -72,6 +72,11 @@ class Search:
     chain: tuple[str, ...] = ()  # of a new one: whom it asks
     is_new: bool = False
     is_changed: bool = False
+
+    def remember_wrong(self, mobile: str) -> None:
+        """Refuse *mobile* from every provider: a person called it wrong."""
+        self.numbers[f"wrong {mobile}"] = Number(mobile, is_wrong=True)
+        self.is_changed = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -250,7 +255,7 @@ def _begin(
     facts = Facts(me.slug, me.member, list(me.names))
     for search in touching:
         facts.learn(search.facts)
-    wrong = {name: number for search in touching for name, number in search.numbers.items() if number.is_wrong}
+    wrong = [number for search in touching for number in search.numbers.values() if number.is_wrong]
     begun = Search(
         id=seeker.new_search,
         begun_for=seeker.id,
@@ -258,12 +263,14 @@ def _begin(
         asked=set(seeker.keys.asked),
         providers=seeker.providers,
         facts=facts,
-        numbers=wrong,
         is_doubtful=is_doubtful and not seeker.insists,
         is_retry=seeker.insists,
         chain=chain,
         is_new=True,
     )
+    for mobile in (seeker.refused, *(number.mobile for number in wrong)):
+        if mobile is not None:
+            begun.remember_wrong(mobile)
     world.searches[begun.id] = begun
     return begun
 

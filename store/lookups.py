@@ -11,7 +11,7 @@ from uuid import UUID
 import asyncpg
 
 from enrichment.contact import Contact
-from enrichment.decide import Fate, Number, Seeker, World, decide
+from enrichment.decide import Fate, Seeker, World, decide
 from enrichment.wish import Keys, Policy, facts_of, keys_from_hashes
 from store.database import Db, transaction
 from store.searches import insert_new_searches, lock_known_keys, read_number, save_world
@@ -173,7 +173,7 @@ class _Again:
 _COLUMNS = """
         SELECT lookups.id, lookups.record_id, lookups.profile_url, lookups.work_email, lookups.personal_email,
                lookups.name, lookups.company, lookups.region_hint, lookups.providers, lookups.keys,
-               lookups.identifiers, lookups.insists, lookups.mobile, lookups.provider, lookups.search_id
+               lookups.identifiers, lookups.insists, lookups.mobile, lookups.search_id
           FROM lookups
 """
 _STILL_LEFT_BEHIND = f"""
@@ -237,15 +237,14 @@ def _again(row: asyncpg.Record, policy: Policy, *, insists: bool) -> _Again:
 
 def _mark_wrong(world: World, wrong: _Again) -> None:
     """Mark the number in the searches that gave it, and in those that may still get it from another provider."""
-    mobile, named_by = wrong.row["mobile"], wrong.row["provider"]
+    mobile = wrong.row["mobile"]
     for search in world.searches.values():
         for provider, number in search.numbers.items():
             if number.mobile == mobile:
                 search.numbers[provider] = number.as_wrong()
                 search.is_changed = True
         if search.ended_at is None and search.keys & wrong.seeker.keys.own:
-            search.numbers.setdefault(named_by, Number(mobile, is_wrong=True))
-            search.is_changed = True
+            search.remember_wrong(mobile)
 
 
 async def _save_fates(db: Db, fates: Sequence[tuple[_Again, Fate]]) -> None:

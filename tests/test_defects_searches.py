@@ -140,6 +140,21 @@ async def test_a_wrong_number_was_given_again_by_another_provider(pool: Pool, la
     assert (later.status, await jobs(pool)) == ("not_found", 0)
 
 
+async def test_a_wrong_number_was_forgotten_with_its_search(pool: Pool) -> None:
+    """The search that gave it is out of every window: the number is refused all the same, from its provider, too."""
+    first = await take_one(pool, work_email=EMAIL, providers=("leadmagic",))
+    await end(pool, first.id, mobile=MOBILE)
+    await age(pool, first.id, 91)
+    second = await take_one(pool, work_email=EMAIL, providers=("leadmagic",))
+    await end(pool, second.id, state="failed")
+    assert len(await pool.fetchval("SELECT searches FROM keys WHERE NOT shared LIMIT 1")) == 1
+
+    await retry_wrong(pool, first.id)
+    await end(pool, first.id, mobile=MOBILE)
+
+    assert (await read(pool, first.id))["mobile"] is None
+
+
 async def test_a_wrong_number_with_nobody_left_to_ask_was_asked_for_again(pool: Pool) -> None:
     """The provider that gave it would give it again, and the other one has none: not_found, with the reason."""
     first = await take_one(pool, work_email=EMAIL, providers=("leadmagic",))
