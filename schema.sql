@@ -163,7 +163,8 @@ CREATE TABLE searches (
     is_doubtful  boolean     NOT NULL DEFAULT false,    -- an earlier answer was in doubt when it began
     is_retry     boolean     NOT NULL DEFAULT false,    -- a person asked for it
     said         jsonb       NOT NULL DEFAULT '{}',     -- provider -> state in which its job ended, or 'asked'
-    numbers      jsonb       NOT NULL DEFAULT '{}',     -- provider -> {mobile, raw, region, line_type, needs_region, is_wrong}
+    numbers      jsonb       NOT NULL DEFAULT '{}',     -- provider -> {mobile, raw, region, line_type, needs_region}
+    wrong        text[]      NOT NULL DEFAULT '{}',     -- numbers that a person called wrong: never given
     status       search_status,
     reason       text,
     ended_at     timestamptz,

@@ -18,7 +18,7 @@ answer is unknown, lost, or still to come: asking again might pay twice.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal
 from uuid import UUID
@@ -45,11 +45,6 @@ class Number:
     region: str | None = None
     line_type: str | None = None
     needs_region: bool = False  # *raw* is a national number: a later region may read it
-    is_wrong: bool = False  # a person said so: never given again
-
-    def as_wrong(self) -> Number:
-        """Return this number, marked as wrong."""
-        return replace(self, is_wrong=True)
 
 
 @dataclass(slots=True)
@@ -64,6 +59,7 @@ class Search:
     facts: Facts
     said: Mapping[str, str] = field(default_factory=dict)  # provider -> the state in which its job ended, or "asked"
     numbers: dict[str, Number] = field(default_factory=dict)  # by provider
+    wrong: set[str] = field(default_factory=set, repr=False)  # numbers that a person called wrong: never given
     is_doubtful: bool = False  # it began while another answer was in doubt
     is_retry: bool = False  # a person asked for it
     status: SearchStatus | None = None
@@ -185,8 +181,8 @@ def _fate(
     missing = tuple(name for name in unanswered if name not in doubts)
     doubtful = next(iter(doubts.values()), None)
     if seeker.refused:  # asking who gave the wrong number would bring it again
-        wrong = {name for search in touching for name, number in search.numbers.items() if number.is_wrong}
-        missing = tuple(name for name in missing if name not in wrong)
+        gave_it = {n for search in touching for n, number in search.numbers.items() if number.mobile in search.wrong}
+        missing = tuple(name for name in missing if name not in gave_it)
     if seeker.refused and not missing:
         return Fate(touching[0], "not_found", reason=NOBODY_LEFT)
     if recent and not (seeker.insists and missing):
@@ -202,17 +198,18 @@ def _fate(
 def _number_to_take(
     seeker: Seeker, touching: Sequence[Search], now: datetime, policy: Policy, read: ReadNumber
 ) -> Fate | None:
+    wrong = set().union(*(search.wrong for search in touching))
     for search in touching:
         if search.ended_at is not None and search.ended_at <= now - policy.found:
             continue
         for provider in seeker.providers:
             number = search.numbers.get(provider)
-            if number is None or number.is_wrong or search.ended_at is None:
+            if number is None or search.ended_at is None:
                 continue
             if number.needs_region and number.raw and seeker.region and (known := read(number.raw, seeker.region)):
                 search.numbers[provider] = number = known
                 search.status, search.ended_at, search.is_changed = "found", now, True
-            if number.mobile is not None and number.mobile != seeker.refused:
+            if number.mobile is not None and number.mobile not in wrong:
                 return Fate(search, "found", provider, number)
     return None
 
@@ -234,11 +231,14 @@ def _begin(
     keys: frozenset[bytes],
     me: Facts,
     chain: tuple[str, ...],
-    touching: Iterable[Search],
+    touching: Sequence[Search],
     world: World,
     is_doubtful: bool,
 ) -> Search:
-    """Begin a search for *seeker* that asks *chain*; it inherits what searches of the same keys know."""
+    """Begin a search for *seeker* that asks *chain*; it inherits what searches of the same keys know.
+
+    Wrong numbers are among that: no provider's answer brings one back.
+    """
     facts = Facts(me.slug, me.member, list(me.names))
     for search in touching:
         facts.learn(search.facts)
@@ -249,6 +249,7 @@ def _begin(
         asked=set(seeker.keys.asked),
         providers=seeker.providers,
         facts=facts,
+        wrong=set().union(*(search.wrong for search in touching), {seeker.refused} if seeker.refused else ()),
         is_doubtful=is_doubtful and not seeker.insists,
         is_retry=seeker.insists,
         chain=chain,

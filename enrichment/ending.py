@@ -14,6 +14,7 @@ from enrichment.outcome import Answered, Forgotten, Outcome, Refused, Unclear, U
 from enrichment.phone import needs_region, read_phone
 from enrichment.states import AnsweredBy, JobEnd, OpenJobState
 
+REPORTED_WRONG = "it answered with the number that was reported wrong"
 RAW_AT_MOST = 65_536  # characters of a strange body that are kept
 ERROR_AT_MOST = 500
 NUMBER_AT_MOST = 200  # of a number as the provider wrote it

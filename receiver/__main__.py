@@ -6,6 +6,7 @@ import asyncio
 import logging
 import socket
 import sys
+from contextlib import suppress
 
 import structlog
 import uvloop
@@ -16,7 +17,15 @@ from enrichment.settings import Settings, SettingsError
 from receiver.app import create_app
 from receiver.gate import Door
 from receiver.server import Server, listen
-from store.database import DatabaseDown, PatientPool, close_pool, database_url, ignored_parameters, open_pool
+from store.database import (
+    UNREACHABLE,
+    DatabaseDown,
+    PatientPool,
+    close_pool,
+    database_url,
+    ignored_parameters,
+    open_pool,
+)
 from store.migrations import SchemaError, wait_until_current
 
 log = structlog.get_logger()
@@ -35,7 +44,7 @@ def main() -> None:
         logs.configure(settings.log_level, "receiver")
         logging.getLogger("uvicorn").setLevel(logging.WARNING)  # it narrates
         uvloop.run(_run(settings))
-    except (SettingsError, DatabaseDown, SchemaError, CannotStart) as error:
+    except (SettingsError, DatabaseDown, SchemaError, IdentityKeyError, CannotStart) as error:
         sys.stderr.write(f"{error}\n")
         sys.exit(CANNOT_START)
 
@@ -49,7 +58,7 @@ async def _run(settings: Settings) -> None:
     pool.usable = False
     door = Door()
     server = Server(create_app(settings, pool, url, door), door)
-    waiting = asyncio.create_task(_wait_for_database(pool, url, server))
+    waiting = asyncio.create_task(_wait_for_database(pool, url, server, settings))
     try:
         collect_rarely()
         log.info("listening", host=settings.host, port=listener.getsockname()[1])
@@ -72,12 +81,14 @@ def _listen(settings: Settings) -> socket.socket:
         ) from error
 
 
-async def _wait_for_database(pool: PatientPool, url: str, server: Server) -> None:
+async def _wait_for_database(pool: PatientPool, url: str, server: Server, settings: Settings) -> None:
     """Let the pool be used once the database is there and current; stop the server if it cannot be."""
     try:
         await wait_until_current(url, name="receiver")
         pool.usable = True
-    except (DatabaseDown, SchemaError):
+        with suppress(*UNREACHABLE):  # then the first event finds out
+            await read_hasher(pool, settings)
+    except (DatabaseDown, SchemaError, IdentityKeyError):
         server.stop()
         raise
 

@@ -41,10 +41,10 @@ async def end_lookups(db: Db, searches: Sequence[UUID], not_found: timedelta, li
     row = await db.fetchrow(
         """
         WITH ended AS MATERIALIZED (
-            SELECT search.*, search.numbers @? '$.*.mobile ? (@ != null)' AS has_number
+            SELECT search.*, search.status = 'found' AS has_number
               FROM unnest($1::uuid[]) AS wanted (id)
              CROSS JOIN LATERAL (
-                   SELECT id, begun_for, keys, asked, providers, status, reason, numbers, ended_at
+                   SELECT id, begun_for, keys, asked, providers, status, reason, numbers, wrong, ended_at
                      FROM searches
                     WHERE searches.id = wanted.id   -- each in its month: an array would be looked for in all of them
                       AND ended_at IS NOT NULL
@@ -76,8 +76,7 @@ async def end_lookups(db: Db, searches: Sequence[UUID], not_found: timedelta, li
                     CROSS JOIN LATERAL (
                           SELECT wanted.provider
                             FROM unnest(lookups.providers) WITH ORDINALITY AS wanted (provider, place)
-                           WHERE ended.numbers -> wanted.provider ->> 'mobile' IS NOT NULL
-                             AND (ended.numbers -> wanted.provider ->> 'is_wrong') IS DISTINCT FROM 'true'
+                           WHERE ended.numbers -> wanted.provider ->> 'mobile' <> ALL (ended.wrong)
                            ORDER BY wanted.place
                            LIMIT 1) AS given
                     LIMIT $3) AS candidate

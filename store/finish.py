@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from uuid import UUID
 
+from enrichment.ending import REPORTED_WRONG
 from store.database import Db
 
 if TYPE_CHECKING:
@@ -116,10 +117,14 @@ async def finish(db: Db, endings: Sequence[Ending], configured: Sequence[str]) -
         ), heard AS (
             -- What the search knows with this answer. A late number may have ended it before: then it stays ended.
             SELECT gone.*, searches.ended_at AS ended_before,
+                   gone.mobile IS NOT NULL AND gone.mobile <> ALL (searches.wrong) AS is_found,
+                   CASE WHEN gone.mobile = ANY (searches.wrong) THEN $17
+                        WHEN gone.ends_as <> 'answered' OR gone.mobile IS NULL THEN gone.error END AS complaint,
                    searches.said || jsonb_build_object(gone.provider, gone.ends_as) AS heard,
                    CASE WHEN gone.number ->> 'raw' IS NULL AND gone.mobile IS NULL THEN searches.numbers
                         ELSE searches.numbers || jsonb_build_object(gone.provider, gone.number) END AS known,
-                   searches.ended_at IS NULL AND gone.mobile IS NULL AND NOT gone.stop AND gone.todo <> '{}' AS goes_on
+                   searches.ended_at IS NULL AND (gone.mobile IS NULL OR gone.mobile = ANY (searches.wrong))
+                       AND NOT gone.stop AND gone.todo <> '{}' AS goes_on
               FROM gone
               JOIN searches ON searches.id = gone.search_id
              ORDER BY searches.id
@@ -143,17 +148,16 @@ async def finish(db: Db, endings: Sequence[Ending], configured: Sequence[str]) -
             UPDATE searches
                SET said = heard.heard,
                    numbers = heard.known,
-                   reason = CASE WHEN heard.error IS NULL OR heard.ends_as = 'answered' AND heard.mobile IS NOT NULL
-                                 THEN searches.reason
-                                 ELSE left(concat_ws('; ', searches.reason, heard.provider || ': ' || heard.error),
+                   reason = CASE WHEN heard.complaint IS NULL THEN searches.reason
+                                 ELSE left(concat_ws('; ', searches.reason, heard.provider || ': ' || heard.complaint),
                                            2000) END,
                    -- A second number, of a provider that was still being asked when the first one came.
-                   swept = searches.swept AND (heard.mobile IS NULL OR heard.ended_before IS NULL),
+                   swept = searches.swept AND (NOT heard.is_found OR heard.ended_before IS NULL),
                    ended_at = CASE WHEN heard.goes_on THEN NULL
-                                   WHEN heard.mobile IS NOT NULL THEN now()
+                                   WHEN heard.is_found THEN now()
                                    ELSE COALESCE(searches.ended_at, now()) END,
                    status = CASE WHEN heard.goes_on THEN NULL
-                                 WHEN heard.mobile IS NOT NULL THEN 'found'
+                                 WHEN heard.is_found THEN 'found'
                                  WHEN searches.status IS NOT NULL THEN searches.status
                                  ELSE search_verdict(heard.heard, searches.is_doubtful) END
               FROM heard
@@ -182,6 +186,7 @@ async def finish(db: Db, endings: Sequence[Ending], configured: Sequence[str]) -
         [e.seen_state for e in ordered],
         [e.seen_request_id for e in ordered],
         list(configured),
+        REPORTED_WRONG,
     )
     return {
         row["id"]: Ended(

@@ -46,7 +46,7 @@ class Installation:
         """Return how answers are reused.  Raises IdentityKeyError when IDENTITY_KEY is not this database's."""
         if self._policy is None:
             self._policy = Policy(
-                hash=await _hasher(self._pool, self._settings),
+                hash=await read_hasher(self._pool, self._settings),
                 providers=tuple(self._settings.providers),
                 found=timedelta(days=self._settings.reuse_found_days),
                 not_found=timedelta(days=self._settings.reuse_not_found_days),
@@ -55,7 +55,8 @@ class Installation:
         return self._policy
 
 
-async def _hasher(db: Db, settings: Settings) -> Hasher:
+async def read_hasher(db: Db, settings: Settings) -> Hasher:
+    """Return the hasher of this database's identity key.  Raises IdentityKeyError when IDENTITY_KEY is another one."""
     row = await db.fetchrow("SELECT identity_key, identity_fingerprint FROM installation")
     given = settings.identity_key.get_secret_value().encode() if settings.identity_key else None
     stored: bytes | None = row["identity_key"] if row else None

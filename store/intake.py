@@ -15,7 +15,14 @@ from uuid_utils.compat import uuid7
 from enrichment.decide import Fate, Seeker, World, decide
 from enrichment.wish import Keys, Policy, Wish, facts_of, keys_of
 from store.database import Db, transaction
-from store.searches import NEW_SEARCHES, hashes, lock_searches, new_search_columns, read_number, save_world
+from store.searches import (
+    NEW_SEARCHES,
+    hashes,
+    lock_searches,
+    new_search_columns,
+    read_number,
+    save_world,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,11 +206,11 @@ async def _insert(db: Db, batch: _Batch, world: World) -> None:
 _NEW_LOOKUPS = """
     new_event AS (
         INSERT INTO events (id, source, body)
-        SELECT * FROM unnest($13::uuid[], $14::text[], $15::bytea[])
+        SELECT * FROM unnest($14::uuid[], $15::text[], $16::bytea[])
     ), moved AS (
         UPDATE fingerprints
            SET lookup_id = new.lookup_id
-          FROM unnest($16::bytea[], $17::uuid[]) AS new (fingerprint, lookup_id)
+          FROM unnest($17::bytea[], $18::uuid[]) AS new (fingerprint, lookup_id)
          WHERE fingerprints.fingerprint = new.fingerprint
     )
     INSERT INTO lookups (id, event_id, source, record_id, profile_url, work_email, personal_email, name, company,
@@ -213,10 +220,10 @@ _NEW_LOOKUPS = """
            region_hint, string_to_array(providers, ','), problems::jsonb, keys::bytea[], identifiers::bytea[],
            search_id, reused_from, status::final_status, CASE WHEN status IS NOT NULL THEN now() END,
            mobile, mobile_raw, region, line_type, provider, reason
-      FROM unnest($18::uuid[], $19::uuid[], $20::text[], $21::text[], $22::text[], $23::text[], $24::text[],
-                  $25::text[], $26::text[], $27::text[], $28::text[], $29::text[], $30::text[], $31::text[],
-                  $32::uuid[], $33::uuid[], $34::text[], $35::text[], $36::text[], $37::text[], $38::text[],
-                  $39::text[], $40::text[])
+      FROM unnest($19::uuid[], $20::uuid[], $21::text[], $22::text[], $23::text[], $24::text[], $25::text[],
+                  $26::text[], $27::text[], $28::text[], $29::text[], $30::text[], $31::text[], $32::text[],
+                  $33::uuid[], $34::uuid[], $35::text[], $36::text[], $37::text[], $38::text[], $39::text[],
+                  $40::text[], $41::text[])
         AS new (id, event_id, source, record_id, profile_url, work_email, personal_email, name, company,
                 region_hint, providers, problems, keys, identifiers, search_id, reused_from,
                 status, mobile, mobile_raw, region, line_type, provider, reason)

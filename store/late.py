@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import TYPE_CHECKING
 from uuid import UUID
 
+from enrichment.ending import REPORTED_WRONG
 from store.database import Db
 
 if TYPE_CHECKING:
@@ -36,6 +37,10 @@ async def settle_late(db: Db, ending: Ending, *, verified: bool = False) -> Late
     is the right one, and a number counts for an answered job too, if that brought none.
     """
     await _lock(db, ending.job_id)
+    if await _was_reported_wrong(db, ending):
+        ending = replace(
+            ending, mobile=None, mobile_raw=None, region=None, line_type=None, error=REPORTED_WRONG
+        )  # fmt: skip
     row = await db.fetchrow(
         """
         WITH before AS (
@@ -154,6 +159,24 @@ async def _lock(db: Db, finished_id: UUID) -> None:
            FOR NO KEY UPDATE
         """,
         finished_id,
+    )
+
+
+async def _was_reported_wrong(db: Db, ending: Ending) -> bool:
+    """Tell whether a person called this number wrong before it came."""
+    if ending.mobile is None:
+        return False
+    return bool(
+        await db.fetchval(
+            """
+            SELECT $2 = ANY (searches.wrong)
+              FROM finished_jobs
+              JOIN searches ON searches.id = finished_jobs.search_id
+             WHERE finished_jobs.id = $1
+            """,
+            ending.job_id,
+            ending.mobile,
+        )
     )
 
 

@@ -11,7 +11,7 @@ from uuid import UUID
 import asyncpg
 
 from enrichment.contact import Contact
-from enrichment.decide import Fate, Seeker, decide
+from enrichment.decide import Fate, Seeker, World, decide
 from enrichment.wish import Keys, Policy, facts_of, keys_from_hashes
 from store.database import Db, transaction
 from store.searches import insert_new_searches, lock_known_keys, read_number, save_world
@@ -214,7 +214,7 @@ async def _decide_locked(
     fates: list[tuple[_Again, Fate]] = []
     for one in again:
         if one.seeker.refused:
-            _mark_wrong(locked.world.searches.values(), one.seeker.refused)
+            _mark_wrong(locked.world, one)
         fates.append((one, decide(one.seeker, locked.world, now, policy, read_number)))
     await save_world(db, locked)
     await insert_new_searches(db, locked.world)
@@ -235,12 +235,14 @@ def _again(row: asyncpg.Record, policy: Policy, *, insists: bool) -> _Again:
     return _Again(row, seeker)
 
 
-def _mark_wrong(searches: Any, mobile: str) -> None:
-    for search in searches:
-        for provider, number in search.numbers.items():
-            if number.mobile == mobile:
-                search.numbers[provider] = number.as_wrong()
-                search.is_changed = True
+def _mark_wrong(world: World, wrong: _Again) -> None:
+    """Mark the number in the searches that gave it, and in those that may still get it from another provider."""
+    mobile = wrong.row["mobile"]
+    for search in world.searches.values():
+        gave_it = any(number.mobile == mobile for number in search.numbers.values())
+        if gave_it or (search.ended_at is None and search.keys & wrong.seeker.keys.own):
+            search.wrong.add(mobile)
+            search.is_changed = True
 
 
 async def _save_fates(db: Db, fates: Sequence[tuple[_Again, Fate]]) -> None:

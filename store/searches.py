@@ -53,7 +53,7 @@ async def lock_searches(db: Db, keys: Sequence[asyncpg.Record], but: Iterable[UU
         rows = await db.fetch(
             """
             SELECT id, begun_for, keys, asked, providers, slug, member, names, is_doubtful, is_retry, said, numbers,
-                   status::text, reason, ended_at
+                   wrong, status::text, reason, ended_at
               FROM searches
              WHERE id = ANY($1::uuid[])
              ORDER BY id
@@ -82,18 +82,21 @@ async def insert_new_searches(db: Db, world: World) -> None:
         await db.execute(f"WITH {NEW_SEARCHES} SELECT", *new_search_columns(searches))
 
 
-# Two CTEs of a statement whose first nine parameters are `new_search_columns`. Arrays of arrays travel as text:
+# Two CTEs of a statement whose first parameters are `new_search_columns`. Arrays of arrays travel as text:
 # PostgreSQL's own are rectangular.
 NEW_SEARCHES = """
     new_search AS (
         SELECT *, string_to_array(chain, ',') AS turns
           FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::text[], $5::text[], $6::bytea[], $7::bytea[], $8::text[],
-                      $9::bool[], $10::bool[], $11::text[], $12::uuid[])
-            AS new (id, begun_for, keys, asked, providers, slug, member, names, is_doubtful, is_retry, chain, job_id)
+                      $9::bool[], $10::bool[], $11::text[], $12::uuid[], $13::text[])
+            AS new (id, begun_for, keys, asked, providers, slug, member, names, is_doubtful, is_retry, chain, job_id,
+                    wrong)
     ), inserted_search AS (
-        INSERT INTO searches (id, begun_for, keys, asked, providers, slug, member, names, is_doubtful, is_retry)
+        INSERT INTO searches (id, begun_for, keys, asked, providers, slug, member, names, is_doubtful, is_retry,
+                              wrong)
         SELECT id, begun_for, keys::bytea[], asked::bytea[], string_to_array(providers, ','), slug, member,
-               ARRAY(SELECT jsonb_array_elements_text(names::jsonb)), is_doubtful, is_retry
+               ARRAY(SELECT jsonb_array_elements_text(names::jsonb)), is_doubtful, is_retry,
+               string_to_array(wrong, ',')
           FROM new_search
     ), inserted_job AS (
         INSERT INTO jobs (id, search_id, lookup_id, provider, todo)
@@ -104,7 +107,7 @@ NEW_SEARCHES = """
 
 
 def new_search_columns(searches: Sequence[Search]) -> list[list[Any]]:
-    """Return the parameters of NEW_SEARCHES: twelve columns."""
+    """Return the parameters of NEW_SEARCHES."""
     return [
         [search.id for search in searches],
         [search.begun_for for search in searches],
@@ -118,6 +121,7 @@ def new_search_columns(searches: Sequence[Search]) -> list[list[Any]]:
         [search.is_retry for search in searches],
         [",".join(search.chain) for search in searches],
         [uuid7() for _ in searches],
+        [",".join(sorted(search.wrong)) for search in searches],
     ]
 
 
@@ -142,6 +146,7 @@ def _search(row: asyncpg.Record) -> Search:
         facts=Facts(row["slug"], row["member"], list(row["names"])),
         said=json.loads(row["said"]),
         numbers={provider: Number(**number) for provider, number in json.loads(row["numbers"]).items()},
+        wrong=set(row["wrong"]),
         is_doubtful=row["is_doubtful"],
         is_retry=row["is_retry"],
         status=row["status"],
@@ -171,11 +176,12 @@ async def _save_searches(db: Db, searches: Sequence[Search]) -> None:
         UPDATE searches
            SET keys = new.keys::bytea[], slug = new.slug, member = new.member,
                names = ARRAY(SELECT jsonb_array_elements_text(new.names::jsonb)),
-               numbers = new.numbers::jsonb, status = new.status::search_status, ended_at = new.ended_at,
+               numbers = new.numbers::jsonb, wrong = string_to_array(new.wrong, ','),
+               status = new.status::search_status, ended_at = new.ended_at,
                swept = searches.swept AND searches.ended_at IS NOT DISTINCT FROM new.ended_at
           FROM unnest($1::uuid[], $2::text[], $3::bytea[], $4::bytea[], $5::text[], $6::text[], $7::text[],
-                      $8::timestamptz[])
-            AS new (id, keys, slug, member, names, numbers, status, ended_at)
+                      $8::timestamptz[], $9::text[])
+            AS new (id, keys, slug, member, names, numbers, status, ended_at, wrong)
          WHERE searches.id = new.id
         """,
         [search.id for search in searches],
@@ -186,6 +192,7 @@ async def _save_searches(db: Db, searches: Sequence[Search]) -> None:
         [_numbers(search.numbers) for search in searches],
         [search.status for search in searches],
         [search.ended_at for search in searches],
+        [",".join(sorted(search.wrong)) for search in searches],
     )
 
 

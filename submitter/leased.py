@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Generic, Protocol, TypeVar
@@ -21,6 +22,7 @@ from uuid import UUID
 import structlog
 from uuid_utils.compat import uuid7
 
+from store.database import UNREACHABLE
 from submitter.backoff import backoff
 from submitter.failures import log_failure
 
@@ -130,6 +132,8 @@ class LeasedWork(Generic[ItemT]):
                 await first_of(stop.wait(), timeout=backoff(failures, first=0.2, longest=5))
             else:
                 await self._rest(batch, stop)
+        with suppress(*UNREACHABLE):
+            await self._undo_failed_claims()
         await self.settled()
         renewing.cancel()
 

@@ -11,7 +11,7 @@ from store.database import connect
 from store.notify import CHANNEL
 from tests.asgi import Client
 from tests.factories import finished_job, job, lookup
-from tests.receiving import status_of
+from tests.receiving import status_of, wrong_paths
 
 if TYPE_CHECKING:
     from tests.wishes import Pool
@@ -111,6 +111,32 @@ async def test_two_people_who_retry_at_once_ask_once(client: Client, pool: Pool)
 
     assert sorted(answer.status for answer in answers) == [202, 409, 409, 409, 409, 409]
     assert await pool.fetchval("SELECT count(*) FROM jobs") == 1
+
+
+async def test_a_wrong_number_can_be_reported(client: Client, pool: Pool) -> None:
+    """A found lookup whose number is wrong is asked of the other providers."""
+    row = await lookup(pool, final_status="found", provider="leadmagic")
+    await finished_job(pool, lookup_id=row["id"], provider="leadmagic", answered_by="inline")
+
+    refused = await client.post(f"/v1/lookups/{row['id']}/retry")
+    answer = await client.post(f"/v1/lookups/{row['id']}/retry", {"wrong_number": True})
+
+    assert (refused.status, answer.status, answer.json()["status"]) == (409, 202, "queued")
+    assert "wrong_number" in refused.json()["detail"]
+    shown = (await client.get(f"/v1/lookups/{row['id']}")).json()
+    assert (shown["mobile"], shown["provider"]) == (None, None)
+    assert await pool.fetchval("SELECT provider FROM jobs") == "nyne"
+
+
+@pytest.mark.parametrize("body", [{"wrong_number": "perhaps"}, {"wrong_number": None}, [], "yes"])
+async def test_a_decision_that_cannot_be_read_is_refused(client: Client, pool: Pool, body: object) -> None:
+    """Only {"wrong_number": true or false}, or nothing, is a retry."""
+    row = await lookup(pool, final_status="found")
+
+    answer = await client.post(f"/v1/lookups/{row['id']}/retry", body)
+
+    assert wrong_paths(answer) == ["wrong_number"]
+    assert await status_of(client, row["id"]) == "found"
 
 
 # Cancel

@@ -17,7 +17,7 @@ from store.asked import Acceptance, Requeueing, accept, renew, requeue
 from store.claim import BUDGET_LOCK, Budget, claim
 from store.database import UNREACHABLE
 from submitter.reconciler import QUEUED_AT_MOST
-from tests.at_work import AtWork, wish_for
+from tests.at_work import AtWork, until, wish_for
 from tests.factories import job
 from tests.fake_provider import FakeProvider, found
 from tests.order import Order
@@ -27,6 +27,7 @@ from tests.wishes import job_of, status
 if TYPE_CHECKING:
     from tests.conftest import Start
     from tests.order import Connection
+    from tests.wishes import Pool
 
     Write: TypeAlias = Callable[[Connection, asyncpg.Record], Awaitable[Any]]
 
@@ -188,3 +189,26 @@ async def test_a_claim_that_was_kept_though_its_commit_failed_stranded_its_jobs(
         fake.questions.append(found())
         await world.ask("leadmagic")
         assert (await status(world.pool, lookup_id), len(fake.paid)) == ("found", 1)
+
+
+async def test_a_submitter_that_stopped_after_a_failed_claim_left_its_jobs_in_doubt(
+    start: Start, pool: Pool, fake: FakeProvider, database_url: str
+) -> None:
+    """Before it leaves, it puts back what it did not send: its lease would end as "perhaps charged"."""
+    async with proxied(database_url) as proxy, start(proxy.url) as world:
+        lookup_id = await wish_for(world)
+        proxy.lose_answers_to(b"COMMIT")
+        stop = asyncio.Event()
+        running = asyncio.create_task(world.submitters["leadmagic"].loop.run(stop))
+
+        async def claimed_once() -> bool:
+            return bool(await pool.fetchval("SELECT attempt > 0 FROM jobs"))
+
+        await until(claimed_once)
+        stop.set()
+        proxy.mend()
+        await running
+
+        now = await job_of(pool, lookup_id)
+        assert now is not None
+        assert (now["state"], now["reserved"], fake.paid) == ("queued", 0, [])

@@ -149,7 +149,7 @@ def a_lookup(**changes: Any) -> Json:
     return {**ids, **found, **times, "person": person, "jobs": jobs, **changes}
 
 
-FOLLOWER = a_lookup(id="2", record_id="crm-2", reused_from="1", credits=0, jobs=[])
+JOINED = a_lookup(id="2", record_id="crm-2", reused_from="1", credits=0, jobs=[])
 ANSWERS = [{"id": "1", "event_id": "a", "duplicate": False}, {"id": "2", "event_id": "b", "duplicate": False}]
 
 
@@ -160,7 +160,7 @@ async def judged(books: FakeBooks, lookups: list[Json], answers: list[Json], for
 
 async def test_what_is_as_it_should_be_passes() -> None:
     """Somebody who was asked about once, and somebody who followed for free."""
-    verdict = await judged(FakeBooks(), [a_lookup(), FOLLOWER], ANSWERS, [404])
+    verdict = await judged(FakeBooks(), [a_lookup(), JOINED], ANSWERS, [404])
 
     assert verdict.differences == []
 
@@ -176,7 +176,7 @@ async def test_what_is_as_it_should_be_passes() -> None:
 )
 async def test_a_lookup_that_ended_otherwise_is_named(changes: Json, words: str) -> None:
     """Which one, what it should be, and what it is."""
-    verdict = await judged(FakeBooks(), [a_lookup(**changes), FOLLOWER], ANSWERS, [404])
+    verdict = await judged(FakeBooks(), [a_lookup(**changes), JOINED], ANSWERS, [404])
 
     (difference,) = [one for one in verdict.differences if "crm-1" in one]
     assert "should be found +14155550100 by nyne, 3 credits" in difference
@@ -189,7 +189,7 @@ async def test_two_charges_for_one_person_are_noticed() -> None:
     books.charged *= 2
     books.used["charged"] = 6
 
-    verdict = await judged(books, [a_lookup(), FOLLOWER], ANSWERS, [404])
+    verdict = await judged(books, [a_lookup(), JOINED], ANSWERS, [404])
 
     assert verdict.differences == ["nyne charged 2 times for slug:jane"]
 
@@ -206,7 +206,7 @@ async def test_a_credit_that_is_missing_is_noticed() -> None:
     books = FakeBooks()
     books.used["charged"] = 0
 
-    verdict = await judged(books, [a_lookup(), FOLLOWER], ANSWERS, [404])
+    verdict = await judged(books, [a_lookup(), JOINED], ANSWERS, [404])
 
     assert len(verdict.differences) == 1
     assert verdict.differences[0].startswith("nyne charged 3 credits; our /v1/usage says")
@@ -217,7 +217,7 @@ async def test_a_forged_callback_that_was_taken_is_noticed() -> None:
     books = FakeBooks()
     books.counts["forged_accepted"] = 1
 
-    verdict = await judged(books, [a_lookup(), FOLLOWER], ANSWERS, [200])
+    verdict = await judged(books, [a_lookup(), JOINED], ANSWERS, [200])
 
     assert verdict.differences[-1] == "a forged callback was answered with 200"
     assert "1 of 1 forged callbacks were taken" in verdict.differences
@@ -227,7 +227,7 @@ async def test_an_event_that_made_two_lookups_is_noticed() -> None:
     """The same event again has the same lookup."""
     answers = [*ANSWERS[:1], ANSWERS[1] | {"event_id": "a"}]
 
-    verdict = await judged(FakeBooks(), [a_lookup(), FOLLOWER], answers, [404])
+    verdict = await judged(FakeBooks(), [a_lookup(), JOINED], answers, [404])
 
     assert len(verdict.differences) == 1
     assert verdict.differences[0].startswith("event a, sent 2 times, was answered with")
@@ -238,7 +238,7 @@ def test_the_table_says_how_each_was_answered() -> None:
     unanswered = [{"provider": "nyne", "answered_by": None, "possibly_charged": 3}]
 
     assert show.answered_by(a_lookup()) == "callback"
-    assert show.answered_by(FOLLOWER) == "reused"
+    assert show.answered_by(JOINED) == "reused"
     assert show.answered_by(a_lookup(status="unresolved", provider=None, jobs=unanswered)) == "nobody"
 
 

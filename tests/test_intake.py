@@ -184,8 +184,8 @@ async def test_a_name_alone_is_a_person_with_the_company(pool: Pool) -> None:
     elsewhere = await take_one(pool, name="Jane Doe", company="Other", providers=("nyne",))
     known = await take_one(pool, name="Jane Doe", company="Acme", work_email=EMAIL, providers=("nyne",))
 
-    leaders = [(await read(pool, taken.id))["reused_from"] for taken in (first, same, elsewhere, known)]
-    assert leaders == [None, first.id, None, None]
+    begun_for = [(await read(pool, taken.id))["reused_from"] for taken in (first, same, elsewhere, known)]
+    assert begun_for == [None, first.id, None, None]
 
 
 async def test_keys_hold_no_personal_data(pool: Pool) -> None:

@@ -33,6 +33,7 @@ from receiver.openapi import document
 from tests.asgi import Client
 from tests.conftest import TOKEN
 from tests.databases import Databases
+from tests.wishes import IDENTITY_KEY
 
 ROOT = Path(__file__).parent.parent
 CHECKS = [
@@ -54,7 +55,9 @@ def base_url(databases: Databases) -> Iterator[str]:
     kept = without_settings(os.environ)
     command = [sys.executable, "-m", "receiver"]
     with databases.for_a_module() as url:
-        environment = kept | {"DATABASE_URL": url, "API_TOKENS": TOKEN, "HOST": "127.0.0.1", "PORT": "0"}
+        environment = kept | {
+            "DATABASE_URL": url, "API_TOKENS": TOKEN, "IDENTITY_KEY": IDENTITY_KEY, "HOST": "127.0.0.1", "PORT": "0",
+        }  # fmt: skip
         with subprocess.Popen(command, cwd=ROOT, env=environment, stderr=subprocess.PIPE, text=True) as process:
             assert process.stderr is not None
             yield f"http://127.0.0.1:{json.loads(process.stderr.readline())['port']}"

@@ -55,12 +55,12 @@ async def test_a_duty_that_fails_is_done_again(error: Exception) -> None:
 
 
 async def test_all_duties_are_done_until_the_end(world: AtWork, fake: FakeProvider) -> None:
-    """As a process: the overdue is polled, the expired taken over, the forgotten follower settled; then it stops."""
+    """As a process: the overdue is polled, the expired taken over, the forgotten lookup follows; then it stops."""
     polled = await overdue(world)
     taken_over = await silent(world, callback_expected=False)
     fake.polls.append(completed("req-1", MOBILE))
-    leader, follower = await take(world.pool, wish(work_email=EMAIL), wish(work_email=EMAIL))
-    await end_job(world.pool, leader.id)
+    first, second = await take(world.pool, wish(work_email=EMAIL), wish(work_email=EMAIL))
+    await end_job(world.pool, first.id)
     stop = asyncio.Event()
 
     process = asyncio.create_task(work(world.process, stop))
@@ -68,7 +68,7 @@ async def test_all_duties_are_done_until_the_end(world: AtWork, fake: FakeProvid
         while [
             await status(world.pool, polled["lookup_id"]),
             await status(world.pool, taken_over["lookup_id"]),
-            await status(world.pool, follower.id),
+            await status(world.pool, second.id),
         ] != ["found", "unresolved", "not_found"]:
             await asyncio.sleep(0.005)
         stop.set()
