@@ -26,6 +26,7 @@ from store.database import (
     ignored_parameters,
     open_pool,
 )
+from store.installation import IdentityKeyError, read_hasher
 from store.migrations import SchemaError, wait_until_current
 
 log = structlog.get_logger()

@@ -136,10 +136,12 @@ async def read_gate(db: Db, provider: str, *purposes: str) -> Gate:
                providers.paused_at IS NOT NULL AS paused,
                providers.trips > 0 AS tripped,
                providers.failures > 0 AS failing,
-               EXISTS (SELECT FROM jobs
-                        WHERE provider = $1 AND state = 'queued' AND held IS NULL AND tries = 0)
-               OR EXISTS (SELECT FROM jobs
-                           WHERE provider = $1 AND state = 'queued' AND held IS NULL AND tries > 0) AS queued,
+               -- The first in each index; for EXISTS, all jobs of another provider might be read.
+               COALESCE((SELECT min(due_at) FROM jobs
+                          WHERE provider = $1 AND state = 'queued' AND held IS NULL AND tries = 0),
+                        (SELECT min(due_at) FROM jobs
+                          WHERE provider = $1 AND state = 'queued' AND held IS NULL AND tries > 0)) IS NOT NULL
+                   AS queued,
                EXTRACT(epoch FROM GREATEST(providers.rest_until, providers.open_until) - clock_timestamp())::float8
                    AS shut_for
           FROM limits

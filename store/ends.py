@@ -76,7 +76,8 @@ async def end_lookups(db: Db, searches: Sequence[UUID], not_found: timedelta, li
                     CROSS JOIN LATERAL (
                           SELECT wanted.provider
                             FROM unnest(lookups.providers) WITH ORDINALITY AS wanted (provider, place)
-                           WHERE ended.numbers -> wanted.provider ->> 'mobile' <> ALL (ended.wrong)
+                           WHERE ended.numbers -> wanted.provider ->> 'mobile' IS NOT NULL
+                             AND ended.numbers -> wanted.provider ->> 'mobile' <> ALL (ended.wrong)
                            ORDER BY wanted.place
                            LIMIT 1) AS given
                     LIMIT $3) AS candidate
@@ -147,7 +148,7 @@ async def end_lookups(db: Db, searches: Sequence[UUID], not_found: timedelta, li
               FROM ended
              WHERE searches.id = ended.id
                AND searches.ended_at = ended.ended_at   -- not when a late number came meanwhile
-               AND searches.id NOT IN (SELECT ended_id FROM full_share)
+               AND ended.id NOT IN (SELECT ended_id FROM full_share)
                AND NOT EXISTS (SELECT
                                  FROM lookups
                                 WHERE lookups.search_id = ended.id
