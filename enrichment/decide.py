@@ -187,14 +187,14 @@ def _fate(
         missing = tuple(name for name in missing if name not in wrong)
     if seeker.refused and not missing:
         return Fate(touching[0], "not_found", reason=NOBODY_LEFT)
-    if not seeker.insists and recent:
+    if recent:
         ended = doubtful or recent[0]
         status: Literal["not_found", "unresolved"] = "unresolved" if doubtful else "not_found"
-        if not missing or (policy.stops_in_doubt and doubtful):
+        if not missing or (policy.stops_in_doubt and doubtful and not seeker.insists):
             return Fate(ended, status, reason=ended.reason)
-        if sum(not search.is_retry for search in recent) >= MOST_SEARCHES:
+        if not seeker.insists and sum(not search.is_retry for search in recent) >= MOST_SEARCHES:
             return Fate(ended, status, reason=ASKED_OFTEN)
-    return Fate(_begin(seeker, keys, me, missing or seeker.providers, touching, world, doubtful is not None))
+    return Fate(_begin(seeker, keys, me, missing, touching, world, doubtful is not None))
 
 
 def _number_to_take(

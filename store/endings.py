@@ -15,7 +15,7 @@ import asyncpg
 
 from enrichment.wish import Policy
 from store.database import Db, transaction
-from store.ends import CHUNK, end_lookups
+from store.ends import CHUNK, end_lookups, lock_ends
 from store.finish import Ended, finish
 from store.late import Late, settle_late
 from store.lookups import decide_again, left_behind
@@ -67,6 +67,7 @@ async def follow_ends(pool: asyncpg.Pool[Any], searches: Sequence[UUID], policy:
     unswept, decided = list(searches), 0
     for _ in range(ROUNDS):
         async with transaction(pool) as connection:
+            await lock_ends(connection, unswept)
             chunk = await end_lookups(connection, unswept, policy.not_found, CHUNK)
         unswept = list(chunk.unswept)
         if not unswept:

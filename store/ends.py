@@ -141,6 +141,14 @@ async def end_lookups(db: Db, searches: Sequence[UUID], not_found: timedelta, li
     return Chunk(row["lookups"], row["unswept"])
 
 
+async def lock_ends(db: Db, searches: Sequence[UUID]) -> None:
+    """Lock these *searches* before their lookups: the order of locks. Call inside a transaction."""
+    await db.execute(
+        "SELECT FROM searches WHERE id = ANY($1::uuid[]) ORDER BY id FOR NO KEY UPDATE",
+        searches,
+    )
+
+
 async def unswept_searches(db: Db, limit: int) -> list[UUID]:
     """Return ended searches whose lookups have not all followed: the process that ended them died meanwhile."""
     rows = await db.fetch(
