@@ -32,12 +32,10 @@ def known(
         facts = Facts(POLICY.hash("slug", facts_slug.removeprefix("linkedin.com/in/")), facts.member, facts.names)
     number = next(_ids)
     ended_at = NOW - timedelta(days=days_ago)
-    defaults: dict[str, Any] = {"said": {}, "providers": ("leadmagic", "nyne"), "facts": facts}
+    values: dict[str, Any] = {"said": {}, "providers": ("leadmagic", "nyne"), "facts": facts, "status": status}
+    values |= {"keys": set(keys.own), "asked": set(keys.asked), "ended_at": ended_at if status else None}
     # Newer searches have the larger ids.
-    return Search(
-        id=UUID(int=(int(ended_at.timestamp()) << 32) + number), begun_for=UUID(int=number), keys=set(keys.own),
-        asked=set(keys.asked), status=status, ended_at=ended_at if status else None, **(defaults | given),
-    )  # type: ignore[arg-type]  # fmt: skip
+    return Search(UUID(int=(int(ended_at.timestamp()) << 32) + number), UUID(int=number), **(values | given))
 
 
 def seeker(providers: tuple[str, ...], **given: Any) -> Seeker:
