@@ -20,10 +20,14 @@ CHUNK = 1000  # lookups of one commit
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """What one chunk did: *lookups* ended; *unswept* searches have more lookups that end, or are decided anew."""
+    """What one chunk did: *lookups* ended; *unswept* searches have more lookups that end, or are decided anew.
+
+    *left* are other searches, for which some of those lookups had waited.
+    """
 
     lookups: Sequence[UUID]
     unswept: Sequence[UUID]
+    left: Sequence[UUID]
 
 
 async def end_lookups(db: Db, searches: Sequence[UUID], not_found: timedelta, limit: int = CHUNK) -> Chunk:
@@ -51,7 +55,7 @@ async def end_lookups(db: Db, searches: Sequence[UUID], not_found: timedelta, li
              CROSS JOIN LATERAL unnest(keys.searches) AS known (search_id)
              WHERE ended.has_number
         ), reached AS MATERIALIZED (
-            SELECT lookups.id, ended.id AS ended_id, given.provider, given.number
+            SELECT lookups.id, lookups.search_id, ended.id AS ended_id, given.provider, given.number
               FROM nearby
               JOIN ended ON ended.id = nearby.ended_id
               JOIN lookups ON lookups.search_id = nearby.search_id
@@ -88,7 +92,8 @@ async def end_lookups(db: Db, searches: Sequence[UUID], not_found: timedelta, li
              ORDER BY id
                FOR NO KEY UPDATE
         ), chosen AS (
-            SELECT DISTINCT ON (reached.id) reached.id, reached.ended_id, reached.provider, reached.number
+            SELECT DISTINCT ON (reached.id) reached.id, reached.search_id, reached.ended_id, reached.provider,
+                   reached.number
               FROM reached
               JOIN locked ON locked.id = reached.id
              ORDER BY reached.id, reached.provider IS NULL, reached.ended_id
@@ -131,14 +136,15 @@ async def end_lookups(db: Db, searches: Sequence[UUID], not_found: timedelta, li
             RETURNING searches.id
         )
         SELECT ARRAY(SELECT id FROM done) AS lookups,
-               ARRAY(SELECT id FROM ended EXCEPT SELECT id FROM swept) AS unswept
+               ARRAY(SELECT id FROM ended EXCEPT SELECT id FROM swept) AS unswept,
+               ARRAY(SELECT search_id FROM chosen EXCEPT SELECT id FROM ended) AS left
         """,
         searches,
         not_found,
         limit,
     )
     assert row is not None  # noqa: S101  it counts
-    return Chunk(row["lookups"], row["unswept"])
+    return Chunk(row["lookups"], row["unswept"], row["left"])
 
 
 async def lock_ends(db: Db, searches: Sequence[UUID]) -> None:

@@ -27,7 +27,7 @@ from store.database import transaction
 from store.endings import apply_endings, follow_ends
 from store.ends import end_lookups, unswept_searches
 from store.intake import Event, ingest
-from tests.model.journal import Journal, Sent
+from tests.model.journal import Journal, Outcome, Sent
 from tests.model.people import Town
 from tests.model.vendor import PRICES, Vendors, Waiting, said
 
@@ -74,10 +74,10 @@ class Actor:
             return replace(self.plan.policy, providers=("leadmagic",))
         return self.plan.policy
 
-    async def work(self) -> None:
-        """Send every event of the plan, and do everything else in between."""
+    async def work(self, stop: asyncio.Event) -> None:
+        """Send every event of the plan, and do everything else in between; until *stop*."""
         weights = [weight for weight, _ in self._steps]
-        while self._left > 0:
+        while self._left > 0 and not stop.is_set():
             ((_, step),) = self.chance.choices(self._steps, weights)
             await step()
 
@@ -145,8 +145,12 @@ class Actor:
             self.vendors.silent.append(waiting)
         elif kind < 0.16:
             self.vendors.charge(waiting.question)
-            await self._end(replace(unknown(job.id, "timeout", attempt=job.attempt), stop=stop), "unknown")
-            self.vendors.late.append(waiting)
+            unswept = await self._apply(unknown(job.id, "timeout", attempt=job.attempt, stop=stop), "unknown")
+            if self.chance.random() < 0.4:  # the answer is at its heels
+                await asyncio.gather(self._follow(unswept), self._call_back(waiting, "late answers"))
+            else:
+                await self._follow(unswept)
+                self.vendors.late.append(waiting)
         elif kind < 0.24:
             refused = Ending(job_id=job.id, state="failed", attempt=job.attempt, error="refused")
             await self._end(refused, "failed")
@@ -218,14 +222,16 @@ class Actor:
         self.journal.seen.update(f"callback {one.verdict}" for one in recorded)
         await self._follow(recorded[0].unswept)
 
-    async def _end(self, ending: Ending, outcome: Any) -> None:
+    async def _end(self, ending: Ending, outcome: Outcome) -> None:
+        await self._follow(await self._apply(ending, outcome))
+
+    async def _apply(self, ending: Ending, outcome: Outcome) -> Sequence[UUID]:
         async def apply() -> Sequence[UUID]:
             async with transaction(self.pool) as connection:
                 return (await apply_endings(connection, [ending], self.policy)).unswept
 
         async with self.vendors.telling(ending.job_id, outcome):
-            unswept = await self._surely(apply, f"ended {outcome}")
-        await self._follow(unswept)
+            return await self._surely(apply, f"ended {outcome}")
 
     # Ends
 

@@ -19,7 +19,7 @@ import store.lookups
 import store.searches
 from enrichment.decide import World
 
-CHUNK = 3  # lookups of one commit, so that most ends need several
+CHUNK = 2  # lookups of one commit, so that most ends need several
 
 
 @contextmanager
