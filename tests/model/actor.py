@@ -46,6 +46,7 @@ class Plan:
     policy: Policy
     events: int  # of one actor
     first_event: int = 0
+    timeouts: float = 0.1  # share of the questions; their answers come late, if at all
     dies: bool = True  # between an end and its chunks, and anywhere else
 
 
@@ -143,20 +144,21 @@ class Actor:
         if kind < 0.06:
             self.vendors.charge(waiting.question)
             self.vendors.silent.append(waiting)
-        elif kind < 0.16:
+        elif self.chance.random() < self.plan.timeouts:
             self.vendors.charge(waiting.question)
             unswept = await self._apply(unknown(job.id, "timeout", attempt=job.attempt, stop=stop), "unknown")
             if self.chance.random() < 0.4:  # the answer is at its heels
-                await asyncio.gather(self._follow(unswept), self._call_back(waiting, "late answers"))
+                sweeps = [self._soon(lambda: self._follow(unswept)) for _ in range(3)]
+                await asyncio.gather(self._call_back(waiting, "late answers"), *sweeps)
             else:
                 await self._follow(unswept)
                 self.vendors.late.append(waiting)
-        elif kind < 0.24:
+        elif kind < 0.14:
             refused = Ending(job_id=job.id, state="failed", attempt=job.attempt, error="refused")
             await self._end(refused, "failed")
             if self.chance.random() < 0.2:
                 self.vendors.late.append(waiting)
-        elif kind < 0.3:
+        elif kind < 0.2:
             await self._requeue(job)
         elif waiting.question.provider == "nyne" and self.chance.random() < 0.8:
             await self._accept(job, waiting)
@@ -254,6 +256,11 @@ class Actor:
                 return
         else:
             await self._surely(lambda: follow_ends(self.pool, searches, self.policy), "ends followed")
+
+    async def _soon(self, work: Callable[[], Awaitable[None]]) -> None:
+        """Do *work* in a moment: what else happens meanwhile comes first, or not."""
+        await asyncio.sleep(self.chance.random() * 0.02)
+        await work()
 
     async def sweep(self) -> None:
         """Do what the reconciler does about searches."""

@@ -37,6 +37,7 @@ class Order:
     people: int = 60
     events: int = 300
     actors: int = 4
+    timeouts: float = 0.1
     broken: str | None = None
     slow: float = 0.01  # seconds
 
@@ -66,7 +67,7 @@ def plan_of(order: Order, actor: int = 0) -> Plan:
     """Return what one of the run's actors does. One run in four stops in doubt (UNKNOWN_POLICY=hold)."""
     events = order.events // order.actors
     policy = replace(POLICY, stops_in_doubt=order.seed % 4 == 3)
-    return Plan(Town(order.seed, order.people), policy, events, first_event=actor * events)
+    return Plan(Town(order.seed, order.people), policy, events, actor * events, order.timeouts)
 
 
 async def prepare(url: str) -> None:
