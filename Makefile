@@ -7,11 +7,12 @@ READY := $(VENV)/.ready
 FRESH := build/venv
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check up chaos soak bench constraints clean
+.PHONY: help demo test model check up chaos soak bench constraints clean
 
 help:  ## say this
 	@echo 'make demo         play it all against pretend vendors; KEEP=1 leaves it running'
 	@echo 'make test         all tests; ARGS="-k callbacks -x" goes to pytest'
+	@echo 'make model        simulate searches and lookups against an oracle; MINUTES=, SEED='
 	@echo 'make check        ruff, mypy'
 	@echo 'make chaos        ten minutes of faults against a ledger; MINUTES=, SEED=, LOOKUPS='
 	@echo 'make soak         half an hour of steady work, and whether anything grows; MINUTES=, RATE=, SEED='
@@ -25,6 +26,9 @@ demo: $(READY)
 
 test: $(READY)
 	$(BIN)/python -m pytest $(ARGS)
+
+model: $(READY)
+	@$(BIN)/python -m tests.model $(ARGS)
 
 check: $(READY)
 	$(BIN)/ruff check .

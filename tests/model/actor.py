@@ -148,6 +148,7 @@ class Actor:
             self.vendors.charge(waiting.question)
             unswept = await self._apply(unknown(job.id, "timeout", attempt=job.attempt, stop=stop), "unknown")
             if self.chance.random() < 0.4:  # the answer is at its heels
+                await self._nearly_follow(unswept)
                 sweeps = [self._soon(lambda: self._follow(unswept)) for _ in range(3)]
                 await asyncio.gather(self._call_back(waiting, "late answers"), *sweeps)
             else:
@@ -256,6 +257,16 @@ class Actor:
                 return
         else:
             await self._surely(lambda: follow_ends(self.pool, searches, self.policy), "ends followed")
+
+    async def _nearly_follow(self, searches: Sequence[UUID]) -> None:
+        """Let all lookups follow, and die before the search is marked as swept."""
+        for search in searches:
+            left = await self.pool.fetchval(
+                "SELECT count(*) FROM lookups WHERE search_id = $1 AND final_status IS NULL", search
+            )
+            if left:
+                chunk = lambda s=search, n=left: end_lookups(self.pool, [s], self.policy.not_found, n)  # noqa: E731
+                await self._surely(chunk, "single chunks")
 
     async def _soon(self, work: Callable[[], Awaitable[None]]) -> None:
         """Do *work* in a moment: what else happens meanwhile comes first, or not."""

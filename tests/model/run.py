@@ -84,9 +84,9 @@ async def act(order: Order, url: str, actors: Sequence[int]) -> Journal:
     journals: list[Journal] = []
     pools = []
     with ExitStack() as changes:
-        changes.enter_context(slowly(order.seed, order.slow))
         if order.broken:
             changes.enter_context(BREAKS[order.broken]())
+        changes.enter_context(slowly(order.seed, order.slow))
         made = []
         for number in actors:
             journals.append(Journal())
