@@ -55,35 +55,43 @@ async def end_lookups(db: Db, searches: Sequence[UUID], not_found: timedelta, li
              CROSS JOIN LATERAL unnest(keys.searches) AS known (search_id)
              WHERE ended.has_number
         ), reached AS MATERIALIZED (
-            SELECT lookups.id, lookups.search_id, ended.id AS ended_id, given.provider, given.number
+            SELECT lookup.id, nearby.search_id, ended.id AS ended_id, lookup.provider, lookup.number
               FROM nearby
               JOIN ended ON ended.id = nearby.ended_id
-              JOIN lookups ON lookups.search_id = nearby.search_id
-              LEFT JOIN LATERAL (
-                   SELECT wanted.provider, ended.numbers -> wanted.provider AS number
-                     FROM unnest(lookups.providers) WITH ORDINALITY AS wanted (provider, place)
-                    WHERE ended.has_number
-                      AND lookups.keys && ended.keys
-                      AND ended.numbers -> wanted.provider ->> 'mobile' IS NOT NULL
-                      AND (ended.numbers -> wanted.provider ->> 'is_wrong') IS DISTINCT FROM 'true'
-                    ORDER BY wanted.place
-                    LIMIT 1) AS given ON true
-             WHERE CASE WHEN given.provider IS NOT NULL
-                        THEN lookups.final_status IS NULL
-                             OR lookups.final_status IN ('failed', 'unresolved')
-                             OR lookups.final_status = 'not_found' AND lookups.finished_at > now() - $2::interval
-                        ELSE lookups.search_id = ended.id
-                             AND NOT ended.has_number
-                             AND ended.status <> 'dropped'
-                             AND (lookups.final_status IS NULL
-                                  OR lookups.final_status IN ('failed', 'unresolved')
-                                     AND lookups.final_status::text <> ended.status::text)
-                             AND NOT lookups.insists
-                             AND (lookups.id = ended.begun_for
-                                  OR lookups.identifiers <@ ended.asked
-                                     AND lookups.keys && ended.keys
-                                     AND lookups.providers <@ ended.providers) END
-             ORDER BY given.provider IS NULL, lookups.id   -- of two ends, the one with a number
+             CROSS JOIN LATERAL (
+                   SELECT lookups.id, given.provider, given.number
+                     FROM lookups
+                     LEFT JOIN LATERAL (
+                          SELECT wanted.provider, ended.numbers -> wanted.provider AS number
+                            FROM unnest(lookups.providers) WITH ORDINALITY AS wanted (provider, place)
+                           WHERE ended.has_number
+                             AND lookups.keys && ended.keys
+                             AND ended.numbers -> wanted.provider ->> 'mobile' IS NOT NULL
+                             AND (ended.numbers -> wanted.provider ->> 'is_wrong') IS DISTINCT FROM 'true'
+                           ORDER BY wanted.place
+                           LIMIT 1) AS given ON true
+                    WHERE lookups.search_id = nearby.search_id
+                      -- As lookups_numberless has them: a chunk reads no more than it ends.
+                      AND (lookups.final_status IS NULL
+                           OR lookups.final_status IN ('not_found', 'failed', 'unresolved'))
+                      AND CASE WHEN given.provider IS NOT NULL
+                               THEN lookups.final_status IS DISTINCT FROM 'not_found'
+                                    OR lookups.finished_at > now() - $2::interval
+                               ELSE lookups.search_id = ended.id
+                                    AND NOT ended.has_number
+                                    AND ended.status <> 'dropped'
+                                    AND (lookups.final_status IS NULL
+                                         OR lookups.final_status <> 'not_found'
+                                            AND lookups.final_status::text <> ended.status::text)
+                                    AND NOT lookups.insists
+                                    AND (lookups.id = ended.begun_for
+                                         OR lookups.identifiers <@ ended.asked
+                                            AND lookups.keys && ended.keys
+                                            AND lookups.providers <@ ended.providers) END
+                    ORDER BY lookups.id
+                    LIMIT $3) AS lookup
+             -- The searches take turns, so that a neighbour of a large one ends at once.
+             ORDER BY row_number() OVER (PARTITION BY ended.id ORDER BY lookup.id), lookup.provider IS NULL
              LIMIT $3
         ), locked AS MATERIALIZED (
             SELECT id

@@ -23,8 +23,8 @@ import typer
 from store import embedded
 from store.migrations import migrate
 from tests.databases import execute, url_of
-from tests.model.journal import Journal, merged
-from tests.model.run import Order, Report, act, judge, prepare
+from tests.model.journal import merged
+from tests.model.run import Order, Report, act_alone, judge, prepare
 from tests.wishes import IDENTITY_KEY
 
 PROCESSES = 2
@@ -68,7 +68,7 @@ def _run(order: Order, server: str, processes: ProcessPoolExecutor) -> Report:
     url = url_of(server, name)
     asyncio.run(prepare(url))
     shares = [range(number * ACTORS, (number + 1) * ACTORS) for number in range(PROCESSES)]
-    journals = list(processes.map(_act, [order] * PROCESSES, [url] * PROCESSES, shares))
+    journals = list(processes.map(act_alone, [order] * PROCESSES, [url] * PROCESSES, shares))
     report = asyncio.run(judge(order, url, merged(journals)))
     asyncio.run(execute(server, f"DROP DATABASE {name} WITH (FORCE)"))
     return report
@@ -81,11 +81,6 @@ async def _create(server: str, name: str) -> None:
         await migrate(connection, identity_key=IDENTITY_KEY)
     finally:
         await connection.close()
-
-
-def _act(order: Order, url: str, actors: range) -> Journal:
-    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
-    return asyncio.run(act(order, url, actors))
 
 
 def _sum_up(reports: list[Report]) -> None:

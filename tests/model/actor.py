@@ -331,11 +331,12 @@ class Actor:
         self.journal.aged.setdefault(id, time.time())
         async with transaction(self.pool) as connection:
             await connection.execute("SELECT FROM searches WHERE id = $1 FOR NO KEY UPDATE", id)
-            await connection.execute(
-                "UPDATE lookups SET finished_at = finished_at - $2::interval WHERE search_id = $1",
+            rows = await connection.fetch(
+                "UPDATE lookups SET finished_at = finished_at - $2::interval WHERE search_id = $1 RETURNING id",
                 id,
                 timedelta(days=days),
             )
+            self.journal.aged_lookups.update(row["id"] for row in rows)
             await connection.execute(
                 "UPDATE searches SET ended_at = ended_at - $2::interval WHERE id = $1", id, timedelta(days=days)
             )

@@ -62,6 +62,7 @@ class Journal:
     tellings: dict[UUID, list[Telling]] = field(default_factory=dict)
     sent: list[Sent] = field(default_factory=list)
     aged: dict[UUID, float] = field(default_factory=dict)  # searches whose windows were moved, and when
+    aged_lookups: set[UUID] = field(default_factory=set)
     retried: set[UUID] = field(default_factory=set)  # lookups
     wrong: dict[str, float] = field(default_factory=dict)  # numbers called wrong, and since when surely
     seen: Counter[str] = field(default_factory=Counter)  # what happened, how often
@@ -80,6 +81,7 @@ def merged(journals: Iterable[Journal]) -> Journal:
         whole.sent += journal.sent
         for search_id, at in journal.aged.items():
             whole.aged[search_id] = min(at, whole.aged.get(search_id, at))
+        whole.aged_lookups |= journal.aged_lookups
         whole.retried |= journal.retried
         whole.wrong |= journal.wrong
         whole.seen += journal.seen

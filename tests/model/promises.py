@@ -69,6 +69,11 @@ def contact_of(lookup: asyncpg.Record) -> Contact:
 def _accepted_events(end: Ended) -> Iterator[str]:
     """Every accepted event has its lookup, and the same event again has the same."""
     by_number: dict[int, list[Any]] = defaultdict(list)
+    failed = {
+        question.search_id
+        for question in end.journal.questions.values()
+        if any(telling.outcome == "failed" for telling in question.tellings)
+    }
     for sent in end.journal.sent:
         by_number[sent.number].append(sent)
         lookup = end.lookups.get(sent.lookup_id)
@@ -85,8 +90,8 @@ def _accepted_events(end: Ended) -> Iterator[str]:
                 sent
                 for sent in made
                 if (row := end.lookups[sent.lookup_id])["final_status"] not in ("failed", "cancelled")
-                and row["search_id"] not in end.journal.aged
-                and sent.lookup_id not in end.journal.retried
+                and row["search_id"] not in failed
+                and sent.lookup_id not in end.journal.aged_lookups | end.journal.retried
             ]
         if len({sent.lookup_id for sent in made}) > 1:
             yield f"one event made two lookups: {made}"
@@ -186,7 +191,7 @@ def _numbers_reach_all_they_may(end: Ended) -> Iterator[str]:
             in_window = lookup["final_status"] != "not_found" or (
                 lookup["finished_at"] > search["ended_at"] - end.policy.not_found
             )
-            if usable & set(lookup["providers"]) and in_window and lookup["search_id"] not in end.journal.aged:
+            if usable & set(lookup["providers"]) and in_window and lookup["id"] not in end.journal.aged_lookups:
                 yield (
                     f"a number was not given: {lookup['id']} ({lookup['final_status']}, {lookup['reason']}) "
                     f"holds a key of {search['id']}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -10,6 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import asyncpg
+import structlog
 
 from enrichment.providers.base import Limit
 from store.database import close_pool, open_pool
@@ -100,6 +102,12 @@ async def act(order: Order, url: str, actors: Sequence[int]) -> Journal:
     for pool in pools:
         await close_pool(pool)
     return merged(journals)
+
+
+def act_alone(order: Order, url: str, actors: range) -> Journal:
+    """Let these actors work in an operating system process of their own."""
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
+    return asyncio.run(act(order, url, actors))
 
 
 async def _watch(pool: asyncpg.Pool[Any], journal: Journal, broken: asyncio.Event) -> None:

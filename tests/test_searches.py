@@ -1,0 +1,518 @@
+"""Searches under real concurrency: one person at one instant, ends in chunks, late numbers, and what reaches whom."""
+
+from __future__ import annotations
+
+import asyncio
+import multiprocessing
+import time
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+import pytest
+
+from enrichment.decide import ASKED_OFTEN, MOST_SEARCHES
+from store.database import close_pool, open_pool, transaction
+from store.endings import apply_endings, follow_ends
+from store.ends import CHUNK, end_lookups, unswept_searches
+from store.intake import Taken, ingest
+from store.lookups import cancel, retry
+from store.sweep import pass_over_removed
+from tests.order import Order
+from tests.wishes import (
+    MOBILE,
+    OTHER_MOBILE,
+    POLICY,
+    age,
+    answer,
+    apply,
+    end,
+    end_job,
+    ending,
+    event,
+    job_of,
+    jobs,
+    read,
+    status,
+    take,
+    take_one,
+    wish,
+)
+
+if TYPE_CHECKING:
+    from tests.wishes import Pool
+
+JANE = "linkedin.com/in/jane"
+BOB = "linkedin.com/in/bob"
+EMAIL, OTHER = "jane@acme.co", "jane@mail.co"
+BOTH = ("leadmagic", "nyne")
+
+
+async def searches(pool: Pool) -> int:
+    """Count all searches."""
+    count: int = await pool.fetchval("SELECT count(*) FROM searches")
+    return count
+
+
+async def statuses(pool: Pool, taken: Sequence[Taken]) -> list[str]:
+    """Return the statuses of these lookups."""
+    return [await status(pool, one.id) for one in taken]
+
+
+# One person at one instant
+
+
+def send_from_a_process(url: str, number: int) -> list[UUID]:
+    """Send twenty events for Jane at once, each in a transaction of its own, from a process of its own."""
+
+    async def send() -> list[UUID]:
+        pool = await open_pool(url, name=f"process {number}", size=10)
+        taken = await asyncio.gather(
+            *(take(pool, wish(f"event-{number}-{n}", profile_url=JANE, work_email=EMAIL)) for n in range(20))
+        )
+        await close_pool(pool)
+        return [one.id for (one,) in taken]
+
+    return asyncio.run(send())
+
+
+async def test_forty_events_for_one_person_at_one_instant(pool: Pool, database_url: str) -> None:
+    """Forty events from two processes are one search, one question, one charge."""
+    with ProcessPoolExecutor(2, multiprocessing.get_context("spawn")) as processes:
+        loop = asyncio.get_running_loop()
+        sent = await asyncio.gather(
+            *(loop.run_in_executor(processes, send_from_a_process, database_url, number) for number in (1, 2))
+        )
+
+    lookups = [id for ids in sent for id in ids]
+    assert (len(set(lookups)), await searches(pool), await jobs(pool)) == (40, 1, 1)
+    await end(pool, lookups[0], mobile=MOBILE)
+    assert await pool.fetchval("SELECT count(*) FROM lookups WHERE mobile = $1", MOBILE) == len(lookups)
+    assert await pool.fetchval("SELECT sum(credits) FROM ledger WHERE kind = 'charged'") == Decimal(5)
+
+
+async def test_one_person_named_differently_at_the_same_instant(pool: Pool, order: Order) -> None:
+    """Two events that share one identifier, in two transactions: one begins a search, the other joins it."""
+    async with order.first() as first:
+        await first.execute("LOCK TABLE events IN SHARE MODE")
+        one = await order.waiting(take_one(pool, profile_url=JANE, work_email=EMAIL))
+        two = await order.waiting(take_one(pool, work_email=EMAIL, personal_email=OTHER), at_least=2)
+
+    begun, joined = await one, await two
+
+    assert (await read(pool, joined.id))["reused_from"] == begun.id
+    assert (await searches(pool), await jobs(pool)) == (1, 1)
+
+
+async def test_the_same_event_in_two_processes_at_the_same_instant(pool: Pool, order: Order) -> None:
+    """The second waits for the first, and is its duplicate."""
+    async with order.first() as first:
+        await first.execute("LOCK TABLE events IN SHARE MODE")
+        one = await order.waiting(take_one(pool, "evt-1", work_email=EMAIL))
+        two = await order.waiting(take_one(pool, "evt-1", work_email=EMAIL), at_least=2)
+
+    first_one, again = await one, await two
+
+    assert (again.id, again.duplicate, first_one.duplicate) == (first_one.id, True, False)
+
+
+async def test_batches_in_opposite_order_do_not_deadlock(pool: Pool) -> None:
+    """Keys are locked in one order, whatever the order of the events."""
+    people = [f"{number}@acme.co" for number in range(30)]
+
+    for turn in range(4):
+        await asyncio.gather(
+            *(
+                take(pool, *(wish(work_email=email) for email in (people if side else reversed(people))))
+                for side in (turn % 2, (turn + 1) % 2, 1, 0)
+            )
+        )
+
+    assert await jobs(pool) == len(people)
+
+
+async def test_an_event_that_comes_while_its_search_ends(pool: Pool, order: Order) -> None:
+    """The end commits first: the event waits for it, and takes the number."""
+    first_one = await take_one(pool, work_email=EMAIL)
+    job = await job_of(pool, first_one.id)
+    assert job is not None
+    async with order.first() as first:
+        await apply_endings(first, [answer(job["id"], "inline")], POLICY)
+        coming = await order.waiting(take_one(pool, work_email=EMAIL))
+
+    assert (await coming).status == "found"
+    assert await jobs(pool) == 0
+
+
+async def test_a_search_that_ends_while_an_event_joins_it(pool: Pool, order: Order) -> None:
+    """The event commits first: the end waits for it, and its lookup follows."""
+    first_one = await take_one(pool, work_email=EMAIL)
+    job = await job_of(pool, first_one.id)
+    assert job is not None
+    async with order.first() as first:
+        await first.execute("LOCK TABLE events IN SHARE MODE")
+        coming = await order.waiting(take_one(pool, work_email=EMAIL))
+        ended = await order.waiting(apply(pool, answer(job["id"], "inline")), at_least=2)
+
+    joined = await coming
+    await ended
+
+    assert joined.status == "queued"
+    assert await statuses(pool, [first_one, joined]) == ["found", "found"]
+
+
+# Ends, in chunks
+
+
+async def crowd(pool: Pool, size: int, **contact: Any) -> list[UUID]:
+    """Send so many events for one contact."""
+    taken = await ingest(pool, [event(*(wish(**contact) for _ in range(size)))], POLICY)
+    return [one.id for one in taken[0]]
+
+
+async def test_ten_thousand_lookups_end_in_chunks(pool: Pool) -> None:
+    """Each commit ends at most a thousand, and a neighbour in the same batch is final after the first one."""
+    lookups = await crowd(pool, 10_000, work_email=EMAIL)
+    neighbour = await take_one(pool, work_email="bob@acme.co")
+    crowded, beside = await job_of(pool, lookups[0]), await job_of(pool, neighbour.id)
+    assert crowded is not None
+    assert beside is not None
+    begun = time.perf_counter()
+
+    async with transaction(pool) as connection:
+        applied = await apply_endings(
+            connection, [answer(beside["id"], "inline", OTHER_MOBILE), answer(crowded["id"], "inline")], POLICY
+        )
+    after_one = await pool.fetchval("SELECT count(*) FROM lookups WHERE final_status = 'found'")
+
+    assert (await read(pool, neighbour.id))["mobile"] == OTHER_MOBILE
+    assert after_one == CHUNK
+    await follow_ends(pool, applied.unswept, POLICY)
+    assert await pool.fetchval("SELECT count(*) FROM lookups WHERE mobile = $1", MOBILE) == len(lookups)
+    assert await unswept_searches(pool, 10) == []
+    print(f"10,000 lookups of one search: {(time.perf_counter() - begun) * 100:.1f} us each")
+
+
+@pytest.mark.parametrize("mobile", [MOBILE, None])
+async def test_the_cost_of_a_lookup_is_constant(pool: Pool, mobile: str | None) -> None:
+    """Measure the cost per lookup for 1,000 and for 10,000 of one search; both end whole."""
+    for size in (1_000, 10_000):
+        lookups = await crowd(pool, size, work_email=f"{size}@acme.co")
+        await pool.execute("ANALYZE lookups")
+        begun = time.perf_counter()
+
+        await end(pool, lookups[0], mobile=mobile)
+
+        print(f"{size:6} lookups, {mobile}: {(time.perf_counter() - begun) / size * 1e6:.1f} us each")
+        assert await pool.fetchval("SELECT count(*) FROM lookups WHERE final_status IS NULL") == 0
+
+
+@pytest.mark.parametrize("mobile", [MOBILE, None])
+async def test_another_process_resumes_after_a_crash_between_chunks(pool: Pool, mobile: str | None) -> None:
+    """What is not swept is found, and goes on where it stopped."""
+    taken = await take(pool, *(wish(work_email=EMAIL) for _ in range(5)))
+    await end_job(pool, taken[0].id, mobile=mobile)
+    search_id = (await read(pool, taken[0].id))["search_id"]
+
+    first = await end_lookups(pool, [search_id], POLICY.not_found, 2)
+
+    assert (len(first.lookups), first.unswept) == (2, [search_id])
+    assert await unswept_searches(pool, 10) == [search_id]
+    await follow_ends(pool, await unswept_searches(pool, 10), POLICY)
+    assert set(await statuses(pool, taken)) == {"found" if mobile else "not_found"}
+    assert await unswept_searches(pool, 10) == []
+
+
+async def test_two_processes_follow_the_same_end(pool: Pool) -> None:
+    """Lookups follow once, and those that bring more begin one search between them."""
+    taken = await take(pool, *(wish(work_email=EMAIL) for _ in range(6)))
+    more = await take(pool, *(wish(work_email=EMAIL, profile_url=JANE) for _ in range(3)))
+    await end_job(pool, taken[0].id)
+    search_id = (await read(pool, taken[0].id))["search_id"]
+
+    await asyncio.gather(*(follow_ends(pool, [search_id], POLICY) for _ in range(4)))
+
+    assert await statuses(pool, taken + more) == ["not_found"] * 6 + ["queued"] * 3
+    assert (await searches(pool), await jobs(pool)) == (2, 1)
+
+
+async def test_a_process_dies_while_lookups_are_decided_anew(pool: Pool, order: Order) -> None:
+    """What was not committed is decided by the next process."""
+    first_one = await take_one(pool, work_email=EMAIL)
+    more = await take_one(pool, work_email=EMAIL, profile_url=JANE)
+    await end_job(pool, first_one.id)
+    async with order.first() as first:
+        await first.execute("LOCK TABLE jobs IN SHARE MODE")
+        search_id = (await read(pool, first_one.id))["search_id"]
+        dying = await order.waiting(follow_ends(pool, [search_id], POLICY))
+        dying.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await dying
+
+    await follow_ends(pool, await unswept_searches(pool, 10), POLICY)
+
+    assert await statuses(pool, [first_one, more]) == ["not_found", "queued"]
+    assert await jobs(pool) == 1
+
+
+async def test_the_largest_set_of_keys_is_decided_first(pool: Pool) -> None:
+    """One that brings two more identifiers begins the next search, and one that brings one of them joins it."""
+    first_one = await take_one(pool, work_email=EMAIL)
+    few = await take_one(pool, work_email=EMAIL, personal_email=OTHER)
+    many = await take_one(pool, work_email=EMAIL, personal_email=OTHER, profile_url=JANE)
+
+    await end(pool, first_one.id)
+
+    assert (await read(pool, few.id))["reused_from"] == many.id
+    assert (await read(pool, many.id))["reused_from"] is None
+    assert await jobs(pool) == 1
+
+
+@pytest.mark.parametrize(
+    ("state", "ended"), [("answered", "not_found"), ("failed", "failed"), ("unknown", "unresolved")]
+)
+async def test_lookups_end_as_their_search_ends(pool: Pool, state: str, ended: str) -> None:
+    """All that bring nothing more end alike; only the first shows the credits, the others whose answer it is."""
+    first_one, *others = await take(pool, *(wish(work_email=EMAIL) for _ in range(3)))
+
+    await end(pool, first_one.id, state=state)
+
+    assert await statuses(pool, [first_one, *others]) == [ended] * 3
+    assert [(await read(pool, one.id))["reused_from"] for one in (first_one, *others)] == [
+        None,
+        first_one.id,
+        first_one.id,
+    ]
+    assert await jobs(pool) == 0
+
+
+# Late numbers
+
+
+async def answer_late(pool: Pool, job_id: UUID, mobile: str | None = MOBILE) -> None:
+    """Answer a job that is over."""
+    await apply(pool, ending(job_id, mobile=mobile, answered_by="callback"))
+
+
+async def test_a_late_number_reaches_a_retried_lookup(pool: Pool) -> None:
+    """It was retried, and the new question is on its way: the number is given, the question is waited for."""
+    taken = await take_one(pool, work_email=EMAIL)
+    job_id = await end(pool, taken.id, state="unknown")
+    assert await retry(pool, taken.id, POLICY)
+
+    await answer_late(pool, job_id)
+
+    assert (await read(pool, taken.id))["mobile"] == MOBILE
+    assert await jobs(pool) == 0  # nobody had asked yet
+
+
+async def test_a_late_number_drops_a_newer_search_that_nobody_asked(pool: Pool) -> None:
+    """Its first lookup takes the number, so the question is not asked."""
+    taken = await take_one(pool, work_email=EMAIL, providers=("nyne",))
+    job_id = await end(pool, taken.id, state="unknown")
+    newer = await take_one(pool, work_email=EMAIL, providers=BOTH)
+    assert await jobs(pool) == 1  # LeadMagic's
+
+    await answer_late(pool, job_id)
+
+    assert await statuses(pool, [taken, newer]) == ["found", "found"]
+    assert await jobs(pool) == 0
+    assert await unswept_searches(pool, 10) == []
+
+
+async def test_a_late_number_leaves_a_question_in_flight(pool: Pool) -> None:
+    """It was asked already: its answer is booked, and every lookup has the first number."""
+    taken = await take_one(pool, work_email=EMAIL, providers=("nyne",))
+    job_id = await end(pool, taken.id, state="unknown")
+    newer = await take_one(pool, work_email=EMAIL, providers=BOTH)
+    await pool.execute(
+        """
+        UPDATE jobs
+           SET state = 'submitting', attempt = 1, submitted_at = now(), reserved_on = current_date,
+               lease_expires_at = now() + interval '1 minute'
+        """
+    )
+
+    await answer_late(pool, job_id)
+
+    assert await statuses(pool, [taken, newer]) == ["found", "found"]
+    asked = await pool.fetchval("SELECT id FROM jobs")
+    await apply(pool, answer(asked, "inline", OTHER_MOBILE))
+    assert [(await read(pool, one.id))["mobile"] for one in (taken, newer)] == [MOBILE, MOBILE]
+    assert await jobs(pool) == 0
+
+
+async def test_a_late_number_does_not_replace_one_found_elsewhere(pool: Pool) -> None:
+    """A lookup that found its number by another provider keeps it; the others take the late one."""
+    taken = await take_one(pool, work_email=EMAIL, providers=("nyne",))
+    job_id = await end(pool, taken.id, state="unknown")
+    newer = await take_one(pool, work_email=EMAIL, providers=BOTH)
+    await end(pool, newer.id, mobile=OTHER_MOBILE)
+
+    await answer_late(pool, job_id)
+
+    assert [(await read(pool, one.id))["mobile"] for one in (taken, newer)] == [MOBILE, OTHER_MOBILE]
+
+
+@pytest.mark.parametrize(("days", "given"), [(29, True), (31, False)])
+async def test_a_late_number_reaches_not_found_within_its_window(pool: Pool, days: int, given: bool) -> None:
+    """A lookup that ended without a number long ago stays as it is."""
+    taken = await take_one(pool, work_email=EMAIL, providers=("nyne",))
+    job_id = await end(pool, taken.id, state="unknown")
+    other = await take_one(pool, work_email=EMAIL, personal_email=OTHER, providers=BOTH)
+    await end(pool, other.id)
+    await pool.execute("UPDATE lookups SET final_status = 'not_found' WHERE id = $1", other.id)
+    await age(pool, other.id, days)
+
+    await answer_late(pool, job_id)
+
+    assert ((await read(pool, other.id))["mobile"] == MOBILE) is given
+
+
+async def test_a_late_number_leaves_cancelled_ones_cancelled(pool: Pool) -> None:
+    """What a person cancelled stays cancelled."""
+    taken = await take(pool, wish(work_email=EMAIL), wish(work_email=EMAIL))
+    job_id = await end(pool, taken[0].id, state="unknown")
+    assert await cancel(pool, taken[1].id)
+
+    await answer_late(pool, job_id)
+
+    assert await statuses(pool, taken) == ["found", "cancelled"]
+
+
+async def test_a_late_number_is_not_hearsay(pool: Pool) -> None:
+    """It reaches no lookup that holds nothing of what was asked, though a third contact connects them."""
+    asked = await take_one(pool, profile_url=JANE)
+    joined = await take_one(pool, profile_url=JANE, work_email=EMAIL)
+    job_id = await end(pool, asked.id, state="unknown")
+    apart = await take_one(pool, work_email=EMAIL)
+    while job := await job_of(pool, apart.id):
+        await apply(pool, ending(job["id"]))
+
+    await answer_late(pool, job_id)
+
+    assert [(await read(pool, one.id))["mobile"] for one in (asked, joined, apart)] == [MOBILE, MOBILE, None]
+
+
+async def test_a_late_no_number_ends_the_doubt(pool: Pool) -> None:
+    """All who ended unresolved are not_found, as if the answer had come in time."""
+    taken = await take(pool, wish(work_email=EMAIL), wish(work_email=EMAIL))
+    job_id = await end(pool, taken[0].id, state="unknown")
+    assert await statuses(pool, taken) == ["unresolved"] * 2
+
+    await answer_late(pool, job_id, None)
+
+    assert await statuses(pool, taken) == ["not_found"] * 2
+
+
+# What is not asked
+
+
+async def test_a_search_without_an_open_lookup_is_not_asked(pool: Pool) -> None:
+    """When its last lookup is cancelled, the question is dropped; while another waits, it is not."""
+    one, two = await take(pool, wish(work_email=EMAIL), wish(work_email=EMAIL))
+
+    assert await cancel(pool, one.id)
+    assert await jobs(pool) == 1
+    assert await cancel(pool, two.id)
+
+    assert await jobs(pool) == 0
+    assert (await pool.fetchval("SELECT status::text FROM searches")) == "dropped"
+
+
+async def test_a_search_was_asked_for_lookups_that_had_found_their_number_elsewhere(pool: Pool) -> None:
+    """A number of another search reaches the last lookup that waited: the question is dropped."""
+    first_one = await take_one(pool, work_email=EMAIL)
+    by_other = await take_one(pool, work_email=OTHER)
+    both = await take_one(pool, work_email=EMAIL, personal_email=OTHER)
+    waits_for = {one.id: (await read(pool, one.id))["search_id"] for one in (first_one, by_other, both)}
+    joined, elsewhere = (by_other, first_one) if waits_for[both.id] == waits_for[by_other.id] else (first_one, by_other)
+    assert await cancel(pool, joined.id)
+
+    await end(pool, elsewhere.id, mobile=MOBILE)
+
+    assert (await read(pool, both.id))["mobile"] == MOBILE
+    assert await jobs(pool) == 0
+    assert await unswept_searches(pool, 10) == []
+
+
+async def test_six_searches_are_enough(pool: Pool) -> None:
+    """Contacts that each bring another identifier are asked for six times, then told so; a retry asks again."""
+    taken = []
+    for number in range(MOST_SEARCHES + 1):
+        taken.append(await take_one(pool, profile_url=JANE, work_email=f"{number}@acme.co"))
+        if await job_of(pool, taken[-1].id):
+            await end(pool, taken[-1].id)
+
+    assert await searches(pool) == MOST_SEARCHES
+    last = await read(pool, taken[-1].id)
+    assert (last["status"], last["reason"]) == ("not_found", ASKED_OFTEN)
+
+
+async def test_a_kept_number_is_read_when_a_region_comes(pool: Pool) -> None:
+    """A national number without a region is kept; a later event's region reads it, and nobody is asked again."""
+    taken = await take_one(pool, work_email=EMAIL)
+    job = await job_of(pool, taken.id)
+    assert job is not None
+    await apply(pool, answer(job["id"], "inline", None, mobile_raw="07400 123456"))
+    first = await read(pool, taken.id)
+    assert (first["status"], first["mobile"], first["mobile_raw"]) == ("not_found", None, "07400 123456")
+
+    with_region = await take_one(pool, work_email=EMAIL, region="GB")
+    await follow_ends(pool, await unswept_searches(pool, 10), POLICY)
+
+    rows = [await read(pool, one.id) for one in (taken, with_region)]
+    assert [(row["status"], row["mobile"], row["region"]) for row in rows] == [("found", "+447400123456", "GB")] * 2
+    assert (await searches(pool), await jobs(pool)) == (1, 0)
+
+
+# Who is whom
+
+
+@pytest.mark.parametrize("shared", ["info@acme.co", "team-jane@acme.co"])
+async def test_two_people_were_merged_through_a_shared_mailbox(pool: Pool, shared: str) -> None:
+    """Jane's number goes to no contact of Bob's, nor on through third contacts."""
+    jane = await take_one(pool, profile_url=JANE, work_email=shared)
+    await end(pool, jane.id, mobile=MOBILE)
+    bob = await take_one(pool, profile_url=BOB, work_email=shared)
+    bob_again = await take_one(pool, profile_url=BOB, work_email="bob@acme.co")
+    bob_by_mail = await take_one(pool, work_email="bob@acme.co")
+
+    assert [(await read(pool, one.id))["mobile"] for one in (bob, bob_again, bob_by_mail)] == [None] * 3
+    await end(pool, bob.id, mobile=OTHER_MOBILE)
+    mobiles = [(await read(pool, one.id))["mobile"] for one in (jane, bob, bob_again)]
+    assert mobiles == [MOBILE, OTHER_MOBILE, OTHER_MOBILE]
+    assert (await read(pool, bob_by_mail.id))["mobile"] != MOBILE
+    box = await take_one(pool, work_email=shared)
+    assert (await read(pool, box.id))["mobile"] is None
+
+
+async def test_a_contradiction_while_a_search_is_open_parts_those_who_wait(pool: Pool) -> None:
+    """The address becomes nobody's: the asked contact keeps the number, the others are decided anew."""
+    by_box = await take_one(pool, work_email="team@x.co", name="Jane Doe")
+    also = await take_one(pool, work_email="team@x.co")
+    bob = await take_one(pool, work_email="team@x.co", name="Bob Ray")
+
+    await end(pool, by_box.id, mobile=MOBILE)
+
+    assert [(await read(pool, one.id))["mobile"] for one in (by_box, also, bob)] == [MOBILE, None, None]
+    assert await statuses(pool, [also, bob]) == ["queued", "queued"]
+    assert await jobs(pool) == 2
+
+
+async def test_a_provider_that_was_removed_strands_nobody(pool: Pool) -> None:
+    """What only it was asked for ends, and what another may be asked too goes on there."""
+    alone = await take_one(pool, work_email=EMAIL, providers=("nyne",))
+    more = await take_one(pool, work_email=OTHER, providers=("nyne", "leadmagic"))
+    without = replace(POLICY, providers=("leadmagic",))
+
+    assert await pass_over_removed(pool, without.providers, 10) == 2
+    await follow_ends(pool, await unswept_searches(pool, 10), without)
+
+    job = await job_of(pool, more.id)
+    assert await statuses(pool, [alone, more]) == ["failed", "queued"]
+    assert job is not None
+    assert job["provider"] == "leadmagic"
