@@ -53,6 +53,10 @@ class Sent:
     began: float
     done: float
 
+    def overlaps(self, other: Sent) -> bool:
+        """Tell whether both were sent at the same time."""
+        return self.began < other.done and other.began < self.done
+
 
 @dataclass
 class Journal:

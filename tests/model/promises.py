@@ -69,11 +69,6 @@ def contact_of(lookup: asyncpg.Record) -> Contact:
 def _accepted_events(end: Ended) -> Iterator[str]:
     """Every accepted event has its lookup, and the same event again has the same."""
     by_number: dict[int, list[Any]] = defaultdict(list)
-    failed = {
-        question.search_id
-        for question in end.journal.questions.values()
-        if any(telling.outcome == "failed" for telling in question.tellings)
-    }
     for sent in end.journal.sent:
         by_number[sent.number].append(sent)
         lookup = end.lookups.get(sent.lookup_id)
@@ -85,14 +80,8 @@ def _accepted_events(end: Ended) -> Iterator[str]:
         made = [sent for sent in all_sent if not sent.is_duplicate]
         if not made:
             yield f"every event {number} is a duplicate"
-        if end.town.wish(number).event_id is None:  # again after a failure, or after the windows
-            made = [
-                sent
-                for sent in made
-                if (row := end.lookups[sent.lookup_id])["final_status"] not in ("failed", "cancelled")
-                and row["search_id"] not in failed
-                and sent.lookup_id not in end.journal.aged_lookups | end.journal.retried
-            ]
+        if end.town.wish(number).event_id is None:  # after a failure, or after the windows, it is a new one
+            made = [sent for sent in made if any(sent is not one and sent.overlaps(one) for one in made)]
         if len({sent.lookup_id for sent in made}) > 1:
             yield f"one event made two lookups: {made}"
 
