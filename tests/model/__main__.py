@@ -13,6 +13,7 @@ import tempfile
 import time
 from collections import Counter
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -48,9 +49,9 @@ def main(
     try:
         with ProcessPoolExecutor(PROCESSES, multiprocessing.get_context("spawn")) as processes:
             while not reports or time.monotonic() < end:
-                order = Order(
-                    first + len(reports), people=events // 6, events=events, actors=PROCESSES * ACTORS, broken=broken
-                )
+                order = Order(first + len(reports), events // 6, events, PROCESSES * ACTORS, broken=broken)
+                if len(reports) % 3 == 2:  # everybody knows everybody, and the network is bad
+                    order = replace(order, people=events // 40, timeouts=0.4, slow=0.03)
                 reports.append(_run(order, server, processes))
                 print(reports[-1], flush=True)
     finally:
