@@ -187,12 +187,12 @@ def _fate(
         missing = tuple(name for name in missing if name not in wrong)
     if seeker.refused and not missing:
         return Fate(touching[0], "not_found", reason=NOBODY_LEFT)
-    if recent:
-        ended = doubtful or recent[0]
+    if recent and not (seeker.insists and missing):
+        ended = doubtful or next((search for search in recent if search.status == "not_found"), recent[0])
         status: Literal["not_found", "unresolved"] = "unresolved" if doubtful else "not_found"
-        if not missing or (policy.stops_in_doubt and doubtful and not seeker.insists):
+        if not missing or (policy.stops_in_doubt and doubtful):
             return Fate(ended, status, reason=ended.reason)
-        if not seeker.insists and sum(not search.is_retry for search in recent) >= MOST_SEARCHES:
+        if sum(not search.is_retry for search in recent) >= MOST_SEARCHES:
             return Fate(ended, status, reason=ASKED_OFTEN)
     return Fate(_begin(seeker, keys, me, missing, touching, world, doubtful is not None))
 

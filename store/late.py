@@ -72,7 +72,13 @@ async def settle_late(db: Db, ending: Ending, *, verified: bool = False) -> Late
                SET charged = usage.charged + excluded.charged, possible = usage.possible + excluded.possible
         ), heard AS (
             SELECT searches.id, before.provider,
-                   searches.said || jsonb_build_object(before.provider, 'answered') AS said
+                   searches.said || jsonb_build_object(before.provider, 'answered') AS said,
+                   NULLIF(concat_ws('; ', (SELECT string_agg(job.provider || ': ' || job.error, '; ' ORDER BY job.id)
+                                      FROM finished_jobs AS job
+                                     WHERE job.lookup_id = before.lookup_id
+                                       AND job.search_id = before.search_id
+                                       AND job.id <> before.id),
+                                   before.provider || ': ' || $7), '') AS reason
               FROM before
               JOIN searches ON searches.id = before.search_id
         ), search AS (
@@ -89,7 +95,8 @@ async def settle_late(db: Db, ending: Ending, *, verified: bool = False) -> Late
                                  WHEN searches.status IN ('failed', 'unresolved')
                                  THEN search_verdict(heard.said, searches.is_doubtful)
                                  ELSE searches.status END,
-                   reason = CASE WHEN $5::text IS NULL THEN searches.reason END,
+                   -- What the other jobs of the search said stays; this one's doubt is gone.
+                   reason = CASE WHEN $5::text IS NULL THEN left(heard.reason, 2000) END,
                    ended_at = CASE WHEN $5::text IS NOT NULL OR searches.ended_at IS NOT NULL
                                    THEN clock_timestamp() END,
                    swept = false
