@@ -182,11 +182,11 @@ def _fate(
     recent = [search for search in touching if search.ended_at and search.ended_at > now - policy.not_found]
     missing = tuple(name for name in seeker.providers if not _is_covered(name, seeker, recent))
     doubtful = next((search for search in recent if _doubts(search, seeker.providers)), None)
-    if seeker.refused:  # asking who gave the wrong number would bring it again
-        wrong = {name for search in touching for name, number in search.numbers.items() if number.is_wrong}
-        missing = tuple(name for name in missing if name not in wrong)
-    if seeker.refused and not missing:
-        return Fate(touching[0], "not_found", reason=NOBODY_LEFT)
+    wrong = _wrong_numbers(touching, now, policy)  # asking who gave one would bring it again, whoever seeks
+    missing = tuple(name for name in missing if name not in wrong)
+    gave = [wrong[name] for name in seeker.providers if name in wrong]
+    if not missing and (seeker.refused or (gave and not doubtful)):
+        return Fate((gave or touching)[0], "not_found", reason=NOBODY_LEFT)
     if recent and not (seeker.insists and missing):
         ended = doubtful or next((search for search in recent if search.status == "not_found"), recent[0])
         status: Literal["not_found", "unresolved"] = "unresolved" if doubtful else "not_found"
@@ -225,6 +225,17 @@ def _is_covered(provider: str, seeker: Seeker, recent: Iterable[Search]) -> bool
         if said == "answered":
             answered |= search.asked
     return seeker.keys.identifiers <= answered
+
+
+def _wrong_numbers(touching: Iterable[Search], now: datetime, policy: Policy) -> dict[str, Search]:
+    """Return the providers whose number a person called wrong within the window of numbers, and where."""
+    return {
+        name: search
+        for search in touching
+        if search.ended_at is None or search.ended_at > now - policy.found
+        for name, number in search.numbers.items()
+        if number.is_wrong
+    }
 
 
 def _doubts(search: Search, providers: Iterable[str]) -> bool:
@@ -271,4 +282,7 @@ def _each(groups: Iterable[Iterable[Search]]) -> Iterator[Search]:
 
 
 def _is_past(search: Search, now: datetime, policy: Policy) -> bool:
-    return search.ended_at is not None and search.ended_at < now - max(policy.found, policy.not_found)
+    """Tell whether *search* has nothing to say any more; a late answer may still come where there was none."""
+    if search.ended_at is None or any(state != "answered" for state in search.said.values()):
+        return False
+    return search.ended_at < now - max(policy.found, policy.not_found)

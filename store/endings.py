@@ -56,6 +56,8 @@ async def apply_endings(
                 late[ending.job_id] = settled
     searches = {job.search_id for job in ended.values() if job.search_status is not None}
     searches.update(id for one in late.values() for id in one.ended)
+    if going_on := [job.search_id for job in ended.values() if job.next_provider is not None]:
+        searches.update(await drop_unneeded(db, going_on))
     if not searches:
         return Applied(ended, late, ())
     chunk = await _end_chunk(db, sorted(searches), policy)

@@ -107,6 +107,12 @@ async def drop_unneeded(db: Db, searches: Sequence[UUID]) -> list[UUID]:
         )
         UPDATE searches
            SET status = CASE WHEN said = '{}' THEN 'dropped' ELSE search_verdict(said, is_doubtful) END,
+               -- It speaks only for those that were asked.
+               providers = CASE WHEN said = '{}' THEN providers
+                                ELSE ARRAY(SELECT wanted.provider
+                                             FROM unnest(providers) WITH ORDINALITY AS wanted (provider, place)
+                                            WHERE said ? wanted.provider
+                                            ORDER BY wanted.place) END,
                ended_at = now()
           FROM unneeded
          WHERE searches.id = unneeded.search_id

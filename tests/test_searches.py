@@ -14,7 +14,7 @@ from uuid import UUID
 
 import pytest
 
-from enrichment.decide import ASKED_OFTEN, MOST_SEARCHES
+from enrichment.decide import ASKED_OFTEN, MOST_SEARCHES, NOBODY_LEFT
 from store.database import close_pool, open_pool, transaction
 from store.endings import apply_endings, follow_ends
 from store.ends import CHUNK, end_lookups, unswept_searches
@@ -437,6 +437,52 @@ async def test_a_search_was_asked_for_lookups_that_had_found_their_number_elsewh
     assert (await read(pool, both.id))["mobile"] == MOBILE
     assert await jobs(pool) == 0
     assert await unswept_searches(pool, 10) == []
+
+
+async def test_the_next_provider_was_asked_though_nobody_waited_any_more(pool: Pool) -> None:
+    """The lookups found their number elsewhere while the first provider was asked: the second is not."""
+    taken = await take_one(pool, work_email=EMAIL, providers=BOTH)
+    job = await job_of(pool, taken.id)
+    assert job is not None
+    await pool.execute("UPDATE lookups SET final_status = 'cancelled', finished_at = now() WHERE id = $1", taken.id)
+
+    await apply(pool, ending(job["id"]))
+
+    search = await pool.fetchrow("SELECT status::text, providers, swept FROM searches")
+    assert search is not None
+    assert tuple(search) == ("not_found", ["leadmagic"], True)  # it does not speak for Nyne
+    assert await jobs(pool) == 0
+    assert (await take_one(pool, work_email=EMAIL, providers=BOTH)).status == "queued"
+
+
+async def test_a_late_number_of_a_search_long_past_reached_another_person(pool: Pool) -> None:
+    """While a search may still be answered, it is not forgotten: who contradicts it shares the address."""
+    jane = await take_one(pool, work_email=EMAIL, name="Jane Doe")
+    job_id = await end(pool, jane.id, state="lost")
+    await age(pool, jane.id, 100)
+    await take_one(pool, profile_url=BOB)
+    await take_one(pool, profile_url=BOB, work_email=EMAIL)  # leads the address to another search
+    bob = await take_one(pool, work_email=EMAIL, name="Bob Ray")
+
+    await answer_late(pool, job_id)
+
+    assert (await read(pool, jane.id))["mobile"] == MOBILE
+    assert (await read(pool, bob.id))["mobile"] is None
+
+
+async def test_a_number_that_was_called_wrong_is_not_bought_again(pool: Pool) -> None:
+    """Its provider is not asked for more identifiers of the same person either; another one is."""
+    taken = await take_one(pool, work_email=EMAIL)
+    await end(pool, taken.id, mobile=MOBILE)
+    assert await retry(pool, taken.id, POLICY, wrong_number=True)
+
+    more = await take_one(pool, work_email=EMAIL, profile_url=JANE)
+    by_nyne = await take_one(pool, work_email=EMAIL, profile_url=JANE, providers=BOTH)
+
+    assert [(await read(pool, one.id))["reason"] for one in (taken, more)] == [NOBODY_LEFT] * 2
+    job = await job_of(pool, by_nyne.id)
+    assert job is not None
+    assert (job["provider"], job["todo"]) == ("nyne", [])
 
 
 async def test_six_searches_are_enough(pool: Pool) -> None:

@@ -313,7 +313,7 @@ class Actor:
             self.journal.retried.add(id)
             again = lambda: lookups.retry(self.pool, id, self.policy, wrong_number=True)  # noqa: E731
             if await self._surely(again, "called wrong") and mobile:
-                self.journal.wrong[mobile] = time.time()
+                self.journal.wrong[mobile] = self.journal.refused[id, mobile] = time.time()
 
     async def cancel(self) -> None:
         """Cancel a lookup that waits."""

@@ -69,6 +69,7 @@ class Journal:
     aged_lookups: set[UUID] = field(default_factory=set)
     retried: set[UUID] = field(default_factory=set)  # lookups
     wrong: dict[str, float] = field(default_factory=dict)  # numbers called wrong, and since when surely
+    refused: dict[tuple[UUID, str], float] = field(default_factory=dict)  # the same, of one lookup
     seen: Counter[str] = field(default_factory=Counter)  # what happened, how often
     violations: list[str] = field(default_factory=list)  # found along the way
 
@@ -88,6 +89,7 @@ def merged(journals: Iterable[Journal]) -> Journal:
         whole.aged_lookups |= journal.aged_lookups
         whole.retried |= journal.retried
         whole.wrong |= journal.wrong
+        whole.refused |= journal.refused
         whole.seen += journal.seen
         whole.violations += journal.violations
     for job_id, question in whole.questions.items():

@@ -153,14 +153,17 @@ def _shown(contact: Contact) -> str:
 
 
 def _wrong_numbers_stay_wrong(end: Ended) -> Iterator[str]:
-    """A number that a person called wrong is not given again."""
+    """A number that a person called wrong is not given again, nor its provider asked again about the same contact."""
     for lookup in end.lookups.values():
         wrong_since = end.journal.wrong.get(lookup["mobile"])
         if wrong_since is None or lookup["finished_at"].timestamp() <= wrong_since:
             continue
-        number = json.loads(end.searches[lookup["search_id"]]["numbers"])[lookup["provider"]]
-        if number.get("is_wrong"):
+        search = end.searches[lookup["search_id"]]
+        if json.loads(search["numbers"])[lookup["provider"]].get("is_wrong"):
             yield f"a wrong number was given again: {lookup['id']}"
+        refused_since = end.journal.refused.get((lookup["id"], lookup["mobile"]))
+        if refused_since is not None and (search["id"].int >> 80) / 1000 > refused_since:
+            yield f"a number was given again to the lookup that had called it wrong: {lookup['id']}"
 
 
 def _numbers_reach_all_they_may(end: Ended) -> Iterator[str]:
