@@ -61,6 +61,7 @@ class Actor:
         self.vendors = Vendors(plan.town, self.chance, journal)
         self._numbers = itertools.count(plan.first_event)
         self._left = plan.events
+        # What else people and machines do (suppress, erase) is one more step with its weight.
         self._steps: list[tuple[float, Callable[[], Awaitable[None]]]] = [
             (30, self.send_events), (26, self.ask), (16, self.hear), (8, self.hear_late), (5, self.sweep),
             (4, self.retry), (1, self.retry_wrong_number), (3, self.cancel), (1.5, self.age), (3, self.rescue),

@@ -14,7 +14,7 @@ import asyncpg
 
 from enrichment.contact import Contact
 from enrichment.facts import names_agree
-from enrichment.wish import Policy
+from enrichment.wish import Policy, profile_key
 from tests.model.journal import COVERING, Journal, Question
 from tests.model.people import Town, human_of, identifiers
 
@@ -128,7 +128,7 @@ def _no_hearsay(end: Ended) -> Iterator[str]:
         mine, asked = contact_of(lookup), contact_of(begun_for)
         if not set(lookup["keys"]) & set(end.searches[lookup["search_id"]]["asked"]):
             yield f"hearsay: {_shown(mine)} has the number of {_shown(asked)}"
-        if lookup["id"] != begun_for["id"] and _contradict(mine, asked):
+        if lookup["id"] != begun_for["id"] and _contradict(end, mine, asked):
             yield f"two who contradict each other share: {_shown(mine)} and {_shown(asked)}"
 
 
@@ -139,13 +139,25 @@ def _found(end: Ended) -> Iterator[tuple[asyncpg.Record, asyncpg.Record]]:
             yield lookup, end.lookups[end.searches[lookup["search_id"]]["begun_for"]]
 
 
-def _contradict(one: Contact, other: Contact) -> bool:
-    """Say in the oracle's own words whether two contacts cannot be one person."""
+def _contradict(end: Ended, one: Contact, other: Contact) -> bool:
+    """Say in the oracle's own words whether two contacts cannot be one person.
+
+    Whoever has a profile goes by every name that is known at it, and not by the one of its record alone.
+    """
     if one.profile_url and one.profile_url == other.profile_url:
         return False
     if (one.slug and other.slug) or (one.member and other.member):
         return True
-    return bool(one.name and other.name and not names_agree(one.name, other.name))
+    names, others = _names(end, one), _names(end, other)
+    return bool(names and others) and not any(names_agree(a, b) for a in names for b in others)
+
+
+def _names(end: Ended, contact: Contact) -> set[str]:
+    """Return the contact's name, and those that searches know at its profile."""
+    known = {contact.name} if contact.name else set()
+    if known and (key := profile_key(contact, end.policy.hash)):
+        known.update(name for search in end.searches.values() if key in search["keys"] for name in search["names"])
+    return known
 
 
 def _shown(contact: Contact) -> str:
