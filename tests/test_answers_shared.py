@@ -279,6 +279,19 @@ async def test_a_kept_number_is_read_when_a_region_comes(pool: Pool) -> None:
     assert (await searches(pool), await jobs(pool)) == (1, 0)
 
 
+async def test_a_paid_answer_was_dropped_beside_a_text_that_could_not_be_read(pool: Pool) -> None:
+    """The first provider's text is kept, the second one's number is given: no CHECK refuses it."""
+    taken = await take_one(pool, work_email=EMAIL, providers=BOTH)
+    by_leadmagic = await job_of(pool, taken.id)
+    assert by_leadmagic is not None
+    await apply(pool, answer(by_leadmagic["id"], "inline", None, mobile_raw="07400 123456"))
+
+    await end(pool, taken.id, mobile=OTHER_MOBILE)
+
+    row = await read(pool, taken.id)
+    assert (row["status"], row["mobile"], row["provider"]) == ("found", OTHER_MOBILE, "nyne")
+
+
 # Who is whom
 
 

@@ -13,7 +13,7 @@ from uuid import UUID
 
 import pytest
 
-from store.database import close_pool, open_pool, transaction
+from store.database import UNREACHABLE, close_pool, open_pool, transaction
 from store.endings import apply_endings, follow_ends
 from store.ends import CHUNK, end_lookups, unswept_searches
 from store.intake import Taken, ingest
@@ -111,6 +111,38 @@ async def test_the_same_event_in_two_processes_at_the_same_instant(pool: Pool, o
     first_one, again = await one, await two
 
     assert (again.id, again.duplicate, first_one.duplicate) == (first_one.id, True, False)
+
+
+async def test_when_the_first_process_fails_the_second_asks(pool: Pool, order: Order) -> None:
+    """An event whose transaction is undone has claimed nothing: the one that waited for it begins the search."""
+    async with order.first() as first:
+        await first.execute("LOCK TABLE events IN SHARE MODE")
+        one = await order.waiting(take_one(pool, work_email=EMAIL))
+        two = await order.waiting(take_one(pool, work_email=EMAIL), at_least=2)
+        await first.execute(
+            """
+            SELECT pg_terminate_backend(pid)
+              FROM pg_stat_activity
+             WHERE datname = current_database() AND wait_event_type = 'Lock' AND query LIKE '%INSERT INTO events%'
+            """
+        )
+        with pytest.raises(UNREACHABLE):
+            await one
+
+    survivor = await two
+
+    assert (await read(pool, survivor.id))["reused_from"] is None
+    assert await jobs(pool) == 1
+
+
+async def test_an_event_that_comes_again_while_it_ends(pool: Pool) -> None:
+    """A duplicate never changes what its lookup has become."""
+    first = await take_one(pool, "evt-1", work_email=EMAIL)
+
+    _, again = await asyncio.gather(end(pool, first.id, mobile=MOBILE), take_one(pool, "evt-1", work_email=EMAIL))
+
+    assert (again.id, again.duplicate) == (first.id, True)
+    assert await status(pool, first.id) == "found"
 
 
 async def test_batches_in_opposite_order_do_not_deadlock(pool: Pool) -> None:

@@ -7,6 +7,7 @@ import itertools
 import random
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from decimal import Decimal
@@ -271,7 +272,9 @@ class Actor:
 
     async def _soon(self, work: Callable[[], Awaitable[None]]) -> None:
         """Do *work* in a moment: what else happens meanwhile comes first, or not."""
-        await asyncio.sleep(self.chance.random() * 0.02)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self.chance.random() * 0.02):
+                await asyncio.Event().wait()
         await work()
 
     async def sweep(self) -> None:

@@ -173,9 +173,6 @@ def _wrong_numbers_stay_wrong(end: Ended) -> Iterator[str]:
         search = end.searches[lookup["search_id"]]
         if json.loads(search["numbers"])[lookup["provider"]].get("is_wrong"):
             yield f"a wrong number was given again: {lookup['id']}"
-        refused_since = end.journal.refused.get((lookup["id"], lookup["mobile"]))
-        if refused_since is not None and (search["id"].int >> 80) / 1000 > refused_since:
-            yield f"a number was given again to the lookup that had called it wrong: {lookup['id']}"
 
 
 def _numbers_reach_all_they_may(end: Ended) -> Iterator[str]:
@@ -188,14 +185,16 @@ def _numbers_reach_all_they_may(end: Ended) -> Iterator[str]:
     now = datetime.now(UTC)
     for search in end.searches.values():
         numbers = json.loads(search["numbers"])
-        usable = {p for p, n in numbers.items() if n.get("mobile") and not n.get("is_wrong")}
+        usable = {p: n["mobile"] for p, n in numbers.items() if n.get("mobile") and not n.get("is_wrong")}
         if not usable or now - search["ended_at"] > end.policy.found or search["id"] in end.journal.aged:
             continue
         for lookup in {row["id"]: row for key in search["keys"] for row in by_key[key]}.values():
             in_window = lookup["final_status"] != "not_found" or (
                 lookup["finished_at"] > search["ended_at"] - end.policy.not_found
             )
-            if usable & set(lookup["providers"]) and in_window and lookup["id"] not in end.journal.aged_lookups:
+            offered = {usable[name] for name in lookup["providers"] if name in usable}
+            may = any((lookup["id"], mobile) not in end.journal.refused for mobile in offered)
+            if may and in_window and lookup["id"] not in end.journal.aged_lookups:
                 yield (
                     f"a number was not given: {lookup['id']} ({lookup['final_status']}, {lookup['reason']}) "
                     f"holds a key of {search['id']}"
