@@ -13,11 +13,12 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no
 WORKERS ?= auto
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check up chaos soak bench constraints clean
+.PHONY: help demo test model check up chaos soak bench constraints clean
 
 help:  ## say this
 	@echo 'make demo         play it all against pretend vendors; KEEP=1 leaves it running'
 	@echo 'make test         all tests; ARGS="-k callbacks -x" goes to pytest, WORKERS=0 runs them one by one'
+	@echo 'make model        simulate searches and lookups against an oracle; MINUTES=, SEED='
 	@echo 'make check        ruff, mypy'
 	@echo 'make chaos        ten minutes of faults against a ledger; MINUTES=, SEED=, LOOKUPS='
 	@echo 'make soak         half an hour of steady work, and whether anything grows; MINUTES=, RATE=, SEED='
@@ -32,6 +33,9 @@ demo: $(or $(wildcard $(READY)),$(PRODUCT))
 
 test: $(READY)
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadscope --no-loadscope-reorder $(ARGS)
+
+model: $(READY)
+	@$(BIN)/python -m tests.model $(ARGS)
 
 check: $(READY)
 	$(BIN)/ruff check .

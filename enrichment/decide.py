@@ -178,13 +178,12 @@ def _fate(
     recent = [search for search in touching if search.ended_at and search.ended_at > now - policy.not_found]
     unanswered = [name for name in seeker.providers if not _has_answered(name, seeker, recent)]
     doubts = {name: doubted for name in unanswered if (doubted := _doubt(name, seeker, recent))}
-    missing = tuple(name for name in unanswered if name not in doubts)
     doubtful = next(iter(doubts.values()), None)
-    if seeker.refused:  # asking who gave the wrong number would bring it again
-        gave_it = {n for search in touching for n, number in search.numbers.items() if number.mobile in search.wrong}
-        missing = tuple(name for name in missing if name not in gave_it)
-    if seeker.refused and not missing:
-        return Fate(touching[0], "not_found", reason=NOBODY_LEFT)
+    wrong = _wrong_numbers(touching, now, policy)  # asking who gave one would bring it again, whoever seeks
+    missing = tuple(name for name in unanswered if name not in doubts and name not in wrong)
+    gave = [wrong[name] for name in seeker.providers if name in wrong]
+    if not missing and (seeker.refused or (gave and not doubtful)):
+        return Fate((gave or touching)[0], "not_found", reason=NOBODY_LEFT)
     if recent and not (seeker.insists and missing):
         ended = doubtful or next((search for search in recent if search.status == "not_found"), recent[0])
         status: Literal["not_found", "unresolved"] = "unresolved" if doubtful else "not_found"
@@ -224,6 +223,17 @@ def _doubt(provider: str, seeker: Seeker, recent: Iterable[Search]) -> Search | 
     """Return the search in which *provider* was asked and its answer is not known: asking again might pay twice."""
     feared = ("asked",) if seeker.insists else ("asked", *IN_DOUBT)
     return next((search for search in recent if search.said.get(provider) in feared), None)
+
+
+def _wrong_numbers(touching: Iterable[Search], now: datetime, policy: Policy) -> dict[str, Search]:
+    """Return the providers whose number a person called wrong within the window of numbers, and where."""
+    return {
+        name: search
+        for search in touching
+        if search.ended_at is None or search.ended_at > now - policy.found
+        for name, number in search.numbers.items()
+        if number.mobile in search.wrong
+    }
 
 
 def _begin(
@@ -270,4 +280,7 @@ def _each(groups: Iterable[Iterable[Search]]) -> Iterator[Search]:
 
 
 def _is_past(search: Search, now: datetime, policy: Policy) -> bool:
-    return search.ended_at is not None and search.ended_at < now - max(policy.found, policy.not_found)
+    """Tell whether *search* has nothing to say any more; a late answer may still come where there was none."""
+    if search.ended_at is None or any(state != "answered" for state in search.said.values()):
+        return False
+    return search.ended_at < now - max(policy.found, policy.not_found)

@@ -4,7 +4,8 @@
     names          up to eight spellings that agree with one another
 
 Two names agree when every word of the shorter occurs in the longer: in any case and accents, an initial standing
-for any word that begins with it. Names in different scripts are not compared.
+for any word that begins with it. Titles are ignored. Two generations (Jr and Sr) never agree. Names in different
+scripts are not compared.
 """
 
 from __future__ import annotations
@@ -18,8 +19,13 @@ MOST_NAMES = 8
 # Letters that Unicode does not decompose; and the two ways of writing an umlaut without its dots.
 _LETTERS = str.maketrans({"ø": "o", "ł": "l", "đ": "d", "ð": "d", "ı": "i", "þ": "th", "æ": "ae", "œ": "oe"})
 _UMLAUTS = (("ae", "a"), ("oe", "o"), ("ue", "u"))
-# Titles and generations say nothing about who it is: "Dr. Jane Doe Jr." is Jane Doe.
-_TITLES = frozenset({"dr", "prof", "mr", "mrs", "ms", "miss", "sir", "ing", "dipl", "mag", "herr", "frau", "jr", "sr"})
+_APOSTROPHES = dict.fromkeys(map(ord, "'’‘ʼ`´"))  # O'Brien is one word, however it was typed
+# Titles say nothing about who it is: "Dr. Jane Doe, PhD" is Jane Doe.
+_TITLES = frozenset(
+    {"dr", "prof", "mr", "mrs", "ms", "miss", "sir", "ing", "dipl", "mag", "herr", "frau", "phd", "mba", "esq"}
+)
+# Father and son may share a house and a mailbox, and are told apart by this alone.
+_GENERATIONS = frozenset({"jr", "sr", "ii", "iii", "iv"})
 
 
 @dataclass(slots=True)
@@ -56,10 +62,9 @@ def contradict(one: Facts, other: Facts) -> bool:
 
 def fold(text: str) -> str:
     """Return *text* without case, accents and punctuation, its words separated by one space."""
-    decomposed = unicodedata.normalize("NFKD", text.casefold()).translate(_LETTERS)
-    return " ".join(
-        "".join(c if c.isalnum() else " " for c in decomposed if not unicodedata.combining(c) and c != "'").split()
-    )
+    joined = text.translate(_APOSTROPHES)
+    decomposed = unicodedata.normalize("NFKD", joined.casefold()).translate(_LETTERS)
+    return " ".join("".join(c if c.isalnum() else " " for c in decomposed if not unicodedata.combining(c)).split())
 
 
 @lru_cache(maxsize=4096)
@@ -68,7 +73,11 @@ def _words(name: str) -> tuple[str, ...]:
     for written, plain in _UMLAUTS:
         folded = folded.replace(written, plain)
     words = tuple(folded.split())
-    return tuple(word for word in words if word not in _TITLES) or words
+    return tuple(word for word in words if word not in _TITLES and word not in _GENERATIONS) or words
+
+
+def _generations(name: str) -> frozenset[str]:
+    return _GENERATIONS.intersection(fold(name).split())
 
 
 def names_agree(one: str, other: str) -> bool:
@@ -76,6 +85,8 @@ def names_agree(one: str, other: str) -> bool:
     shorter, longer = sorted((_words(one), _words(other)), key=len)
     if not shorter or _scripts(shorter).isdisjoint(_scripts(longer)):
         return True
+    if len(_generations(one) | _generations(other)) > 1:
+        return False
     return _each_occurs(shorter, list(longer))
 
 

@@ -7,7 +7,7 @@ divided searches is done by `follow_ends`, chunk by chunk, so that no neighbour 
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
@@ -15,10 +15,10 @@ import asyncpg
 
 from enrichment.wish import Policy
 from store.database import Db, transaction
-from store.ends import CHUNK, end_lookups, lock_ends
+from store.ends import CHUNK, Chunk, end_lookups, lock_ends
 from store.finish import Ended, finish
 from store.late import Late, settle_late
-from store.lookups import decide_again, left_behind
+from store.lookups import decide_again, drop_unneeded, left_behind
 
 if TYPE_CHECKING:
     from enrichment.ending import Ending
@@ -56,9 +56,11 @@ async def apply_endings(
                 late[ending.job_id] = settled
     searches = {job.search_id for job in ended.values() if job.search_status is not None}
     searches.update(id for one in late.values() for id in one.ended)
+    if going_on := [job.search_id for job in ended.values() if job.next_provider is not None]:
+        searches.update(await drop_unneeded(db, going_on))
     if not searches:
         return Applied(ended, late, ())
-    chunk = await end_lookups(db, sorted(searches), policy.not_found, CHUNK)
+    chunk = await _end_chunk(db, sorted(searches), policy)
     return Applied(ended, late, chunk.unswept)
 
 
@@ -68,7 +70,7 @@ async def follow_ends(pool: asyncpg.Pool[Any], searches: Sequence[UUID], policy:
     for _ in range(ROUNDS):
         async with transaction(pool) as connection:
             await lock_ends(connection, unswept)
-            chunk = await end_lookups(connection, unswept, policy.not_found, CHUNK)
+            chunk = await _end_chunk(connection, unswept, policy)
         unswept = list(chunk.unswept)
         if not unswept:
             break
@@ -80,3 +82,11 @@ async def follow_ends(pool: asyncpg.Pool[Any], searches: Sequence[UUID], policy:
         if not moved:
             break  # another process is at it
     return decided
+
+
+async def _end_chunk(db: Db, searches: Sequence[UUID], policy: Policy) -> Chunk:
+    """Let one chunk follow, and drop the searches that its lookups left without anybody."""
+    chunk = await end_lookups(db, searches, policy.not_found, CHUNK)
+    if not chunk.left:
+        return chunk
+    return replace(chunk, unswept=[*chunk.unswept, *await drop_unneeded(db, chunk.left)])

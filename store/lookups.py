@@ -84,28 +84,38 @@ async def cancel(pool: asyncpg.Pool[Any], id: UUID) -> bool:
 async def drop_unneeded(db: Db, searches: Sequence[UUID]) -> list[UUID]:
     """queued -> gone: a search without an open lookup is not asked.  Return those that ended so.
 
-    Call inside a transaction. A job that is being claimed at this moment is left to its submitter.
+    Call inside a transaction. A job that is being claimed at this moment is left to its submitter, and a search that
+    another lookup joins at this moment is left to that.
     """
     rows = await db.fetch(
         """
-        WITH dropped AS (
-            DELETE FROM jobs
-             WHERE id IN (SELECT id
-                            FROM jobs
-                           WHERE search_id = ANY($1::uuid[])
-                             AND state = 'queued'
-                             FOR UPDATE SKIP LOCKED)
+        WITH unneeded AS MATERIALIZED (
+            SELECT jobs.id, jobs.search_id
+              FROM jobs
+              JOIN searches ON searches.id = jobs.search_id
+             WHERE jobs.search_id = ANY($1::uuid[])
+               AND jobs.state = 'queued'
                AND NOT EXISTS (SELECT
                                  FROM lookups
                                 WHERE lookups.search_id = jobs.search_id
                                   AND lookups.final_status IS NULL)
-            RETURNING search_id, provider
+               FOR NO KEY UPDATE SKIP LOCKED   -- of both: nobody is waited for, in whatever order
+        ), dropped AS (
+            DELETE FROM jobs
+             USING unneeded
+             WHERE jobs.id = unneeded.id
         )
         UPDATE searches
            SET status = CASE WHEN said = '{}' THEN 'dropped' ELSE search_verdict(said, is_doubtful) END,
+               -- It speaks only for those that were asked.
+               providers = CASE WHEN said = '{}' THEN providers
+                                ELSE ARRAY(SELECT wanted.provider
+                                             FROM unnest(providers) WITH ORDINALITY AS wanted (provider, place)
+                                            WHERE said ? wanted.provider
+                                            ORDER BY wanted.place) END,
                ended_at = now()
-          FROM dropped
-         WHERE searches.id = dropped.search_id
+          FROM unneeded
+         WHERE searches.id = unneeded.search_id
            AND searches.ended_at IS NULL
         RETURNING searches.id
         """,

@@ -1,240 +1,244 @@
-"""What must hold after every step: the promises, said of rows and of the vendors' books.
-
-nothing is lost      every accepted event has its lookups, every callback that got a 200 is stored
-nothing paid twice   our ledger brackets the vendors' bill, person by person; see `excuse` for second questions
-the rest             finished jobs stay as they are, statuses agree with jobs, followers with their leaders
-"""
+"""What must hold when everything has come to its end, told by who is truly whom and by the vendors' books."""
 
 from __future__ import annotations
 
+import json
 from collections import defaultdict
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
 import asyncpg
 
-from store.database import Db
-from tests.model.vendor import OTHER_REQUEST, PRICES, Question, Vendors
+from enrichment.contact import Contact
+from enrichment.facts import names_agree
+from enrichment.wish import Policy, profile_key
+from tests.model.journal import COVERING, Journal, Question
+from tests.model.people import Town, human_of, identifiers
 
-DOUBTFUL = ("unknown", "lost")
-WITHOUT_NUMBER = ("not_found", "failed", "unresolved")
-
-
-@dataclass(eq=False, slots=True)
-class Wanted:
-    """A lookup as the model knows it."""
-
-    id: UUID
-    human: int
-    keys: frozenset[str]
-    statuses: list[tuple[int, str]] = field(default_factory=list)  # (step, status), whenever it changed
-    leads_since: int | None = None  # the step at which it was last given a first job
-    retried_at: int | None = None  # by a person
-    cancelled: bool = False  # by a person
-
-    def status_at(self, step: int) -> str:
-        """Its status after *step*."""
-        return next((status for at, status in reversed(self.statuses) if at <= step), "open")
+NUMBERLESS = ("not_found", "failed", "unresolved")
 
 
-@dataclass(frozen=True, slots=True)
-class Snapshot:
-    """All rows, after a step."""
+@dataclass(frozen=True)
+class Ended:
+    """The rows when nothing happens any more, and what the actors know."""
 
+    town: Town
+    policy: Policy
+    journal: Journal
     lookups: dict[UUID, asyncpg.Record]
-    jobs: dict[UUID, asyncpg.Record]
+    searches: dict[UUID, asyncpg.Record]
+    shared: set[bytes]
+    jobs: int
     finished: dict[UUID, asyncpg.Record]
-    callbacks: set[tuple[UUID, bytes]]
-    verdicts: set[str]
-    ledger: list[asyncpg.Record]
-    usage: list[asyncpg.Record]
-    paused: set[str]
-    shut: set[str]  # resting, or the breaker is open
-
-    def jobs_in(self, *states: str) -> list[asyncpg.Record]:
-        """The open jobs in one of these states."""
-        return [row for row in self.jobs.values() if row["state"] in states]
-
-    @property
-    def left_behind(self) -> bool:
-        """Whether somebody still follows a lookup that has its end."""
-        leaders = [row["reused_from"] for row in self.lookups.values() if row["final_status"] is None]
-        return any(self.lookups[id]["final_status"] is not None for id in leaders if id is not None)
-
-    @property
-    def open_lookups(self) -> list[UUID]:
-        """The lookups without an end."""
-        return [id for id, row in self.lookups.items() if row["final_status"] is None]
-
-    def jobs_of(self, lookup_id: UUID) -> list[asyncpg.Record]:
-        """The finished jobs of a lookup, oldest first."""
-        return [row for row in self.finished.values() if row["lookup_id"] == lookup_id]
-
-    def last_words(self, lookup_id: UUID) -> dict[str, asyncpg.Record]:
-        """The last finished job of each provider: what a person asks again replaces what was said before."""
-        return {row["provider"]: row for row in self.jobs_of(lookup_id)}
+    events: set[UUID]
 
 
-NOTHING = Snapshot({}, {}, {}, set(), set(), [], [], set(), set())
-
-
-async def read_snapshot(db: Db, before: Snapshot) -> Snapshot:
-    """The rows as they are now; finished jobs in the order in which they finished."""
-    lookups = await db.fetch("SELECT *, final_status::text FROM lookups ORDER BY id")
-    jobs = await db.fetch(
-        "SELECT *, state::text, verdict::text, due_at <= now() AS is_due, lease_expires_at < now() AS is_expired "
-        "FROM jobs ORDER BY lookup_id"
+async def read_ended(pool: asyncpg.Pool[Any], town: Town, policy: Policy, journal: Journal) -> Ended:
+    """Read all rows."""
+    return Ended(
+        town,
+        policy,
+        journal,
+        {row["id"]: row for row in await pool.fetch("SELECT * FROM lookups")},
+        {row["id"]: row for row in await pool.fetch("SELECT * FROM searches")},
+        {row["key"] for row in await pool.fetch("SELECT key FROM keys WHERE shared")},
+        await pool.fetchval("SELECT count(*) FROM jobs"),
+        {row["id"]: row for row in await pool.fetch("SELECT * FROM finished_jobs")},
+        {row["id"] for row in await pool.fetch("SELECT id FROM events")},
     )
-    finished = await db.fetch("SELECT *, state::text FROM finished_jobs ORDER BY finished_at")
-    callbacks = await db.fetch("SELECT job_id, body, verdict FROM callbacks")
-    providers = await db.fetch(
-        "SELECT name, paused_at IS NOT NULL AS paused, GREATEST(rest_until, open_until) > now() AS shut FROM providers"
-    )
-    by_id = {row["id"]: row for row in finished}
-    return Snapshot(
-        {row["id"]: row for row in lookups},
-        {row["id"]: row for row in jobs},
-        {id: by_id[id] for id in (*before.finished, *by_id)},
-        {(row["job_id"], row["body"]) for row in callbacks},
-        {row["verdict"] for row in callbacks},
-        await db.fetch("SELECT * FROM ledger"),
-        await db.fetch("SELECT provider, day, sum(reserved) AS reserved, sum(charged) AS charged, "
-                       "sum(possible) AS possible FROM usage GROUP BY provider, day"),
-        {row["name"] for row in providers if row["paused"]},
-        {row["name"] for row in providers if row["shut"]},
+
+
+def violations(end: Ended) -> list[str]:
+    """Return every promise that was broken, and by what."""
+    rules = (
+        _accepted_events, _nothing_waits, _numbers_are_their_searches, _nobody_gets_a_strangers_number, _no_hearsay,
+        _wrong_numbers_stay_wrong, _numbers_reach_all_they_may, _nothing_is_asked_twice, _ledger,
     )  # fmt: skip
+    return [found for rule in rules for found in rule(end)]
 
 
-def check_nothing_lost(wanted: dict[UUID, Wanted], acknowledged: set[tuple[UUID, bytes]], now: Snapshot) -> None:
-    """Whatever got a 2xx is there, and every open lookup has somebody who works for it."""
-    assert set(wanted) == set(now.lookups), "a lookup of an accepted event is missing, or nobody's"
-    assert acknowledged == now.callbacks, "a callback that got a 200 is missing, or nobody's"
-    asked = {row["lookup_id"] for row in now.jobs.values()}
-    for id in now.open_lookups:
-        leader = now.lookups[id]["reused_from"]
-        assert (id in asked) != (leader is not None), "an open lookup has a job, or it follows another"
+def contact_of(lookup: asyncpg.Record) -> Contact:
+    """Return the lookup's contact."""
+    fields = ("profile_url", "work_email", "personal_email", "name", "company")
+    return Contact(**{field: lookup[field] for field in fields}, region=lookup["region_hint"])
 
 
-def check_money(wanted: dict[UUID, Wanted], vendors: Vendors, now: Snapshot) -> None:
-    """charged <= the vendor's bill <= charged + possible + reserved, for each person; and usage is the sum of it."""
-    charged: defaultdict[tuple[str, int], int] = defaultdict(int)
-    open_to: defaultdict[tuple[str, int], int] = defaultdict(int)
-    days: defaultdict[tuple[str, Any], dict[str, int]] = defaultdict(lambda: dict.fromkeys(_COLUMNS, 0))
-    for row in now.ledger:
-        bill, day = (row["provider"], wanted[row["lookup_id"]].human), days[row["provider"], row["day"]]
-        match row["kind"]:
-            case "charged":
-                charged[bill] += row["credits"]
-                day["charged"] += row["credits"]
-            case "possible" | "settled":
-                signed = row["credits"] if row["kind"] == "possible" else -row["credits"]
-                open_to[bill] += signed
-                day["possible"] += signed
-    for row in now.jobs.values():
-        open_to[row["provider"], wanted[row["lookup_id"]].human] += row["reserved"]
-        if row["reserved_on"] is not None:
-            days[row["provider"], row["reserved_on"]]["reserved"] += row["reserved"]
-    for row in now.finished.values():
-        if row["request_id"] == OTHER_REQUEST:
-            # DESIGN: before the 202, a callback of another request is believed; the bill for the right one may come.
-            open_to[row["provider"], wanted[row["lookup_id"]].human] += PRICES[row["provider"]]
-    for bill in {*charged, *open_to, *vendors.charged}:
-        asked = vendors.charged[bill]
-        assert charged[bill] <= asked <= charged[bill] + open_to[bill], (
-            f"{bill[0]} bills {asked} for person {bill[1]}; our ledger: {charged[bill]} and perhaps {open_to[bill]}"
-        )
-    for row in now.usage:
-        sums = {name: row[name] for name in _COLUMNS}
-        assert sums == days.pop((row["provider"], row["day"]), dict.fromkeys(_COLUMNS, 0)), "usage is not the ledger's"
-    assert not any(any(day.values()) for day in days.values()), "usage knows nothing of a day in the ledger"
+def _accepted_events(end: Ended) -> Iterator[str]:
+    """Every accepted event has its lookup, and the same event again has the same."""
+    by_number: dict[int, list[Any]] = defaultdict(list)
+    for sent in end.journal.sent:
+        by_number[sent.number].append(sent)
+        lookup = end.lookups.get(sent.lookup_id)
+        if lookup is None or lookup["event_id"] not in end.events:
+            yield f"an accepted event is nowhere: {sent}"
+        elif lookup["record_id"].partition(":")[2] != str(sent.number):
+            yield f"an event has another's lookup: {sent}"
+    for number, all_sent in by_number.items():
+        made = [sent for sent in all_sent if not sent.is_duplicate]
+        if not made:
+            yield f"every event {number} is a duplicate"
+        if end.town.wish(number).event_id is None:  # after a failure, or after the windows, it is a new one
+            made = [sent for sent in made if any(sent is not one and sent.overlaps(one) for one in made)]
+        if len({sent.lookup_id for sent in made}) > 1:
+            yield f"one event made two lookups: {made}"
 
 
-_COLUMNS = ("reserved", "charged", "possible")
-_MAY_CHANGE = {"check_request_id", "check_at", "polls"}  # it is asked once more about a request
+def _nothing_waits(end: Ended) -> Iterator[str]:
+    if end.jobs:
+        yield f"{end.jobs} questions are open for ever"
+    for lookup in end.lookups.values():
+        if lookup["final_status"] is None:
+            search = end.searches.get(lookup["search_id"])
+            yield f"a lookup waits for ever: {lookup['id']}, its search {search and search['status']}"
+    for search in end.searches.values():
+        if not search["swept"]:
+            yield f"a search is never swept: {search['id']} {search['status']}"
 
 
-def check_history(before: Snapshot, now: Snapshot) -> None:
-    """Finished jobs stay as they are, but for a late answer; so do lookups that found a number."""
-    for id, old in before.finished.items():
-        new = now.finished[id]
-        changed = {name for name in old.keys() if old[name] != new[name]} - _MAY_CHANGE  # noqa: SIM118  a record
-        # A job that was answered may be again, where its callback was doubted and a poll brought a number.
-        late = new["state"] == "answered" and (old["state"] != "answered" or old["check_request_id"] is not None)
-        assert not changed or late, f"a finished job changed: {changed}"
-    for id, old in before.lookups.items():
-        if old["final_status"] == "found":
-            same = ("final_status", "mobile", "provider", "finished_at")
-            assert [old[name] for name in same] == [now.lookups[id][name] for name in same], "a found number changed"
-
-
-def check_statuses(wanted: dict[UUID, Wanted], vendors: Vendors, now: Snapshot) -> None:
-    """A lookup with an end ended as its jobs did, or as the lookup it follows."""
-    still_asked = {row["lookup_id"] for row in now.jobs.values()}
-    for id, row in now.lookups.items():
-        status = row["final_status"]
-        if status is None:
+def _numbers_are_their_searches(end: Ended) -> Iterator[str]:
+    """A number is one that the search has from a provider that the lookup names."""
+    for lookup in end.lookups.values():
+        if lookup["mobile"] is None:
             continue
-        human = wanted[id].human
-        if status == "found":
-            assert (row["provider"], human, row["mobile"]) in vendors.given, "a number that nobody gave"
-        elif id in still_asked:
-            raise AssertionError("a lookup without a number ended while somebody was asked for it")
-        if row["reused_from"] is not None:
-            assert row["credits"] == 0, "a follower cost something"
-        elif status != "cancelled":
-            _check_own_end(row, now, still_asked)
-        else:
-            assert wanted[id].cancelled, "cancelled by nobody"
+        number = json.loads(end.searches[lookup["search_id"]]["numbers"]).get(lookup["provider"], {})
+        if number.get("mobile") != lookup["mobile"]:
+            yield f"a number that its search has not: {lookup['id']}"
+        if lookup["provider"] not in lookup["providers"]:
+            yield f"a number of a provider that was not named: {lookup['id']}"
 
 
-def _check_own_end(row: asyncpg.Record, now: Snapshot, still_asked: set[UUID]) -> None:
-    words = now.last_words(row["id"])
-    states = {name: job["state"] for name, job in words.items()}
-    doubtful = any(state in DOUBTFUL for state in states.values())
-    match row["final_status"]:
-        case "found":
-            assert states[row["provider"]] == "answered", states
-        case "not_found":
-            assert states == dict.fromkeys(row["providers"], "answered"), states
-        case "unresolved":
-            # Where the doubt is gone by a late answer, a person decides whether the others are asked (`hold`).
-            assert doubtful or states.keys() != set(row["providers"]), states
-        case "failed":
-            assert "failed" in states.values(), states
-            assert not doubtful, states
-    if row["id"] not in still_asked:
-        assert row["credits"] == sum(job["credits"] for job in now.jobs_of(row["id"])), "its price is not its jobs'"
-
-
-def check_followers(wanted: dict[UUID, Wanted], now: Snapshot, *, settled: bool) -> None:
-    """Each follower ended as its leader did; once all is *settled*, a leader's late number is theirs as well."""
-    for row in now.lookups.values():
-        leader, status = row["reused_from"], row["final_status"]
-        if leader is None or status in (None, "cancelled"):
+def _nobody_gets_a_strangers_number(end: Ended) -> Iterator[str]:
+    """A wrong number is only ever what a vendor said of an identifier of the contact, or of the one asked about."""
+    for lookup, begun_for in _found(end):
+        owner, human = human_of(lookup["mobile"]), int(lookup["record_id"].partition(":")[0])
+        mine, asked = contact_of(lookup), contact_of(begun_for)
+        meant = {holder for text in identifiers(mine) + identifiers(asked) for holder in end.town.holders[text]}
+        if owner == human or owner in meant:
             continue
-        assert any(status == was for _, was in wanted[leader].statuses), "a follower ended as its leader never did"
-        if settled and now.lookups[leader]["final_status"] == "found":
-            assert status == "found", "a follower does not know of its leader's number"
+        if identifiers(asked):  # of a name alone the vendor may think whom it likes
+            yield f"a stranger's number: {_shown(mine)} has the number of {owner}"
 
 
-def excuse(earlier: Question, later: Question, wanted: dict[UUID, Wanted], now: Snapshot) -> str | None:
-    """Why a provider may be asked again about a person; None: it may not."""
-    assert earlier.lookup_id is not None
-    assert later.lookup_id is not None
-    first, second = wanted[earlier.lookup_id], wanted[later.lookup_id]
-    if earlier.nothing_done:
-        return "nothing was done"
-    if second.retried_at is not None and second.retried_at > earlier.step:
-        return "a person asked for it"
-    since = second.leads_since or 0
-    if first is second:
+def _no_hearsay(end: Ended) -> Iterator[str]:
+    """A lookup itself holds what was asked, and does not contradict it."""
+    for lookup, begun_for in _found(end):
+        mine, asked = contact_of(lookup), contact_of(begun_for)
+        if not set(lookup["keys"]) & set(end.searches[lookup["search_id"]]["asked"]):
+            yield f"hearsay: {_shown(mine)} has the number of {_shown(asked)}"
+        if lookup["id"] != begun_for["id"] and _contradict(end, mine, asked):
+            yield f"two who contradict each other share: {_shown(mine)} and {_shown(asked)}"
+
+
+def _found(end: Ended) -> Iterator[tuple[asyncpg.Record, asyncpg.Record]]:
+    """Yield each lookup with a number, and the lookup whose contact was asked about."""
+    for lookup in end.lookups.values():
+        if lookup["mobile"] is not None:
+            yield lookup, end.lookups[end.searches[lookup["search_id"]]["begun_for"]]
+
+
+def _contradict(end: Ended, one: Contact, other: Contact) -> bool:
+    """Say in the oracle's own words whether two contacts cannot be one person.
+
+    Whoever has a profile goes by every name that is known at it, and not by the one of its record alone.
+    """
+    if one.profile_url and one.profile_url == other.profile_url:
+        return False
+    if (one.slug and other.slug) or (one.member and other.member):
+        return True
+    names, others = _names(end, one), _names(end, other)
+    return bool(names and others) and not any(names_agree(a, b) for a in names for b in others)
+
+
+def _names(end: Ended, contact: Contact) -> set[str]:
+    """Return the contact's name, and those that searches know at its profile."""
+    known = {contact.name} if contact.name else set()
+    if known and (key := profile_key(contact, end.policy.hash)):
+        known.update(name for search in end.searches.values() if key in search["keys"] for name in search["names"])
+    return known
+
+
+def _shown(contact: Contact) -> str:
+    return " ".join(filter(None, (*identifiers(contact), contact.name)))
+
+
+def _wrong_numbers_stay_wrong(end: Ended) -> Iterator[str]:
+    """A number that a person called wrong is not given again, nor its provider asked again about the same contact."""
+    for lookup in end.lookups.values():
+        wrong_since = end.journal.wrong.get(lookup["mobile"])
+        if wrong_since is None or lookup["finished_at"].timestamp() <= wrong_since:
+            continue
+        search = end.searches[lookup["search_id"]]
+        if json.loads(search["numbers"])[lookup["provider"]].get("is_wrong"):
+            yield f"a wrong number was given again: {lookup['id']}"
+
+
+def _numbers_reach_all_they_may(end: Ended) -> Iterator[str]:
+    """A number reaches every lookup that holds a key, names the provider, and has none (rule 9)."""
+    by_key: dict[bytes, list[asyncpg.Record]] = defaultdict(list)
+    for lookup in end.lookups.values():
+        if lookup["final_status"] in NUMBERLESS:
+            for key in lookup["keys"]:
+                by_key[key].append(lookup)
+    now = datetime.now(UTC)
+    for search in end.searches.values():
+        numbers = json.loads(search["numbers"])
+        usable = {p: n["mobile"] for p, n in numbers.items() if n.get("mobile") and not n.get("is_wrong")}
+        if not usable or now - search["ended_at"] > end.policy.found or search["id"] in end.journal.aged:
+            continue
+        for lookup in {row["id"]: row for key in search["keys"] for row in by_key[key]}.values():
+            in_window = lookup["final_status"] != "not_found" or (
+                lookup["finished_at"] > search["ended_at"] - end.policy.not_found
+            )
+            offered = {usable[name] for name in lookup["providers"] if name in usable}
+            may = any((lookup["id"], mobile) not in end.journal.refused for mobile in offered)
+            if may and in_window and lookup["id"] not in end.journal.aged_lookups:
+                yield (
+                    f"a number was not given: {lookup['id']} ({lookup['final_status']}, {lookup['reason']}) "
+                    f"holds a key of {search['id']}"
+                )
+
+
+def _nothing_is_asked_twice(end: Ended) -> Iterator[str]:
+    """Nobody is asked again by itself while in doubt or in flight, nor for the same or less within the window."""
+    by_key: dict[tuple[bytes, str], list[Question]] = defaultdict(list)
+    for question in end.journal.questions.values():
+        for key in set(end.searches[question.search_id]["keys"]) - end.shared:
+            by_key[key, question.provider].append(question)
+    said = set()
+    for questions in by_key.values():
+        for earlier in questions:
+            for later in questions:
+                told = _asked_twice(end, earlier, later)
+                if told and (earlier.job_id, later.job_id) not in said:
+                    said.add((earlier.job_id, later.job_id))
+                    yield told
+
+
+def _asked_twice(end: Ended, earlier: Question, later: Question) -> str | None:
+    before, after = end.searches[earlier.search_id], end.searches[later.search_id]
+    if before["id"] >= after["id"] or after["is_retry"] or before["id"] in end.journal.aged:
         return None
-    was = first.status_at(since)
-    job = now.finished.get(earlier.job_id) if earlier.job_id else None
-    in_doubt = job is None or job["state"] in DOUBTFUL or job["possible"] > 0
-    if was == "cancelled" or (was == "failed" and not in_doubt):
-        return "what was said before counts for nothing"
-    if was in WITHOUT_NUMBER and not later.keys <= earlier.keys:
-        return "it brings an identifier that the earlier one lacked"
-    return None
+    # The search was decided upon after its id was made, and before it was first asked.
+    began = (after["id"].int >> 80) / 1000
+    until = min(telling.began for telling in later.tellings)
+    known = earlier.known_during(began, until)
+    if known not in COVERING:
+        return None
+    wanted = set(end.lookups[after["begun_for"]]["identifiers"])
+    if known == "nothing" and not wanted <= set(before["asked"]):
+        return None
+    return f"{later.provider} was asked again ({known}): {later.job_id} after {earlier.job_id}"
+
+
+def _ledger(end: Ended) -> Iterator[str]:
+    """The vendor's bill lies between what was charged and what was charged or possibly charged, job by job."""
+    for question in end.journal.questions.values():
+        job = end.finished.get(question.job_id)
+        if job is None:  # one that was sent back may be dropped: it cost nothing
+            if question.charged or question.tellings[-1].outcome != "requeued":
+                yield f"a question has no finished job: {question.job_id}"
+        elif not job["credits"] <= question.charged <= job["credits"] + job["possible"]:
+            yield f"charged {question.charged}, booked {job['credits']} + {job['possible']}: {question.job_id}"
