@@ -50,12 +50,13 @@ def _own_answer(evidence: Evidence, lookup: Json, verdict: Verdict) -> list[str]
             should, status = {"unresolved"}, "unresolved"
         elif "failed" in states:
             should, status = {"failed"}, "failed"
-        for name in truths.keys() - {job["provider"] for job in lookup["jobs"]}:
+        asked = {str(job["provider"]) for job in lookup["jobs"]}
+        for name in set(truths) - asked:
             # Covered: an earlier search of this person asked that provider, and perhaps it was in doubt then.
             should = should | {"unresolved"}
             if not _asked_before(evidence, lookup, name):
                 wrong.append(f"{name} was never asked")
-    if lookup["status"] in should and lookup["mobile"] in (numbers or {None}):
+    if lookup["status"] in should and lookup["mobile"] in (numbers or (None,)):
         verdict.count(f"answered by their own search: {status}")
     elif misled := why_misled(evidence, lookup):
         verdict.count(f"answered by their own search: found, a false number: {misled}")

@@ -171,7 +171,7 @@ def _wrong_numbers_stay_wrong(end: Ended) -> Iterator[str]:
         if wrong_since is None or lookup["finished_at"].timestamp() <= wrong_since:
             continue
         search = end.searches[lookup["search_id"]]
-        if json.loads(search["numbers"])[lookup["provider"]].get("is_wrong"):
+        if lookup["mobile"] in search["wrong"]:
             yield f"a wrong number was given again: {lookup['id']}"
 
 
@@ -185,7 +185,7 @@ def _numbers_reach_all_they_may(end: Ended) -> Iterator[str]:
     now = datetime.now(UTC)
     for search in end.searches.values():
         numbers = json.loads(search["numbers"])
-        usable = {p: n["mobile"] for p, n in numbers.items() if n.get("mobile") and not n.get("is_wrong")}
+        usable = {p: n["mobile"] for p, n in numbers.items() if n.get("mobile") and n["mobile"] not in search["wrong"]}
         if not usable or now - search["ended_at"] > end.policy.found or search["id"] in end.journal.aged:
             continue
         for lookup in {row["id"]: row for key in search["keys"] for row in by_key[key]}.values():

@@ -12,6 +12,7 @@ from uuid import UUID
 
 from enrichment.contact import Contact
 from enrichment.ending import Ending
+from enrichment.states import AnsweredBy
 from store.claim import Claimed
 from tests.model.journal import Journal, Outcome, Question, Telling
 from tests.model.people import Human, Town, identifiers
@@ -61,7 +62,7 @@ class Vendors:
         yield
         telling.done = time.time()
 
-    def answer(self, question: Question, by: str, region: str | None, **more: object) -> Ending:
+    def answer(self, question: Question, by: AnsweredBy, region: str | None, **more: object) -> Ending:
         """Return the answer to *question* as an ending; a national number without a region is kept as it is."""
         number, charged = question.number, self.charge(question)
         keeps = number is not None and by == "inline" and region is None and self.chance.random() < 0.1
@@ -69,7 +70,7 @@ class Vendors:
         mobile = None if keeps else number
         return Ending(
             job_id=question.job_id, state="answered", answered_by=by, mobile=mobile, mobile_raw=raw, charged=charged,
-            region=None if keeps else "GB", **more,  # type: ignore[arg-type]
+            region=None if keeps else "GB", needs_region=keeps, **more,  # type: ignore[arg-type]
         )  # fmt: skip
 
     def _meant(self, contact: Contact) -> Human | None:
