@@ -201,7 +201,7 @@ async def crowd(pool: Pool, size: int, **contact: Any) -> list[UUID]:
 
 
 async def test_ten_thousand_lookups_end_in_chunks(pool: Pool) -> None:
-    """Each commit ends at most a thousand, shared evenly: a neighbour in the same batch is final after the first one."""
+    """A commit ends at most a thousand, shared evenly: a neighbour in the same batch is final after the first."""
     lookups = await crowd(pool, 10_000, work_email=EMAIL)
     neighbour = await take_one(pool, work_email="bob@acme.co")
     crowded, beside = await job_of(pool, lookups[0]), await job_of(pool, neighbour.id)
