@@ -64,6 +64,7 @@ class ByModule(LoadScopeScheduling):  # type: ignore[misc]  # xdist has no types
         return "heavy" if nodeid.startswith(HEAVY) else nodeid.partition("::")[0]
 
 
+@pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> ByModule:
     """Distribute the tests by module."""
     return ByModule(config, log)

@@ -267,7 +267,7 @@ async def test_a_kept_number_is_read_when_a_region_comes(pool: Pool) -> None:
     taken = await take_one(pool, work_email=EMAIL)
     job = await job_of(pool, taken.id)
     assert job is not None
-    await apply(pool, answer(job["id"], "inline", None, mobile_raw="07400 123456"))
+    await apply(pool, answer(job["id"], "inline", None, mobile_raw="07400 123456", needs_region=True))
     first = await read(pool, taken.id)
     assert (first["status"], first["mobile"], first["mobile_raw"]) == ("not_found", None, "07400 123456")
 
@@ -284,7 +284,7 @@ async def test_a_paid_answer_was_dropped_beside_a_text_that_could_not_be_read(po
     taken = await take_one(pool, work_email=EMAIL, providers=BOTH)
     by_leadmagic = await job_of(pool, taken.id)
     assert by_leadmagic is not None
-    await apply(pool, answer(by_leadmagic["id"], "inline", None, mobile_raw="07400 123456"))
+    await apply(pool, answer(by_leadmagic["id"], "inline", None, mobile_raw="07400 123456", needs_region=True))
 
     await end(pool, taken.id, mobile=OTHER_MOBILE)
 

@@ -1,4 +1,4 @@
-"""PgBouncer in transaction mode between our processes and PostgreSQL, set up as README.md says.
+"""PgBouncer in transaction mode between our processes and PostgreSQL, set up as docs/deploy.md says.
 
 PGBOUNCER names another program than the one on the PATH.
 """
@@ -45,7 +45,7 @@ KEPT_BY_THE_ROLE = (
     "jit",
     "max_parallel_workers_per_gather",
 )
-README = (ROOT / "README.md").read_text(encoding="utf-8")
+DEPLOY = (ROOT / "docs/deploy.md").read_text(encoding="utf-8")
 _numbers = itertools.count(1)
 
 needs_pgbouncer = pytest.mark.skipif(PROGRAM is None, reason="there is no pgbouncer; apt-get install pgbouncer")
@@ -62,8 +62,8 @@ class Bouncer:
 
 
 def ignored() -> list[str]:
-    """The startup parameters that README.md lets PgBouncer ignore."""
-    line = re.search(r"`ignore_startup_parameters = ([^`]+)`", README)
+    """The startup parameters that docs/deploy.md lets PgBouncer ignore."""
+    line = re.search(r"^ignore_startup_parameters = (.+)$", DEPLOY, re.MULTILINE)
     assert line is not None
     return line[1].split(", ")
 

@@ -350,8 +350,8 @@ async def test_links_to_dropped_searches_are_removed(history: Pool, settings: Se
 
 async def test_a_shared_key_stays_shared(history: Pool, settings: Settings) -> None:
     """Without it, two people who have the same address would be taken for one after a year."""
-    await lookup(history, work_email="team@acme.co")
-    email = POLICY.hash("email", "team@acme.co")
+    await lookup(history, work_email="pat@acme.co")
+    email = POLICY.hash("email", "pat@acme.co")
     await history.execute("UPDATE keys SET shared = true, searches = '{}' WHERE key = $1", email)
 
     await prune(settings)
