@@ -12,7 +12,7 @@ from typing import Any
 
 from rich.console import Console
 
-from bench import report
+from bench import page, report
 from bench.measure import Bench, Row
 from bench.server import server
 from rig.machine import busy, facts
@@ -37,6 +37,8 @@ def main() -> None:
     report.show(console, rows)
     if given.keep is not None:
         report.draw(given.keep)
+        if given.keep == report.FOLDER:
+            page.refresh(given.keep / "results.json")
 
 
 def _arguments() -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 from typing import Any, cast
@@ -9,6 +10,7 @@ from typing import Any, cast
 import pytest
 from starlette.routing import Route
 
+from bench.page import figures
 from console.__main__ import cli
 from enrichment.settings import setting_fields
 from receiver.app import create_app
@@ -129,3 +131,8 @@ def test_nothing_of_the_machine_it_was_written_on() -> None:
     """No absolute path, and no address of a package registry."""
     assert not re.search(r"(?<![\w$}])/(work|root|home|opt|usr)/", EVERYTHING)
     assert not re.search(r"pypi|simple/|index-url", EVERYTHING, re.IGNORECASE)
+
+
+def test_the_figures_are_those_that_were_measured() -> None:
+    """docs/performance.md shows bench/results.json."""
+    assert figures(json.loads((ROOT / "bench" / "results.json").read_text(encoding="utf-8"))) in DOCS["performance.md"]
