@@ -116,13 +116,13 @@ async def _write_what_was_taken(
 ) -> None:
     """Wait for the handlers to end and for what they handed over to be written, within bounds."""
     if not await door.emptied(LEAVING):
-        log.warning("handlers left behind", requests=door.in_flight)
+        log.warning("requests_abandoned", requests=door.in_flight)
     try:
         async with asyncio.timeout(WRITING):
             await asyncio.gather(intake.close(), inbox.close())
             await sweeper.close()
     except TimeoutError:
-        log.warning("writes given up")  # none was acknowledged
+        log.warning("writes_abandoned")  # none was acknowledged
 
 
 def _bytes(message: Event | Callback) -> int:
