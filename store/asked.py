@@ -8,6 +8,7 @@ from datetime import timedelta
 from uuid import UUID
 
 from store.database import Db
+from store.lookups import drop_unneeded
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,6 +154,8 @@ async def requeue(db: Db, requeueings: Sequence[Requeueing]) -> set[UUID]:
         """,
         [row["search_id"] for row in rows],
     )
+    # Nor is it asked when its lookups found their number elsewhere.
+    await drop_unneeded(db, [row["search_id"] for row in rows])
     return {row["id"] for row in rows}
 
 

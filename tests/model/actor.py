@@ -317,7 +317,9 @@ class Actor:
             self.journal.retried.add(id)
             again = lambda: lookups.retry(self.pool, id, self.policy, wrong_number=True)  # noqa: E731
             if await self._surely(again, "called wrong") and mobile:
-                self.journal.wrong[mobile] = self.journal.refused[id, mobile] = time.time()
+                rows = await self.pool.fetch("SELECT id FROM searches WHERE $1 = ANY (wrong)", mobile)
+                for row in rows:
+                    self.journal.wrong.setdefault((row["id"], mobile), time.time())
 
     async def cancel(self) -> None:
         """Cancel a lookup that waits."""

@@ -68,8 +68,7 @@ class Journal:
     aged: dict[UUID, float] = field(default_factory=dict)  # searches whose windows were moved, and when
     aged_lookups: set[UUID] = field(default_factory=set)
     retried: set[UUID] = field(default_factory=set)  # lookups
-    wrong: dict[str, float] = field(default_factory=dict)  # numbers called wrong, and since when surely
-    refused: dict[tuple[UUID, str], float] = field(default_factory=dict)  # the same, of one lookup
+    wrong: dict[tuple[UUID, str], float] = field(default_factory=dict)  # by search and number, since when
     seen: Counter[str] = field(default_factory=Counter)  # what happened, how often
     violations: list[str] = field(default_factory=list)  # found along the way
 
@@ -88,8 +87,8 @@ def merged(journals: Iterable[Journal]) -> Journal:
             whole.aged[search_id] = min(at, whole.aged.get(search_id, at))
         whole.aged_lookups |= journal.aged_lookups
         whole.retried |= journal.retried
-        whole.wrong |= journal.wrong
-        whole.refused |= journal.refused
+        for called, at in journal.wrong.items():
+            whole.wrong[called] = min(at, whole.wrong.get(called, at))
         whole.seen += journal.seen
         whole.violations += journal.violations
     for job_id, question in whole.questions.items():

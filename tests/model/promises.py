@@ -167,11 +167,10 @@ def _shown(contact: Contact) -> str:
 def _wrong_numbers_stay_wrong(end: Ended) -> Iterator[str]:
     """A number that a person called wrong is not given again, nor its provider asked again about the same contact."""
     for lookup in end.lookups.values():
-        wrong_since = end.journal.wrong.get(lookup["mobile"])
-        if wrong_since is None or lookup["finished_at"].timestamp() <= wrong_since:
+        if lookup["mobile"] is None:
             continue
-        search = end.searches[lookup["search_id"]]
-        if lookup["mobile"] in search["wrong"]:
+        since = end.journal.wrong.get((lookup["search_id"], lookup["mobile"]))
+        if since is not None and lookup["finished_at"].timestamp() > since:
             yield f"a wrong number was given again: {lookup['id']}"
 
 
@@ -183,17 +182,22 @@ def _numbers_reach_all_they_may(end: Ended) -> Iterator[str]:
             for key in lookup["keys"]:
                 by_key[key].append(lookup)
     now = datetime.now(UTC)
+    wrong: dict[bytes, set[str]] = defaultdict(set)
+    for search in end.searches.values():
+        for key in search["keys"]:
+            wrong[key].update(search["wrong"])
     for search in end.searches.values():
         numbers = json.loads(search["numbers"])
-        usable = {p: n["mobile"] for p, n in numbers.items() if n.get("mobile") and n["mobile"] not in search["wrong"]}
+        usable = {p: n["mobile"] for p, n in numbers.items() if n.get("mobile") not in (None, *search["wrong"])}
         if not usable or now - search["ended_at"] > end.policy.found or search["id"] in end.journal.aged:
             continue
         for lookup in {row["id"]: row for key in search["keys"] for row in by_key[key]}.values():
             in_window = lookup["final_status"] != "not_found" or (
                 lookup["finished_at"] > search["ended_at"] - end.policy.not_found
             )
-            offered = {usable[name] for name in lookup["providers"] if name in usable}
-            may = any((lookup["id"], mobile) not in end.journal.refused for mobile in offered)
+            # What was called wrong at another search of the contact's keys is not taken either.
+            refused = set().union(*(wrong[key] for key in lookup["keys"]))
+            may = {usable[name] for name in lookup["providers"] if name in usable} - refused
             if may and in_window and lookup["id"] not in end.journal.aged_lookups:
                 yield (
                     f"a number was not given: {lookup['id']} ({lookup['final_status']}, {lookup['reason']}) "
