@@ -13,21 +13,21 @@ from uuid_utils.compat import uuid7
 
 import receiver.app
 from receiver.__main__ import main
-from store.callbacks import Callback, Recorded
+from store.callbacks import Callback, CallbackReceipt
 from store.finish import Ended
-from store.intake import Event, Taken
+from store.intake import Event, Receipt
 
 
-async def _not_recorded(_: asyncpg.Pool[Any], callbacks: Sequence[Callback], *__: object) -> list[Recorded]:
+async def _not_recorded(_: asyncpg.Pool[Any], callbacks: Sequence[Callback], *__: object) -> list[CallbackReceipt]:
     search, lookup = uuid7(), uuid7()
     return [
-        Recorded("applied", lookup, Ended(one.job_id, search, lookup, one.provider, "answered", "found", None))
+        CallbackReceipt("applied", lookup, Ended(one.job_id, search, lookup, one.provider, "answered", "found", None))
         for one in callbacks
     ]
 
 
-async def _not_ingested(_: asyncpg.Pool[Any], events: Sequence[Event], *__: object) -> list[list[Taken]]:
-    return [[Taken(uuid7(), "queued", duplicate=False) for _ in event.wishes] for event in events]
+async def _not_ingested(_: asyncpg.Pool[Any], events: Sequence[Event], *__: object) -> list[list[Receipt]]:
+    return [[Receipt(uuid7(), "queued", duplicate=False) for _ in event.wishes] for event in events]
 
 
 if __name__ == "__main__":

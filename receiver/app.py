@@ -29,10 +29,10 @@ from receiver.operations import Handlers
 from receiver.problems import UNAVAILABLE, Problem, on_http_exception, on_problem, on_unavailable
 from receiver.routes import build_routes
 from receiver.usage import UsageReport
-from store.callbacks import Callback, Recorded, record_callbacks
+from store.callbacks import Callback, CallbackReceipt, record_callbacks
 from store.group_commit import GroupCommit
 from store.installation import Installation
-from store.intake import Event, Taken, ingest
+from store.intake import Event, Receipt, ingest
 from store.notify import Notifier
 from store.sweeper import Sweeper
 
@@ -52,14 +52,14 @@ def create_app(settings: Settings, pool: asyncpg.Pool[Any], url: str, door: Door
     installation = Installation(pool, settings)
     notifier = Notifier(url, name="receiver notifier")
 
-    async def take(events: Sequence[Event]) -> list[list[Taken]]:
+    async def take(events: Sequence[Event]) -> list[list[Receipt]]:
         taken = await ingest(pool, events, await installation.policy())
         # One line for all of them: under load, a line for each would cost more than its share of the commit.
         if lookups := [str(one.id) for event in taken for one in event if not one.duplicate]:
             log.info("taken", lookups=lookups)
         return taken
 
-    async def record(callbacks: Sequence[Callback]) -> list[Recorded]:
+    async def record(callbacks: Sequence[Callback]) -> list[CallbackReceipt]:
         recorded = await record_callbacks(pool, callbacks, await installation.policy(), settings.default_region)
         groups: dict[tuple[str, str, str | None], list[str]] = {}
         for callback, one in zip(callbacks, recorded, strict=True):
@@ -110,8 +110,8 @@ def create_app(settings: Settings, pool: asyncpg.Pool[Any], url: str, door: Door
 
 async def _write_what_was_taken(
     door: Door,
-    intake: GroupCommit[Event, list[Taken]],
-    inbox: GroupCommit[Callback, Recorded],
+    intake: GroupCommit[Event, list[Receipt]],
+    inbox: GroupCommit[Callback, CallbackReceipt],
     sweeper: Sweeper,
 ) -> None:
     """Wait for the handlers to end and for what they handed over to be written, within bounds."""

@@ -15,7 +15,7 @@ from receiver import patience
 from receiver.bodies import MOST_OF_A_CALLBACK, read_body
 from receiver.encodings import readable_text
 from receiver.metrics import Metrics
-from store.callbacks import Callback, Recorded
+from store.callbacks import Callback, CallbackReceipt
 from store.group_commit import GroupCommit
 from store.notify import Notifier
 from store.sweeper import Sweeper
@@ -30,7 +30,7 @@ class Callbacks:
         self,
         settings: Settings,
         providers: Mapping[str, Provider],
-        commit: GroupCommit[Callback, Recorded],
+        commit: GroupCommit[Callback, CallbackReceipt],
         notifier: Notifier,
         sweeper: Sweeper,
         metrics: Metrics,

@@ -23,7 +23,7 @@ from receiver.patience import patience_with
 from receiver.pings import echo_body, echo_query, probe
 from receiver.problems import Problem, wrong_fields
 from store.group_commit import GroupCommit
-from store.intake import Event, Taken
+from store.intake import Event, Receipt
 from store.notify import Notifier
 
 SOURCES = ("generic",)
@@ -38,7 +38,7 @@ class Events:
         settings: Settings,
         tokens: Tokens,
         providers: Mapping[str, Provider],
-        commit: GroupCommit[Event, list[Taken]],
+        commit: GroupCommit[Event, list[Receipt]],
         notifier: Notifier,
     ) -> None:
         secret = settings.events_signing_secret
@@ -128,7 +128,7 @@ def _errors(contacts: Sequence[ContactRead]) -> list[FieldProblem]:
     ]
 
 
-def _answer(contacts: Sequence[ContactRead], taken: Sequence[Taken]) -> Response:
+def _answer(contacts: Sequence[ContactRead], taken: Sequence[Receipt]) -> Response:
     """Answer each contact in its place: its lookup, or null where nothing in it can be used."""
     rest = iter(taken)
     lookups = []

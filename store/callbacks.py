@@ -41,7 +41,7 @@ class Callback:
 
 
 @dataclass(frozen=True, slots=True)
-class Recorded:
+class CallbackReceipt:
     """What a callback did. *ended* is set when it finished its job."""
 
     verdict: Verdict
@@ -63,7 +63,7 @@ class _Job:
 
 async def record_callbacks(
     pool: asyncpg.Pool[Any], callbacks: Sequence[Callback], policy: Policy, default_region: str | None
-) -> list[Recorded]:
+) -> list[CallbackReceipt]:
     """Store every callback once, and apply what it says; return what each did, in order.
 
     A callback that cannot be applied is stored and flagged, and takes no neighbour along; its job is polled. A
@@ -83,7 +83,7 @@ async def record_callbacks(
 
 async def _record(
     pool: asyncpg.Pool[Any], callbacks: Sequence[Callback], policy: Policy, default_region: str | None
-) -> list[Recorded]:
+) -> list[CallbackReceipt]:
     async with transaction(pool, acknowledge=True) as connection:
         jobs = await _jobs(connection, [callback.job_id for callback in callbacks])
         endings = [_ending(callback, jobs.get(callback.job_id), default_region) for callback in callbacks]
@@ -99,11 +99,11 @@ async def _record(
     return recorded
 
 
-async def _keep(pool: asyncpg.Pool[Any], callback: Callback) -> Recorded:
+async def _keep(pool: asyncpg.Pool[Any], callback: Callback) -> CallbackReceipt:
     """Store a callback that could not be applied, and have its job polled."""
     async with transaction(pool) as connection:
         job = (await _jobs(connection, [callback.job_id])).get(callback.job_id)
-        recorded = Recorded("flagged", job.lookup_id if job else None, flag=NOT_APPLIED)
+        recorded = CallbackReceipt("flagged", job.lookup_id if job else None, flag=NOT_APPLIED)
         await _insert(connection, [callback], [recorded])
         await poll_now(connection, [callback.job_id])
     return recorded
@@ -138,17 +138,17 @@ def _is_anothers(ending: Ending, job: _Job | None) -> bool:
 
 def _recorded(
     callback: Callback, ending: Ending | None, job: _Job | None, applied: Applied, *, is_chosen: bool
-) -> Recorded:
+) -> CallbackReceipt:
     lookup_id = job.lookup_id if job else None
     if isinstance(callback.outcome, Unreadable):
-        return Recorded("flagged", lookup_id, flag=callback.outcome.reason)
+        return CallbackReceipt("flagged", lookup_id, flag=callback.outcome.reason)
     if ending is not None and _is_anothers(ending, job):
-        return Recorded("flagged", lookup_id, flag=OTHER_REQUEST)
+        return CallbackReceipt("flagged", lookup_id, flag=OTHER_REQUEST)
     if is_chosen and (ended := applied.ended.get(callback.job_id)):
-        return Recorded("applied", lookup_id, ended, applied.unswept)
+        return CallbackReceipt("applied", lookup_id, ended, applied.unswept)
     if is_chosen and callback.job_id in applied.late:
-        return Recorded("late", lookup_id, unswept=applied.unswept)
-    return Recorded("ignored", lookup_id)
+        return CallbackReceipt("late", lookup_id, unswept=applied.unswept)
+    return CallbackReceipt("ignored", lookup_id)
 
 
 async def _jobs(db: Db, ids: Sequence[UUID]) -> dict[UUID, _Job]:
@@ -165,7 +165,7 @@ async def _jobs(db: Db, ids: Sequence[UUID]) -> dict[UUID, _Job]:
     return {row["id"]: _Job(row["lookup_id"], row["is_open"], row["request_id"], row["region_hint"]) for row in rows}
 
 
-async def _insert(db: Db, callbacks: Sequence[Callback], recorded: Sequence[Recorded]) -> None:
+async def _insert(db: Db, callbacks: Sequence[Callback], recorded: Sequence[CallbackReceipt]) -> None:
     """Insert each body once. A body that was ignored, and is applied now, says so."""
     rows = {
         (callback.job_id, hashlib.blake2b(callback.body, digest_size=16).digest()): (callback, record)

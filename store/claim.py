@@ -30,7 +30,7 @@ class Budget:
 
 
 @dataclass(frozen=True, slots=True)
-class Claimed:
+class ClaimedJob:
     """A job that is ours to ask, *after* so many seconds, as attempt number *attempt*.
 
     *is_probe*: the breaker is open, and this one question is let through to see whether it may be closed.
@@ -50,7 +50,7 @@ class Claimed:
 class Claim:
     """The claimed jobs, and what to do next: *wait* so many seconds for a permit, claim *more* at once, or rest."""
 
-    jobs: Sequence[Claimed]
+    jobs: Sequence[ClaimedJob]
     wait: float = 0.0
     more: bool = False  # every permit found a job: there may be others
     idle: bool = False  # nothing is queued at this provider, due or not
@@ -113,7 +113,7 @@ async def claim(
         if gate.tripped and rows:
             await _shut_behind(connection, provider, lease)
     jobs = [
-        Claimed(
+        ClaimedJob(
             row["id"], row["search_id"], row["lookup_id"], row["attempt"], row["tries"],
             Contact(
                 profile_url=row["profile_url"], work_email=row["work_email"], personal_email=row["personal_email"],

@@ -36,7 +36,7 @@ class Event:
 
 
 @dataclass(frozen=True, slots=True)
-class Taken:
+class Receipt:
     """The lookup of a wish; that of the first event when this one is a duplicate."""
 
     id: UUID
@@ -44,7 +44,7 @@ class Taken:
     duplicate: bool
 
 
-async def ingest(pool: asyncpg.Pool[Any], events: Sequence[Event], policy: Policy) -> list[list[Taken]]:
+async def ingest(pool: asyncpg.Pool[Any], events: Sequence[Event], policy: Policy) -> list[list[Receipt]]:
     """Commit a lookup for every wish of *events*; return them event by event, wish by wish."""
     batch = _Batch(events, policy)
     async with transaction(pool, acknowledge=True) as connection:
@@ -76,7 +76,7 @@ class _Batch:
         self.proposed = {entry.new_search for entry in self.entries}
         self.fates: dict[UUID, Fate] = {}
         self._policy = policy
-        self._taken: dict[UUID, Taken] = {}
+        self._taken: dict[UUID, Receipt] = {}
         self.moved_fingerprints: dict[bytes, UUID] = {}
 
     def decide(
@@ -97,18 +97,20 @@ class _Batch:
             )  # fmt: skip
             fate = decide(seeker, world, now, self._policy, read_number)
             self.fates[entry.wish.id] = fate
-            self._taken[entry.wish.id] = Taken(entry.wish.id, fate.status or "queued", duplicate=False)
+            self._taken[entry.wish.id] = Receipt(entry.wish.id, fate.status or "queued", duplicate=False)
 
-    def _duplicate(self, entry: _Entry, first: UUID, known: dict[UUID, asyncpg.Record], now: datetime) -> Taken | None:
+    def _duplicate(
+        self, entry: _Entry, first: UUID, known: dict[UUID, asyncpg.Record], now: datetime
+    ) -> Receipt | None:
         """Return the lookup that the same event made before, unless that is gone or its answer is too old."""
         if taken := self._taken.get(first):
-            return Taken(taken.id, taken.status, duplicate=True)
+            return Receipt(taken.id, taken.status, duplicate=True)
         row = known.get(first)
         if row is None or not (entry.wish.event_id or _is_reused(row, now, self._policy)):
             return None
-        return Taken(first, row["status"], duplicate=True)
+        return Receipt(first, row["status"], duplicate=True)
 
-    def results(self) -> list[list[Taken]]:
+    def results(self) -> list[list[Receipt]]:
         """Return the lookups, event by event."""
         return [[self._taken[wish.id] for wish in event.wishes] for event in self.events]
 

@@ -19,7 +19,7 @@ from store.partitions import first_id
 
 
 @dataclass(frozen=True, slots=True)
-class Overdue:
+class OverdueJob:
     """A job that waits for something that never came, as the reconciler saw it."""
 
     id: UUID
@@ -66,7 +66,7 @@ async def look(db: Db) -> Outstanding:
     return Outstanding(row["jobs"], row["held"], row["unswept"], row["joined"])
 
 
-async def expired_leases(db: Db, limit: int) -> list[Overdue]:
+async def expired_leases(db: Db, limit: int) -> list[OverdueJob]:
     """submitting jobs whose submitter fell silent."""
     rows = await db.fetch(
         """
@@ -82,7 +82,7 @@ async def expired_leases(db: Db, limit: int) -> list[Overdue]:
     return [_overdue(row) for row in rows]
 
 
-async def past_deadline(db: Db, deadline: timedelta, limit: int) -> list[Overdue]:
+async def past_deadline(db: Db, deadline: timedelta, limit: int) -> list[OverdueJob]:
     """awaiting jobs that are due and cannot be polled any more: no request_id, or older than *deadline*."""
     rows = await db.fetch(
         """
@@ -103,7 +103,7 @@ async def past_deadline(db: Db, deadline: timedelta, limit: int) -> list[Overdue
     return [_overdue(row) for row in rows]
 
 
-async def queued_too_long(db: Db, at_most: timedelta, limit: int) -> list[Overdue]:
+async def queued_too_long(db: Db, at_most: timedelta, limit: int) -> list[OverdueJob]:
     """queued jobs, held or not, older than *at_most*."""
     rows = await db.fetch(
         """
@@ -120,8 +120,8 @@ async def queued_too_long(db: Db, at_most: timedelta, limit: int) -> list[Overdu
     return [_overdue(row) for row in rows]
 
 
-def _overdue(row: asyncpg.Record) -> Overdue:
-    return Overdue(
+def _overdue(row: asyncpg.Record) -> OverdueJob:
+    return OverdueJob(
         row["id"], row["provider"], row["state"], row["attempt"], row["request_id"], row["callback_expected"]
     )
 

@@ -9,7 +9,7 @@ import structlog
 from store.group_commit import GroupCommit
 from store.notify import Listener
 from submitter.finishing import Finisher
-from submitter.outcomes import OutcomeWriter, Told
+from submitter.outcomes import JobOutcome, OutcomeWriter
 from submitter.process import Process, main
 from submitter.submit import Submitter
 
@@ -28,7 +28,7 @@ async def work(process: Process, stop: asyncio.Event) -> None:
 
     finisher = Finisher(process.pool, process.installation, wake)
     writer = OutcomeWriter(process.pool, process.settings, finisher)
-    outcomes: GroupCommit[Told, None] = GroupCommit(writer.write, most=200, flushers=2)
+    outcomes: GroupCommit[JobOutcome, None] = GroupCommit(writer.write, most=200, flushers=2)
     submitters = [
         Submitter(provider, process.pool, process.sessions[name], process.settings, outcomes, writer)
         for name, provider in process.providers.items()

@@ -25,7 +25,7 @@ from enrichment.providers.base import CallsBack, LimitNews, Provider
 from enrichment.settings import Settings
 from store import asked, breaker, providers
 from store.asked import Acceptance, Requeueing
-from store.claim import Claimed
+from store.claim import ClaimedJob
 from store.database import UNREACHABLE, transaction
 from submitter.backoff import backoff
 from submitter.failures import log_failure
@@ -42,19 +42,19 @@ REST_AFTER_429 = 1.0  # seconds, at least
 
 
 @dataclass(frozen=True, slots=True)
-class NotAsked:
+class Withheld:
     """A claimed question that was not sent after all."""
 
     reason: str
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class JobOutcome:
     """What a provider's answer to *job* says."""
 
     provider: Provider
-    job: Claimed
-    outcome: Outcome | NotAsked
+    job: ClaimedJob
+    outcome: Outcome | Withheld
     body: bytes = b""
     callback_expected: bool = False
     at: float = field(default_factory=time.monotonic)  # writing it may have to wait for the database
@@ -78,7 +78,7 @@ class OutcomeWriter:
         """Another process saw this provider fail: our next success has to be noted."""
         self._failing.add(provider)
 
-    async def write(self, batch: Sequence[Told]) -> list[None]:
+    async def write(self, batch: Sequence[JobOutcome]) -> list[None]:
         """Every outcome is committed. Tried again until the database is back, or until giving up."""
         steps = [self._step(told) for told in batch]
         failures = 0
@@ -130,7 +130,7 @@ class OutcomeWriter:
                 searches = await asked.release_unsent(connection, [(one.job_id, one.attempt) for one in unsent])
             self._finisher.sweeper.add(searches)
 
-    def _step(self, told: Told) -> Step:
+    def _step(self, told: JobOutcome) -> Step:
         outcome, job = told.outcome, told.job
         match outcome:
             case Accepted():
@@ -139,7 +139,7 @@ class OutcomeWriter:
                 return self._acceptance(told, None, outcome.reason)
             case Pause():
                 return Requeueing(job.id, job.attempt, timedelta(0), counts=False, error=outcome.reason)
-            case NotAsked():
+            case Withheld():
                 return Requeueing(job.id, job.attempt, timedelta(0), counts=False, error=outcome.reason, was_sent=False)
             case Retry():
                 return self._retry(told, outcome)
@@ -155,7 +155,7 @@ class OutcomeWriter:
         )
         return ending or unknown(job.id, "an answer that fits no question", attempt=job.attempt, body=told.body)
 
-    def _acceptance(self, told: Told, request_id: str | None, reason: str | None = None) -> Acceptance:
+    def _acceptance(self, told: JobOutcome, request_id: str | None, reason: str | None = None) -> Acceptance:
         grace = self._settings.callback_grace
         if request_id is None:
             look_after = grace * GRACES_WITHOUT_REQUEST_ID
@@ -164,7 +164,7 @@ class OutcomeWriter:
         raw = told.body[:RAW_AT_MOST].decode("utf-8", "replace").replace("\0", "") if reason else None
         return Acceptance(told.job.id, told.job.attempt, request_id, look_after, reason, raw or None)
 
-    def _retry(self, told: Told, outcome: Retry) -> Step:
+    def _retry(self, told: JobOutcome, outcome: Retry) -> Step:
         job = told.job
         if outcome.throttled:
             after = timedelta(seconds=max(outcome.after or 0.0, REST_AFTER_429))
@@ -175,7 +175,7 @@ class OutcomeWriter:
         after = timedelta(seconds=max(outcome.after or 0.0, backoff(job.tries)))
         return Requeueing(job.id, job.attempt, after, counts=True, error=outcome.reason)
 
-    async def _note_health(self, batch: Sequence[Told]) -> None:
+    async def _note_health(self, batch: Sequence[JobOutcome]) -> None:
         """The providers' rows say what these outcomes say about them: paused, resting, failing, or well."""
         failures: Counter[str] = Counter()
         blocked: defaultdict[str, list[UUID]] = defaultdict(list)

@@ -16,7 +16,7 @@ from store import sweep
 from store.sweep import Poll
 from submitter.counting import count
 from submitter.finishing import Finisher
-from submitter.heed import Heed
+from submitter.limit_headers import LimitHeaders
 from submitter.outcomes import FIRST_POLL_WITHOUT_CALLBACK, note_pause, note_throttled
 from submitter.process import Process
 from submitter.transport import send
@@ -35,7 +35,7 @@ class Poller:
         self._process = process
         self._pool = process.pool
         self._finisher = finisher
-        self._heed = Heed(process.pool, provider)
+        self._limit_headers = LimitHeaders(process.pool, provider)
         grace = process.settings.callback_grace
         self._first = grace if process.settings.public_url else min(grace, FIRST_POLL_WITHOUT_CALLBACK)
 
@@ -66,7 +66,7 @@ class Poller:
             log.info("poll_unanswered", job=str(poll.id), why=answer.reason)
             return None
         outcome = self._provider.read_poll(answer)
-        await self._heed.limits(answer)
+        await self._limit_headers.heed(answer)
         count("polls", self._provider.name, type(outcome).__name__.lower())
         match outcome:
             case Running():

@@ -25,7 +25,7 @@ from store.lookups import decide_again, strays
 from store.notify import Notifier
 from store.partitions import ensure_partitions
 from store.retention import empty_bodies
-from store.sweep import Overdue, pass_over_removed
+from store.sweep import OverdueJob, pass_over_removed
 from submitter.backoff import backoff
 from submitter.counting import count
 from submitter.failures import log_failure
@@ -180,7 +180,7 @@ class Reconciler:
     async def _end(self, endings: Sequence[Ending]) -> None:
         await self._finisher.end_apart(endings)
 
-    def _unknown(self, job: Overdue, reason: str) -> Ending:
+    def _unknown(self, job: OverdueJob, reason: str) -> Ending:
         ending = unknown(job.id, reason, attempt=job.attempt, stop=self._stops)
         return replace(ending, seen_state=job.state, seen_request_id=job.request_id)
 

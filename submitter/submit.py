@@ -16,14 +16,14 @@ from enrichment.providers.base import CallsBack, Provider
 from enrichment.settings import Settings
 from enrichment.tokens import callback_url
 from store import asked, providers
-from store.claim import Budget, Claim, Claimed, claim
+from store.claim import Budget, Claim, ClaimedJob, claim
 from store.database import transaction
 from store.group_commit import GroupCommit
 from submitter.backoff import backoff
 from submitter.counting import count
-from submitter.heed import Heed
 from submitter.leased import Batch, Lease, LeasedWork, Result
-from submitter.outcomes import NotAsked, OutcomeWriter, Told
+from submitter.limit_headers import LimitHeaders
+from submitter.outcomes import JobOutcome, OutcomeWriter, Withheld
 from submitter.transport import Unanswered, Unsent, send
 
 log = structlog.get_logger()
@@ -42,7 +42,7 @@ class Submitter:
         pool: asyncpg.Pool[Any],
         session: aiohttp.ClientSession,
         settings: Settings,
-        outcomes: GroupCommit[Told, None],
+        outcomes: GroupCommit[JobOutcome, None],
         writer: OutcomeWriter,
     ) -> None:
         self.provider = provider
@@ -55,9 +55,9 @@ class Submitter:
         self._writer = writer
         self._budgets = read_budgets(settings)
         self._calls_back = isinstance(provider, CallsBack) and settings.public_url is not None
-        self._heed = Heed(pool, provider)
+        self._limit_headers = LimitHeaders(pool, provider)
 
-    async def claim(self, most: int, claim_id: UUID) -> Batch[Claimed]:
+    async def claim(self, most: int, claim_id: UUID) -> Batch[ClaimedJob]:
         """Claim due jobs within the limits and budgets; pass on what waits for a paused provider."""
         claimed = await claim(
             self._pool,
@@ -77,7 +77,7 @@ class Submitter:
         self._log(claimed)
         return Batch(claimed.jobs, claimed.wait, claimed.more, claimed.idle)
 
-    async def renew(self, items: Sequence[Claimed]) -> set[UUID]:
+    async def renew(self, items: Sequence[ClaimedJob]) -> set[UUID]:
         """Renew the leases of these jobs; return those that are still this process's."""
         return await asked.renew(self._pool, [(job.id, job.attempt) for job in items], self._settings.lease)
 
@@ -86,12 +86,12 @@ class Submitter:
         async with transaction(self._pool) as connection:
             return await asked.undo_claim(connection, claim_id)
 
-    async def work(self, item: Claimed, lease: Lease) -> Result:
+    async def work(self, item: ClaimedJob, lease: Lease) -> Result:
         """Ask the provider once, and hand its answer to the writer."""
         told = await self._ask(item, lease)
         return Result(self._outcomes.put(told), partial(self._write_again, told))
 
-    async def _write_again(self, told: Told, error: BaseException) -> None:
+    async def _write_again(self, told: JobOutcome, error: BaseException) -> None:
         """Write an outcome that failed alone, later each time: it may have been paid for."""
         for tries in range(WRITE_AGAIN):
             log.error("outcome_held", job=str(told.job.id), exc_info=error)
@@ -105,10 +105,10 @@ class Submitter:
                 return
         raise error
 
-    async def _ask(self, job: Claimed, lease: Lease) -> Told:
+    async def _ask(self, job: ClaimedJob, lease: Lease) -> JobOutcome:
         if lease.is_over:
             # This process was frozen: the job may be another's by now. Nothing was sent, so nothing is owed.
-            return Told(self.provider, job, NotAsked("the lease ran out before it was sent"))
+            return JobOutcome(self.provider, job, Withheld("the lease ran out before it was sent"))
         url = None
         if self._calls_back and self._settings.public_url:
             url = callback_url(self._settings.public_url, self._settings.callback_keys, self.name, job.id)
@@ -121,10 +121,10 @@ class Submitter:
                 outcome, body = Unclear(reason), b""
             case _:
                 outcome, body = self.provider.read_submit(answer), answer.body
-                await self._heed.limits(answer)
+                await self._limit_headers.heed(answer)
         throttled = isinstance(outcome, Retry) and outcome.throttled
         count("questions", self.name, "throttled" if throttled else type(outcome).__name__.lower())
-        return Told(self.provider, job, outcome, body, self._calls_back)
+        return JobOutcome(self.provider, job, outcome, body, self._calls_back)
 
     def _log(self, claimed: Claim) -> None:
         if claimed.wait > 0:

@@ -15,13 +15,13 @@ from uuid_utils.compat import uuid7
 from enrichment.outcome import Outcome
 from enrichment.providers.base import CallsBack, Provider
 from enrichment.settings import Settings
-from store.callbacks import Callback, Recorded, record_callbacks
-from store.claim import Claimed, claim
+from store.callbacks import Callback, CallbackReceipt, record_callbacks
+from store.claim import ClaimedJob, claim
 from store.endings import follow_ends
 from store.group_commit import GroupCommit
 from submitter.finishing import Finisher
 from submitter.leased import Batch
-from submitter.outcomes import OutcomeWriter, Told
+from submitter.outcomes import JobOutcome, OutcomeWriter
 from submitter.poll import Poller
 from submitter.process import Process, open_process
 from submitter.reconciler import Reconciler
@@ -49,7 +49,7 @@ class AtWork:
         self.wakes = 0
         self.finisher = Finisher(process.pool, process.installation, self.wake)
         self.writer = OutcomeWriter(process.pool, process.settings, self.finisher)
-        self.outcomes: GroupCommit[Told, None] = GroupCommit(self.writer.write, most=200, flushers=2)
+        self.outcomes: GroupCommit[JobOutcome, None] = GroupCommit(self.writer.write, most=200, flushers=2)
         self.submitters = {
             name: Submitter(
                 provider, process.pool, process.sessions[name], process.settings, self.outcomes, self.writer
@@ -65,7 +65,7 @@ class AtWork:
         """Counts the hints."""
         self.wakes += 1
 
-    async def claim(self, provider: str) -> Batch[Claimed]:
+    async def claim(self, provider: str) -> Batch[ClaimedJob]:
         """One claim, its questions on their way."""
         return await self.submitters[provider].loop.claim_once()
 
@@ -75,13 +75,13 @@ class AtWork:
             await submitter.loop.settled()
         await self.finisher.sweeper.close()
 
-    async def ask(self, provider: str) -> Batch[Claimed]:
+    async def ask(self, provider: str) -> Batch[ClaimedJob]:
         """One claim, and all that comes of it."""
         claimed = await self.claim(provider)
         await self.settle()
         return claimed
 
-    async def call_back(self, job_id: UUID, outcome: Outcome, body: bytes = b"{}") -> Recorded:
+    async def call_back(self, job_id: UUID, outcome: Outcome, body: bytes = b"{}") -> CallbackReceipt:
         """Nyne calls back with *outcome*."""
         return await call_back(self.process, job_id, outcome, body)
 
@@ -93,7 +93,7 @@ async def at_work(settings: Settings, url: str) -> AsyncIterator[AtWork]:
         yield AtWork(process)
 
 
-async def call_back(process: Process, job_id: UUID, outcome: Outcome, body: bytes = b"{}") -> Recorded:
+async def call_back(process: Process, job_id: UUID, outcome: Outcome, body: bytes = b"{}") -> CallbackReceipt:
     """The receiver records and applies one callback of Nyne's."""
     (recorded,) = await record_callbacks(
         process.pool,
@@ -119,7 +119,7 @@ async def wish_for(world: AtWork, *providers: str, **fields: Any) -> UUID:
     return (await take_one(world.pool, providers=providers or ("leadmagic",), **given)).id
 
 
-async def claimed_of(world: AtWork, provider: str = "nyne", *, callback_expected: bool = True) -> Claimed:
+async def claimed_of(world: AtWork, provider: str = "nyne", *, callback_expected: bool = True) -> ClaimedJob:
     """A job that was just claimed."""
     row = await lookup(world.pool, providers=[provider])
     await job(world.pool, provider=provider, lookup_id=row["id"])
@@ -131,10 +131,10 @@ async def claimed_of(world: AtWork, provider: str = "nyne", *, callback_expected
     return claimed
 
 
-async def tell(world: AtWork, claimed: Claimed, outcome: Any, *, callback_expected: bool = True) -> None:
+async def tell(world: AtWork, claimed: ClaimedJob, outcome: Any, *, callback_expected: bool = True) -> None:
     """The submitter of *claimed* writes what it heard."""
     nyne = world.process.providers["nyne"]
-    await world.writer.write([Told(nyne, claimed, outcome, b"", callback_expected=callback_expected)])
+    await world.writer.write([JobOutcome(nyne, claimed, outcome, b"", callback_expected=callback_expected)])
 
 
 async def due_now(world: AtWork) -> None:
@@ -143,7 +143,7 @@ async def due_now(world: AtWork) -> None:
     await world.pool.execute("UPDATE providers SET rest_until = NULL, open_until = NULL")
 
 
-async def lease_expires(world: AtWork, claimed: Claimed) -> None:
+async def lease_expires(world: AtWork, claimed: ClaimedJob) -> None:
     """The job's submitter has been silent for too long."""
     await world.pool.execute("UPDATE jobs SET lease_expires_at = now() - interval '1 s' WHERE id = $1", claimed.id)
 

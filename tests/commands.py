@@ -26,7 +26,7 @@ _numbers = itertools.count(1)
 
 
 @dataclass(frozen=True)
-class Told:
+class JobOutcome:
     """The exit code and the words of a command that has ended."""
 
     code: int
@@ -60,7 +60,7 @@ async def empty_database(server_url: str) -> AsyncIterator[str]:
         await execute(server_url, f"DROP DATABASE {name} WITH (FORCE)")
 
 
-async def ringback(*arguments: str, cwd: Path, **settings: str) -> Told:
+async def ringback(*arguments: str, cwd: Path, **settings: str) -> JobOutcome:
     """Run `ringback` to its end."""
     process = await asyncio.create_subprocess_exec(
         *(*RINGBACK, *arguments),
@@ -75,7 +75,7 @@ async def ringback(*arguments: str, cwd: Path, **settings: str) -> Told:
     finally:
         with suppress(ProcessLookupError):
             process.kill()
-    return Told(process.returncode or 0, out.decode(), err.decode())
+    return JobOutcome(process.returncode or 0, out.decode(), err.decode())
 
 
 @dataclass

@@ -12,7 +12,7 @@ import pytest
 from enrichment.decide import ASKED_OFTEN, MOST_SEARCHES, NOBODY_LEFT
 from store.endings import follow_ends
 from store.ends import unswept_searches
-from store.intake import Taken
+from store.intake import Receipt
 from store.lookups import cancel, retry
 from store.sweep import pass_over_removed
 from tests.wishes import (
@@ -48,7 +48,7 @@ async def searches(pool: Pool) -> int:
     return count
 
 
-async def statuses(pool: Pool, taken: Sequence[Taken]) -> list[str]:
+async def statuses(pool: Pool, taken: Sequence[Receipt]) -> list[str]:
     """Return the statuses of these lookups."""
     return [await status(pool, one.id) for one in taken]
 

@@ -18,11 +18,11 @@ from enrichment.contact import Contact
 from enrichment.outcome import Pause
 from enrichment.providers import build_providers
 from enrichment.providers.base import HttpResponse, LimitNews
-from store.claim import Claimed
+from store.claim import ClaimedJob
 from store.database import UNREACHABLE, close_pool, open_pool
 from store.lookups import decide_again
 from store.providers import claim_check, pass_turns, pause, register_provider, resume
-from submitter.outcomes import CHECK_PAUSED_AFTER, Told, note_pause
+from submitter.outcomes import CHECK_PAUSED_AFTER, JobOutcome, note_pause
 from tests.at_work import NO_LIMITS, AtWork, at_work
 from tests.claims import QUICK, take
 from tests.factories import job
@@ -30,7 +30,7 @@ from tests.order import Order
 from tests.wishes import MOBILE, OTHER_MOBILE, POLICY, answer, apply, end, jobs, read, take_one
 
 if TYPE_CHECKING:
-    from store.intake import Taken
+    from store.intake import Receipt
     from tests.conftest import MakeSettings
 
     Pool: TypeAlias = asyncpg.Pool[Any]
@@ -107,10 +107,10 @@ def test_a_larger_minute_is_not_taken_for_the_hour(make_settings: MakeSettings) 
     assert news == LimitNews(6_000, 60)
 
 
-def told_402(world: AtWork, *, ago: float) -> Told:
+def told_402(world: AtWork, *, ago: float) -> JobOutcome:
     """Nyne's answer to some question, so many seconds *ago*."""
-    asked = Claimed(uuid7(), uuid7(), uuid7(), 1, 0, Contact(name="Jane Doe"), 0.0)
-    return Told(world.process.providers["nyne"], asked, Pause("out of credits"), at=time.monotonic() - ago)
+    asked = ClaimedJob(uuid7(), uuid7(), uuid7(), 1, 0, Contact(name="Jane Doe"), 0.0)
+    return JobOutcome(world.process.providers["nyne"], asked, Pause("out of credits"), at=time.monotonic() - ago)
 
 
 async def paused(pool: Pool) -> str | None:
@@ -163,7 +163,7 @@ async def pass_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, sa
                 said.set()
 
 
-async def failed_beside_more(pool: Pool) -> tuple[Taken, Taken, asyncpg.Record]:
+async def failed_beside_more(pool: Pool) -> tuple[Receipt, Receipt, asyncpg.Record]:
     """Return a lookup whose question failed, one that brings more and is asked anew, and the failed job."""
     first = await take_one(pool, work_email=EMAIL)
     more = await take_one(pool, work_email=EMAIL, profile_url="linkedin.com/in/janedoe")

@@ -11,7 +11,7 @@ from uuid_utils.compat import uuid7
 
 from enrichment.outcome import Accepted, Answered, Refused
 from store.lookups import retry
-from submitter.outcomes import NotAsked
+from submitter.outcomes import Withheld
 from tests.at_work import AtWork, claimed_of, lease_expires, tell, wish_for
 from tests.called_back import call_back, found, verdicts
 from tests.factories import job
@@ -93,7 +93,7 @@ async def test_a_question_that_was_never_sent_was_possibly_charged(world: AtWork
     await world.reconciler.rescue()
     assert await status(world.pool, claimed.lookup_id) == "unresolved"
 
-    await tell(world, claimed, NotAsked("the lease ran out"))
+    await tell(world, claimed, Withheld("the lease ran out"))
     await world.finisher.sweeper.close()
 
     assert await status(world.pool, claimed.lookup_id) == "failed"

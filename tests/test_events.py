@@ -15,7 +15,7 @@ from tests.receiving import EVENT, lookups, stored
 if TYPE_CHECKING:
     from tests.wishes import Pool
 
-# Taken
+# Receipt
 
 
 async def test_an_event_becomes_a_lookup_and_its_first_job(client: Client, pool: Pool) -> None:

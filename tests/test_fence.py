@@ -7,7 +7,7 @@ from datetime import timedelta
 
 from enrichment.outcome import Accepted, Answered, Retry
 from store.asked import renew
-from submitter.outcomes import NotAsked
+from submitter.outcomes import Withheld
 from tests.at_work import PATIENCE, AtWork, claimed_of, lease_expires, tell
 from tests.claims import take
 from tests.fake_provider import FakeProvider, completed
@@ -34,7 +34,7 @@ async def test_what_a_frozen_submitter_did_not_send_is_asked(world: AtWork) -> N
     await lease_expires(world, claimed)
     assert await world.reconciler.rescue() == 1
 
-    await tell(world, claimed, NotAsked("frozen"))
+    await tell(world, claimed, Withheld("frozen"))
 
     now = await job_of(world.pool, claimed.lookup_id)
     assert now is not None

@@ -21,11 +21,11 @@ from enrichment.providers.base import Limit
 from enrichment.states import JobEnd
 from store import providers
 from store.asked import Requeueing, requeue
-from store.claim import Claimed, claim
+from store.claim import ClaimedJob, claim
 from store.late import settle_late
 from store.lookups import possibly_charged
 from store.reports import read_lookups
-from submitter.outcomes import Told
+from submitter.outcomes import JobOutcome
 from tests.at_work import NO_LIMITS, AtWork, at_work
 from tests.claims import LEASE, take
 from tests.factories import finished_job, job, lookup
@@ -285,7 +285,7 @@ async def test_whatever_happens_the_sums_add_up(world: AtWork, seed: int) -> Non
     await world.pool.execute(
         "TRUNCATE events, lookups, searches, keys, fingerprints, jobs, finished_jobs, callbacks, ledger, usage"
     )
-    asked: list[tuple[str, Claimed]] = []
+    asked: list[tuple[str, ClaimedJob]] = []
 
     for _ in range(30):
         match chance.randrange(8):
@@ -303,7 +303,7 @@ async def test_whatever_happens_the_sums_add_up(world: AtWork, seed: int) -> Non
             case 4 | 5 if asked:
                 name, ours = asked.pop(chance.randrange(len(asked)))
                 outcome = chance.choice(ANSWERS if name == "nyne" else ANSWERS[:-1])
-                told = Told(world.process.providers[name], ours, outcome, b"", callback_expected=name == "nyne")
+                told = JobOutcome(world.process.providers[name], ours, outcome, b"", callback_expected=name == "nyne")
                 await world.writer.write([told])
             case 6:
                 rows = await world.pool.fetch("SELECT id FROM jobs UNION ALL SELECT id FROM finished_jobs ORDER BY id")

@@ -17,7 +17,7 @@ from enrichment.states import JobEnd
 from store.database import UNREACHABLE, close_pool, open_pool, transaction
 from store.endings import apply_endings, follow_ends
 from store.ends import CHUNK, end_lookups, unswept_searches
-from store.intake import Taken, ingest
+from store.intake import Receipt, ingest
 from tests.order import Order
 from tests.wishes import (
     MOBILE,
@@ -52,7 +52,7 @@ async def searches(pool: Pool) -> int:
     return count
 
 
-async def statuses(pool: Pool, taken: Sequence[Taken]) -> list[str]:
+async def statuses(pool: Pool, taken: Sequence[Receipt]) -> list[str]:
     """Return the statuses of these lookups."""
     return [await status(pool, one.id) for one in taken]
 

@@ -13,9 +13,9 @@ import pytest
 from enrichment.outcome import Answered
 from rig.postgres import execute
 from rig.proxy import proxied
-from store.claim import Claimed
+from store.claim import ClaimedJob
 from submitter import submit
-from submitter.outcomes import Told
+from submitter.outcomes import JobOutcome
 from tests.at_work import BOTH, PATIENCE, AtWork, ended, until, wish_for
 from tests.fake_provider import FakeProvider, accepted, found, held, nothing
 from tests.wishes import jobs, status
@@ -92,10 +92,10 @@ async def test_an_outcome_is_written_once_whatever_the_answer_to_the_commit(
         assert await jobs(world.pool) == 1
 
 
-async def told_again(world: AtWork, claimed: Claimed) -> None:
+async def told_again(world: AtWork, claimed: ClaimedJob) -> None:
     """The writer writes an answer that it has written before."""
     leadmagic = world.process.providers["leadmagic"]
-    await world.writer.write([Told(leadmagic, claimed, Answered(None, Decimal(0)))])
+    await world.writer.write([JobOutcome(leadmagic, claimed, Answered(None, Decimal(0)))])
 
 
 async def test_a_submitter_outlives_an_outage(start: Start, fake: FakeProvider, database_url: str) -> None:

@@ -13,9 +13,9 @@ import pytest
 from enrichment.contact import Contact
 from enrichment.ending import Ending
 from enrichment.outcome import Answered, Outcome, Retry, Unreadable
-from store.claim import Claimed
+from store.claim import ClaimedJob
 from store.lookups import retry
-from submitter.outcomes import Told
+from submitter.outcomes import JobOutcome
 from tests.at_work import BOTH, NO_LIMITS, AtWork, at_work
 from tests.factories import finished_job, job, lookup, search_of
 from tests.wishes import MOBILE, POLICY, apply, end, end_job, ending, job_of, jobs, read, status, take_one
@@ -45,10 +45,10 @@ async def answer_late(pool: Pool, finished: asyncpg.Record, mobile: str | None =
 
 async def tell(world: AtWork, asked: asyncpg.Record, outcome: Outcome) -> None:
     """The submitter that had this job writes down what came of it."""
-    claimed = Claimed(
+    claimed = ClaimedJob(
         asked["id"], asked["search_id"], asked["lookup_id"], asked["attempt"], 0, Contact(work_email=EMAIL), 0.0
     )
-    await world.writer.write([Told(world.process.providers[asked["provider"]], claimed, outcome, b"{}")])
+    await world.writer.write([JobOutcome(world.process.providers[asked["provider"]], claimed, outcome, b"{}")])
 
 
 @pytest.mark.parametrize(

@@ -29,8 +29,8 @@ from enrichment.outcome import (
 )
 from enrichment.providers.base import HttpResponse
 from enrichment.providers.nyne import Nyne
-from store.claim import Claimed
-from submitter.outcomes import NotAsked, Told
+from store.claim import ClaimedJob
+from submitter.outcomes import JobOutcome, Withheld
 from submitter.poll import Poller
 from tests.at_work import NO_LIMITS, AtWork, at_work
 from tests.factories import finished_job, job, lookup
@@ -39,7 +39,7 @@ from tests.fake_provider import FakeProvider, Reply, playing
 if TYPE_CHECKING:
     from tests.conftest import MakeSettings
 
-SAID: dict[str, Outcome | NotAsked] = {
+SAID: dict[str, Outcome | Withheld] = {
     "number": Answered("+15551234567"),
     "no number": Answered(None),
     "unusable": Answered("call me"),
@@ -53,7 +53,7 @@ SAID: dict[str, Outcome | NotAsked] = {
     "pause": Pause("HTTP 402"),
     "unclear": Unclear("no answer in time"),
     "forgotten": Forgotten("HTTP 404"),
-    "not asked": NotAsked("frozen"),
+    "not asked": Withheld("frozen"),
 }
 BY_WIRE = [name for name in SAID if name != "not asked"]
 
@@ -244,8 +244,10 @@ async def test_what_the_answer_to_the_question_does(world: AtWork, provider: str
     for said, outcome in SAID.items():
         row = await made(world, "submitting" if state == "next attempt" else state, **asked)
         before = await now(world, row["id"])
-        claimed = Claimed(row["id"], row["search_id"], row["lookup_id"], 1, 0, Contact(work_email="jane@acme.co"), 0.0)
-        told = Told(world.process.providers[name], claimed, outcome, b"{}", callback_expected=provider == "nyne")
+        claimed = ClaimedJob(
+            row["id"], row["search_id"], row["lookup_id"], 1, 0, Contact(work_email="jane@acme.co"), 0.0
+        )
+        told = JobOutcome(world.process.providers[name], claimed, outcome, b"{}", callback_expected=provider == "nyne")
         await world.writer.write([told])
         await world.finisher.sweeper.close()
         led[said] = shown(await now(world, row["id"]), before)
@@ -260,7 +262,7 @@ async def test_what_a_callback_does(world: AtWork, state: str) -> None:
 
     for said in BY_WIRE:
         outcome = SAID[said]
-        assert not isinstance(outcome, NotAsked)
+        assert not isinstance(outcome, Withheld)
         if isinstance(outcome, Answered | Refused):
             outcome = replace(outcome, request_id="req-1" if state != "another request" else "req-2")
         known = {"request_id": "req-1"} if state in ("awaiting", "another request", *FINAL) else {}
@@ -288,7 +290,7 @@ async def test_what_a_poll_does(world: AtWork, fake: FakeProvider, state: str) -
 
     for said in BY_WIRE:
         outcome = SAID[said]
-        assert not isinstance(outcome, NotAsked)
+        assert not isinstance(outcome, Withheld)
         nyne.said = outcome
         row = await made(world, "awaiting", request_id="req-0", due_at=await long_ago(world))
 
@@ -335,7 +337,7 @@ async def overtaken(world: AtWork, job_id: UUID, state: str) -> None:
 
 def test_every_outcome_is_in_the_table() -> None:
     """A new outcome fails this until somebody decides where it leads."""
-    assert {type(outcome) for outcome in SAID.values()} == {*get_args(Outcome), NotAsked}
+    assert {type(outcome) for outcome in SAID.values()} == {*get_args(Outcome), Withheld}
     for row in INLINE.values():
         assert row.keys() == SAID.keys()
     for row in (*CALLBACK.values(), *POLL.values()):

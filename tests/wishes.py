@@ -18,7 +18,7 @@ from enrichment.wish import Hasher, Policy, Wish
 from store.database import Db, transaction
 from store.endings import Applied, apply_endings, follow_ends
 from store.finish import Ended, finish
-from store.intake import Event, Taken, ingest
+from store.intake import Event, Receipt, ingest
 
 if TYPE_CHECKING:
     Pool: TypeAlias = asyncpg.Pool[Any]
@@ -43,12 +43,12 @@ def event(*wishes: Wish) -> Event:
     return Event("generic", b"{}", wishes)
 
 
-async def take(pool: Pool, *wishes: Wish) -> list[Taken]:
+async def take(pool: Pool, *wishes: Wish) -> list[Receipt]:
     """Each wish comes in an event of its own, all in one batch; their lookups are returned."""
     return [taken for (taken,) in await ingest(pool, [event(one) for one in wishes], POLICY)]
 
 
-async def take_one(pool: Pool, event_id: str | None = None, **fields: Any) -> Taken:
+async def take_one(pool: Pool, event_id: str | None = None, **fields: Any) -> Receipt:
     """One wish comes alone."""
     (taken,) = await take(pool, wish(event_id, **fields))
     return taken

@@ -23,7 +23,7 @@ from enrichment.wish import Policy
 from store import lookups, providers, sweep
 from store.asked import Acceptance, Requeueing, accept, requeue
 from store.callbacks import Callback, record_callbacks
-from store.claim import Budget, Claimed, claim
+from store.claim import Budget, ClaimedJob, claim
 from store.database import transaction
 from store.endings import apply_endings, follow_ends
 from store.ends import end_lookups, unswept_searches
@@ -130,7 +130,7 @@ class Actor:
             question = self.vendors.ask(provider, job, began)
             await self._tell(job, Waiting(question, job.attempt))
 
-    async def _claim(self, provider: str, budgets: Sequence[Budget] = ()) -> Sequence[Claimed]:
+    async def _claim(self, provider: str, budgets: Sequence[Budget] = ()) -> Sequence[ClaimedJob]:
         got = await self._surely(
             lambda: claim(
                 self.pool, provider, most=8, price=PRICES[provider], lease=LEASE,
@@ -140,7 +140,7 @@ class Actor:
         )  # fmt: skip
         return got.jobs
 
-    async def _tell(self, job: Claimed, waiting: Waiting) -> None:
+    async def _tell(self, job: ClaimedJob, waiting: Waiting) -> None:
         kind = self.chance.random()
         stop = self.plan.policy.stops_in_doubt
         if kind < 0.06:
@@ -169,7 +169,7 @@ class Actor:
             answer = self.vendors.answer(waiting.question, "inline", job.contact.region, attempt=job.attempt)
             await self._end(answer, said(answer))
 
-    async def _requeue(self, job: Claimed) -> None:
+    async def _requeue(self, job: ClaimedJob) -> None:
         """Tell that nothing was done: it is asked again at once."""
         again = Requeueing(job.id, job.attempt, timedelta(0), counts=True, error="busy")
 
@@ -180,7 +180,7 @@ class Actor:
         async with self.vendors.telling(job.id, "requeued"):
             await self._surely(put_back, "requeued")
 
-    async def _accept(self, job: Claimed, waiting: Waiting) -> None:
+    async def _accept(self, job: ClaimedJob, waiting: Waiting) -> None:
         """Take the vendor's 202; now and then it got lost, and only a callback can tell."""
         request_id = None if self.chance.random() < 0.15 else f"request-{job.id}"
         waiting.request_id = request_id

@@ -13,7 +13,7 @@ from uuid import UUID
 from enrichment.contact import Contact
 from enrichment.ending import Ending
 from enrichment.states import AnsweredBy
-from store.claim import Claimed
+from store.claim import ClaimedJob
 from tests.model.journal import Journal, Outcome, Question, Telling
 from tests.model.people import Human, Town, identifiers
 
@@ -40,7 +40,7 @@ class Vendors:
     late: list[Waiting] = field(default_factory=list)  # given up by us: an answer may come all the same
     silent: list[Waiting] = field(default_factory=list)  # asked by a submitter that died
 
-    def ask(self, provider: str, job: Claimed, began: float) -> Question:
+    def ask(self, provider: str, job: ClaimedJob, began: float) -> Question:
         """Look the contact up, and write the question down."""
         human = self._meant(job.contact)
         number = human.number(provider) if human else None

@@ -1,4 +1,4 @@
-"""What a provider's headers say about its limits is in force, for all processes."""
+"""What a provider's headers say about its limits, put in force for all processes."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from store import providers
 from store.database import UNREACHABLE
 
 
-class Heed:
-    """One provider's headers, as one process sees them: only news is written."""
+class LimitHeaders:
+    """One provider's headers, as one process sees them; only what changed is written."""
 
     def __init__(self, pool: asyncpg.Pool[Any], provider: Provider) -> None:
         self._pool = pool
         self._provider = provider
         self._allowances: dict[int, int] = {}
 
-    async def limits(self, response: HttpResponse) -> None:
-        """The allowance that the headers name holds from now on, and the rest that they ask for is kept."""
+    async def heed(self, response: HttpResponse) -> None:
+        """Keep to the allowance and to the rest that the headers name."""
         news = self._provider.read_limits(response)
         if news is None or (news.rest is None and self._allowances.get(news.window) == news.allowance):
             return
