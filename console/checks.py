@@ -1,4 +1,4 @@
-"""The checks of `ringback doctor`. Each returns what it found; none raises, and none costs anything."""
+"""The checks of `ringback doctor`. Each returns findings; none raises, and none costs anything."""
 
 from __future__ import annotations
 
@@ -24,23 +24,23 @@ from submitter.transport import Unanswered, Unsent, open_session, send
 
 PATIENCE = 10.0  # seconds for one answer
 SHORTEST_SECRET, GOOD_SECRET = 16, 32  # characters; a guessed one lets strangers into your CRM
-OLDEST_POSTGRES = 14  # the oldest that its makers still mended when this was written
+OLDEST_POSTGRES = 14  # the oldest version that was maintained when this was written
 FEW = 20  # numbers that the balance should still pay for
 MAKE_ONE = "make one: python3 -c 'import secrets; print(secrets.token_urlsafe(32))'"
-REMEDIES = {  # by what is in the setting's name
+REMEDIES = {  # by a part of the setting's name
     "TOKENS": MAKE_ONE,
     "KEYS": MAKE_ONE,
     "API_KEY": "copy it from your account with the provider, or leave the provider out of PROVIDERS",
     "API_SECRET": "copy it from your account with the provider, or leave the provider out of PROVIDERS",
 }
-OUR_TITLE = "Ringback"  # how our own API calls itself in /openapi.json
+OUR_TITLE = "Ringback"  # the title of our own API in /openapi.json
 
 Verdict = Literal["ok", "warn", "fail"]
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What one check found, and what to do about it."""
+    """The result of one check, and its remedy."""
 
     about: str
     verdict: Verdict
@@ -87,7 +87,7 @@ def check_settings() -> list[Finding]:
 
 
 def check_secrets(name: str, secrets: Sequence[SecretStr]) -> list[Finding]:
-    """Check that each of these is too long to be guessed; find nothing where there are none."""
+    """Check that each of these is too long to be guessed; return no finding where there are none."""
     if not secrets:
         return []
     shortest = min(len(secret.get_secret_value()) for secret in secrets)

@@ -35,7 +35,7 @@ def up(
 
 
 def _load(host: str | None, port: int | None) -> Settings:
-    """The settings of all processes, or every problem of any of them, in one SettingsError."""
+    """Load the settings of all processes, or raise one SettingsError with every problem of any of them."""
     import os
 
     from enrichment.settings import Settings, SettingsError

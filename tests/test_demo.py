@@ -239,7 +239,7 @@ def test_the_table_says_how_each_was_answered() -> None:
 
     assert show.answered_by(a_lookup()) == "callback"
     assert show.answered_by(JOINED) == "reused"
-    assert show.answered_by(a_lookup(status="unresolved", provider=None, jobs=unanswered)) == "nobody"
+    assert show.answered_by(a_lookup(status="unresolved", provider=None, jobs=unanswered)) == "no answer"
 
 
 @pytest.mark.parametrize(("share", "seconds"), [(50, 50.5), (99, 99.01)])

@@ -1,4 +1,4 @@
-"""Whether everything ended as the sandbox says it should: lookup by lookup, person by person, credit by credit."""
+"""Compare how everything ended with the sandbox's books: lookup by lookup, person by person, credit by credit."""
 
 from __future__ import annotations
 
@@ -16,31 +16,31 @@ NEEDS_MORE_THAN_A_NAME = "leadmagic"
 
 @dataclass(frozen=True, slots=True)
 class Truth:
-    """How lookups about one person have to end, by what the vendors know and charge."""
+    """The end that lookups about one person must have, by what the vendors know and charge."""
 
     status: str
     mobile: str | None = None
     provider: str | None = None
     credits: float = 0
-    possibly_charged: float = 0  # charged, and nobody told us
+    possibly_charged: float = 0  # charged, but the answer never reached us
 
 
 @dataclass(slots=True)
 class Verdict:
-    """What was compared, and all that differs."""
+    """The comparisons made, and all differences."""
 
     compared: Counter[str] = field(default_factory=Counter)
     differences: list[str] = field(default_factory=list)
 
     def hold(self, what: str, *, is_so: bool, else_say: str, times: int = 1) -> None:
-        """A comparison was made, so many *times*."""
+        """Count a comparison, so many *times*, and note the difference if *is_so* is false."""
         self.compared[what] += times
         if not is_so:
             self.differences.append(else_say)
 
 
 async def judge(books: Books, lookups: Sequence[Json], answers: Sequence[Json], forged: Sequence[int]) -> Verdict:
-    """Everything that ended, held against the sandbox's own books."""
+    """Compare everything that ended with the sandbox's own books."""
     verdict = Verdict()
     people = _by_person(lookups)
     truths = await asyncio.gather(*(_truth(books, group[0]["person"]) for group in people))
@@ -70,7 +70,7 @@ def _by_person(lookups: Sequence[Json]) -> list[list[Json]]:
 
 
 async def _truth(books: Books, person: Json) -> Truth:
-    """The chain, walked through the vendors' own books: the first who has the number ends it."""
+    """Walk the chain through the vendors' own books: the first vendor with the number ends it."""
     possibly = 0.0
     for provider in CHAIN:
         known_by = {name for name, value in person.items() if value is not None} - {"name", "company"}
@@ -107,7 +107,7 @@ def _judge_lookup(verdict: Verdict, lookup: Json, truth: Truth) -> None:
 
 
 def _judge_answers(verdict: Verdict, lookups: Sequence[Json], answers: Sequence[Json]) -> None:
-    """An event that came twice made one lookup, and every lookup that was promised is there."""
+    """Check that an event sent twice made one lookup, and that every accepted lookup exists."""
     by_event: dict[str, list[Json]] = {}
     for answer in answers:
         by_event.setdefault(answer["event_id"], []).append(answer)
@@ -166,5 +166,5 @@ def _told(truth: Truth) -> str:
 
 
 def still_open(lookups: Sequence[Json]) -> Iterator[Json]:
-    """The lookups that have not ended."""
+    """Yield the lookups that have not ended."""
     return (lookup for lookup in lookups if lookup["finished_at"] is None)
