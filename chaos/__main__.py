@@ -1,4 +1,4 @@
-"""python -m chaos: ten minutes of chaos, and what became of the three promises."""
+"""python -m chaos: ten minutes of chaos, then a check of the promises."""
 
 from __future__ import annotations
 
