@@ -26,7 +26,7 @@ def events_are_kept(evidence: Evidence) -> Verdict:
             for wish, id in zip(sent.event.wishes, ids, strict=True):
                 lookup = evidence.lookups.get(id)
                 is_its = lookup is not None and lookup["record_id"] == wish.record_id
-                verdict.demand(is_its, f"lookup {id} was promised for {wish.record_id}, and is not there")
+                verdict.demand(is_its, f"lookup {id} was promised for {wish.record_id}, but does not exist")
     statuses = Counter(lookup["status"] for lookup in evidence.lookups.values())
     for status, count in statuses.most_common():
         verdict.count(f"lookups {status}", count)
@@ -34,7 +34,7 @@ def events_are_kept(evidence: Evidence) -> Verdict:
         verdict.demand(lookup["status"] in FINAL, f"lookup {id} waits for ever: {lookup['status']}")
         verdict.demand(id in promised, f"lookup {id} was in no answer to the CRM: an event was stored twice")
     for what, count in evidence.unfinished.items():
-        verdict.demand(count == 0, f"{count} {what} are left, and every lookup is final")
+        verdict.demand(count == 0, f"{count} {what} are left, though every lookup is final")
     return verdict
 
 

@@ -138,7 +138,7 @@ def _shared_answer(evidence: Evidence, lookup: Json, verdict: Verdict) -> list[s
     verdict.count("took the answer of another's search")
     other = evidence.lookups.get(lookup["reused_from"])
     if other is None:
-        return ["the lookup that its search began for is not there"]
+        return ["the lookup that its search began for does not exist"]
     someone = evidence.person_of(other)
     truths = {provider: evidence.truth(provider, someone) for provider in _who_can_be_asked(other)}
     own = {provider: evidence.truth(provider, evidence.person_of(lookup)) for provider in _who_can_be_asked(lookup)}

@@ -118,7 +118,7 @@ class Drill:
                     quiet_since = (quiet_since or time.monotonic()) if is_quiet else None
                     await asyncio.sleep(0.3)
         except TimeoutError:
-            self.console.print("Patience is at its end: not everything has settled.")
+            self.console.print("Not everything settled in time; the checks say what did not.")
         finally:
             await api.close()
 

@@ -72,12 +72,12 @@ def as_text(run: Run) -> str:
         lines += [f"          ! {offence}" for offence in verdict.offences[:SHOWN]]
         if len(verdict.offences) > SHOWN:
             lines.append(f"          ! and {len(verdict.offences) - SHOWN} more; report.json has them all")
-    lines += ["", "The faults, and how often each was done"]
+    lines += ["", "The faults, and how often each was caused"]
     lines += [f"            {count:>8}  {name}" for name, count in run.faults.items()]
-    lines += ["", "What the CRM was answered"]
+    lines += ["", "The answers to the CRM"]
     lines += [f"            {count:>8}  {what}" for what, count in run.crm.most_common()]
     if run.journal.failed:
-        lines += ["", "Faults that could not be done", *(f"          ! {failure}" for failure in run.journal.failed)]
+        lines += ["", "Faults that could not be caused", *(f"          ! {failure}" for failure in run.journal.failed)]
     if run.surprises:
         lines += ["", "Surprises, which break no promise", *(f"          ? {one}" for one in run.surprises[:40])]
     lines += ["", "Every promise was kept." if run.holds else "A PROMISE WAS BROKEN.", ""]

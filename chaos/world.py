@@ -29,7 +29,7 @@ LINKS = ("database", "leadmagic", "nyne", "callbacks", "crm")
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """The settings under which our processes run: the usual ones made shorter, so that more happens in less time."""
+    """The settings of our processes: shorter times than usual, so that more happens in less time."""
 
     lease: float = 5.0
     timeout: float = 3.0
@@ -181,5 +181,5 @@ def _play_our_part(world: World) -> None:
 
 
 def _kept(world: World, name: str, command: list[str], **settings: str) -> Kept:
-    # A frozen process does not hear a SIGTERM, should we be killed.
+    # SIGKILL, because a frozen process does not get a SIGTERM when we are killed.
     return Kept(name, command, world.log(name), environment(**settings), orphaned=signal.SIGKILL)

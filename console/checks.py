@@ -55,7 +55,7 @@ async def examine() -> list[Finding]:
         settings = Settings.load("console")
     except SettingsError:
         rest = "Database, PUBLIC_URL and providers"
-        return [*findings, Finding(rest, "warn", "not looked at", "mend the settings above first")]
+        return [*findings, Finding(rest, "warn", "not checked", "mend the settings above first")]
     findings += check_secrets("API_TOKENS", settings.api_tokens)
     findings += check_secrets("CALLBACK_KEYS", settings.callback_keys)
     async with open_session(limit=10, timeout=PATIENCE) as session:
@@ -94,7 +94,7 @@ def check_secrets(name: str, secrets: Sequence[SecretStr]) -> list[Finding]:
     if shortest >= GOOD_SECRET:
         return [Finding(name, "ok", f"{len(secrets)} set, long enough")]
     verdict: Verdict = "fail" if shortest < SHORTEST_SECRET else "warn"
-    found = f"one of {len(secrets)} has {shortest} characters; {GOOD_SECRET} cannot be guessed"
+    found = f"one of {len(secrets)} has only {shortest} characters; use {GOOD_SECRET} or more"
     return [Finding(name, verdict, found, MAKE_ONE)]
 
 
@@ -122,7 +122,7 @@ async def check_database(settings: Settings) -> list[Finding]:
         return [Finding(where, "warn", told, "it is no longer maintained; upgrade it"), schema]
     findings = [Finding(where, "ok", told), schema]
     if ignored := ignored_parameters(settings):
-        findings.append(Finding("DATABASE_URL", "ok", f"works; has no use for {', '.join(ignored)}"))
+        findings.append(Finding("DATABASE_URL", "ok", f"works; ignores {', '.join(ignored)}"))
     if not bound:
         found = "a pooler in between drops them: nothing on the server ends a statement that hangs"
         findings.append(Finding("Deadlines", "warn", found, "give them to the role: see PgBouncer in the README"))
@@ -153,7 +153,7 @@ async def check_public_url(session: aiohttp.ClientSession, settings: Settings) -
 def _unreachable(answer: Unsent | Unanswered) -> str:
     if isinstance(answer, Unsent):
         return "start the receiver; check the name, the port, and the firewall between"
-    return "something accepts connections there and says nothing: check the proxy"
+    return "something accepts connections there and does not answer: check the proxy"
 
 
 async def _is_ours(session: aiohttp.ClientSession, url: str, health: HttpResponse) -> bool:

@@ -49,7 +49,7 @@ class Machine:
                 if self._embedded:
                     group.create_task(self._keep_database(stop))
                 await stop.wait()
-                self._say("up", "stopping: what was asked is answered and stored first; Ctrl-C again does not wait")
+                self._say("up", "stopping: open questions are answered and stored first; Ctrl-C again stops at once")
                 call_at_signals(self._kill)
                 await self._stop_in_order()
         finally:
@@ -84,7 +84,7 @@ class Machine:
     async def _keep_database(self, stop: asyncio.Event) -> None:
         while not await _passed(stop, WATCH_EVERY):
             if not embedded.runs(self._settings.ringback_home):
-                self._say("up", "the embedded PostgreSQL is gone; it is started again")
+                self._say("up", "the embedded PostgreSQL has ended; starting it again")
                 self._started_database = True
                 try:
                     await self._migrate()

@@ -27,7 +27,7 @@ NOTHING_YET = """Nothing has come in yet. What to do first:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What `status` shows, all of it JSON-able."""
+    """The content of `status`, all of it JSON-able."""
 
     outstanding: list[dict[str, Any]]
     providers: list[dict[str, Any]]

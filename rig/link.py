@@ -15,7 +15,7 @@ from rig.weather import FAIR, Weather
 CHUNK = 65_536  # bytes
 SLOW_CHUNK, SLOW_PAUSE = 128, 0.02  # bytes, seconds: 6 kB a second
 LAST_BYTES = 2.0  # seconds to deliver the last bytes written
-# After a black hole neither side is told that the other has gone; each kernel finds out by keepalives.
+# After a black hole neither side sees the other go; its kernel notices by keepalives.
 KEEPALIVE = 12.0  # seconds
 
 

@@ -26,7 +26,7 @@ _INHERITED = {"PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "TZ", "TERM", 
 _INHERITED_KINDS = ("LC_", "XDG_", "PYTHON", "LD_", "DYLD_", "SSL_", "PGSERVER_")
 
 Listen = Callable[[str], None]
-Output = Path | Listen  # a file that a child's output is appended to, or what is called with each line
+Output = Path | Listen  # a file to append a child's output to, or a function to call with each line
 
 
 class NotRunning(Exception):

@@ -32,7 +32,7 @@ class Proxy:
     ) -> None:
         """Prepare the proxy. *dice* draw the answers that are cut off; *hear* gives each connection its ear."""
         self.port = free_port()
-        self.knocked = asyncio.Event()  # set when a connection is tried; for its user to clear
+        self.knocked = asyncio.Event()  # set when a connection is tried; the user clears it
         self._sky = Sky(dice or random.Random())  # noqa: S311  nothing secret is drawn
         self._sky.talking.set()
         self._befalling: list[Weather] = []

@@ -12,7 +12,7 @@ class Weather:
 
     refuse: bool = False  # connections are refused, and those that exist are cut
     cut: bool = False  # connections are taken and cut at once, and so are those that exist
-    black_hole: bool = False  # bytes are swallowed, both ways; a connection that lost some never lives again
+    black_hole: bool = False  # bytes are swallowed, both ways; a connection that lost some stays dead
     silent: bool = False  # bytes wait until the weather changes, both ways; so do new connections
     reset: float = 0.0  # this share of the answers is not delivered: the asker gets an RST instead
     slow: bool = False  # bytes trickle, both ways

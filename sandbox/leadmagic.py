@@ -138,7 +138,7 @@ class LeadMagic(Vendor):
             return self.refuse(400, detail=str(exc))
         if self.available() < PRICE:  # refused before the look, though a miss would be free
             return self.refuse(402)
-        reference = f"lm-{self.ledger.counts['posts'] + 1}"  # the vendor has none; the log's line does
+        reference = f"lm-{self.ledger.counts['posts'] + 1}"  # LeadMagic has no such id; the admin's log needs one
         refused = self.happens_now(row, someone)
         number = ""
         if row.finds and not (refused and row.once):

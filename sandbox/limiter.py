@@ -62,7 +62,7 @@ class Limiter:
     def take(self) -> Standing:
         """Count one request, unless a window is full; then say so and count nothing."""
         now = self._clock()
-        for window in reversed(self._windows):  # a full hour is worse news than a full minute
+        for window in reversed(self._windows):  # the longest first: a full hour matters more than a full minute
             if window.left(now) <= 0:
                 return window.standing(now, allowed=False)
         for window in self._windows:

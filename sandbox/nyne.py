@@ -196,7 +196,7 @@ class Nyne(Vendor):
         mean = self._own.late_seconds if row.work == "slow" else self._own.work_seconds
         job = self.jobs.accept(question.someone, row, body, question.callback_url, mean)
         before = None
-        # (What is answered at once cannot be forgotten before it is.)
+        # Forget only jobs that are still to be answered; `none` is answered at once.
         job.forgotten = row.work != "none" and self.chaos.strikes(self.chaos.faults.forget_requests)
         if row.work == "none":
             self.jobs.finish(job)

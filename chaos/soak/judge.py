@@ -13,7 +13,7 @@ from statistics import median
 from chaos.soak.sample import Sample
 
 BUSY = ("jobs", "usage", "limits", "providers", "counters")  # small; their rows change all the time
-# History, and what leads to it: they grow by nature.
+# History, and the keys to it: they always grow.
 GROWING = ("lookups", "searches", "finished_jobs", "ledger", "keys", "fingerprints", "events", "callbacks")
 
 NAP = 60.0  # seconds between two looks of autovacuum

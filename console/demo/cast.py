@@ -74,7 +74,7 @@ def invent(events: int, seed: int) -> Cast:
     dice.shuffle(originals)
     again = [*_again(originals, repeated, elsewhere, dice)]
     dice.shuffle(again)
-    # Half of those who come again do so while the first question about them is on its way.
+    # Half of the repeated people come while the first question about them is on its way.
     at_once, later = again[: len(again) // 2], again[len(again) // 2 :]
     first = [*originals, *at_once]
     dice.shuffle(first)

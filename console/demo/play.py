@@ -40,7 +40,7 @@ async def play(*, events: int, seed: int, keep: bool) -> int:
     """Run and judge the demo, then stop everything. Return 0 when all is as it should be, else 1."""
     console = Console(highlight=False, soft_wrap=True)
     cast = invent(events, seed)
-    console.print(f"Starting PostgreSQL, two pretend vendors and our three processes. {len(cast)} events are to come.")
+    console.print(f"Starting PostgreSQL, two pretend vendors and our three processes. Then {len(cast)} events come.")
     timeout = aiohttp.ClientTimeout(total=30)
     async with aiohttp.ClientSession(timeout=timeout) as session, staged(session, seed) as stage:
         books = Books(session, stage)
@@ -96,7 +96,7 @@ async def _judge(books: Books, account: _Account) -> Verdict:
     if not account.forged:
         verdict.differences.append("no job ever waited for a callback, so none could be forged")
     if unfinished:
-        verdict.differences.insert(0, f"{len(unfinished)} lookups had not ended in time")
+        verdict.differences.insert(0, f"{len(unfinished)} lookups did not end in time")
     return verdict
 
 

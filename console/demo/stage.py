@@ -27,7 +27,7 @@ LINES_KEPT = 200  # of each process, for when something goes wrong
 
 GRACE = 3.0  # seconds; a callback of the real Nyne gets a minute
 WORK = 1.2  # seconds, on average, that the pretend Nyne works on a question; the real one takes longer
-# A real account has 100 a minute, and the demo would take as long as that says.
+# A real account has 100 a minute; at that rate the demo would take many minutes.
 NYNE_PER_MINUTE, NYNE_PER_HOUR = 6_000, 60_000
 
 T = TypeVar("T")
@@ -79,7 +79,7 @@ class Stage:
 
 @asynccontextmanager
 async def staged(session: aiohttp.ClientSession, seed: int) -> AsyncIterator[Stage]:
-    """Run all of it inside the block; after it, however it is left, nothing runs and no file remains."""
+    """Run everything inside the block; after it, however it is left, nothing runs and no file remains."""
     stage = Stage(
         url=f"http://{HOST}:{free_port()}",
         token=secrets.token_urlsafe(32),

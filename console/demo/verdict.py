@@ -49,9 +49,9 @@ async def judge(books: Books, lookups: Sequence[Json], answers: Sequence[Json], 
             _judge_lookup(verdict, lookup, truth)
         leaders = [lookup for lookup in group if lookup["reused_from"] is None]
         verdict.hold(
-            "people were asked about once, however often they came",
+            "people were asked about once, however many events named them",
             is_so=len(leaders) == 1,
-            else_say=f"{_who(group[0])}: {len(leaders)} of {len(group)} lookups were asked for themselves",
+            else_say=f"{_who(group[0])}: {len(leaders)} of {len(group)} lookups had a search of their own",
         )
     _judge_answers(verdict, lookups, answers)
     for vendor in CHAIN:
@@ -113,16 +113,16 @@ def _judge_answers(verdict: Verdict, lookups: Sequence[Json], answers: Sequence[
         by_event.setdefault(answer["event_id"], []).append(answer)
     for event_id, told in by_event.items():
         verdict.hold(
-            "events made one lookup each, however often they came",
+            "events made one lookup each, however often they were sent",
             is_so=len({one["id"] for one in told}) == 1 and sum(not one["duplicate"] for one in told) == 1,
             else_say=f"event {event_id}, sent {len(told)} times, was answered with {told}",
         )
     there = {lookup["id"] for lookup in lookups}
     for id in {answer["id"] for answer in answers}:
         verdict.hold(
-            "lookups that were accepted are there",
+            "accepted lookups exist",
             is_so=id in there,
-            else_say=f"lookup {id} was accepted, and is not there",
+            else_say=f"lookup {id} was accepted, but does not exist",
         )
 
 
@@ -141,16 +141,16 @@ async def _judge_vendor(verdict: Verdict, books: Books, vendor: str) -> None:
             else_say=f"{vendor} charged {times} times for {person}",
         )
     verdict.hold(
-        "vendors never had to say 429",
+        "vendors never answered 429 by their own limit",
         is_so=stats["limited"] == 0,
-        else_say=f"{vendor} answered {stats['limited']} times 429",
+        else_say=f"{vendor} answered 429 {stats['limited']} times",
     )
     if stats["forged_sent"]:
         verdict.hold(
             "forged callbacks were refused",
             is_so=stats["forged_accepted"] == 0,
             times=stats["forged_sent"],
-            else_say=f"{stats['forged_accepted']} of {stats['forged_sent']} forged callbacks were taken",
+            else_say=f"{stats['forged_accepted']} of {stats['forged_sent']} forged callbacks were accepted",
         )
 
 

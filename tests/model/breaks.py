@@ -58,7 +58,7 @@ def hearsay() -> Iterator[None]:
 
 @contextmanager
 def no_sharing() -> Iterator[None]:
-    """Leave contested addresses to everybody."""
+    """Keep contested addresses as keys: mark none as shared."""
     with patch.object(World, "share", lambda self, key: None):
         yield
 

@@ -46,7 +46,7 @@ class Order:
 
 @dataclass(frozen=True)
 class Report:
-    """What was done, and every violation."""
+    """The counts of one run, and every violation."""
 
     seed: int
     seen: Counter[str]
