@@ -1,1 +1,1 @@
-"""What Ringback is measured by: its promises under chaos, and its speed beside others."""
+"""The benchmark: Ringback's speed beside limits and peers."""

@@ -18,11 +18,11 @@ from bench.server import server
 from rig.machine import busy, facts
 
 ROWS = ("callbacks", "events", "lookups", "shared", "wakeup", "limits", "history", "memory", "idle", "takeover")
-console = Console(width=None if sys.stdout.isatty() else 140)  # in a file, the table is as wide as it needs
+console = Console(width=None if sys.stdout.isatty() else 140)  # in a file, the table is as wide as it needs to be
 
 
 def main() -> None:
-    """The rows are measured, shown and kept."""
+    """Measure the rows, show them and keep them."""
     given = _arguments()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended from outside"))  # so that PostgreSQL is stopped, too
     with server() as url:
@@ -32,7 +32,7 @@ def main() -> None:
         for name in given.rows or ROWS:
             console.rule(name)
             rows += (measured := asyncio.run(import_module(f"bench.row_{name}").measure(bench)))
-            if given.keep is not None:  # row by row: what was measured is kept when a later row fails
+            if given.keep is not None:  # row by row: the results so far are kept when a later row fails
                 report.save(measured, known | {"busy": busy()}, given.keep)
     report.show(console, rows)
     if given.keep is not None:

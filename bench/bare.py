@@ -1,7 +1,7 @@
-"""python -m bench.bare URL CALLERS SECONDS: a bare aiohttp loop, which asks and reads the answer and keeps nothing.
+"""python -m bench.bare URL CALLERS SECONDS: a bare aiohttp loop, which asks, reads the answer and keeps nothing.
 
-It is the limit of what one process can ask: the submitter's own session, the same questions, the same number at once.
-Prints how many it asked per second, and the microseconds of a core that each took.
+No single process can ask more: it has the submitter's own session, the same questions, the same number at once.
+It prints the questions per second, and the microseconds of a core that each took.
 """
 
 from __future__ import annotations

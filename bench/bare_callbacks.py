@@ -1,7 +1,7 @@
 """python -m bench.bare_callbacks: a bare Starlette route that checks an HMAC and parses the same JSON.
 
-It is the limit of what the receiver could take if it did nothing else for a callback: no size limit, no deadline, no
-metrics, no log, no contact with the domain. It is served as the receiver is, and reads the same settings.
+No receiver can take more, even if it did nothing else for a callback: no size limit, no deadline, no
+metrics, no log, no domain code. It is served as the receiver is, and reads the same settings.
 """
 
 from __future__ import annotations

@@ -25,7 +25,7 @@ HEADERS = f"Host: {HOST}\r\nContent-Type: application/json\r\nAuthorization: Bea
 CONNECTIONS = 128
 SLACK = 20.0  # seconds for the client to start, read its file and stop
 
-# wrk repeats the last line when there are no more: a request that was made already is not counted by the receiver.
+# wrk repeats the last line when there are no more; the receiver does not count a request it has had before.
 LUA = """
 local lines, at = {}, 0
 for line in io.lines("%(file)s") do lines[#lines + 1] = line end
@@ -45,7 +45,7 @@ end
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """What came of it; latencies in milliseconds."""
+    """The result of one load; latencies in milliseconds."""
 
     requests: int
     seconds: float
@@ -59,7 +59,7 @@ class Load:
 
 
 async def load(port: int, requests: Iterable[tuple[str, str]], folder: Path, *, seconds: float) -> Load:
-    """*requests*, (path, body), POSTed for so long by CONNECTIONS callers, each waiting for its answer."""
+    """POST *requests*, (path, body), for so long by CONNECTIONS callers, each waiting for its answer."""
     file = folder / "requests"
     file.write_text("".join(f"{path}\t{body}\n" for path, body in requests), encoding="utf-8")
     command = _wrk(port, file, seconds) if shutil.which("wrk") else _ours(port, file, seconds)
@@ -90,7 +90,7 @@ class Caller:
         self._writer = writer
 
     async def post(self, path: str, body: bytes) -> int:
-        """The status of the answer, which was read whole."""
+        """POST *body*, read the whole answer, and return its status."""
         head = f"POST {path} HTTP/1.1\r\n{HEADERS}Content-Length: {len(body)}\r\n\r\n"
         self._writer.write(head.encode() + body)
         answer = await self._reader.readuntil(b"\r\n\r\n")
@@ -102,7 +102,7 @@ class Caller:
 
 
 async def open_caller(port: int) -> Caller:
-    """A connection to whoever listens there."""
+    """Open a connection to the server on *port*."""
     return Caller(*await asyncio.open_connection(HOST, port))
 
 

@@ -1,4 +1,4 @@
-"""A row of the table: what was measured, round by round, and what it comes to."""
+"""One row of the table: the measurements, round by round, and their result."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from typing import Any
 
 from rig.machine import parent, worked
 
-BELIEVABLE = 1.05  # of a limit: what does more of the same work cannot be faster than what does less
+BELIEVABLE = 1.05  # of a limit: doing more of the same work cannot be faster than doing less
 Contestant = Callable[[], Awaitable[float]]
 
 
 class Invalid(Exception):
-    """A measurement that counts for nothing, because the work was not done; the message says what was missing."""
+    """A measurement that does not count, because the work was not done; the message says what was missing."""
 
 
 @dataclass(frozen=True, slots=True)
 class Bench:
-    """How the rows are to be measured, and on which server."""
+    """The way in which the rows are measured, and the server."""
 
     server: str
     rounds: int
@@ -29,7 +29,7 @@ class Bench:
     work: dict[str, list[tuple[float, float]]] = field(default_factory=dict)  # microseconds: process, PostgreSQL
 
     def cost(self, key: str) -> str:
-        """What one of these cost, in words; the middle of the rounds."""
+        """Write what one item cost: the median over the rounds."""
         if not self.work.get(key):
             return ""
         process, postgres = (median(values) for values in zip(*self.work[key], strict=True))
@@ -37,7 +37,7 @@ class Bench:
         return " and ".join(words for words, work in said.items() if work)
 
     def noted(self, key: str, work: tuple[float, float]) -> None:
-        """What one cost in this round."""
+        """Note what one item cost in this round."""
         self.work.setdefault(key, []).append(work)
 
 
@@ -57,7 +57,7 @@ class Row:
     note: str = ""
 
     def as_json(self) -> dict[str, Any]:
-        """The row as bench/results.json has it."""
+        """Return the row as bench/results.json has it."""
         return {
             "name": self.name,
             "ours": _round(self.ours),
@@ -73,16 +73,16 @@ class Row:
 
 
 class Meter:
-    """What a contestant's process and PostgreSQL worked between two looks."""
+    """A meter for the work of a contestant's process and of PostgreSQL between two looks."""
 
     def __init__(self, pid: int, backend: int | None) -> None:
-        """*backend* is any of PostgreSQL's own processes; None where no database takes part."""
+        """Take the first look. *backend* is any of PostgreSQL's processes; None where no database takes part."""
         self._pid = pid
         self._postmaster = None if backend is None else parent(backend)
         self._before = self._look()
 
     def each(self, done: float) -> tuple[float, float]:
-        """Microseconds of work for each of *done*: by the process, and by PostgreSQL."""
+        """Return the microseconds of work for each of *done*: by the process, and by PostgreSQL."""
         now = self._look()
         process, postgres = (
             1e6 * (late - early) / max(1.0, done) for late, early in zip(now, self._before, strict=True)
@@ -95,17 +95,17 @@ class Meter:
 
 @dataclass(slots=True)
 class Rounds:
-    """What each contestant reached in each round, and why some did not take part."""
+    """The result of each contestant in each round, and the reasons why some did not take part."""
 
     values: dict[str, list[float]]
     absent: dict[str, str]
 
     def middle(self, name: str) -> float | None:
-        """The median of its rounds; None when it did not take part."""
+        """Return the median of its rounds; None when it did not take part."""
         return median(self.values[name]) if self.values.get(name) else None
 
     def ratio(self, name: str, other: str) -> float | None:
-        """How many times as much as *other* it reached: the median over the rounds, so that a slow minute cancels."""
+        """Return the ratio of *name* to *other*: the median over the rounds, so that a slow minute cancels out."""
         pairs = zip(self.values.get(name, []), self.values.get(other, []), strict=False)
         ratios = [one / two for one, two in pairs if two]
         return median(ratios) if ratios else None
@@ -120,7 +120,7 @@ class Rounds:
 
 
 async def alternate(bench: Bench, contestants: Mapping[str, Contestant]) -> Rounds:
-    """Each contestant in each round, one after the other; one that cannot start is left out, and the reason kept."""
+    """Run each contestant in each round, one after the other; leave out one that cannot start, and keep the reason."""
     rounds = Rounds({name: [] for name in contestants}, {})
     for number in range(1, bench.rounds + 1):
         for name, contestant in contestants.items():
@@ -141,13 +141,13 @@ async def alternate(bench: Bench, contestants: Mapping[str, Contestant]) -> Roun
 
 
 def of_limit(rounds: Rounds) -> float | None:
-    """Our part of the limit; None when we beat it, which only a machine that others use can make look so."""
+    """Return our part of the limit; None when we beat it, which happens only on a machine with other load."""
     ratio = rounds.ratio("ours", "limit")
     return None if ratio is None or ratio > BELIEVABLE else ratio
 
 
 def reached(*conditions: tuple[float | None, float]) -> bool | None:
-    """Whether every value is at least its mark; None when one is not known."""
+    """Tell whether every value is at least its mark; None when one is not known."""
     if any(value is None for value, _ in conditions):
         return None
     return all(value is not None and value >= mark for value, mark in conditions)

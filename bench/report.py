@@ -20,7 +20,7 @@ PICTURE = Path("build") / "bench.svg"
 
 
 def show(console: Console, rows: Sequence[Row]) -> None:
-    """The rows side by side, the least and the most of the rounds below each number."""
+    """Print the rows side by side, with the least and the most of the rounds below each number."""
     table = Table(title="Numbers to reach", show_lines=True)
     for column in ("row", "ours", "limit", "peers", "unit", "ratio", "reach", "reached"):
         table.add_column(column, justify="right" if column in ("ours", "limit", "ratio") else "left")

@@ -21,14 +21,14 @@ from rig.ports import HOST, free_port
 from rig.processes import running
 
 KEY = "key-of-the-benchmark"
-FASTEST = 16_000  # per second that are seeded, so that no contestant runs out
+FASTEST = 16_000  # seeded for each second, so that no contestant runs out
 PEER, BARE = "FastAPI + SQLAlchemy", "bare Starlette route"
 OF_LIMIT, OF_PEER, OF_BARE = 0.85, 8.0, 0.55
 WARM_UP = 1.0  # seconds
 
 
 def receiver_settings(url: str, port: int) -> dict[str, str]:
-    """What the receiver is started with; all else is as it comes."""
+    """Return the settings of the receiver; all others have their defaults."""
     return {
         "DATABASE_URL": url, "HOST": HOST, "PORT": str(port), "API_TOKENS": TOKEN, "CALLBACK_KEYS": KEY,
         "PUBLIC_URL": f"http://{HOST}:{port}",
@@ -36,7 +36,7 @@ def receiver_settings(url: str, port: int) -> dict[str, str]:
 
 
 def requests(jobs: Sequence[UUID], first: int) -> list[tuple[str, str]]:
-    """The callbacks that end these jobs: as Nyne sends them, to the URL that it was given."""
+    """Return the callbacks that end these jobs, as Nyne sends them, to the URL that it was given."""
     keys = [SecretStr(KEY)]
     return [
         (callback_url("", keys, "nyne", job), json.dumps(_body(seed.REQUEST.format(first + place))))
@@ -54,7 +54,7 @@ def _body(request_id: str) -> dict[str, object]:
 
 
 async def _through(bench: Bench, module: str, seconds: float) -> float:
-    """Per second through the receiver, or through the one that does not write."""
+    """Measure callbacks per second through the receiver, or through the one that does not write."""
     async with database(bench.server) as url, connected(url) as connection:
         count = int(FASTEST * (seconds + WARM_UP))
         jobs = await seed.awaiting(connection, count)
@@ -91,7 +91,7 @@ async def _through_peer(bench: Bench, seconds: float) -> float:
 
 
 async def measure(bench: Bench) -> list[Row]:
-    """The receiver, its limit and the peer, alternating."""
+    """Measure the receiver, its limit and the peer, alternating."""
     rounds = await alternate(
         bench,
         {
@@ -122,7 +122,7 @@ async def measure(bench: Bench) -> list[Row]:
 
 
 def _without_write(bench: Bench, rounds: Rounds) -> Row:
-    """What the receiver does for a callback besides writing it."""
+    """Return the row for the receiver's work on a callback besides the write."""
     part = rounds.ratio("limit", BARE)
     return Row(
         name="callbacks without the write",

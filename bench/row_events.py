@@ -16,13 +16,13 @@ from bench.server import connected, database
 from rig.ports import free_port
 from rig.processes import running
 
-FASTEST = 12_000  # per second that are written down, so that nobody runs out
+FASTEST = 12_000  # prepared for each second, so that no contestant runs out
 OF_LIMIT = 0.60
 _numbers = itertools.count(1)
 
 
 def requests(count: int) -> list[tuple[str, str]]:
-    """So many events, each of a person nobody has asked for yet."""
+    """Return so many events, each of a person that no event has named yet."""
     return [("/events/generic", json.dumps(_event(next(_numbers)))) for _ in range(count)]
 
 
@@ -53,7 +53,7 @@ async def _through(bench: Bench, module: str) -> float:
 
 
 async def measure(bench: Bench) -> list[Row]:
-    """The receiver and its limit, alternating."""
+    """Measure the receiver and its limit, alternating."""
     rounds = await alternate(
         bench,
         {

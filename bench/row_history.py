@@ -1,4 +1,4 @@
-"""Row 6: what is outstanding costs the same among a hundred thousand finished lookups and among millions."""
+"""Row 6: outstanding work costs the same among a hundred thousand finished lookups and among millions."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ SELECT provider, (now() - days * interval '1 day')::date, slot, 1000, 200
 
 
 async def fill(connection: asyncpg.Connection[Any], count: int, say: Callable[[str], None]) -> None:
-    """So many lookups are over, over three months: with their job, its ledger entry and the days' sums."""
+    """Insert so many finished lookups over three months, with their jobs, ledger entries and daily sums."""
     began = time.monotonic()
     oldest = datetime.now(UTC) - timedelta(days=90)
     await ensure_partitions(connection, since=oldest)
@@ -115,18 +115,18 @@ async def fill(connection: asyncpg.Connection[Any], count: int, say: Callable[[s
 
 
 class Rolled(Exception):
-    """Ends a transaction whose work is to be undone."""
+    """The end of a transaction whose work is to be undone."""
 
 
 class Side:
-    """The statements that matter, on one database; whatever they change is undone, so that all repeats are equal."""
+    """The statements that matter, on one database; each change is undone, so that all repeats are equal."""
 
     def __init__(self, pool: asyncpg.Pool[Any], nyne: list[Any]) -> None:
         self.pool = pool
         self._nyne = nyne
 
     def deeds(self) -> dict[str, Deed]:
-        """By name."""
+        """Return the statements, by name."""
         month = datetime.now(UTC).date() - timedelta(days=30)
         return {
             "claim": self._undone(self._claim),
@@ -135,7 +135,7 @@ class Side:
             "event": self._undone(self._events),
             "list": self._list("found"),
             "list of queued ones": self._list("queued"),
-            "list of held ones": self._list("held"),  # there are none: nothing tells it when to stop looking
+            "list of held ones": self._list("held"),  # there are none, so it never finds enough of them to stop early
             "usage": lambda: reports.usage_by_day(self.pool, month),
         }
 
@@ -227,7 +227,7 @@ async def _time(deed: Deed) -> float:
 
 
 async def measure(bench: Bench) -> list[Row]:
-    """Both databases side by side, statement by statement in turns."""
+    """Measure both databases side by side, statement by statement in turns."""
     large = LARGE_QUICKLY if bench.quick else LARGE
     async with database(bench.server) as few_url, database(bench.server) as many_url:
         sides: list[Side] = []
@@ -263,7 +263,7 @@ async def measure(bench: Bench) -> list[Row]:
 
 
 async def _prune(connection: asyncpg.Connection[Any], reader: asyncpg.Connection[Any], large: int) -> Row:
-    """The newest month that `ringback prune --older-than 30` drops: how long everybody has to wait meanwhile."""
+    """Drop the newest month that `ringback prune --older-than 30` drops; measure how long readers wait meanwhile."""
     cutoff = datetime.now(UTC) - timedelta(days=30)
     month = (await months_before(connection, cutoff))[-1]
     began = time.perf_counter()
@@ -286,7 +286,7 @@ async def _prune(connection: asyncpg.Connection[Any], reader: asyncpg.Connection
 
 @asynccontextmanager
 async def _reading(connection: asyncpg.Connection[Any]) -> AsyncIterator[list[float]]:
-    """Inside the block somebody looks a lookup up again and again; yields how long each time took, in ms."""
+    """Look up a lookup again and again inside the block; yield the times that it took, in ms."""
     waits: list[float] = []
 
     async def read() -> None:

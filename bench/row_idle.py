@@ -1,4 +1,4 @@
-"""Row 9: what `ringback up` and its PostgreSQL cost while there is nothing to do."""
+"""Row 9: the cost of an idle `ringback up` and its PostgreSQL."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Machine:
             yield from children_of(root)
 
     def work(self) -> dict[str, float]:
-        """Return the seconds that each of ours and all of PostgreSQL kept a core busy."""
+        """Return the seconds that each of our processes and all of PostgreSQL kept a core busy."""
         ours = {_name(pid): worked(pid) for pid in (self.up, *children_of(self.up))}
         return ours | {"PostgreSQL": worked(self.postmaster, children=True)}
 

@@ -1,4 +1,4 @@
-"""Row 5: how much of a rate limit four submitters use together, and whether any vendor would have said 429."""
+"""Row 5: the part of a rate limit that four submitters use together, and the 429s that a vendor would have sent."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from rig.processes import running
 
 PROCESSES = 4
 REACH = 0.98
-START = 3.0  # seconds until all four are at it
+START = 3.0  # seconds until all four are asking
 STARTS_WITHIN = 40.0  # seconds
 LASTS = 75.0  # seconds: a whole minute, and a part of the next
 LASTS_ALONE = 30.0  # seconds
@@ -26,7 +26,7 @@ SELECT count(*) FROM pg_stat_activity
  WHERE datname = current_database() AND application_name = 'ringback submitter listener'
 """
 FINISHED = "SELECT EXISTS (SELECT FROM finished_jobs)"
-# No setting is for a second, because neither vendor counts by it: the row is written by hand.
+# There is no setting per second, because neither vendor counts by the second: the row is written by hand.
 BY_HAND = """
 INSERT INTO limits (provider, purpose, "window", allowance)
 SELECT 'leadmagic', purpose, $1, $2 FROM unnest(ARRAY['any', 'poll']) AS purposes (purpose)
@@ -35,7 +35,7 @@ SELECT 'leadmagic', purpose, $1, $2 FROM unnest(ARRAY['any', 'poll']) AS purpose
 
 @dataclass(frozen=True, slots=True)
 class Allowed:
-    """So many requests in so many seconds."""
+    """A limit: so many requests in so many seconds."""
 
     requests: int
     window: int
@@ -43,12 +43,12 @@ class Allowed:
 
     @property
     def settings(self) -> dict[str, str]:
-        """The setting for it, where there is one."""
+        """Return the setting for it, where there is one."""
         setting = {60: "LEADMAGIC_PER_MINUTE", 3600: "LEADMAGIC_PER_HOUR"}.get(self.window)
         return {setting: str(self.requests)} if setting else {}
 
     def questions(self, seconds: float) -> int:
-        """More than can be asked in so many seconds."""
+        """Return more questions than can be asked in so many seconds."""
         return int(self.requests * max(1.0, 2 * seconds / self.window)) + 100
 
 
@@ -61,7 +61,7 @@ LIMITS = (
 
 
 async def _through(bench: Bench, allowed: Allowed, lasts: float) -> list[float]:
-    """When the requests of four submitters arrived."""
+    """Return when the requests of four submitters arrived."""
     async with AsyncExitStack() as stack:
         url = await stack.enter_async_context(database(bench.server))
         connection = await stack.enter_async_context(connected(url))
@@ -83,7 +83,7 @@ async def _through(bench: Bench, allowed: Allowed, lasts: float) -> list[float]:
 
 
 def refused_sliding(arrivals: Sequence[float], allowance: int, window: float) -> int:
-    """How many a vendor would have refused that counts the requests of the last *window* seconds."""
+    """Count the refusals of a vendor that counts the requests of the last *window* seconds."""
     taken: list[float] = []
     refused = oldest = 0
     for at in arrivals:
@@ -97,7 +97,7 @@ def refused_sliding(arrivals: Sequence[float], allowance: int, window: float) ->
 
 
 def refused_fixed(arrivals: Sequence[float], allowance: int, window: float) -> int:
-    """The same of a vendor that counts by the clock, wherever its windows begin: the worst of many phases."""
+    """Count the refusals of a vendor that counts by the clock: the worst of many phases of its windows."""
     worst = 0
     for phase in range(OFFSETS):
         counts: dict[int, int] = {}
@@ -109,7 +109,7 @@ def refused_fixed(arrivals: Sequence[float], allowance: int, window: float) -> i
 
 
 def used(arrivals: Sequence[float], allowed: Allowed) -> float:
-    """The part of the allowance that was used: of the windows that have passed, or of the one that has begun."""
+    """Return the part of the allowance that was used: of the windows that have passed, or of the one that has begun."""
     steady = [at for at in arrivals if at >= arrivals[0] + START]
     if arrivals[-1] - arrivals[0] < allowed.window:
         return len(arrivals) / allowed.requests
@@ -117,7 +117,7 @@ def used(arrivals: Sequence[float], allowed: Allowed) -> float:
 
 
 async def measure(bench: Bench) -> list[Row]:
-    """Each with its own database, vendor and submitters: the shortest alone, for it notices a busy machine first."""
+    """Measure each limit with its own database, vendor and submitters; the shortest alone, as it is most sensitive."""
     lasts = 6.0 if bench.quick else LASTS
     shortest, *others = LIMITS
     everything = [(shortest, await _through(bench, shortest, min(lasts, LASTS_ALONE)))]

@@ -18,8 +18,8 @@ from rig.ports import HOST
 from rig.processes import output_of, running
 
 PATH = "/v1/people/mobile-finder"
-CALLERS = 100  # PROVIDER_CONCURRENCY as it comes
-FASTEST = 9_000  # per second that are seeded
+CALLERS = 100  # the default of PROVIDER_CONCURRENCY
+FASTEST = 9_000  # seeded for each second
 LIFTED = "1000000000"
 STARTS_WITHIN = 20.0  # seconds, for the first job to be done
 OF_LIMIT = 0.60
@@ -27,7 +27,7 @@ PEERS = {"awa": ("awa", 3.0), "PgQueuer": ("pgqueuer", 8.0), "Procrastinate": ("
 
 
 def submitter_settings(url: str, port: int, **more: str) -> dict[str, str]:
-    """What the submitter is started with: no limit but its own speed; all else as it comes."""
+    """Return the settings of the submitter: no limit but its own speed; all others have their defaults."""
     return {
         "DATABASE_URL": url, "PROVIDERS": "leadmagic", "LEADMAGIC_API_KEY": "key",
         "LEADMAGIC_BASE_URL": f"http://{HOST}:{port}", "LEADMAGIC_PER_MINUTE": LIFTED, "LEADMAGIC_PER_HOUR": LIFTED,
@@ -36,7 +36,7 @@ def submitter_settings(url: str, port: int, **more: str) -> dict[str, str]:
 
 
 async def until_begun(connection: asyncpg.Connection[Any], table: str) -> int:
-    """*table* has rows: how many.  Nobody's start is counted."""
+    """Wait until *table* has rows, so that no start-up counts; return how many."""
     async with asyncio.timeout(STARTS_WITHIN):
         while not (count := await connection.fetchval(f"SELECT count(*) FROM {table}")):  # noqa: S608  ours
             await asyncio.sleep(0.05)
@@ -45,10 +45,10 @@ async def until_begun(connection: asyncpg.Connection[Any], table: str) -> int:
 
 
 async def until_done(connection: asyncpg.Connection[Any], table: str, count: int, seconds: float) -> int:
-    """All *count* are in *table*, or so many seconds have passed: how many are."""
+    """Wait until all *count* are in *table*, or so many seconds have passed; return how many are."""
     until = asyncio.get_running_loop().time() + seconds
     while asyncio.get_running_loop().time() < until:
-        # Counting all of them would take a core from who is measured: only whether the last is there.
+        # Counting all of them would take a core from the contestant, so look only whether the last is there.
         if await connection.fetchval(f"SELECT EXISTS (SELECT FROM {table} OFFSET {count - 1})"):  # noqa: S608  ours
             break
         await asyncio.sleep(0.25)
@@ -84,7 +84,7 @@ async def _bare(bench: Bench) -> float:
 
 
 async def _peer(bench: Bench, name: str) -> float:
-    """A worker of this engine: a job per lookup, the same question, the answer stored as a row, the job done."""
+    """Run a worker of this engine: a job per lookup, the same question, the answer stored as a row, the job done."""
     peer = import_module(f"bench.peers.{name}")
     async with database(bench.server, ours=False) as url, connected(url) as connection, vendor() as port:
         count = int(peer.FASTEST * bench.seconds)
@@ -111,7 +111,7 @@ CREATE TABLE results (lookup_id bigint PRIMARY KEY, mobile text, credits numeric
 
 
 async def measure(bench: Bench) -> list[Row]:
-    """The submitter, the bare loop and the engines, alternating."""
+    """Measure the submitter, the bare loop and the engines, alternating."""
     contestants = {"ours": partial(_ours, bench), "limit": partial(_bare, bench)}
     contestants |= {name: partial(_peer, bench, module) for name, (module, _) in PEERS.items()}
     rounds = await alternate(bench, contestants | pgbench.contestants(bench, "lookups"))

@@ -1,4 +1,4 @@
-"""Row 7: what each process holds in memory with a million lookups queued."""
+"""Row 7: the memory of each process with a million lookups queued."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ EVERY = 0.25  # seconds
 
 
 async def measure(bench: Bench) -> list[Row]:
-    """The most that each of the three held while it worked."""
+    """Measure the most that each of the three processes held while it worked."""
     lasts = bench.seconds if bench.quick else LASTS
     held = {"submitter": 0.0, "receiver": 0.0, "reconciler": 0.0}
     async with database(bench.server) as url, connected(url) as connection, vendor() as asked:

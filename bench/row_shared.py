@@ -1,4 +1,4 @@
-"""Row 10: many lookups that wait for one answer; what each costs must not depend on how many there are."""
+"""Row 10: many lookups wait for one answer; the cost of each must not depend on their number."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _numbers = itertools.count(1)
 
 
 async def measure(bench: Bench) -> list[Row]:
-    """Few, then many, in each round."""
+    """Measure few, then many, in each round."""
     many = MANY_QUICKLY if bench.quick else MANY
     few_rounds, many_rounds = [], []
     for number in range(1, bench.rounds + 1):
@@ -86,7 +86,7 @@ async def _send(session: aiohttp.ClientSession, count: int) -> None:
 
 
 async def _until_all_ended(session: aiohttp.ClientSession) -> float:
-    """Return when no lookup was open any more."""
+    """Wait until no lookup is open; return when that was."""
     async with asyncio.timeout(GIVE_UP):
         for status in OPEN:
             while await _some_are(session, status):

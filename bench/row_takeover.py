@@ -1,4 +1,4 @@
-"""Row 8: a submitter is killed while its questions are on the wire; how long until others have settled its jobs."""
+"""Row 8: the time until others have settled the jobs of a submitter that was killed while it asked."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from rig.processes import running
 
 MOST = 30.0  # seconds
 IN_FLIGHT = 50
-NEVER = "600"  # seconds after which the vendor would answer
+NEVER = "600"  # seconds until the vendor would answer
 GIVE_UP = 90.0  # seconds
 SUBMITTING = "SELECT count(*) FROM jobs WHERE state = 'submitting'"
 
 
 async def _once(bench: Bench) -> tuple[float, float]:
-    """Seconds until the first, and until the last of the jobs was taken over; all settings as they come."""
+    """Return the seconds until the first, and until the last job was taken over; all settings have their defaults."""
     async with database(bench.server) as url, connected(url) as connection, vendor("--delay", NEVER) as port:
         await seed.queued(connection, IN_FLIGHT)
         settings = submitter_settings(url, port)
@@ -45,7 +45,7 @@ async def _once(bench: Bench) -> tuple[float, float]:
 
 
 async def measure(bench: Bench) -> list[Row]:
-    """Once in each round."""
+    """Measure once in each round."""
     rounds = [await _once(bench) for _ in range(bench.rounds)]
     lasts = [last for _, last in rounds]
     return [

@@ -22,7 +22,7 @@ RATES = {50: 1.0, 1: 4.0}  # events per second, and for how many times the secon
 
 
 async def _send(port: int, rate: float, count: int, kept: dict[str, tuple[float, float]]) -> None:
-    """*count* events, evenly; for each the times of its request and of its 202."""
+    """Send *count* events, evenly; keep the times of each request and of its 202."""
     caller = await open_caller(port)
     began = time.time() + 0.05
     for number in range(count):
@@ -36,7 +36,7 @@ async def _send(port: int, rate: float, count: int, kept: dict[str, tuple[float,
 
 
 async def _through(bench: Bench, rate: int, seconds: float) -> tuple[list[float], list[float]]:
-    """Milliseconds from the 202, and from the request before it, to the arrival at the vendor."""
+    """Return the milliseconds from the 202, and from the request before it, to the arrival at the vendor."""
     async with database(bench.server) as url, vendor("--keep") as asked:
         port = free_port()
         async with (
@@ -58,7 +58,7 @@ async def _through(bench: Bench, rate: int, seconds: float) -> tuple[list[float]
 
 
 async def measure(bench: Bench) -> list[Row]:
-    """Both rates; a round is as long as any other row's."""
+    """Measure both rates; a round is as long as any other row's."""
     rows = []
     for rate, longer in RATES.items():
         rounds: list[tuple[float, float]] = []

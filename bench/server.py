@@ -1,4 +1,4 @@
-"""PostgreSQL for the benchmark: the embedded one, in a folder on disk, each commit waiting for that disk."""
+"""PostgreSQL for the benchmark: the embedded one, in a folder on disk; each commit waits for that disk."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from rig.postgres import Postgres, execute, url_of
 from store.migrations import migrate
 
 TEMPLATE = "ringback_bench"
-# The same for us, the limits and the peers: a server of this size, and every commit on disk before it is reported.
+# The same for us, the limits and the peers: this size of server, and every commit on disk before it is reported.
 CONFIGURATION = {
     "fsync": "on",
     "synchronous_commit": "on",
@@ -42,7 +42,7 @@ def server() -> Iterator[str]:
 
 @asynccontextmanager
 async def database(server_url: str, *, ours: bool = True) -> AsyncIterator[str]:
-    """Make a database for the block, with our schema, or empty for a peer; yield its URL."""
+    """Hold a database inside the block, with our schema, or empty for a peer; yield its URL."""
     name = f"bench_{next(_numbers)}"
     await execute(server_url, f"CREATE DATABASE {name}" + (f" TEMPLATE {TEMPLATE}" if ours else ""), "CHECKPOINT")
     try:
@@ -53,7 +53,7 @@ async def database(server_url: str, *, ours: bool = True) -> AsyncIterator[str]:
 
 @asynccontextmanager
 async def connected(url: str) -> AsyncIterator[asyncpg.Connection[Any]]:
-    """Open one connection without any deadline, for the block: seeding takes its time."""
+    """Hold one connection without any deadline inside the block; seeding takes its time."""
     connection = await asyncpg.connect(url, server_settings={"application_name": "bench", "jit": "off"})
     try:
         yield connection

@@ -1,6 +1,6 @@
-"""A vendor that answers at once: LeadMagic's answer to any POST, and nothing else.  Raw asyncio, a process of its own.
+"""A vendor that answers at once: LeadMagic's answer to any POST, and nothing else. Raw asyncio, a process of its own.
 
-python -m bench.stub PORT [--delay SECONDS] keeps when each request arrived, and whose it was; GET /arrivals tells.
+python -m bench.stub PORT [--delay SECONDS] keeps the time and the e-mail of each request for GET /arrivals.
 """
 
 from __future__ import annotations
@@ -34,11 +34,11 @@ class Vendor(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """The peer is there."""
+        """Keep the transport."""
         self._transport = cast("asyncio.Transport", transport)  # uvloop's is no subclass of it
 
     def data_received(self, data: bytes) -> None:
-        """Every request that is whole is answered."""
+        """Answer every request that is whole."""
         self._buffer += data
         while (head := self._buffer.find(b"\r\n\r\n")) >= 0:
             length = _LENGTH.search(self._buffer, 0, head)
@@ -73,7 +73,7 @@ async def _serve(port: int) -> None:
 
 
 def main() -> None:
-    """Serves until it is ended."""
+    """Serve until a signal."""
     parser = argparse.ArgumentParser()
     parser.add_argument("port", type=int)
     parser.add_argument("--keep", action="store_true")

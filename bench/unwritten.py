@@ -1,6 +1,6 @@
-"""python -m bench.unwritten: the receiver with the database write removed, which is the limit of what it can reach.
+"""python -m bench.unwritten: the receiver with the database write removed, which is the limit of its speed.
 
-It is the receiver itself, with all it does for a request; only the two functions that commit a batch answer at once.
+It does everything that the receiver does for a request; only the two functions that commit a batch return at once.
 """
 
 from __future__ import annotations

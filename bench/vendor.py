@@ -1,4 +1,4 @@
-"""The vendor of the benchmark, which answers at once, as a process; and what it kept."""
+"""The process that plays the benchmark's vendor and answers at once; and the arrivals that it kept."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""The three promises, held while everything around them breaks: nothing lost, nothing paid twice, nothing stuck."""
+"""The promises, checked while everything around the processes breaks: nothing lost, paid twice or stuck."""

@@ -1,4 +1,4 @@
-"""python -m chaos: ten minutes of chaos, and what became of the three promises."""
+"""python -m chaos: ten minutes of chaos, then a check of the promises."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def chaos(
     minutes: Annotated[float | None, typer.Option(min=0.5, envvar="MINUTES", help="Of load and faults; 10.")] = None,
     seed: Annotated[int | None, typer.Option(envvar="SEED", help="Of the schedule and the crowd; any.")] = None,
     lookups: Annotated[
-        int | None, typer.Option(min=1, envvar="LOOKUPS", help="No more than so many; without it, as time allows.")
+        int | None, typer.Option(min=1, envvar="LOOKUPS", help="At most so many; without it, as many as time allows.")
     ] = None,
     rate: Annotated[float, typer.Option(min=1, help="Lookups asked for a second.")] = 100.0,
     report_folder: Annotated[

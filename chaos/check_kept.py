@@ -1,4 +1,4 @@
-"""Nothing that was accepted is lost, and nothing waits for ever."""
+"""Checks 1, 2 and 7: nothing that was accepted is lost, and nothing waits for ever."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ TAKEN_OVER_WITHIN = 30.0  # seconds
 
 
 def events_are_kept(evidence: Evidence) -> Verdict:
-    """1: every event that got a 2xx has its lookup, one and the same each time, and every lookup is final."""
+    """Check 1: every event that got a 2xx has its lookup, the same each time, and every lookup is final."""
     verdict = Verdict(1, "every event that got a 2xx has its lookup, and every lookup is final")
     promised: set[str] = set()
     for sent in evidence.sent:
@@ -26,22 +26,22 @@ def events_are_kept(evidence: Evidence) -> Verdict:
             for wish, id in zip(sent.event.wishes, ids, strict=True):
                 lookup = evidence.lookups.get(id)
                 is_its = lookup is not None and lookup["record_id"] == wish.record_id
-                verdict.demand(is_its, f"lookup {id} was promised for {wish.record_id}, and is not there")
+                verdict.demand(is_its, f"lookup {id} was promised for {wish.record_id}, but does not exist")
     statuses = Counter(lookup["status"] for lookup in evidence.lookups.values())
     for status, count in statuses.most_common():
         verdict.count(f"lookups {status}", count)
     for id, lookup in evidence.lookups.items():
         verdict.demand(lookup["status"] in FINAL, f"lookup {id} waits for ever: {lookup['status']}")
-        verdict.demand(id in promised, f"lookup {id} was never promised to anybody: an event was stored twice")
+        verdict.demand(id in promised, f"lookup {id} was in no answer to the CRM: an event was stored twice")
     for what, count in evidence.unfinished.items():
-        verdict.demand(count == 0, f"{count} {what} are left, and every lookup is final")
+        verdict.demand(count == 0, f"{count} {what} are left, though every lookup is final")
     return verdict
 
 
 def callbacks_are_kept(evidence: Evidence) -> Verdict:
-    """2: every callback that got a 2xx is stored, verbatim."""
+    """Check 2: every callback that got a 2xx is stored, verbatim."""
     verdict = Verdict(2, "every callback that got a 2xx is stored")
-    verdict.notes.append("what got a 2xx was overheard on the way; what is stored was read with SQL: no API lists it")
+    verdict.notes.append("the proxy overheard the 2xx; the stored callbacks were read with SQL, as no API lists them")
     for exchange in evidence.overheard.get("callbacks", []):
         answer = "nothing" if exchange.status is None else str(exchange.status)
         verdict.count(f"answered with {answer}")
@@ -53,13 +53,13 @@ def callbacks_are_kept(evidence: Evidence) -> Verdict:
 
 
 def work_is_taken_over(evidence: Evidence) -> Verdict:
-    """7: what a killed submitter had is somebody else's within 30 s."""
+    """Check 7: other processes take over the jobs of a killed submitter within 30 s."""
     verdict = Verdict(7, f"work of a killed process was taken over within {TAKEN_OVER_WITHIN:.0f} s")
     times: list[float] = []
     for takeover in evidence.takeovers:
         verdict.count("submitters killed")
         verdict.count("questions that were out", takeover.jobs)
-        # Without a database nobody can take anything over.
+        # Without a database no process can take anything over.
         late = [s for s in takeover.seconds if s - takeover.away > TAKEN_OVER_WITHIN]
         times += takeover.seconds
         offence = f"{takeover.process}: {len(late) + takeover.left} questions were not taken over in time: {late}"

@@ -1,4 +1,4 @@
-"""Nothing is paid for twice, and the books agree."""
+"""Checks 3 and 4: nothing is paid for twice, and the books agree."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from chaos.vendors import Json
 from chaos.verdict import Verdict
 
 DOUBTFUL = frozenset({"unknown", "lost"})
-# A vendor's word that nothing was done: asking again is safe. (The pretend LeadMagic's 502 is its gateway's, in HTML.)
+# The vendor says that nothing was done: asking again is safe. (The pretend LeadMagic's 502 is its gateway's, in HTML.)
 DEFINITE = {
     "leadmagic": frozenset({401, 402, 403, 408, 429, 500, 503}),
     "nyne": frozenset({401, 402, 403, 408, 429, 503}),
@@ -23,8 +23,8 @@ UNSTORED = "its process died or slept, or the database was away"
 
 
 def nobody_is_asked_twice(evidence: Evidence) -> Verdict:
-    """3: no job was POSTed again while its outcome was unknown, and nobody was charged twice, but for the doubtful."""
-    verdict = Verdict(3, "no job was POSTed again while its outcome was unknown; nobody was charged twice")
+    """Check 3: no job was POSTed again in doubt, and no person was charged twice unless that is listed."""
+    verdict = Verdict(3, "no job was POSTed again while its outcome was unknown; no person was charged twice")
     _by_job(evidence, verdict)
     _by_person(evidence, verdict)
     _charges(evidence, verdict)
@@ -37,7 +37,7 @@ def _is_definite(asked: Asked) -> bool:
 
 
 def _by_job(evidence: Evidence, verdict: Verdict) -> None:
-    """Where the job can be overheard: once something may have come of a question, it is the last one."""
+    """Check, where the job can be overheard, that no question follows one that may have had an outcome."""
     over: dict[str, Asked] = {}
     for asked in evidence.asked:
         verdict.count(f"questions to {asked.provider}")
@@ -52,11 +52,11 @@ def _by_job(evidence: Evidence, verdict: Verdict) -> None:
 
 
 def _by_person(evidence: Evidence, verdict: Verdict) -> None:
-    """Where it cannot: no more questions with a possible outcome than jobs that were asked."""
+    """Check, where it cannot, that no person has more questions with a possible outcome than jobs."""
     jobs: Counter[tuple[str, str]] = Counter()
     for lookup, job in evidence.jobs():
         if job["submitted_at"]:
-            jobs[job["provider"], evidence.whom(lookup).key] += 1
+            jobs[job["provider"], evidence.person_of(lookup).key] += 1
     questions = Counter((asked.provider, asked.key) for asked in evidence.asked if not _is_definite(asked))
     for (provider, key), often in questions.items():
         offence = f"{provider} was asked {often} times about {key}, for {jobs[provider, key]} jobs"
@@ -64,7 +64,7 @@ def _by_person(evidence: Evidence, verdict: Verdict) -> None:
 
 
 def _charges(evidence: Evidence, verdict: Verdict) -> None:
-    """Nobody was charged twice by one provider, unless one of the charges is listed as possible."""
+    """Check that no provider charged twice for a person, unless one charge is listed as possible."""
     charged = Counter(
         (provider, evidence.people[charge["person"]])
         for provider, books in evidence.books.items()
@@ -73,7 +73,7 @@ def _charges(evidence: Evidence, verdict: Verdict) -> None:
     paid: dict[tuple[str, int], list[tuple[Json, Json]]] = defaultdict(list)  # jobs that cost something, by person
     doubtful: Counter[tuple[str, int]] = Counter()
     for lookup, job in evidence.jobs():
-        about = job["provider"], evidence.people[evidence.whom(lookup).key]
+        about = job["provider"], evidence.people[evidence.person_of(lookup).key]
         doubtful[about] += job["possibly_charged"] > 0 or job["state"] in DOUBTFUL
         if job["credits"] > 0:
             paid[about].append((lookup, job))
@@ -94,12 +94,12 @@ def _charges(evidence: Evidence, verdict: Verdict) -> None:
 
 
 def _identifiers(lookup: Json) -> set[str]:
-    """Return what a provider is asked about for this lookup."""
+    """Return the identifiers that providers are asked about for this lookup."""
     return {name for name in IDENTIFIERS if lookup["person"][name]}
 
 
 def _doubts(evidence: Evidence, verdict: Verdict) -> None:
-    """Every job that may have been charged was in flight when something broke."""
+    """Check that every job that may have been charged was in flight when something broke."""
     about: dict[tuple[str, str], list[Asked]] = defaultdict(list)
     for asked in evidence.asked:
         about[asked.provider, asked.job_id or asked.key].append(asked)
@@ -109,7 +109,7 @@ def _doubts(evidence: Evidence, verdict: Verdict) -> None:
         if job["possibly_charged"] <= 0:
             continue
         verdict.count("jobs possibly charged")
-        name = job["id"] if job["provider"] == "nyne" else evidence.whom(lookup).key
+        name = job["id"] if job["provider"] == "nyne" else evidence.person_of(lookup).key
         cause = _cause(evidence, job, about[job["provider"], name])
         verdict.count(f"in doubt because {cause or 'of nothing'}")
         verdict.demand(
@@ -125,7 +125,7 @@ def _doubts(evidence: Evidence, verdict: Verdict) -> None:
 
 
 def _cause(evidence: Evidence, job: Json, asked: list[Asked]) -> str | None:
-    """What kept us from knowing; None when nothing did."""
+    """Return why the outcome is unknown; None when there is no cause."""
     begun, ended = times(job)
     last = next((one for one in reversed(asked) if begun - 1 <= one.at <= ended + 1), None)
     if job["request_id"] in evidence.polls_404:
@@ -142,7 +142,7 @@ def _cause(evidence: Evidence, job: Json, asked: list[Asked]) -> str | None:
 
 
 def the_books_agree(evidence: Evidence) -> Verdict:
-    """4: what we say was charged, and may have been, brackets what each vendor says."""
+    """Check 4: each vendor's ledger lies between our charged, and our charged plus possibly charged credits."""
     verdict = Verdict(4, "our ledger = the vendor's ledger (charged + possibly charged brackets it)")
     for provider, books in evidence.books.items():
         ours = evidence.usage.get(provider, {"reserved": 0, "charged": 0, "possibly_charged": 0})

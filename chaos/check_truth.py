@@ -1,4 +1,4 @@
-"""What we say is what is true, and no stranger could make us say otherwise."""
+"""Checks 5 and 6: our answers are true, and no forged callback could make them false."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ NO_EXCUSE = "without excuse"
 
 
 def everything_is_true(evidence: Evidence) -> Verdict:
-    """5: statuses, numbers and credits equal what the sandbox says is true, as far as the jobs got their answers."""
+    """Check 5: statuses, numbers and credits equal the sandbox's truth, as far as the jobs got their answers."""
     verdict = Verdict(5, "statuses, numbers and credits equal what the sandbox says is true")
     verdict.offences += evidence.lies
     for id, lookup in evidence.lookups.items():
@@ -26,7 +26,7 @@ def everything_is_true(evidence: Evidence) -> Verdict:
             wrong += _own_answer(evidence, lookup, verdict)
         else:
             wrong += _shared_answer(evidence, lookup, verdict)
-        about = f"lookup {id} ({evidence.whom(lookup).key}, reused from {lookup['reused_from']})"
+        about = f"lookup {id} ({evidence.person_of(lookup).key}, reused from {lookup['reused_from']})"
         verdict.offences += [f"{about}: {offence}" for offence in wrong]
     return verdict
 
@@ -39,7 +39,7 @@ def _costs(lookup: Json) -> list[str]:
 
 def _own_answer(evidence: Evidence, lookup: Json, verdict: Verdict) -> list[str]:
     """Check a lookup whose own search gave the answer."""
-    someone = evidence.whom(lookup)
+    someone = evidence.person_of(lookup)
     truths = {provider: evidence.truth(provider, someone) for provider in _who_can_be_asked(lookup)}
     wrong = _jobs(lookup, truths, someone)
     states = {job["state"] for job in lookup["jobs"]}
@@ -93,12 +93,12 @@ def _jobs(lookup: Json, truths: dict[str, Json], someone: Person) -> list[str]:
 
 
 def why_misled(evidence: Evidence, lookup: Json) -> str | None:
-    """Say how it came by a false number without a forgery; None when there is no excuse.
+    """Return how the lookup got a false number without a forgery; None when there is no excuse.
 
-    The vendor mixed its jobs up: another job's answer came under the right URL. A job knows its own request_id from
-    the 202; as long as that is not stored, nothing contradicts the callback.
+    The vendor mixed its jobs up: another job's answer came to the right URL. A job gets its own request_id from
+    the 202; until that is stored, nothing contradicts the callback.
     """
-    key = evidence.whom(lookup).key
+    key = evidence.person_of(lookup).key
     if lookup["mobile"] != false_number(key):
         return None
     for job in lookup["jobs"]:
@@ -138,14 +138,14 @@ def _shared_answer(evidence: Evidence, lookup: Json, verdict: Verdict) -> list[s
     verdict.count("took the answer of another's search")
     other = evidence.lookups.get(lookup["reused_from"])
     if other is None:
-        return ["the lookup that its search began for is not there"]
-    someone = evidence.whom(other)
+        return ["the lookup that its search began for does not exist"]
+    someone = evidence.person_of(other)
     truths = {provider: evidence.truth(provider, someone) for provider in _who_can_be_asked(other)}
-    own = {provider: evidence.truth(provider, evidence.whom(lookup)) for provider in _who_can_be_asked(lookup)}
-    wrong = _jobs(lookup, own, evidence.whom(lookup))
+    own = {provider: evidence.truth(provider, evidence.person_of(lookup)) for provider in _who_can_be_asked(lookup)}
+    wrong = _jobs(lookup, own, evidence.person_of(lookup))
     if lookup["jobs"] and lookup["status"] != "found":
         wrong.append("has jobs of its own search, and shows another's without a number")
-    theirs, ours = (evidence.people[evidence.whom(one).key] for one in (other, lookup))
+    theirs, ours = (evidence.people[evidence.person_of(one).key] for one in (other, lookup))
     if theirs != ours:
         wrong.append(f"is person {ours}, that is person {theirs}")
     numbers = _numbers(other, truths)
@@ -159,8 +159,8 @@ def _shared_answer(evidence: Evidence, lookup: Json, verdict: Verdict) -> list[s
     return wrong
 
 
-# A lookup that came while the search was in doubt ended unresolved, and brought more than was asked about: a late "no
-# number" does not speak for it.
+# A lookup that came while the search was in doubt ended unresolved, and brought more than was asked about. A late "no
+# number" does not apply to it.
 _LESS_SURE = {"not_found": ("unresolved",), "failed": ("unresolved",)}
 
 
@@ -170,7 +170,7 @@ def _who_can_be_asked(lookup: Json) -> list[str]:
 
 
 def nobody_fooled_us(evidence: Evidence) -> Verdict:
-    """6: no 429 was our own fault, and no forged callback was believed."""
+    """Check 6: no 429 was our own fault, and no forged callback was believed."""
     verdict = Verdict(6, "no 429 provoked by us; no forged callback accepted")
     for provider, books in evidence.books.items():
         verdict.count(f"429s by {provider}'s own limit", books.stats["limited"])
@@ -182,7 +182,7 @@ def nobody_fooled_us(evidence: Evidence) -> Verdict:
     verdict.count("lookups with a false number", 0)
     for id, lookup in evidence.lookups.items():
         whose = evidence.lookups.get(lookup["reused_from"], lookup)
-        if lookup["mobile"] != false_number(evidence.whom(whose).key):
+        if lookup["mobile"] != false_number(evidence.person_of(whose).key):
             continue
         verdict.count("lookups with a false number")
         misled = why_misled(evidence, whose)

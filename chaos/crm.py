@@ -1,4 +1,4 @@
-"""The CRM: sends every event until it is told that it was taken, and keeps a log of what it was told."""
+"""The CRM: it sends every event until a 2xx confirms it, and logs every answer."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ FIRST_PAUSE, LONGEST_PAUSE = 0.4, 5.0
 
 @dataclass(slots=True)
 class Sent:
-    """One event and everything that was answered about it."""
+    """One event and every answer to it."""
 
     event: Event
     answers: list[tuple[str, ...]] = field(default_factory=list)  # the lookups that each 2xx named
@@ -31,13 +31,13 @@ class Sent:
 
 
 class Crm:
-    """Sends events to *url*, each at its time, however long the others take."""
+    """A sender of events to *url*: each at its time, however long the others take."""
 
     def __init__(self, url: str, token: str, seed: int) -> None:
-        """Nothing was sent yet."""
+        """Start without any event."""
         self.log: dict[str, Sent] = {}
-        self.answers: Counter[str] = Counter()  # by status, or by the error that stood in its place
-        self.strange: list[str] = []  # answers that a CRM cannot do anything about
+        self.answers: Counter[str] = Counter()  # by status, or by the error in its place
+        self.strange: list[str] = []  # answers that a CRM cannot act on
         self._url = f"{url}/events/generic"
         self._headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
         self._dice = random.Random(f"crm {seed}")
@@ -47,16 +47,16 @@ class Crm:
 
     @property
     def taken(self) -> int:
-        """How many lookups were promised."""
+        """Count the lookups that were promised."""
         return self._taken
 
     @property
     def waiting(self) -> int:
-        """How many events are being sent."""
+        """Count the events that are being sent."""
         return len(self._under_way)
 
     async def run(self, events: Iterable[Event], *, seconds: float, lookups: int | None) -> None:
-        """Events are sent for so many *seconds*, or until so many *lookups* were asked for."""
+        """Send events for so many *seconds*, or until so many *lookups* were asked for."""
         begun = time.monotonic()
         connector = aiohttp.TCPConnector(limit=0)
         self._session = aiohttp.ClientSession(timeout=PATIENCE, connector=connector)
@@ -73,12 +73,12 @@ class Crm:
             task.add_done_callback(self._under_way.discard)
 
     async def finish(self, patience: float) -> None:
-        """Every event was taken, or *patience* seconds have passed."""
+        """Wait until every event was taken, at most *patience* seconds."""
         if self._under_way:
             await asyncio.wait(self._under_way, timeout=patience)
 
     async def close(self) -> None:
-        """Nothing is sent any more."""
+        """Cancel what is being sent, and close the session."""
         for task in self._under_way:
             task.cancel()
         await self._session.close()
@@ -94,7 +94,7 @@ class Crm:
             pause = min(2 * pause, LONGEST_PAUSE)
 
     async def _try(self, sent: Sent, body: bytes) -> bool:
-        """Whether the event was taken."""
+        """Send the event once; return whether it was taken."""
         sent.tries += 1
         try:
             async with self._session.post(self._url, data=body, headers=self._headers) as response:

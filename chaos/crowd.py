@@ -1,4 +1,4 @@
-"""Who is asked about, and what the CRM says: mostly new people, some twice, some under other names or one address."""
+"""The people and the CRM's events: mostly new people, some twice, some under other names or one address."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-# The sandbox acts on these; the rest of the people are decided by a hash. None of them is charged for something that
-# we cannot read: a person whom a vendor may charge again, and again not tell, would prove nothing.
+# The sandbox acts on these; a hash decides about the other people. No word makes a vendor charge for something that
+# we cannot read: a vendor could charge for such a person again without an answer, and that would prove nothing.
 WORDS = (
     *("lm-none", "lm-404", "lm-absent", "lm-plain", "lm-national", "lm-503once", "lm-none--ny-none"),
     *("lm-none--ny-found", "lm-none--ny-failed", "lm-none--ny-double", "lm-none--ny-early", "lm-none--ny-silent"),
@@ -17,7 +17,7 @@ WORDS = (
     *("lm-none--ny-objects", "lm-none--ny-control", "lm-none--ny-503once", "lm-none--ny-lost202"),
 )
 SHARE_WITH_WORD = 0.15
-# How people come, in percent of those who come.
+# How people come, in percent of the arrivals.
 PATTERNS = {
     "new": 62, "again": 8, "slug_first": 8, "mail_first": 4, "one_address": 4, "pair": 8, "name_only": 3, "batch": 3,
 }  # fmt: skip
@@ -25,7 +25,7 @@ PATTERNS = {
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """One contact of an event: *person* is who it is in truth."""
+    """One contact of an event; *person* is its true identity."""
 
     person: int
     record_id: str
@@ -41,7 +41,7 @@ class Event:
     wishes: tuple[Wish, ...]
 
     def body(self) -> dict[str, Any]:
-        """What is POSTed; the same every time."""
+        """Return the body to POST; the same every time."""
         contacts = [{"record_id": wish.record_id, "region": "US", **wish.identifiers} for wish in self.wishes]
         if len(contacts) == 1:
             return {"event_id": self.id, **contacts[0]}
@@ -59,11 +59,11 @@ class Crowd:
     _events: int = 0
 
     def __post_init__(self) -> None:
-        """The dice are thrown from the beginning."""
+        """Make the dice from the seed."""
         self._dice = random.Random(f"crowd {self.seed}")
 
     def __iter__(self) -> Iterator[Event]:
-        """Every event; one that is sent again comes again."""
+        """Yield every event; one that is sent again comes again."""
         due: list[tuple[float, int, Event]] = []
         now, order = 0.0, 0
         while True:
@@ -76,7 +76,7 @@ class Crowd:
                 yield heapq.heappop(due)[2]
 
     def _arrive(self, now: float) -> list[Event]:
-        """Somebody comes: the events about them, some of which are for later."""
+        """Return the events of the next arrival, some of which are for later."""
         pattern = self._dice.choices(list(PATTERNS), list(PATTERNS.values()))[0]
         person, known = self._person()
         slug, mail, name = (

@@ -12,7 +12,7 @@ from rig.postgres import Postgres, execute
 from store.migrations import migrate
 
 USER, DATABASE = "ringback", "ringback"
-# So that an outside session can fill it: our own processes take 42 at most, and leave some behind when they die.
+# Few enough for an outside session to fill: our processes take 42 at most, and leave some behind when they die.
 MAX_CONNECTIONS, RESERVED = 80, 8
 PATIENCE = 10.0  # seconds
 CONFIGURATION = {
@@ -26,7 +26,7 @@ CONFIGURATION = {
 
 
 def breakable(port: int, log: Path) -> Postgres:
-    """Return a server that `create_in` makes."""
+    """Return the server; create_in() starts it."""
     return Postgres(CONFIGURATION, port=port, log=log)
 
 
@@ -47,5 +47,5 @@ async def session(postgres: Postgres, user: str = "postgres") -> asyncpg.Connect
 
 
 def url(port: int) -> str:
-    """Return the URL of that database for who connects to *port*."""
+    """Return the URL of that database for clients that connect to *port*."""
     return f"postgresql://{USER}@{HOST}:{port}/{DATABASE}?sslmode=disable"

@@ -1,4 +1,4 @@
-"""One run from beginning to end: build the world, break it, let it settle, gather what is known, judge."""
+"""One run from beginning to end: build the world, break it, let it settle, gather the evidence, judge."""
 
 from __future__ import annotations
 
@@ -39,12 +39,12 @@ CHECKS = (
     nobody_fooled_us,
     work_is_taken_over,
 )
-QUIET = 2.0  # seconds without anything open: what is left to do then is done
+QUIET = 2.0  # seconds without anything open, after which nothing is left to do
 
 
 @dataclass(slots=True)
 class Order:
-    """What kind of run is wanted."""
+    """The kind of run that is wanted."""
 
     seed: int
     seconds: float
@@ -55,7 +55,7 @@ class Order:
 
     @property
     def patience(self) -> float:
-        """Seconds within which everything has to be final once nothing is wrong any more."""
+        """Return the seconds within which everything must be final once the faults are over."""
         return 100.0 if self.short else 600.0
 
 
@@ -71,7 +71,7 @@ class Drill:
     accepted: list[tuple[float, int]] = field(default_factory=list)
 
     async def run(self) -> report.Run:
-        """The run is over, everything that was started has ended, and the report is written."""
+        """Run everything, stop all processes, write the report and return it."""
         order = self.order
         terms = SHORT_TERMS if order.short else Terms()
         async with running(terms, order.folder, order.seed) as world:
@@ -107,7 +107,7 @@ class Drill:
         return run
 
     async def _settle(self, world: World, watch: Watch, crm: Crm) -> None:
-        """Everything is final, and nothing is on its way; or patience is at its end, and the checks will say so."""
+        """Wait until everything is final and nothing is on its way, or until patience ends; the checks then say so."""
         api = Api(world.url, TOKEN)
         quiet_since: float | None = None
         try:
@@ -118,7 +118,7 @@ class Drill:
                     quiet_since = (quiet_since or time.monotonic()) if is_quiet else None
                     await asyncio.sleep(0.3)
         except TimeoutError:
-            self.console.print("Patience is at its end: not everything has settled.")
+            self.console.print("Not everything settled in time; the checks say what did not.")
         finally:
             await api.close()
 
@@ -165,7 +165,7 @@ class Drill:
         )
 
     async def _count(self, world: World, crm: Crm) -> None:
-        """Until it is cancelled: what was promised, and what the vendors charged, is noted once a second."""
+        """Note once a second the lookups that were promised and the vendors' charges, until cancelled."""
         while True:
             self.accepted.append((time.time(), crm.taken))
             for name, vendor in world.vendors.items():
@@ -186,7 +186,7 @@ def _note_kill(one: Happened, world: World, watch: Watch) -> None:
 
 @asynccontextmanager
 async def _beside(*doing: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
-    """Inside the block these run beside it; after it, none does."""
+    """Run these coroutines inside the block, beside it."""
     tasks = [asyncio.create_task(one) for one in doing]
     try:
         yield

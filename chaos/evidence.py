@@ -1,4 +1,4 @@
-"""What is known afterwards, gathered from outside: our API, the vendors' books, what the proxies overheard."""
+"""The evidence, gathered from outside: our API, the vendors' books, and the requests that the proxies overheard."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ FIELDS = {
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """One paid question, as it was overheard: about whom, for which job where that can be heard, what came of it."""
+    """One paid question, as overheard: the person, the job where it can be heard, and the outcome."""
 
     provider: str
     key: str  # the person, as the vendor tells people apart
@@ -50,7 +50,7 @@ class Asked:
 
 @dataclass
 class Evidence:
-    """Everything that the checks are made of."""
+    """Everything that the checks look at."""
 
     sent: list[Sent] = field(default_factory=list)
     lookups: dict[str, Json] = field(default_factory=dict)
@@ -67,24 +67,24 @@ class Evidence:
 
     @cached_property
     def people(self) -> dict[str, int]:
-        """Who is meant, by the key under which a vendor knows them."""
+        """Return the person that each vendor's key means."""
         return {of_identifiers(wish.identifiers).key: wish.person for sent in self.sent for wish in sent.event.wishes}
 
     @cached_property
     def lookups_of(self) -> dict[int, list[Json]]:
-        """Every lookup, by the person whom it is about."""
+        """Return every lookup, by its person."""
         found: dict[int, list[Json]] = {}
         for lookup in self.lookups.values():
-            found.setdefault(self.people[self.whom(lookup).key], []).append(lookup)
+            found.setdefault(self.people[self.person_of(lookup).key], []).append(lookup)
         return found
 
     def of_person(self, lookup: Json) -> list[Json]:
-        """Return all lookups of the person whom this one is about."""
-        return self.lookups_of[self.people[self.whom(lookup).key]]
+        """Return all lookups of the person of this one."""
+        return self.lookups_of[self.people[self.person_of(lookup).key]]
 
     @cached_property
     def asked(self) -> list[Asked]:
-        """Every paid question that was written, in the order of time."""
+        """Return every paid question that was written, in the order of time."""
         found = [
             _asked(provider, exchange)
             for provider, path in PAID.items()
@@ -95,7 +95,7 @@ class Evidence:
 
     @cached_property
     def polls_404(self) -> set[str]:
-        """The requests that the vendor said it does not know."""
+        """Return the requests that the vendor said it does not know."""
         return {
             parse_qs(urlsplit(exchange.path).query).get("request_id", [""])[0]
             for exchange in self.overheard.get("nyne", [])
@@ -104,29 +104,29 @@ class Evidence:
 
     @cached_property
     def accepted(self) -> set[str]:
-        """The jobs whose 202 arrived whole: from then on, a callback that names another request can be told."""
+        """Return the jobs whose 202 arrived whole: a callback that names another request is then recognized."""
         return {asked.job_id for asked in self.asked if asked.job_id and asked.status and asked.status < 300}
 
     @cached_property
     def flagged(self) -> set[str]:
-        """The jobs with a callback that we did not believe, or not for long."""
+        """Return the jobs with a callback that we did not believe, or believed for a time only."""
         return {job for (job, _), verdict in self.stored.items() if verdict == "flagged"}
 
     @cached_property
     def nyne_requests(self) -> set[tuple[str, str]]:
-        """(person, request_id) of every question that Nyne took."""
+        """Return (person, request_id) of every question that Nyne took."""
         return {(entry["person"], entry["request_id"]) for entry in self.books["nyne"].requests if entry["request_id"]}
 
     def jobs(self) -> Iterable[tuple[Json, Json]]:
-        """Every job with the lookup that its search began for: that one alone shows it."""
+        """Return every job with the lookup that its search began for: only that lookup shows it."""
         return ((lookup, job) for lookup in self.lookups.values() for job in lookup["jobs"])
 
-    def whom(self, lookup: Json) -> Person:
-        """The person of a lookup, as a vendor tells people apart."""
+    def person_of(self, lookup: Json) -> Person:
+        """Return the person of a lookup, as a vendor tells people apart."""
         return of_identifiers(lookup["person"])
 
     def keep(self, path: Path) -> None:
-        """All that a person may want to look into is in a file: the CRM's log, our API, what was overheard."""
+        """Write everything worth a look into a file: the CRM's log, our API, the overheard requests."""
         kept = {
             "sent": [(s.event.id, s.tries, s.taken_at, s.answers, [dict(w.identifiers) for w in s.event.wishes])
                      for s in self.sent],
@@ -144,7 +144,7 @@ class Evidence:
 
 
 def of_identifiers(identifiers: Mapping[str, Any]) -> Person:
-    """The person that these identifiers name, as the vendors read them."""
+    """Return the person that these identifiers name, as the vendors read them."""
     names = ("profile_url", "work_email", "personal_email", "name", "company")
     someone = person(**{name: identifiers.get(name) for name in names})
     assert someone is not None
@@ -160,40 +160,40 @@ def _asked(provider: str, exchange: Exchange) -> Asked:
 
 
 def times(job: Json) -> tuple[float, float]:
-    """When a job was asked last, and when it ended."""
+    """Return when a job was asked last, and when it ended."""
     asked, ended = (datetime.fromisoformat(job[name]).timestamp() for name in ("submitted_at", "finished_at"))
     return asked, ended
 
 
 def made_at(id: str) -> float:
-    """When the thing with this id was made: ids are UUIDv7, and begin with the milliseconds."""
+    """Return the second in which this id was made: ids are UUIDv7, and begin with the milliseconds."""
     return int(id.replace("-", "")[:12], 16) / 1000
 
 
 class Silent(Exception):
-    """Our API does not answer, though nothing is wrong any more."""
+    """Our API does not answer, though the faults are over."""
 
 
 class Api:
-    """Reads our API, as a user would."""
+    """A client of our API, such as a user has."""
 
     def __init__(self, url: str, token: str) -> None:
-        """Nothing was read yet."""
+        """Open a session."""
         self._url = url
         headers = {"Authorization": f"Bearer {token}"}
         self._session = aiohttp.ClientSession(timeout=PATIENCE, headers=headers)
 
     async def close(self) -> None:
-        """No connection is left."""
+        """Close the session."""
         await self._session.close()
 
     async def open_lookups(self) -> int:
-        """How many lookups have not ended, as far as a page goes."""
+        """Count the lookups that have not ended, up to a page for each status."""
         pages = [await self._get("lookups", status=status, limit="200") for status in ("queued", "running", "held")]
         return sum(len(page["lookups"]) for page in pages)
 
     async def lookups(self) -> dict[str, Json]:
-        """Every lookup, by its id."""
+        """Return every lookup, by its id."""
         found: dict[str, Json] = {}
         query = {"limit": str(PAGE)}
         while True:
@@ -204,7 +204,7 @@ class Api:
             query["cursor"] = page["next_cursor"]
 
     async def usage(self) -> dict[str, Json]:
-        """Credits by provider, all days together."""
+        """Return the credits by provider, all days together."""
         total: dict[str, Json] = {}
         for day in (await self._get("usage"))["days"]:
             sums = total.setdefault(day["provider"], {"reserved": 0, "charged": 0, "possibly_charged": 0})
@@ -228,14 +228,14 @@ class Api:
 
 @dataclass(frozen=True, slots=True)
 class Inside:
-    """What the API does not tell, read with SQL."""
+    """The rows that the API does not show, read with SQL."""
 
     stored: dict[tuple[str, bytes], str]  # callbacks: (job, hash of the body) -> our verdict
-    unfinished: dict[str, int]  # what is left, by kind, when every lookup is final: nothing should be
+    unfinished: dict[str, int]  # rows left when every lookup is final, by kind: there should be none
 
 
 async def look_inside(postgres: Postgres) -> Inside:
-    """Read the callbacks, and what is still unfinished once the processes have had time for it."""
+    """Read the callbacks, and what is unfinished after the processes have had SWEPT_WITHIN seconds for it."""
     connection = await session(postgres)
     try:
         rows = await connection.fetch("SELECT job_id, body_hash, verdict FROM callbacks", timeout=60)

@@ -1,4 +1,4 @@
-"""How each kind of fault is done, and undone."""
+"""The way in which each kind of fault is caused, and undone."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ GONE = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError)
 
 
 def act(world: World, fault: Fault) -> AbstractAsyncContextManager[None]:
-    """Inside the block the fault is there; after it, it is gone."""
+    """Hold the fault inside the block; undo it afterwards."""
     return _ACTS[fault.kind.name](world, fault)
 
 
 async def _target(world: World, fault: Fault, kind: str) -> Kept:
-    """The process that is meant, once it runs: it may just have died of something else."""
+    """Return the chosen process once it runs: another fault may have just killed it."""
     process = world.of(kind)[fault.choice % 2]
     async with asyncio.timeout(10):
         while not process.running:
@@ -84,7 +84,7 @@ async def _exhaust(world: World, fault: Fault) -> AsyncIterator[None]:
     taking = asyncio.create_task(_take_connections(world, strangers))
     try:
         await asyncio.sleep(0.2)
-        await _terminate_share(admin, fault.strength)  # so that ours have to connect again, and cannot
+        await _terminate_share(admin, fault.strength)  # so that our processes have to connect again, and cannot
         yield
     finally:
         taking.cancel()
@@ -98,7 +98,7 @@ async def _take_connections(world: World, strangers: list[asyncpg.Connection[Any
         try:
             strangers.append(await session(world.postgres, USER))
         except GONE:
-            await asyncio.sleep(0.02)  # full: wait for somebody to leave
+            await asyncio.sleep(0.02)  # full: wait until a session ends
 
 
 async def _terminate_share(admin: asyncpg.Connection[Any], share: float) -> None:
@@ -123,7 +123,7 @@ async def _idle_in_transaction(world: World, fault: Fault) -> AsyncIterator[None
             f"SELECT id FROM lookups ORDER BY id DESC LIMIT {LOCKED_ROWS} FOR UPDATE SKIP LOCKED",  # noqa: S608
             f"SELECT id FROM searches ORDER BY id DESC LIMIT {LOCKED_ROWS} FOR UPDATE SKIP LOCKED",  # noqa: S608
             f"SELECT key FROM keys ORDER BY random() LIMIT {LOCKED_ROWS} FOR UPDATE SKIP LOCKED",  # noqa: S608
-            # Whoever holds this one stops a provider altogether.
+            # A lock on this one stops a provider altogether.
             f"SELECT allowance FROM limits WHERE {fault.choice % 3 == 0} LIMIT 1 FOR UPDATE SKIP LOCKED",  # noqa: S608
         ):
             await stranger.execute(statement)
@@ -184,7 +184,7 @@ def _acts() -> Iterator[tuple[str, Act]]:
     for link in ("database", "leadmagic", "nyne", "callbacks"):
         yield f"{link} black hole", _weather(link, lambda _: Weather(black_hole=True))
         yield f"{link} slow bytes", _weather(link, lambda _: Weather(slow=True))
-        # The database answers many times for one lookup: fewer resets do there what more do elsewhere.
+        # The database answers many times for one lookup: fewer resets have the same effect there.
         yield f"{link} reset", _resets(link, 0.1 if link == "database" else 0.5)
     yield "CRM reset", _resets("crm", 1)
     for name in ("leadmagic", "nyne"):

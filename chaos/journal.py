@@ -1,4 +1,4 @@
-"""What the chaos did, when: the plan as it came to pass."""
+"""The journal of the chaos: the plan's faults as they really happened."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from chaos.faults import act
 from chaos.plan import Fault
 from chaos.world import World
 
-# A statement that was swallowed is given up after 15 s; then come connecting again and the backlog.
+# A swallowed statement is given up after 15 s; then the process connects again and works off the backlog.
 FELT = 25.0  # seconds
 
 
@@ -25,16 +25,16 @@ class Happened:
 
     @property
     def name(self) -> str:
-        """What it was."""
+        """Return the name of its kind."""
         return self.fault.kind.name
 
     @property
     def lane(self) -> str:
-        """Which lane it belongs to."""
+        """Return the lane of its kind."""
         return self.fault.kind.lane
 
     def kept_from_storing(self, begun: float, ended: float) -> bool:
-        """Whether an answer that came between the two may not have been stored, or only late, because of it."""
+        """Tell whether, because of it, an answer between the two times may have been stored late or never."""
         between = self.lane == "database" or self.name.startswith("database ") or self.name in SUBMITTER_GONE
         return between and begun <= self.ended + FELT and self.began <= ended
 
@@ -44,18 +44,18 @@ SUBMITTER_GONE = ("kill a submitter", "freeze a submitter")
 
 @dataclass(slots=True)
 class Journal:
-    """Everything that the chaos did, and what it could not do."""
+    """Every fault that the chaos caused, and those that it could not."""
 
     happened: list[Happened] = field(default_factory=list)
     failed: list[str] = field(default_factory=list)
 
     @property
     def in_force(self) -> list[str]:
-        """The faults that are there now."""
+        """Return the faults that are there now."""
         return [one.name for one in self.happened if not one.ended]
 
     async def carry_out(self, world: World, faults: Iterable[Fault], on: Callable[[Happened, World], None]) -> None:
-        """Every fault was done at its time, and undone after its time; *on* is told when one begins."""
+        """Cause every fault at its time, and undo it after its time; call *on* when one begins."""
         begun = time.monotonic()
         async with asyncio.TaskGroup() as group:
             for fault in faults:

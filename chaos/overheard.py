@@ -1,4 +1,4 @@
-"""What was said over HTTP, as a proxy between the two hears it: each request, and whether its answer arrived whole."""
+"""HTTP as overheard by a proxy between the two sides: each request, and whether its answer arrived whole."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import httptools
 
 @dataclass(slots=True)
 class Exchange:
-    """One request and what became of it; *status* is None unless the whole answer was handed to the asker."""
+    """One request and its outcome; *status* is None unless the whole answer reached the asker."""
 
     at: float
     method: str = ""
@@ -29,7 +29,7 @@ class Overheard:
     garbled: int = 0  # connections that could not be followed
 
     def listen(self) -> _Conversation:
-        """An ear for one connection."""
+        """Return an ear for one connection."""
         return _Conversation(self)
 
 
@@ -44,26 +44,26 @@ class _Conversation:
         self._deaf = False
 
     def asked(self, data: bytes) -> None:
-        """Bytes that the asker wrote, delivered or not."""
+        """Take bytes that the asker wrote, delivered or not."""
         self._feed(self._requests, data)
 
     def answered(self, data: bytes) -> None:
-        """Bytes that the asker was given."""
+        """Take bytes that were delivered to the asker."""
         self._feed(self._answers, data)
 
     def begin(self) -> Exchange:
-        """A new request; the one before it is over."""
+        """Begin a new request; the one before it is over."""
         self._open = Exchange(time.time())
         self._book.exchanges.append(self._open)
         return self._open
 
     @property
     def method(self) -> str:
-        """The method of the request that was read last."""
+        """Return the method of the request that was read last."""
         return self._requests.get_method().decode("latin-1")
 
     def end(self) -> None:
-        """The request's answer has arrived whole."""
+        """Note that the request's answer has arrived whole."""
         if self._open is not None:
             self._open.status = self._answers.get_status_code()
             self._open.answered_at = time.time()
@@ -80,7 +80,7 @@ class _Conversation:
 
 
 class _Requests:
-    """What httptools calls for requests."""
+    """The functions that httptools calls for requests."""
 
     def __init__(self, conversation: _Conversation) -> None:
         self._conversation = conversation
@@ -101,7 +101,7 @@ class _Requests:
 
 
 class _Answers:
-    """What httptools calls for answers."""
+    """The functions that httptools calls for answers."""
 
     def __init__(self, conversation: _Conversation) -> None:
         self._conversation = conversation

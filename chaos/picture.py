@@ -17,7 +17,7 @@ Curve = Sequence[tuple[float, float]]  # seconds from the start, lookups a secon
 
 @dataclass(frozen=True, slots=True)
 class Course:
-    """What the picture shows; *load* is when the events stopped, in seconds from *begun*."""
+    """The data of the picture; *load* is when the events stopped, in seconds from *begun*."""
 
     title: str
     accepted: Curve

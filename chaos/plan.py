@@ -1,4 +1,4 @@
-"""What goes wrong, and when: drawn from a seed before anything starts."""
+"""The plan of the faults, drawn from a seed before anything starts."""
 
 from __future__ import annotations
 
@@ -9,25 +9,25 @@ from itertools import count
 
 Span = tuple[float, float]  # seconds, from and to
 
-# A fault of one lane is over before the next of that lane begins; the lanes know nothing of one another.
+# A fault of one lane is over before the next of that lane begins; the lanes are independent.
 LANES = ("processes", "database", "network", "leadmagic", "nyne", "callbacks")
 
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """One way in which things go wrong, and how long it does so in a short run and in a long one."""
+    """One kind of fault, and how long it lasts in a short run and in a long one."""
 
     name: str
     lane: str
     happens: str
     short: Span
     long: Span
-    lingers: bool = False  # it is felt for long afterwards: a short run has it early, a long one every other round
+    lingers: bool = False  # its effects last: a short run has it early, a long one every other round
 
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """*kind* begins at *at* and lasts so many *seconds*; *choice* decides where there is one."""
+    """A fault: *kind* begins at *at* and lasts so many *seconds*; *choice* decides where there is one."""
 
     kind: Kind
     at: float
@@ -37,7 +37,7 @@ class Fault:
 
     @property
     def until(self) -> float:
-        """When it is over."""
+        """Return when it is over."""
         return self.at + self.seconds
 
 
@@ -45,7 +45,7 @@ def _kinds() -> Iterator[Kind]:
     once, brief = (0.0, 0.0), (1.2, 1.8)
     for process in ("receiver", "submitter", "reconciler"):
         yield Kind(f"kill a {process}", "processes", "SIGKILL", once, once)
-        # Longer than a lease, so that its work is somebody else's when it wakes up.
+        # Longer than a lease, so that another process has its work when it wakes up.
         yield Kind(f"freeze a {process}", "processes", "SIGSTOP, and SIGCONT after a lease", (5.4, 5.9), (6.5, 14))
     yield Kind("PostgreSQL crash", "database", "immediate shutdown, and restart", (0.3, 1.2), (0.5, 6))
     yield Kind("sessions terminated", "database", "pg_terminate_backend on half of our sessions", once, once)
@@ -82,7 +82,7 @@ KINDS = tuple(_kinds())
 
 
 def draw(seed: int, seconds: float, *, short: bool) -> list[Fault]:
-    """The faults of a run that lasts so long, by time: every kind once (*short*), or again and again."""
+    """Draw the faults of a run of so many seconds, by time: every kind once (*short*), or again and again."""
     dice = random.Random(f"plan {seed}")
     faults: list[Fault] = []
     for lane in LANES:
@@ -92,7 +92,7 @@ def draw(seed: int, seconds: float, *, short: bool) -> list[Fault]:
 
 
 def _once(dice: random.Random, kinds: list[Kind], seconds: float) -> Iterator[Fault]:
-    """Each of *kinds* once, in any order, but for the lingering ones in the first half; spread over *seconds*."""
+    """Yield each of *kinds* once, in any order, the lingering ones in the first half; spread over *seconds*."""
     kinds.sort(key=lambda kind: dice.random() * (0.5 if kind.lingers else 1))
     lasting = [dice.uniform(*kind.short) for kind in kinds]
     free = seconds - sum(lasting)
@@ -106,7 +106,7 @@ def _once(dice: random.Random, kinds: list[Kind], seconds: float) -> Iterator[Fa
 
 
 def _again_and_again(dice: random.Random, kinds: list[Kind], seconds: float) -> Iterator[Fault]:
-    """Each of *kinds*, in any order, then again, with some peace in between."""
+    """Yield each of *kinds*, in any order, then again, with pauses in between."""
     at = dice.uniform(2, 6)
     for turn in count():
         dice.shuffle(kinds)

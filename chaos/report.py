@@ -1,4 +1,4 @@
-"""What is left of a run: a report to read, the same as JSON, and a picture."""
+"""The results of a run: a report to read, the same as JSON, and a picture."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ class Run:
 
     @property
     def holds(self) -> bool:
-        """Whether every promise was kept, and every fault was done."""
+        """Tell whether every promise was kept, and every fault was caused."""
         return all(verdict.holds for verdict in self.verdicts) and not self.journal.failed
 
     @property
     def faults(self) -> Counter[str]:
-        """How often each kind of fault was done; those that were not, too."""
+        """Return how often each kind of fault was caused; 0 for those that were not."""
         done = Counter(one.name for one in self.journal.happened)
         return Counter({kind.name: done[kind.name] for kind in KINDS})
 
@@ -56,7 +56,7 @@ def write(run: Run, folder: Path) -> str:
 
 
 def as_text(run: Run) -> str:
-    """The report to read."""
+    """Return the report to read."""
     total = run.accepted[-1][1] if run.accepted else 0
     lines = [
         f"Ringback under chaos, seed {run.seed}",
@@ -72,12 +72,12 @@ def as_text(run: Run) -> str:
         lines += [f"          ! {offence}" for offence in verdict.offences[:SHOWN]]
         if len(verdict.offences) > SHOWN:
             lines.append(f"          ! and {len(verdict.offences) - SHOWN} more; report.json has them all")
-    lines += ["", "The faults, and how often each was done"]
+    lines += ["", "The faults, and how often each was caused"]
     lines += [f"            {count:>8}  {name}" for name, count in run.faults.items()]
-    lines += ["", "What the CRM was answered"]
+    lines += ["", "The answers to the CRM"]
     lines += [f"            {count:>8}  {what}" for what, count in run.crm.most_common()]
     if run.journal.failed:
-        lines += ["", "Faults that could not be done", *(f"          ! {failure}" for failure in run.journal.failed)]
+        lines += ["", "Faults that could not be caused", *(f"          ! {failure}" for failure in run.journal.failed)]
     if run.surprises:
         lines += ["", "Surprises, which break no promise", *(f"          ? {one}" for one in run.surprises[:40])]
     lines += ["", "Every promise was kept." if run.holds else "A PROMISE WAS BROKEN.", ""]
@@ -85,7 +85,7 @@ def as_text(run: Run) -> str:
 
 
 def as_json(run: Run) -> dict[str, Any]:
-    """The report for programs."""
+    """Return the report for programs."""
     return {
         "seed": run.seed,
         "holds": run.holds,

@@ -1,4 +1,4 @@
-"""The run while it runs: on a terminal a table that is kept up to date, elsewhere a line now and then."""
+"""The display of a run: on a terminal a table that is kept up to date, elsewhere a line now and then."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ LINE_EVERY = 5.0  # seconds, elsewhere
 
 @dataclass(slots=True)
 class View:
-    """How it stands."""
+    """The state of the run."""
 
     phase: str
     faults: list[str] = field(default_factory=list)
@@ -28,12 +28,12 @@ class View:
 
     @property
     def final(self) -> int:
-        """How many lookups have ended."""
+        """Count the lookups that have ended."""
         return sum(count for status, count in self.by_status.items() if status != "open")
 
 
 async def show(console: Console, look: Callable[[], View]) -> None:
-    """Until it is cancelled, how it stands is shown."""
+    """Show the state of the run until cancelled."""
     begun = time.monotonic()
     if not console.is_terminal:
         while True:

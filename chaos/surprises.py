@@ -1,4 +1,4 @@
-"""What nobody planned: processes that ended by themselves, errors in their logs, answers a CRM can do nothing with."""
+"""Unplanned events: processes that ended by themselves, errors in their logs, answers that a CRM cannot use."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 from chaos.crm import Crm
 from chaos.world import World
 
-# Lines that say that something went wrong in a way for which there is no plan.
+# Signs of a log line about an unplanned failure.
 SIGNS = (
     "Traceback",
     "never retrieved",
@@ -22,7 +22,7 @@ EXPECTED_EXIT = 2  # a process that finds no database when it starts says so, an
 
 
 def surprises(world: World, crm: Crm) -> list[str]:
-    """All of it, one line each."""
+    """Return all surprises, one line each."""
     found = [f"the CRM was answered {answer}" for answer in crm.strange]
     for process in world.processes:
         codes = Counter(end.code for end in process.ends if not end.ours)

@@ -1,4 +1,4 @@
-"""What is true of a person, from the sandbox's own code; and whether the running sandbox says the same."""
+"""The truth about a person, from the sandbox's own code; and whether the running sandbox says the same."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ ASKED_OVER_HTTP = 200  # people; asking about all would take as long as the run
 
 
 class Truth:
-    """Knows everybody."""
+    """The vendors' knowledge about every person."""
 
     def __init__(self, vendors: Mapping[str, Vendor]) -> None:
-        """*vendors* run with the match rates that are theirs by default."""
+        """Take *vendors* that run with their default match rates."""
         self._vendors = vendors
         self._known = {"leadmagic": LeadMagic(), "nyne": Nyne()}
 
     def of(self, provider: str, someone: Person) -> Json:
-        """found, mobile_e164 and credits: what one accepted question hands over, and costs."""
+        """Return found, mobile_e164 and credits: the result of one accepted question, and its cost."""
         return self._known[provider].truth(someone)
 
     async def lies(self, people: Iterable[Mapping[str, str | None]]) -> list[str]:
-        """Where the running sandbox says something else about some of these *people*."""
+        """Return where the running sandbox says something else about some of these *people*."""
         everybody = list(people)
         some = random.Random(0).sample(everybody, min(ASKED_OVER_HTTP, len(everybody)))
         found = await asyncio.gather(

@@ -1,4 +1,4 @@
-"""The pretend vendors: what is wrong with them now, and what their own books say."""
+"""The pretend vendors: clients that set their faults and read their books."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Vendor:
     """A client of one vendor's admin, past every proxy."""
 
     def __init__(self, name: str, port: int) -> None:
-        """Nothing is wrong with it."""
+        """Start without faults."""
         self.name = name
         self.port = port
         self.url = f"http://127.0.0.1:{port}"
@@ -27,7 +27,7 @@ class Vendor:
 
     @contextmanager
     def suffering(self, faults: Mapping[str, Any]) -> Iterator[None]:
-        """Inside the block these faults are in force beside the others, once `tell` was called."""
+        """Add these faults inside the block to the others; `tell` sends them."""
         self._wrong.append(faults)
         try:
             yield
@@ -35,7 +35,7 @@ class Vendor:
             self._wrong.remove(faults)
 
     async def tell(self) -> None:
-        """The vendor's faults are those that are in force now."""
+        """Send the vendor the faults that are in force now."""
         merged: Json = {}
         for faults in self._wrong:
             merged |= faults
@@ -43,25 +43,25 @@ class Vendor:
             response.raise_for_status()
 
     async def heal(self) -> None:
-        """Nothing is wrong with it any more."""
+        """End all of its faults."""
         self._wrong.clear()
         await self.tell()
 
     async def stats(self) -> Json:
-        """Its counts."""
+        """Return its counts."""
         return await self._get("stats")
 
     async def books(self) -> Books:
-        """Everything that it has on record."""
+        """Return everything that it has on record."""
         charges, requests, callbacks = [await self._all(page) for page in ("ledger", "requests", "callbacks")]
         return Books(charges, requests, callbacks, await self.stats())
 
     async def truth(self, identifiers: Mapping[str, str]) -> Json:
-        """What it knows about a person."""
+        """Return what it knows about a person."""
         return await self._get("truth", **identifiers)
 
     async def close(self) -> None:
-        """No connection is left."""
+        """Close the session."""
         if self._session is not None:
             await self._session.close()
 
@@ -88,7 +88,7 @@ class Vendor:
 
 @dataclass(frozen=True, slots=True)
 class Books:
-    """One vendor's own records: what it charged, what it was asked, what it called back."""
+    """One vendor's own records: its charges, the questions it was asked, its callbacks."""
 
     charges: list[Json] = field(default_factory=list)
     requests: list[Json] = field(default_factory=list)

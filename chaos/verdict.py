@@ -1,4 +1,4 @@
-"""What a check found: so many of these and those, and whatever should not be."""
+"""The result of a check: counts, and offences against a promise."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ class Verdict:
 
     @property
     def holds(self) -> bool:
-        """Whether nothing speaks against it."""
+        """Tell whether there are no offences."""
         return not self.offences
 
     def count(self, what: str, times: int = 1) -> None:
-        """So many more of *what* were looked at; zero shows as zero."""
+        """Count so many more of *what*; zero shows as zero."""
         self.counts[what] += times
 
     def demand(self, so: bool, offence: str) -> None:
-        """It is an offence if this is not so."""
+        """Note the offence if this is not so."""
         if not so:
             self.offences.append(offence)

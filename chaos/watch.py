@@ -1,6 +1,6 @@
-"""What is seen while it runs, past every proxy: how far the lookups are, and who takes over from the killed.
+"""Observation during the run, past every proxy: the lookups' progress, and the takeover of killed submitters' jobs.
 
-None of this decides anything but the takeover, which only the table can show; the other verdicts come from outside.
+Only the takeover is judged by it, because only the table can show it; the other verdicts come from outside.
 """
 
 from __future__ import annotations
@@ -20,25 +20,25 @@ from rig.postgres import Postgres
 
 LOOK_EVERY = 0.25  # seconds
 COUNT_EVERY = 1.0  # seconds
-GIVE_UP = 60.0  # seconds; whatever has not been taken over by then is late anyway
+GIVE_UP = 60.0  # seconds; a job that has not been taken over by then is late anyway
 
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """How far the lookups were at one moment."""
+    """The lookups' progress at one moment."""
 
     at: float
     by_status: Mapping[str, int]
 
     @property
     def final(self) -> int:
-        """How many had ended."""
+        """Count the lookups that had ended."""
         return sum(count for status, count in self.by_status.items() if status != "open")
 
 
 @dataclass(slots=True)
 class Takeover:
-    """The jobs that were `submitting` when a submitter was killed: after how long each was somebody else's."""
+    """The jobs that were `submitting` when a submitter was killed, and when another process took each over."""
 
     at: float
     process: str
@@ -49,19 +49,19 @@ class Takeover:
 
 
 class Watch:
-    """Looks at the database every quarter of a second, on a session of its own."""
+    """An observer that looks at the database every quarter of a second, on a session of its own."""
 
     def __init__(self, postgres: Postgres) -> None:
-        """Nothing was seen yet."""
+        """Start without samples."""
         self.samples: list[Sample] = []
-        self.submitting: list[tuple[float, int]] = []  # how many questions were out, at which time
+        self.submitting: list[tuple[float, int]] = []  # (time, questions that were out)
         self.takeovers: list[Takeover] = []
         self._postgres = postgres
         self._connection: asyncpg.Connection[Any] | None = None
         self._following: list[_Following] = []
 
     async def run(self) -> None:
-        """Until it is cancelled, it looks."""
+        """Look at the database until cancelled."""
         counted = 0.0
         try:
             while True:
@@ -78,18 +78,18 @@ class Watch:
             self._leave()
 
     def killed(self, process: str, at: float) -> None:
-        """A submitter was killed: what it had is followed until somebody else has it."""
+        """Follow the jobs of a killed submitter until other processes have taken them over."""
         takeover = Takeover(at, process)
         self.takeovers.append(takeover)
         self._following.append(_Following(takeover))
 
     @property
     def following(self) -> bool:
-        """Whether some takeover is not over yet."""
+        """Tell whether some takeover is not over yet."""
         return bool(self._following)
 
     def most_submitting(self, begun: float, ended: float) -> int:
-        """The most questions that were out at one time in between."""
+        """Return the most questions that were out at one time in between."""
         before = [count for at, count in self.submitting if at <= begun][-1:]
         return max([*before, *(count for at, count in self.submitting if begun <= at <= ended)], default=0)
 
@@ -122,7 +122,7 @@ class _Following:
         self._left: set[tuple[UUID, int]] | None = None
 
     def look(self, out: set[tuple[UUID, int]], now: float) -> bool:
-        """What is out now is compared with what was out; True when nothing of that is left, or it took too long."""
+        """Compare the jobs out now with those at the kill; return True when none is left, or it took too long."""
         takeover = self.takeover
         if self._left is None:
             self._left = set(out)

@@ -1,4 +1,4 @@
-"""Everything that runs during the chaos: PostgreSQL, two pretend vendors, our six processes, and what joins them."""
+"""Everything that runs during the chaos: PostgreSQL, two pretend vendors, our six processes, and their proxies."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ LINKS = ("database", "leadmagic", "nyne", "callbacks", "crm")
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """The settings under which our processes run: the usual ones made shorter, so that more happens in less time."""
+    """The settings of our processes: shorter times than usual, so that more happens in less time."""
 
     lease: float = 5.0
     timeout: float = 3.0
@@ -40,7 +40,7 @@ class Terms:
     nyne_per_minute: int = 6_000
     latency: int = 150  # milliseconds; so that some questions are out whenever a submitter is killed
     work: float = 0.6  # seconds that Nyne works on a question, on average
-    hurried: bool = False  # there is no time for the 30 s that LeadMagic's page asks for after a 500
+    hurried: bool = False  # True: no time for the 30 s that LeadMagic's page asks for after a 500
 
 
 SHORT_TERMS = Terms(
@@ -56,7 +56,7 @@ SHORT_TERMS = Terms(
 
 @dataclass(slots=True)
 class World:
-    """What runs, and the handles on it."""
+    """The processes that run, and the handles on them."""
 
     terms: Terms
     folder: Path
@@ -65,24 +65,24 @@ class World:
     vendors: dict[str, Vendor]
     receivers: list[int]  # their ports, past the proxy
     processes: list[Kept] = field(default_factory=list)  # ours
-    props: list[Kept] = field(default_factory=list)  # the vendors: nobody kills them
+    props: list[Kept] = field(default_factory=list)  # the vendors, which no fault kills
     overheard: dict[str, Overheard] = field(default_factory=dict)
 
     @property
     def url(self) -> str:
-        """Where the CRM and the API's users go: one address in front of both receivers."""
+        """Return the address for the CRM and the API's users, in front of both receivers."""
         return f"http://{HOST}:{self.links['crm'].port}"
 
     def log(self, name: str) -> Path:
-        """The file that the process writes to."""
+        """Return the file that the process writes to."""
         return self.folder / f"{name}.log"
 
     def of(self, kind: str) -> list[Kept]:
-        """Our processes of this kind."""
+        """Return our processes of this kind."""
         return [process for process in self.processes if process.name.startswith(kind)]
 
     async def calm(self) -> None:
-        """Nothing is wrong any more, whatever was."""
+        """End every fault."""
         for link in self.links.values():
             await link.clear_up()
         for vendor in self.vendors.values():
@@ -91,7 +91,7 @@ class World:
             process.thaw()
 
     async def until_ready(self, within: float = READY_WITHIN) -> None:
-        """Both receivers say that they are ready.  Raises TimeoutError."""
+        """Wait until both receivers say that they are ready. Raises TimeoutError."""
         timeout = aiohttp.ClientTimeout(total=2)
         async with asyncio.timeout(within), aiohttp.ClientSession(timeout=timeout) as session:
             addresses = [f"http://{HOST}:{port}/readyz" for port in self.receivers]
@@ -101,7 +101,7 @@ class World:
 
 @asynccontextmanager
 async def running(terms: Terms, folder: Path, seed: int) -> AsyncIterator[World]:
-    """Inside the block all of it runs; after it, however it is left, nothing does."""
+    """Run everything inside the block; after it, however it is left, nothing runs."""
     folder.mkdir(parents=True, exist_ok=True)
     for log in folder.glob("*.log"):  # of a run with the same seed
         log.unlink()
@@ -181,5 +181,5 @@ def _play_our_part(world: World) -> None:
 
 
 def _kept(world: World, name: str, command: list[str], **settings: str) -> Kept:
-    # A frozen process does not hear a SIGTERM, should we be killed.
+    # SIGKILL, because a frozen process does not get a SIGTERM when we are killed.
     return Kept(name, command, world.log(name), environment(**settings), orphaned=signal.SIGKILL)

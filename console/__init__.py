@@ -1,1 +1,1 @@
-"""The `ringback` command: it looks and it starts things; the work is done by the processes."""
+"""The `ringback` command. It inspects and starts things; the processes do the work."""

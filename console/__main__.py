@@ -41,13 +41,13 @@ def _version(wanted: bool) -> None:
 
 @cli.callback()
 def options(
-    *, version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Say it.")] = False
+    *, version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print it.")] = False
 ) -> None:
-    """What every verb has in common: nothing."""
+    """Accept the options that come before the verb."""
 
 
 def main() -> None:
-    """The command was carried out; what cannot start says why in one message, and exits with 2."""
+    """Carry out the command. If it cannot start, say why in one message and exit with 2."""
     try:
         cli(prog_name="ringback")
     except Exception as error:
@@ -58,7 +58,7 @@ def main() -> None:
 
 
 def _is_told(error: Exception) -> bool:
-    """Whether the error's message says it all, remedy included, so that a traceback would only hide it."""
+    """Tell whether the error's message includes the remedy, so that a traceback would only hide it."""
     from enrichment.settings import SettingsError
     from rig.processes import NotRunning
     from store.database import DatabaseDown

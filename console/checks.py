@@ -1,4 +1,4 @@
-"""The checks of `ringback doctor`. Each returns what it found; none raises, and none costs anything."""
+"""The checks of `ringback doctor`. Each returns findings; none raises, and none costs anything."""
 
 from __future__ import annotations
 
@@ -24,23 +24,23 @@ from submitter.transport import Unanswered, Unsent, open_session, send
 
 PATIENCE = 10.0  # seconds for one answer
 SHORTEST_SECRET, GOOD_SECRET = 16, 32  # characters; a guessed one lets strangers into your CRM
-OLDEST_POSTGRES = 14  # the oldest that its makers still mended when this was written
+OLDEST_POSTGRES = 14  # the oldest version that was maintained when this was written
 FEW = 20  # numbers that the balance should still pay for
 MAKE_ONE = "make one: python3 -c 'import secrets; print(secrets.token_urlsafe(32))'"
-REMEDIES = {  # by what is in the setting's name
+REMEDIES = {  # by a part of the setting's name
     "TOKENS": MAKE_ONE,
     "KEYS": MAKE_ONE,
     "API_KEY": "copy it from your account with the provider, or leave the provider out of PROVIDERS",
     "API_SECRET": "copy it from your account with the provider, or leave the provider out of PROVIDERS",
 }
-OUR_TITLE = "Ringback"  # how our own API calls itself in /openapi.json
+OUR_TITLE = "Ringback"  # the title of our own API in /openapi.json
 
 Verdict = Literal["ok", "warn", "fail"]
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What one check found, and what to do about it."""
+    """The result of one check, and its remedy."""
 
     about: str
     verdict: Verdict
@@ -55,7 +55,7 @@ async def examine() -> list[Finding]:
         settings = Settings.load("console")
     except SettingsError:
         rest = "Database, PUBLIC_URL and providers"
-        return [*findings, Finding(rest, "warn", "not looked at", "mend the settings above first")]
+        return [*findings, Finding(rest, "warn", "not checked", "mend the settings above first")]
     findings += check_secrets("API_TOKENS", settings.api_tokens)
     findings += check_secrets("CALLBACK_KEYS", settings.callback_keys)
     async with open_session(limit=10, timeout=PATIENCE) as session:
@@ -87,14 +87,14 @@ def check_settings() -> list[Finding]:
 
 
 def check_secrets(name: str, secrets: Sequence[SecretStr]) -> list[Finding]:
-    """Check that each of these is too long to be guessed; find nothing where there are none."""
+    """Check that each of these is too long to be guessed; return no finding where there are none."""
     if not secrets:
         return []
     shortest = min(len(secret.get_secret_value()) for secret in secrets)
     if shortest >= GOOD_SECRET:
         return [Finding(name, "ok", f"{len(secrets)} set, long enough")]
     verdict: Verdict = "fail" if shortest < SHORTEST_SECRET else "warn"
-    found = f"one of {len(secrets)} has {shortest} characters; {GOOD_SECRET} cannot be guessed"
+    found = f"one of {len(secrets)} has only {shortest} characters; use {GOOD_SECRET} or more"
     return [Finding(name, verdict, found, MAKE_ONE)]
 
 
@@ -122,7 +122,7 @@ async def check_database(settings: Settings) -> list[Finding]:
         return [Finding(where, "warn", told, "it is no longer maintained; upgrade it"), schema]
     findings = [Finding(where, "ok", told), schema]
     if ignored := ignored_parameters(settings):
-        findings.append(Finding("DATABASE_URL", "ok", f"works; has no use for {', '.join(ignored)}"))
+        findings.append(Finding("DATABASE_URL", "ok", f"works; ignores {', '.join(ignored)}"))
     if not bound:
         found = "a pooler in between drops them: nothing on the server ends a statement that hangs"
         findings.append(Finding("Deadlines", "warn", found, "give them to the role: see PgBouncer in the README"))
@@ -153,7 +153,7 @@ async def check_public_url(session: aiohttp.ClientSession, settings: Settings) -
 def _unreachable(answer: Unsent | Unanswered) -> str:
     if isinstance(answer, Unsent):
         return "start the receiver; check the name, the port, and the firewall between"
-    return "something accepts connections there and says nothing: check the proxy"
+    return "something accepts connections there and does not answer: check the proxy"
 
 
 async def _is_ours(session: aiohttp.ClientSession, url: str, health: HttpResponse) -> bool:

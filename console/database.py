@@ -1,4 +1,4 @@
-"""One connection for a command, and an embedded server that is left as it was found."""
+"""One connection for a command. An embedded server that the command started is stopped again."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def embedded_exists(settings: Settings) -> bool:
 async def connected(settings: Settings, *, leave_running: bool = False) -> AsyncIterator[asyncpg.Connection[Any]]:
     """Hold a connection inside the block; stop an embedded server that was started for it afterwards.
 
-    *leave_running*: do not stop it, because `ringback up` is about to need it.  Raises DatabaseDown.
+    *leave_running*: do not stop it, because `ringback up` is about to need it. Raises DatabaseDown.
     """
     ours = settings.database_url is None and not embedded.runs(settings.ringback_home)
     url = database_url(settings)

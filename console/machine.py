@@ -1,4 +1,4 @@
-"""The processes of one machine, kept running: what `ringback up` does."""
+"""The processes of one machine, kept running for `ringback up`."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from rig.processes import MODULES, NotRunning, python, start
 from rig.signals import call_at_signals, stop_at_signals
 from store import embedded
 
-CANNOT_START = 2  # the exit code of a process that says why, and would say it again
+CANNOT_START = 2  # the exit code of a process that says why it cannot start; another try would fail too
 FIRST_PAUSE, LONGEST_PAUSE = 1.0, 30.0  # seconds between two starts
 WATCH_EVERY = 2.0  # seconds between two looks at the embedded PostgreSQL
 DRAINING = 15.0  # seconds that a submitter needs after its last call was answered, or timed out
@@ -49,7 +49,7 @@ class Machine:
                 if self._embedded:
                     group.create_task(self._keep_database(stop))
                 await stop.wait()
-                self._say("up", "stopping: what was asked is answered and stored first; Ctrl-C again does not wait")
+                self._say("up", "stopping: open questions are answered and stored first; Ctrl-C again stops at once")
                 call_at_signals(self._kill)
                 await self._stop_in_order()
         finally:
@@ -84,7 +84,7 @@ class Machine:
     async def _keep_database(self, stop: asyncio.Event) -> None:
         while not await _passed(stop, WATCH_EVERY):
             if not embedded.runs(self._settings.ringback_home):
-                self._say("up", "the embedded PostgreSQL is gone; it is started again")
+                self._say("up", "the embedded PostgreSQL has ended; starting it again")
                 self._started_database = True
                 try:
                     await self._migrate()
@@ -114,7 +114,7 @@ class Machine:
 
 
 def prefixed() -> Callable[[str, str], None]:
-    """Return what writes a line under a name; the names have colours on a terminal."""
+    """Return a function that writes a line under a name; on a terminal the names have colours."""
     width = max(map(len, COLOURS))
     colourful = sys.stdout.isatty()
 
@@ -127,7 +127,7 @@ def prefixed() -> Callable[[str, str], None]:
 
 
 async def _passed(stop: asyncio.Event, seconds: float) -> bool:
-    """Whether *stop* came true within so many seconds."""
+    """Tell whether *stop* was set within so many seconds."""
     try:
         async with asyncio.timeout(seconds):
             return await stop.wait()

@@ -19,13 +19,13 @@ if TYPE_CHECKING:
     from store.partitions import Connection
     from store.prune import Found, Needed
 
-TRIES = 20  # to lock all tables of a month for some milliseconds
+TRIES = 20  # attempts to lock all tables of a month for some milliseconds
 PAUSE = 0.5  # seconds between two tries, and up to as much again at random
 
 
 @dataclass
 class Pruned:
-    """What one run did, or, in a dry run, would do. Every value is JSON-able."""
+    """The result of one run, or of a dry run what it would do. Every value is JSON-able."""
 
     older_than_days: int
     dry_run: bool

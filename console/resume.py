@@ -1,4 +1,4 @@
-"""`ringback resume`: a pause that a provider caused is let go by hand."""
+"""`ringback resume`: end by hand a pause that a provider's account caused."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`ringback status`: what is outstanding, how the providers are, what was spent, how lookups ended."""
+"""`ringback status`: outstanding jobs, providers, credits spent, and how lookups ended."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ NOTHING_YET = """Nothing has come in yet. What to do first:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What `status` shows, all of it JSON-able."""
+    """The content of `status`, all of it JSON-able."""
 
     outstanding: list[dict[str, Any]]
     providers: list[dict[str, Any]]
@@ -60,7 +60,7 @@ def status(*, as_json: Annotated[bool, typer.Option("--json", help="For programs
 
 
 async def _report(settings: Settings) -> Report | None:
-    """The state of things, or None where there is no database yet to look at."""
+    """Return what `status` shows, or None while there is no database."""
     from console.database import connected, embedded_exists
     from store import reports
     from store.migrations import require_current
@@ -98,7 +98,7 @@ def _number(value: Any) -> Any:
 
 
 def _provider(row: asyncpg.Record, now: datetime) -> dict[str, Any]:
-    """One provider: `state` says whether it can be asked; the times say until when it cannot."""
+    """Describe one provider: `state` says whether it can be asked, the time until when it cannot."""
     breaker, rest = (row[name] if row[name] and row[name] > now else None for name in ("open_until", "rest_until"))
     state = "paused" if row["paused_at"] else "breaker open" if breaker else "resting" if rest else "well"
     return {
@@ -145,7 +145,7 @@ def _tables(report: Report) -> dict[str, Table]:
 
 
 def duration(seconds: float) -> str:
-    """So many seconds, in the two largest units that matter."""
+    """Write *seconds* in the two largest units that matter."""
     whole = round(seconds)
     for size, unit, smaller, small_unit in ((86_400, "d", 3600, "h"), (3600, "h", 60, "min"), (60, "min", 1, "s")):
         if whole >= size:

@@ -19,7 +19,7 @@ def up(
     """Run receiver, submitter and reconciler on this machine until Ctrl-C.
 
     Without DATABASE_URL they share an embedded PostgreSQL under RINGBACK_HOME. A process that dies is started
-    again. Ctrl-C or SIGTERM drains: what was asked is answered and stored first; a second one does not wait.
+    again. Ctrl-C or SIGTERM drains: open questions are answered and stored first; a second one stops at once.
 
     \b
       API_TOKENS=... LEADMAGIC_API_KEY=... NYNE_API_KEY=... NYNE_API_SECRET=... ringback up --port 8000
@@ -35,7 +35,7 @@ def up(
 
 
 def _load(host: str | None, port: int | None) -> Settings:
-    """The settings of all processes, or every problem of any of them, in one SettingsError."""
+    """Load the settings of all processes, or raise one SettingsError with every problem of any of them."""
     import os
 
     from enrichment.settings import Settings, SettingsError

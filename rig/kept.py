@@ -1,4 +1,4 @@
-"""Processes kept running as a platform keeps them: started again whenever they end."""
+"""Processes kept running the way a platform keeps them: each is started again whenever it ends."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from rig.processes import PATIENCE, NotRunning, Output, Process, start
 
-STEADY = 10.0  # seconds; a process that ran so long had started well
+STEADY = 10.0  # seconds; a process that ran this long started well
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +55,7 @@ class Kept:
 
     @property
     def running(self) -> bool:
-        """Whether the process runs now, frozen or not."""
+        """Tell whether the process runs now, frozen or not."""
         return self._process is not None and self._process.returncode is None
 
     async def start(self) -> None:
@@ -64,7 +64,7 @@ class Kept:
         self._keeping = asyncio.create_task(self._keep())
 
     async def wait(self) -> None:
-        """Wait until the process has ended for good.  Raises NotRunning when it is hopeless."""
+        """Wait until the process has ended for good. Raises NotRunning when it is hopeless."""
         if self._keeping is not None:
             await asyncio.shield(self._keeping)
 
@@ -106,7 +106,7 @@ class Kept:
         self._begun = time.monotonic()
         self._process = await start(self.command, output=self.output, env=self.env, orphaned=self.orphaned)
         self.report(f"the {self.name} runs as process {self._process.pid}")
-        if self._stopping.is_set():  # meanwhile
+        if self._stopping.is_set():  # set while the process started
             self.send(signal.SIGTERM)
 
     async def _keep(self) -> None:
@@ -126,7 +126,7 @@ class Kept:
             await self._start()
 
     def _judge(self, code: int) -> None:
-        """Choose the pause before the next start.  Raises NotRunning when there is no use in one."""
+        """Choose the pause before the next start. Raises NotRunning when another start is useless."""
         steady = time.monotonic() - self._begun >= STEADY
         self._started_well = self._started_well or steady
         if code in self.hopeless and not self._started_well:
@@ -134,6 +134,6 @@ class Kept:
         self._pause = self.first_pause if steady or not self._pause else min(self._pause * 2, self.longest_pause)
 
     async def _settled(self) -> None:
-        """Wait until nothing keeps the process any more, however that came about."""
+        """Wait until the process is no longer restarted, whatever the reason."""
         if self._keeping is not None:
             await asyncio.wait([self._keeping])

@@ -1,4 +1,4 @@
-"""One connection through a proxy: bytes carried both ways, as the weather lets them."""
+"""One connection through a proxy: it carries bytes both ways, as far as the weather allows."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ from rig.weather import FAIR, Weather
 
 CHUNK = 65_536  # bytes
 SLOW_CHUNK, SLOW_PAUSE = 128, 0.02  # bytes, seconds: 6 kB a second
-LAST_BYTES = 2.0  # seconds for what was written last to be delivered
-# After a black hole neither side learns that the other has gone; its kernel finds out by keepalives.
+LAST_BYTES = 2.0  # seconds to deliver the last bytes written
+# After a black hole neither side sees the other go; its kernel notices by keepalives.
 KEEPALIVE = 12.0  # seconds
 
 
 class Ear(Protocol):
-    """What overhears one connection."""
+    """A listener on one connection."""
 
     def asked(self, data: bytes) -> None:
-        """Hear bytes that the asker wrote, delivered or not."""
+        """Take bytes that the asker wrote, delivered or not."""
 
     def answered(self, data: bytes) -> None:
-        """Hear bytes that the asker was given."""
+        """Take bytes that were delivered to the asker."""
 
 
 @dataclass(slots=True)
 class Sky:
-    """The weather of a proxy, and what it did to the answers."""
+    """The weather of a proxy, and the number of answers it cut off."""
 
     dice: random.Random
     weather: Weather = FAIR

@@ -1,4 +1,4 @@
-"""Where the numbers come from: the machine and the versions, without its name or any path of it."""
+"""The machine and the versions behind the numbers, without the machine's name or any path."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SETTINGS = ("server_version", "fsync", "synchronous_commit", "full_page_writes",
 
 
 async def facts(url: str) -> dict[str, Any]:
-    """The machine, the versions, and PostgreSQL's settings that decide what a commit costs."""
+    """Return the machine, the versions, and PostgreSQL's settings that decide what a commit costs."""
     connection = await asyncpg.connect(url)
     try:
         postgres = {name: await connection.fetchval(f"SHOW {name}") for name in SETTINGS}
@@ -36,18 +36,18 @@ async def facts(url: str) -> dict[str, Any]:
 
 
 def busy() -> float:
-    """How many processes wanted a core during the last minute: above the number of cores, others disturb us."""
+    """Return how many processes wanted a core during the last minute; more than the cores means other load."""
     return round(os.getloadavg()[0], 1)
 
 
 def resident(pid: int) -> float:
-    """MB of memory that the process holds now."""
+    """Return the MB of memory that the process holds now."""
     pages = int(Path(f"/proc/{pid}/statm").read_text(encoding="ascii").split()[1])
     return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
 
 
 def proportional(pid: int) -> float:
-    """Return the MB of memory that the process holds, its part of what it shares with others (PSS)."""
+    """Return the MB of memory that the process holds, with its part of shared memory (PSS)."""
     for line in Path(f"/proc/{pid}/smaps_rollup").read_text(encoding="ascii").splitlines():
         if line.startswith("Pss:"):
             return int(line.split()[1]) * 1024 / 1e6
@@ -67,9 +67,9 @@ def children_of(pid: int) -> list[int]:
 
 
 def worked(pid: int, *, children: bool = False) -> float:
-    """Seconds that the process has kept a core busy; with *children*, what came of it, too, ended or not.
+    """Return the seconds that the process has kept a core busy; with *children*, also its children, ended or not.
 
-    On a machine that others use as well, this says what a request costs where the rate only says who was lucky.
+    On a shared machine, this says what a request costs; the rate there depends on luck.
     """
     fields = _stat(pid)
     ticks = int(fields[11]) + int(fields[12])
@@ -80,7 +80,7 @@ def worked(pid: int, *, children: bool = False) -> float:
 
 
 def parent(pid: int) -> int:
-    """Return the process that started it."""
+    """Return the id of the process that started *pid*."""
     return int(_stat(pid)[1])
 
 

@@ -27,7 +27,7 @@ def free_port() -> int:
 
 
 async def is_listening(port: int) -> bool:
-    """Return whether *port* takes connections."""
+    """Tell whether *port* takes connections."""
     try:
         _, writer = await asyncio.open_connection(HOST, port)
     except OSError:

@@ -1,4 +1,4 @@
-"""A throw-away PostgreSQL: its server ends with us, and its files are removed with it."""
+"""A throw-away PostgreSQL: its server ends with this process, and its files are removed with it."""
 
 from __future__ import annotations
 
@@ -57,23 +57,23 @@ class Postgres:
         self._binaries = Path()
         self._user: str | None = None
         self._process: subprocess.Popen[bytes] | None = None
-        self._lock = threading.Lock()  # who removes waits for a start that is under way
+        self._lock = threading.Lock()  # remove() waits for a start that is under way
 
     @property
     def url(self) -> str:
-        """The URL of the database `postgres`, on the socket."""
+        """Return the URL of the database `postgres`, on the socket."""
         port = "" if self._port == PORT else f"&port={self._port}"
         return f"postgresql://{USER}@/postgres?host={self._home}{port}"
 
     def create(self) -> str:
-        """Make the server's files, start it, and return its URL.  Raises NotRunning."""
+        """Make the server's files, start it, and return its URL. Raises NotRunning."""
         with self._lock:
             self._initialise()
             self._start()
         return self.url
 
     def start(self) -> None:
-        """Start the server, which recovers if it crashed.  Raises NotRunning."""
+        """Start the server, which recovers if it crashed. Raises NotRunning."""
         with self._lock:
             self._start()
 
@@ -113,7 +113,7 @@ class Postgres:
             time.sleep(LOOK_EVERY)
 
     def _is_ready(self) -> bool:
-        """Return whether the server that was started last takes connections."""
+        """Tell whether the server that was started last takes connections."""
         with suppress(OSError):
             lines = (self._data / "postmaster.pid").read_text().split("\n")
             is_ours = self._process is not None and lines[0] == str(self._process.pid)
@@ -163,7 +163,7 @@ async def execute(url: str, *statements: str) -> None:
 
 
 def _arrangement(user: str | None) -> Callable[[], None]:
-    """Return what the server calls before it begins: it runs as *user*, and ends with us."""
+    """Return what the child calls before it becomes the server: run as *user*, and end with this process."""
     person = pwd.getpwnam(user) if user else None
     with_us = end_with_parent(signal.SIGQUIT)
 
@@ -184,11 +184,11 @@ def _short_folder() -> Path:
 
 
 def _sweep_up(folder: Path) -> None:
-    """Remove what processes left in *folder* that were killed."""
+    """Remove the folders that killed processes left in *folder*."""
     for home in folder.glob(f"{PREFIX}*"):
         pid = home.name.removeprefix(PREFIX).partition("-")[0]
         if pid.isdecimal() and not _runs(int(pid)):
-            # A server that outlived them ends itself once its files are gone.
+            # A server that outlived its process ends itself once its files are gone.
             shutil.rmtree(home, ignore_errors=True)
 
 

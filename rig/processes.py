@@ -1,4 +1,4 @@
-"""Child processes: start one, read what it writes, stop it in order."""
+"""Child processes: start one, read its output, stop it cleanly."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ LAST_WORDS = 2_000  # characters of a child's output that an error quotes
 # Our processes and their modules, as the Procfile has them.
 MODULES = {"receiver": "receiver", "submitter": "submitter", "reconciler": "submitter.reconciler"}
 
-# What a child inherits: never a setting of Ringback's that happens to be set here.
+# The variables that a child inherits: never a setting of Ringback's that happens to be set here.
 _INHERITED = {"PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "TZ", "TERM", "TMPDIR", "VIRTUAL_ENV"}
 _INHERITED_KINDS = ("LC_", "XDG_", "PYTHON", "LD_", "DYLD_", "SSL_", "PGSERVER_")
 
 Listen = Callable[[str], None]
-Output = Path | Listen  # a file that a child's output is appended to, or what is called with each line
+Output = Path | Listen  # a file to append a child's output to, or a function to call with each line
 
 
 class NotRunning(Exception):
@@ -34,7 +34,7 @@ class NotRunning(Exception):
 
 
 class Process:
-    """A child in a session of its own: a Ctrl-C reaches only us, and we stop the child in order."""
+    """A child in a session of its own: a Ctrl-C reaches only this process, which then stops the child cleanly."""
 
     def __init__(self, process: asyncio.subprocess.Process, listen: Listen | None) -> None:
         self._process = process
@@ -46,7 +46,7 @@ class Process:
 
     @property
     def returncode(self) -> int | None:
-        """The exit code; None while the child runs."""
+        """Return the exit code; None while the child runs."""
         return self._process.returncode
 
     async def wait(self) -> int:
@@ -106,7 +106,7 @@ async def start(
     cwd: Path | None = None,
     orphaned: signal.Signals = signal.SIGTERM,
 ) -> Process:
-    """Start a child.  The kernel sends it *orphaned* if we die first; *env* None inherits all of ours."""
+    """Start a child. The kernel sends it *orphaned* if we die first; *env* None inherits all of ours."""
     with Path(os.devnull if callable(output) else output).open("ab") as log:  # noqa: ASYNC230  a file on this machine
         process = await asyncio.create_subprocess_exec(
             *command,
@@ -145,7 +145,7 @@ async def running(
 
 
 async def until_listening(port: int, process: Process) -> None:
-    """Wait until *port* takes connections.  Raises NotRunning."""
+    """Wait until *port* takes connections. Raises NotRunning."""
     with suppress(TimeoutError):
         async with asyncio.timeout(READY_WITHIN):
             while process.returncode is None:
@@ -156,7 +156,7 @@ async def until_listening(port: int, process: Process) -> None:
 
 
 async def output_of(command: Sequence[str], *, within: float) -> str:
-    """Return what the command prints.  Raises NotRunning when it fails, TimeoutError after *within* seconds."""
+    """Return the command's output. Raises NotRunning when it fails, TimeoutError after *within* seconds."""
     lines: list[str] = []
     process = await start(command, output=lines.append, env=environment())
     try:
@@ -175,7 +175,7 @@ _PR_SET_PDEATHSIG = 1
 
 
 def end_with_parent(number: signal.Signals) -> Callable[[], None]:
-    """Return what a child calls between fork and exec, so that the kernel sends it *number* when we die."""
+    """Return a function for between fork and exec: it makes the kernel send the child *number* when we die."""
 
     def arrange() -> None:
         if _LIBC is not None:

@@ -21,7 +21,7 @@ Target = int | str | tuple[str, int]  # a port of this machine, the path of a UN
 
 
 class Proxy:
-    """Listen on *port*, and carry each connection to one of *targets*, in turn."""
+    """A proxy that listens on *port* and carries each connection to one of *targets*, in turn."""
 
     def __init__(
         self,
@@ -30,9 +30,9 @@ class Proxy:
         dice: random.Random | None = None,
         hear: Callable[[], Ear] | None = None,
     ) -> None:
-        """*dice* draw the answers that are cut off; *hear* gives each connection its ear."""
+        """Prepare the proxy. *dice* draw the answers that are cut off; *hear* gives each connection its ear."""
         self.port = free_port()
-        self.knocked = asyncio.Event()  # set when a connection is tried; for its user to clear
+        self.knocked = asyncio.Event()  # set when a connection is tried; the user clears it
         self._sky = Sky(dice or random.Random())  # noqa: S311  nothing secret is drawn
         self._sky.talking.set()
         self._befalling: list[Weather] = []
@@ -44,12 +44,12 @@ class Proxy:
 
     @property
     def weather(self) -> Weather:
-        """What befalls the network now."""
+        """Return the weather now."""
         return self._sky.weather
 
     @property
     def cut_answers(self) -> int:
-        """How many answers were not delivered."""
+        """Count the answers that were not delivered."""
         return self._sky.cut
 
     async def open(self, listener: socket.socket | None = None) -> None:
@@ -72,7 +72,7 @@ class Proxy:
 
     @asynccontextmanager
     async def under(self, weather: Weather) -> AsyncIterator[None]:
-        """Let *weather* befall the network inside the block, beside what else does."""
+        """Add *weather* inside the block to the weather that there is."""
         self._befalling.append(weather)
         try:
             await self._change()
@@ -88,18 +88,18 @@ class Proxy:
         await self._change()
 
     def cut(self) -> None:
-        """From now on, cut every connection: those that exist, and new ones at once."""
+        """Cut every connection from now on: those that exist, and new ones at once."""
         self.knocked.clear()
         self._set(Weather(cut=True))
         for writer in list(self._links.values()):
             writer.transport.abort()
 
     def fall_silent(self) -> None:
-        """From now on, hold back what is sent; connections stay open."""
+        """Hold back all bytes from now on; connections stay open."""
         self._set(Weather(silent=True))
 
     def lose_answers_to(self, words: bytes) -> None:
-        """From now on, deliver requests that contain *words*, and cut off their askers."""
+        """Deliver from now on requests that contain *words*, and reset their connections."""
         self._set(Weather(unanswered=words))
 
     def mend(self) -> None:

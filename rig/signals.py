@@ -1,4 +1,4 @@
-"""Ctrl-C, SIGTERM and a lost terminal: what waits hears of them, and tidies up."""
+"""Ctrl-C, SIGTERM and a lost terminal: cancel the work, and let it tidy up."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def call_at_signals(call: Callable[[], object]) -> None:
-    """From now on, call *call* at each signal that ends a process."""
+    """Call *call* from now on at each signal that ends a process."""
     for number in _SIGNALS:
         asyncio.get_running_loop().add_signal_handler(number, call)
 

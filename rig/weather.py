@@ -1,4 +1,4 @@
-"""What can befall a network: refused, swallowed, silent, cut off after the request, slow."""
+"""The kinds of network failure: refused, swallowed, silent, cut off after the request, slow."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Weather:
-    """What befalls a network; the default is nothing."""
+    """The failures of a network; the default is none."""
 
     refuse: bool = False  # connections are refused, and those that exist are cut
     cut: bool = False  # connections are taken and cut at once, and so are those that exist
-    black_hole: bool = False  # bytes are swallowed, both ways; a connection that lost some never lives again
+    black_hole: bool = False  # bytes are swallowed, both ways; a connection that lost some stays dead
     silent: bool = False  # bytes wait until the weather changes, both ways; so do new connections
     reset: float = 0.0  # this share of the answers is not delivered: the asker gets an RST instead
     slow: bool = False  # bytes trickle, both ways

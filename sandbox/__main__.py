@@ -42,7 +42,7 @@ LedgerFile = Annotated[
 
 
 def help_for(vendor: VendorName, opening: str) -> str:
-    """The text of --help: what it is, the words of the table, the admin, the faults."""
+    """Return the text of --help: what it is, the words of the table, the admin, the faults."""
     steering = (
         "A LinkedIn slug, the local part of an e-mail address or a name is split at two hyphens; the parts "
         "below choose what happens. Without one, a hash of the person decides, by --match-rate. For instance:"
@@ -195,7 +195,7 @@ def _give_up(message: str) -> NoReturn:
 
 
 def _whole(amount: float) -> float:
-    """The same amount, an int where it is whole: vendors write 5, not 5.0."""
+    """Return *amount* as an int where it is whole: vendors write 5, not 5.0."""
     return int(amount) if amount.is_integer() else amount
 
 

@@ -1,4 +1,4 @@
-"""What a tester sees and steers: truth, faults, ledger and log, under /sandbox, no credentials needed."""
+"""The admin of a vendor, under /sandbox, without credentials: testers read and steer truth, faults, ledger and log."""
 
 from __future__ import annotations
 
@@ -34,27 +34,27 @@ MANUAL = {
 
 
 class Account(Protocol):
-    """What the admin needs of a vendor."""
+    """The part of a vendor that the admin uses."""
 
     name: ClassVar[VendorName]
     chaos: Chaos
     ledger: Ledger
 
     def truth(self, someone: Person) -> dict[str, Any]:
-        """What the vendor knows about *someone*."""
+        """Return what the vendor knows about *someone*."""
 
     def stats(self) -> dict[str, Any]:
-        """The counts."""
+        """Return the counts."""
 
     def reset(self) -> None:
-        """As if just started."""
+        """Go back to the state at the start."""
 
     def open(self) -> contextlib.AbstractAsyncContextManager[None]:
-        """Inside the block the vendor can work."""
+        """Hold the vendor at work inside the block."""
 
 
 def create_app(account: Account) -> Starlette:
-    """The admin of one vendor; its lifespan is the vendor's."""
+    """Create the admin of one vendor; its lifespan is the vendor's."""
 
     @contextlib.asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
@@ -79,18 +79,18 @@ def create_app(account: Account) -> Starlette:
 
 
 async def show_manual(request: Request) -> Response:
-    """What the admin offers."""
+    """List the admin's endpoints."""
     return _json({"vendor": _account(request).name, "endpoints": MANUAL})
 
 
 async def show_behaviours(request: Request) -> Response:
-    """The vendor's rows of the table."""
+    """List the vendor's rows of the table."""
     vendor = _account(request).name
     return _json({"vendor": vendor, "behaviours": [_row(row) for row in rows(vendor)]})
 
 
 async def show_truth(request: Request) -> Response:
-    """What the vendor knows about the person of the query, and takes for it."""
+    """Show what the vendor knows about the person of the query, and what it charges for the number."""
     query = request.query_params
     someone = person(
         profile_url=query.get("profile_url") or query.get("social_media_url"),
@@ -108,12 +108,12 @@ async def show_truth(request: Request) -> Response:
 
 
 async def show_faults(request: Request) -> Response:
-    """The faults in force."""
+    """Show the faults in force."""
     return _json(_account(request).chaos.faults.model_dump(mode="json"))
 
 
 async def set_faults(request: Request) -> Response:
-    """The document's faults are in force, and no others."""
+    """Replace the faults in force by those of the document."""
     try:
         _account(request).chaos.faults = Faults.model_validate_json(await request.body())
     except ValidationError as exc:
@@ -122,37 +122,37 @@ async def set_faults(request: Request) -> Response:
 
 
 async def clear_faults(request: Request) -> Response:
-    """No faults are in force."""
+    """End all faults."""
     _account(request).chaos.faults = Faults()
     return await show_faults(request)
 
 
 async def show_ledger(request: Request) -> Response:
-    """Totals, and a page of charges."""
+    """Show totals and a page of charges."""
     ledger = _account(request).ledger
     totals = {"charges": len(ledger.charges), "credits": ledger.charged, "balance": ledger.balance}
     return _page(request, ledger.charges, {"totals": totals})
 
 
 async def show_requests(request: Request) -> Response:
-    """A page of paid POSTs, and how many polls came between them."""
+    """Show a page of paid POSTs, and how many polls came between them."""
     ledger = _account(request).ledger
     totals = {name: ledger.counts[name] for name in ("posts", "polls", "limited", "answers_429")}
     return _page(request, ledger.questions, {"totals": totals})
 
 
 async def show_callbacks(request: Request) -> Response:
-    """A page of callbacks."""
+    """Show a page of callbacks."""
     return _page(request, _account(request).ledger.callbacks, {})
 
 
 async def show_stats(request: Request) -> Response:
-    """The counts."""
+    """Show the counts."""
     return _json(_account(request).stats())
 
 
 async def reset(request: Request) -> Response:
-    """The vendor is as if just started."""
+    """Set the vendor back to the state at its start; show the counts."""
     _account(request).reset()
     return await show_stats(request)
 

@@ -1,8 +1,8 @@
-"""The words by which an identifier chooses what a vendor does: the one table, and how a word is found.
+"""The words by which an identifier chooses what a vendor does: the one table, and the search for a word.
 
 A LinkedIn slug, the local part of an e-mail address or a name is split at `--`; a part `lm-WORD` steers
-LeadMagic and `ny-WORD` steers Nyne. `linkedin.com/in/lm-none--ny-late--42` is a person whom LeadMagic does
-not know and about whom Nyne calls back late. Without such a part a hash of the person decides between
+LeadMagic and `ny-WORD` steers Nyne. For `linkedin.com/in/lm-none--ny-late--42` LeadMagic has no number, and
+Nyne's callback is late. Without such a part a hash of the person decides between
 `found` and `none`.
 """
 
@@ -22,7 +22,7 @@ class Behaviour:
     """One row of the table.
 
     *finds*: the vendor has the number and charges for it, whatever it then answers. *tells*: a client that
-    waits long enough can read it. The other fields say how, and are read by the vendor's modules.
+    waits long enough can read it. The other fields say how; the vendor's modules read them.
     """
 
     vendor: VendorName
@@ -31,7 +31,7 @@ class Behaviour:
     finds: bool = True
     tells: bool = True
     status: int = 200
-    code: str = ""  # "" is the usual code of the status
+    code: str = ""  # "": the usual code of the status
     once: bool = False  # *status* answers the first question about a person, and the number every later one
     body: str = "number"
     form: str = "hyphens"
@@ -52,7 +52,7 @@ class UnknownWordError(ValueError):
 
 
 def choose(vendor: VendorName, person: Person, match_rate: float) -> Behaviour:
-    """The row that decides about *person*: the one its identifiers name, else the one its hash picks."""
+    """Return the row that decides about *person*: the one its identifiers name, else the one its hash picks."""
     prefix = PREFIXES[vendor]
     for text in person.texts:
         if prefix in text:
@@ -70,12 +70,12 @@ def _row(vendor: VendorName, word: str) -> Behaviour:
 
 
 def rows(vendor: VendorName) -> list[Behaviour]:
-    """The vendor's rows in the order of the table."""
+    """Return the vendor's rows in the order of the table."""
     return [row for row in TABLE.values() if row.vendor == vendor]
 
 
 def manual(vendor: VendorName) -> dict[str, str]:
-    """What happens, by the word as an identifier carries it."""
+    """Return what happens, by the word as an identifier carries it."""
     return {PREFIXES[vendor] + row.word: row.happens for row in rows(vendor)}
 
 
@@ -108,7 +108,7 @@ _ROWS = (
     _lm("false", "200 with mobile_number false", body="false", **MISS),
     _lm("thousandths", "200 with the number and credits_consumed 4.999; 5 charged", body="thousandths"),
     _lm("toolong", "200 with a number of more than 15 digits; charged", body="toolong", **MUTE),
-    _lm("extra", "200 with the number and fields nobody documented", body="extra"),
+    _lm("extra", "200 with the number and undocumented fields", body="extra"),
     _lm("wrongtypes", "200 with JSON of the wrong types; charged", body="wrongtypes", **MUTE),
     _lm("garbage", "200 with a body that is no JSON; charged", body="garbage", **MUTE),
     # LeadMagic: refusals and failures. https://leadmagic.io/docs/v1/making-api-calls
@@ -123,7 +123,7 @@ _ROWS = (
     _lm("404", "404 profile_not_found: no number", status=404, code="profile_not_found", **MISS),
     _lm("404resource", "404 resource_not_found: no number", status=404, **MISS),
     _lm("404bare", "404 as plain text, as from a wrong URL", status=404, body="bare404", **MISS),
-    _lm("418", "418, a status nobody expects", status=418, body="teapot", **MISS),
+    _lm("418", "418, an unexpected status", status=418, body="teapot", **MISS),
     _lm("429", "429 rate_limit_exceeded with Retry-After: 1, always", status=429, **MISS),
     _lm("429once", "429 the first time, then found", status=429, once=True),
     _lm("500", "500 INTERNAL_ERROR, always; free", status=500, **MISS),
@@ -156,7 +156,7 @@ _ROWS = (
     _ny("integer", "completed with mobile as an integer", body="integer"),
     _ny("na", "completed with mobile N/A", body="na", **MISS),
     _ny("toolong", "completed with a number of more than 15 digits; charged", body="toolong", **MUTE),
-    _ny("odd", "completed with the number where nobody looks; charged", body="odd", **MUTE),
+    _ny("odd", "completed with the number in an unexpected field; charged", body="odd", **MUTE),
     _ny("notphone", "completed with a mobile that is no phone; charged", body="notphone", **MUTE),
     _ny("failed", "failed, the error a string, by callback and by poll", body="failed", **MISS),
     _ny("failedobject", "failed, the error an object", body="failedobject", **MISS),

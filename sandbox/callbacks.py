@@ -1,4 +1,4 @@
-"""Nyne's callbacks: one attempt each, unsigned, ten seconds; and everything that may be wrong with them.
+"""Nyne's callbacks: one unsigned attempt each, ten seconds at most, and every way in which they can go wrong.
 
 https://api.nyne.ai/documentation/person/phone says only that the completed payload is POSTed.
 """
@@ -34,10 +34,10 @@ class Parcel(NamedTuple):
 
 
 class Callbacks:
-    """Sends callbacks and keeps a record of what they met."""
+    """The sender of callbacks; it records the status that each gets."""
 
     def __init__(self, ledger: Ledger, jobs: Jobs, chaos: Chaos, late_seconds: float) -> None:
-        """Nothing is sent before the session is open."""
+        """Prepare the sender; it needs open() before it can send."""
         self.session: aiohttp.ClientSession | None = None
         self._ledger = ledger
         self._jobs = jobs
@@ -46,35 +46,35 @@ class Callbacks:
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def open(self) -> None:
-        """Callbacks can be sent."""
+        """Open the session for sending."""
         connector = aiohttp.TCPConnector(limit=CONNECTIONS)
         self.session = aiohttp.ClientSession(timeout=DEADLINE, connector=connector)
 
     async def close(self) -> None:
-        """None is under way any more."""
+        """Cancel every callback and close the session."""
         self.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         if self.session is not None:
             await self.session.close()
 
     def cancel(self) -> None:
-        """What is waiting or under way is given up."""
+        """Give up every callback that waits or is under way."""
         for task in self._tasks:
             task.cancel()
 
     def pending(self) -> int:
-        """How many jobs have callbacks that are waiting or under way."""
+        """Count the jobs whose callbacks wait or are under way."""
         return len(self._tasks)
 
     def start(self, job: Job) -> None:
-        """The job's callbacks are on their way."""
+        """Send the job's callbacks in a task, after their delay."""
         if job.callback_url is not None and job.row.callback != "never" and not job.forgotten:
             task = asyncio.get_running_loop().create_task(self.send(job, self._delay(job)))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
 
     async def send(self, job: Job, delay: float = 0) -> None:
-        """After *delay* seconds the job's callbacks were sent, one after the other, and are on record."""
+        """Wait *delay* seconds, then send the job's callbacks one after the other and record each."""
         if job.callback_url is None or job.row.callback == "never" or job.forgotten:
             return
         parcels = self._parcels(job, job.callback_url)
@@ -129,12 +129,12 @@ class Callbacks:
 
 
 def false_number(key: str) -> str:
-    """The number that callbacks about the person *key* lie with: valid, never the true one."""
+    """Return the false number that callbacks about the person *key* carry: valid, never the true one."""
     return mobile_e164(f"false:{key}")
 
 
 def wrong_token(url: str) -> str:
-    """The callback URL with another last path segment of the same length."""
+    """Return the callback URL with another last path segment, as long as the old one but at least 8 characters."""
     parts = urlsplit(url)
     front, slash, token = parts.path.rpartition("/")
     other = hashlib.sha256(token.encode()).hexdigest() * (len(token) // 64 + 1)
@@ -142,7 +142,7 @@ def wrong_token(url: str) -> str:
 
 
 def refused_because(url: str, *, private: bool) -> str | None:
-    """What is wrong with this callback_url, None when it is fine; *private* hosts are refused where asked."""
+    """Say what is wrong with this callback_url, None when it is fine; *private* refuses private hosts too."""
     try:
         parts = urlsplit(url)
         host, _ = parts.hostname, parts.port

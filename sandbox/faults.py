@@ -1,4 +1,4 @@
-"""Faults that befall requests and callbacks at random, whoever is asked about."""
+"""Faults that befall requests and callbacks at random, independent of the person."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Seconds = Annotated[float, Field(ge=0, le=86_400)]
 
 
 class Faults(BaseModel):
-    """Which faults befall what share of the requests; a rate of 0.3 means three in ten."""
+    """The faults, and the share of the requests that each befalls; a rate of 0.3 means three in ten."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -50,24 +50,24 @@ class Faults(BaseModel):
 
 
 class Chaos:
-    """The faults in force and the dice that decide whom they befall; the same seed throws the same dice."""
+    """The faults in force and the dice that decide which requests they befall; the same seed throws the same dice."""
 
     def __init__(self, seed: int) -> None:
-        """No faults yet."""
+        """Start without faults."""
         self.faults = Faults()
         self._dice = random.Random(seed)  # noqa: S311
 
     def strikes(self, rate: float) -> bool:
-        """Whether a fault of this rate befalls the thing at hand."""
+        """Throw the dice: tell whether a fault of this rate befalls the thing at hand."""
         return rate > 0 and self._dice.random() < rate
 
     def callback_delay(self) -> float:
-        """So many seconds a callback leaves later."""
+        """Draw by how many seconds a callback leaves later."""
         shortest, longest = self.faults.delay_callbacks_seconds
         return self._dice.uniform(shortest, longest) if longest else 0.0
 
     def mar(self, answer: Answer) -> None:
-        """The answer to a paid question is late, cut or slow, if the dice say so."""
+        """Make the answer to a paid question late, cut or slow, if the dice say so."""
         faults = self.faults
         if self.strikes(faults.hang_rate):
             answer.wait += faults.hang_seconds

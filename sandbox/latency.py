@@ -1,4 +1,4 @@
-"""How long LeadMagic takes to answer."""
+"""The time that LeadMagic takes to answer."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ LONGEST = 10.0
 
 
 def latency(spec: str, dice: random.Random) -> Callable[[], float]:
-    """A draw of seconds: `page` for the distribution of the vendor's page, else so many milliseconds."""
+    """Return a draw of seconds: `page` for the distribution of the vendor's page, else so many milliseconds."""
     if spec == "page":
         return lambda: of_page(dice.gauss(0, 1))
     seconds = milliseconds(spec) / 1000
@@ -24,14 +24,14 @@ def latency(spec: str, dice: random.Random) -> Callable[[], float]:
 
 
 def of_page(z: float) -> float:
-    """The seconds that stand *z* standard deviations off the median."""
+    """Return the seconds that stand *z* standard deviations off the median."""
     if z <= Z95:
         return MEDIAN * math.exp(BODY_SLOPE * z)
     return min(LONGEST, P95 * math.exp(TAIL_SLOPE * (z - Z95)))
 
 
 def milliseconds(spec: str) -> float:
-    """The number that *spec* writes; ValueError when it is none or negative."""
+    """Return the number that *spec* writes. Raise ValueError when it is none, negative or infinite."""
     value = float(spec)
     if not 0 <= value < math.inf:
         raise ValueError(spec)

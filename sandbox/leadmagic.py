@@ -42,7 +42,7 @@ class InvalidQuestionError(ValueError):
     """A question that deserves a 400: what is wrong, and with which parameters."""
 
     def __init__(self, detail: str, *parameters: str) -> None:
-        """*detail* for people, *parameters* by name."""
+        """Keep *detail* for people, and the names of the *parameters*."""
         super().__init__(detail)
         self.parameters = list(parameters)
 
@@ -54,7 +54,7 @@ class LeadMagic(Vendor):
     price = PRICE
 
     def __init__(self, settings: LeadMagicSettings | None = None) -> None:
-        """A new account."""
+        """Open a new account."""
         self._own = settings or LeadMagicSettings()
         super().__init__(self._own)
         # The unversioned paths are the older ones; much public code still uses them.
@@ -67,7 +67,7 @@ class LeadMagic(Vendor):
         }
 
     def find(self, asked: Asked) -> Answer:
-        """One paid question: answered, charged where a number was found, and on record."""
+        """Answer one paid question, charge for a number, and record both."""
         question, someone, invalid = _read(asked.body)
         answer = self.gate(asked)
         if answer is None and invalid is not None:
@@ -80,7 +80,7 @@ class LeadMagic(Vendor):
         return answer
 
     def credits(self, asked: Asked) -> Answer:
-        """The balance; free and not limited."""
+        """Show the balance; free and not limited."""
         if refusal := self._refuse_free(asked):
             return refusal
         balance = self.available()
@@ -95,13 +95,13 @@ class LeadMagic(Vendor):
         return self._answer(200, (JSON, encode(body).encode()))
 
     def health(self, asked: Asked) -> Answer:
-        """Whether the key is right; free and not limited."""
+        """Say whether the key is right; free and not limited."""
         if refusal := self._refuse_free(asked):
             return refusal
         return self._answer(200, (JSON, b'{"success":true,"status":"ok"}'))
 
     def refuse_credentials(self, asked: Asked) -> Answer | None:
-        """The 401 that these headers deserve, None when they are right."""
+        """Return the 401 that these headers deserve, None when they are right."""
         key = asked.headers.get(b"x-api-key")
         if key is None:
             return self.refuse(401, "missing_authentication")
@@ -109,7 +109,7 @@ class LeadMagic(Vendor):
         return self.refuse(401) if self.chaos.faults.bad_credentials or not right else None
 
     def refuse(self, status: int, code: str = "", **more: Any) -> Answer:
-        """The problem for this status."""
+        """Return the problem for this status."""
         if status == 429:
             standing = self.limiter.peek()
             return self.throttle(standing._replace(remaining=0, reset=1.0))
@@ -118,7 +118,7 @@ class LeadMagic(Vendor):
         return self._answer(status, failure(status, "", code, **more))
 
     def throttle(self, standing: Standing) -> Answer:
-        """429 with Retry-After in a header, and in the context."""
+        """Return a 429 with Retry-After in a header, and in the context."""
         context = {
             "limit": standing.limit,
             "window": WINDOW_NAMES.get(standing.seconds, "1 minute"),
@@ -131,14 +131,14 @@ class LeadMagic(Vendor):
         return answer
 
     def _look(self, question: Question, someone: Person, body: bytes) -> Answer:
-        """What LeadMagic finds about *someone*, charged."""
+        """Look for the number of *someone*, and charge for it."""
         try:
             row = self.row(someone)
         except UnknownWordError as exc:
             return self.refuse(400, detail=str(exc))
         if self.available() < PRICE:  # refused before the look, though a miss would be free
             return self.refuse(402)
-        reference = f"lm-{self.ledger.counts['posts'] + 1}"  # the vendor has none; the log's line does
+        reference = f"lm-{self.ledger.counts['posts'] + 1}"  # LeadMagic has no such id; the admin's log needs one
         refused = self.happens_now(row, someone)
         number = ""
         if row.finds and not (refused and row.once):
@@ -176,7 +176,7 @@ class LeadMagic(Vendor):
     def _answer(
         self, status: int, content: tuple[bytes, bytes], *, cost: float = 0, standing: Standing | None = None
     ) -> Answer:
-        """An answer with the headers that every answer of LeadMagic has."""
+        """Return an answer with the headers that every answer of LeadMagic has."""
         headers: Headers = (standing or self.limiter.peek()).headers()
         if day := self.limiter.day():
             left, allowed = day
@@ -207,7 +207,7 @@ class LeadMagic(Vendor):
 
 
 def _read(body: bytes) -> tuple[Question, Person | None, InvalidQuestionError | None]:
-    """The question, the person it is about, and what is wrong with it."""
+    """Return the question, the person it is about, and what is wrong with it."""
     try:
         question = _question(body)
     except InvalidQuestionError as invalid:
@@ -241,7 +241,7 @@ def _question(body: bytes) -> Question:
 
 
 def _check(question: Question) -> None:
-    """Nothing is wrong with the question, or InvalidQuestionError says what."""
+    """Raise InvalidQuestionError if an address or the profile cannot be used."""
     for name, email in (("work_email", question.work_email), ("personal_email", question.personal_email)):
         if email is None:
             continue

@@ -1,4 +1,4 @@
-"""What LeadMagic writes: its flat success, its problem+json, and the forms that deviate from both."""
+"""The bodies that LeadMagic writes: its flat success, its problem+json, and the forms that deviate from both."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ COMPLAINTS = {
     "invalid_api_key": ("Wrong API key", "No account has this key.", "Check the key."),
     "insufficient_credits": ("Not enough credits", "The balance is below the price.", "Add credits."),
     "forbidden": ("Not allowed", "The account has no credits for this.", "Check the account."),
-    "profile_not_found": ("No such profile", "Nobody is known by this profile.", "Try an e-mail."),
+    "profile_not_found": ("No such profile", "No person has this profile.", "Try an e-mail."),
     "resource_not_found": ("Nothing here", "There is no such resource.", "Check the path."),
     "method_not_allowed": ("Wrong method", "The path takes another method.", "Check the method."),
     "rate_limit_exceeded": ("Too many requests", "The limit is used up.", "Wait for Retry-After."),
@@ -64,7 +64,7 @@ class Question(NamedTuple):
 
 
 def success(question: Question, kind: str, form: str, number: str, price: float) -> tuple[bytes, bytes]:
-    """The media type and body of a 200: *kind* and *form* are the row's."""
+    """Return the media type and body of a 200; *kind* and *form* are the row's."""
     if kind == "garbage":
         return JSON, b'{"mobile_number": "+1-4\xff\xfe<!-- upstream said no'
     body: dict[str, Any] = {}
@@ -79,7 +79,7 @@ def success(question: Question, kind: str, form: str, number: str, price: float)
 
 
 def _misses() -> dict[str, dict[str, Any]]:
-    """What is said without a number, by the row's kind."""
+    """Return the bodies without a number, by the row's kind."""
     free = {"credits_consumed": 0, "message": NOT_FOUND}
     return {
         "null": {"mobile_number": None} | free,
@@ -91,7 +91,7 @@ def _misses() -> dict[str, dict[str, Any]]:
 
 
 def _hits(kind: str, number: str, price: float) -> dict[str, Any]:
-    """What is said with a number that was charged, or in its place, by the row's kind."""
+    """Return the body with a charged number, or with what stands in its place, by the row's kind."""
     charged = {"credits_consumed": price, "message": FOUND}
     match kind:
         case "notphone":
@@ -109,7 +109,7 @@ def _hits(kind: str, number: str, price: float) -> dict[str, Any]:
 
 
 def failure(status: int, kind: str, code: str = "", **more: Any) -> tuple[bytes, bytes]:
-    """The media type and body of anything but a 200: *kind* is the row's, *more* goes into the problem."""
+    """Return the media type and body of anything but a 200; *kind* is the row's, *more* goes into the problem."""
     if kind == "html" or (status in GATEWAY_STATUSES and kind != "problem"):
         return HTML, GATEWAY_PAGE
     if kind in _ODD_FAILURES:

@@ -1,4 +1,4 @@
-"""What a vendor charged for whom, and what it was asked: what Ringback's own ledger is held against."""
+"""The vendor's own books: charges, questions and callbacks. Tests compare Ringback's ledger with them."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Charge(NamedTuple):
     number: str
 
     def as_json(self) -> dict[str, Any]:
-        """The charge as the admin shows it."""
+        """Return the charge as the admin shows it."""
         return {
             "at": _iso(self.at),
             "person": self.person,
@@ -51,7 +51,7 @@ class Charge(NamedTuple):
 
 
 class Question(NamedTuple):
-    """One paid POST and what came of it."""
+    """One paid POST and its outcome."""
 
     at: float
     person: str | None
@@ -62,7 +62,7 @@ class Question(NamedTuple):
     reference: str
 
     def as_json(self) -> dict[str, Any]:
-        """The question as the admin shows it."""
+        """Return the question as the admin shows it."""
         return {
             "at": _iso(self.at),
             "person": self.person,
@@ -87,11 +87,11 @@ class Callback(NamedTuple):
 
     @property
     def accepted(self) -> bool:
-        """Whether the receiver said 2xx."""
+        """Tell whether the receiver said 2xx."""
         return self.status is not None and 200 <= self.status < 300
 
     def as_json(self) -> dict[str, Any]:
-        """The callback as the admin shows it."""
+        """Return the callback as the admin shows it."""
         return {
             "at": _iso(self.at),
             "person": self.person,
@@ -107,20 +107,20 @@ class Ledger:
     """Every charge, question and callback since the start or the last reset."""
 
     def __init__(self, balance: float, file: Path | None = None) -> None:
-        """*balance* credits to begin with; charges are also appended to *file*, one JSON line each."""
+        """Begin with *balance* credits; append charges also to *file*, one JSON line each."""
         self._file = file
         self._opening = balance
         self._lines = file.open("a", encoding="utf-8") if file else None
         self._start_over()
 
     def reset(self) -> None:
-        """Nothing was asked and nothing charged; the file is empty."""
+        """Forget every question and charge, and empty the file."""
         self._start_over()
         if self._lines is not None:
             self._lines.truncate(0)
 
     def keep(self, person: str, asked: bytes, reference: str, credits: float, number: str) -> None:
-        """The account has paid *credits* for *number*; on disk before anyone is told."""
+        """Charge *credits* for *number*. The line is on disk before the answer leaves."""
         charge = Charge(time.time(), person, asked, reference, credits, number)
         self.charges.append(charge)
         self.balance -= credits
@@ -130,7 +130,7 @@ class Ledger:
             self._lines.flush()
 
     def note(self, person: str | None, answer: Answer) -> None:
-        """A paid POST is on record with its outcome."""
+        """Record a paid POST and its outcome."""
         status = answer.status if answer.leaves else None
         self.questions.append(
             Question(time.time(), person, status, answer.ending, answer.wait, answer.credits, answer.reference)
@@ -141,7 +141,7 @@ class Ledger:
             self.counts["answers_429"] += 1
 
     def called_back(self, callback: Callback) -> None:
-        """A callback is on record with the status it got."""
+        """Record a callback and the status it got."""
         self.callbacks.append(callback)
         if callback.kind == "dropped":
             self.counts["callbacks_dropped"] += 1
@@ -152,7 +152,7 @@ class Ledger:
         self.counts[f"{sort}_{fate}"] += 1
 
     def stats(self) -> dict[str, Any]:
-        """The counts, each present even when nothing was counted."""
+        """Return the counts; those that are 0 too."""
         return {name: self.counts[name] for name in COUNTS} | {
             "charges": len(self.charges),
             "credits": self.charged,
@@ -161,7 +161,7 @@ class Ledger:
         }
 
     def close(self) -> None:
-        """The file is closed."""
+        """Close the file."""
         if self._lines is not None:
             self._lines.close()
 

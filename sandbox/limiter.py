@@ -1,4 +1,4 @@
-"""The vendors' rate limits: what they allow, what they refuse, and what their headers say about it."""
+"""The vendors' rate limits, and the headers that describe them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Clock = Callable[[], float]
 
 
 class Standing(NamedTuple):
-    """Where the account stands with one window; *reset* is in seconds from now."""
+    """The account's standing with one window; *reset* is in seconds from now."""
 
     allowed: bool
     limit: int
@@ -26,11 +26,11 @@ class Standing(NamedTuple):
 
     @property
     def retry_after(self) -> int:
-        """Whole seconds after which a request is let through again."""
+        """Return the whole seconds after which a request is let through again."""
         return max(1, math.ceil(self.reset))
 
     def headers(self) -> Headers:
-        """The standing as RateLimit-* (seconds) and X-RateLimit-* (unix time); nothing without a limit."""
+        """Return the standing as RateLimit-* (seconds) and X-RateLimit-* (unix time); nothing without a limit."""
         if not self.limit:
             return []
         limit, remaining = b"%d" % self.limit, b"%d" % self.remaining
@@ -48,12 +48,12 @@ UNLIMITED = Standing(allowed=True, limit=0, remaining=0, reset=0.0, seconds=0)
 
 
 class Limiter:
-    """Lets at most so many requests through in every window; what it refuses is not counted."""
+    """A limit on the requests of every window; refused requests are not counted."""
 
     def __init__(
         self, limits: Sequence[tuple[int, int]], kind: WindowKind = "fixed", clock: Clock = time.monotonic
     ) -> None:
-        """Each limit is (allowance, seconds), the shortest first; an allowance of 0 is no limit."""
+        """Take limits as (allowance, seconds), the shortest first; an allowance of 0 is no limit."""
         self._clock = clock
         make: type[FixedWindow | SlidingLog] = FixedWindow if kind == "fixed" else SlidingLog
         self._windows = [make(allowance, seconds, clock()) for allowance, seconds in limits if allowance]
@@ -62,7 +62,7 @@ class Limiter:
     def take(self) -> Standing:
         """Count one request, unless a window is full; then say so and count nothing."""
         now = self._clock()
-        for window in reversed(self._windows):  # a full hour is worse news than a full minute
+        for window in reversed(self._windows):  # the longest first: a full hour matters more than a full minute
             if window.left(now) <= 0:
                 return window.standing(now, allowed=False)
         for window in self._windows:
@@ -70,11 +70,11 @@ class Limiter:
         return self._windows[0].standing(now) if self._windows else UNLIMITED
 
     def peek(self) -> Standing:
-        """The standing with the shortest window, counting nothing."""
+        """Return the standing with the shortest window, counting nothing."""
         return self._windows[0].standing(self._clock()) if self._windows else UNLIMITED
 
     def day(self) -> tuple[int, int] | None:
-        """How many requests are left today and how many were allowed, None without a daily limit."""
+        """Return how many requests are left today and how many were allowed, None without a daily limit."""
         return (self._day.left(self._clock()), self._day.allowance) if self._day else None
 
 
@@ -90,23 +90,23 @@ class FixedWindow:
         self._used = 0
 
     def left(self, now: float) -> int:
-        """How many more requests this window lets through."""
+        """Return how many more requests this window lets through."""
         if now >= self._opened + self.seconds:
             self._opened += (now - self._opened) // self.seconds * self.seconds
             self._used = 0
         return self.allowance - self._used
 
     def count(self, now: float) -> None:
-        """One request less is left."""
+        """Count one request."""
         self._used += 1
 
     def standing(self, now: float, *, allowed: bool = True) -> Standing:
-        """Where the account stands."""
+        """Return the account's standing."""
         return Standing(allowed, self.allowance, self.left(now), self._opened + self.seconds - now, self.seconds)
 
 
 class SlidingLog:
-    """Remembers the time of each request of the last *seconds*."""
+    """A log with the time of each request of the last *seconds*."""
 
     __slots__ = ("_times", "allowance", "seconds")
 
@@ -116,17 +116,17 @@ class SlidingLog:
         self._times: deque[float] = deque()
 
     def left(self, now: float) -> int:
-        """How many more requests are let through now."""
+        """Return how many more requests are let through now."""
         while self._times and self._times[0] <= now - self.seconds:
             self._times.popleft()
         return self.allowance - len(self._times)
 
     def count(self, now: float) -> None:
-        """One request more is remembered."""
+        """Remember the time of one request."""
         self._times.append(now)
 
     def standing(self, now: float, *, allowed: bool = True) -> Standing:
-        """Where the account stands; it resets when the oldest request is forgotten."""
+        """Return the account's standing; it resets when the oldest request is forgotten."""
         left = self.left(now)
         reset = self._times[0] + self.seconds - now if self._times else 0.0
         return Standing(allowed, self.allowance, left, reset, self.seconds)

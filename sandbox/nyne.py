@@ -23,7 +23,7 @@ from sandbox.people import Person, person
 from sandbox.vendor import Settings, Vendor
 from sandbox.wire import GATEWAY_PAGE, HTML, Answer, Asked, encode
 
-HTML_POLLS = 2  # so many polls about an `html` person meet the gateway's page
+HTML_POLLS = 2  # polls about an `html` person that get the gateway's page
 FIELDS = ("name", "company", "email", "social_media_url", "callback_url")
 GATEWAY_STATUSES = frozenset({502, 504})
 
@@ -48,7 +48,7 @@ class InvalidQuestionError(ValueError):
     """A question that deserves a 400 with this code."""
 
     def __init__(self, code: str, message: str) -> None:
-        """*code* for programs, *message* for people."""
+        """Keep *code* for programs, *message* for people."""
         super().__init__(message)
         self.code = code
 
@@ -67,7 +67,7 @@ class Nyne(Vendor):
     name = "nyne"
 
     def __init__(self, settings: NyneSettings | None = None) -> None:
-        """A new account."""
+        """Open a new account."""
         self._own = settings or NyneSettings()
         self.price = self._own.credits_per_found
         super().__init__(self._own)
@@ -77,7 +77,7 @@ class Nyne(Vendor):
         }
 
     def ask(self, asked: Asked) -> Answer:
-        """One paid question: accepted or refused, and on record."""
+        """Accept or refuse one paid question, and record it."""
         fields, someone, invalid = _read(asked.body)
         answer = self.gate(asked)
         if answer is None and invalid is not None:
@@ -90,7 +90,7 @@ class Nyne(Vendor):
         return answer
 
     def poll(self, asked: Asked) -> Answer:
-        """One free question about a job; it counts against the limit like a paid one."""
+        """Answer one free question about a job; it counts against the limit like a paid one."""
         self.ledger.counts["polls"] += 1
         if answer := self.gate(asked):
             self.ledger.counts["answers_429"] += answer.status == 429
@@ -105,7 +105,7 @@ class Nyne(Vendor):
         return answer
 
     def usage(self, asked: Asked) -> Answer:
-        """Credits and counts of a month; free and not limited."""
+        """Show credits and counts of a month; free and not limited."""
         if self.chaos.strikes(self.chaos.faults.reset_connections):
             return Answer(0, ending="reset")
         if refusal := self.refuse_credentials(asked):
@@ -122,7 +122,7 @@ class Nyne(Vendor):
         return self._answer(200, encode(body).encode())
 
     def refuse_credentials(self, asked: Asked) -> Answer | None:
-        """The 401 that these headers deserve, None when they are right."""
+        """Return the 401 that these headers deserve, None when they are right."""
         key, secret = asked.headers.get(b"x-api-key"), asked.headers.get(b"x-api-secret")
         if key is None:
             return self.refuse(401, "missing_api_key")
@@ -134,7 +134,7 @@ class Nyne(Vendor):
         return None if right else self.refuse(401, "invalid_api_secret")
 
     def refuse(self, status: int, code: str = "", message: str = "") -> Answer:
-        """The error for this status, in the shape that was chosen."""
+        """Return the error for this status, in the shape that was chosen."""
         if status in GATEWAY_STATUSES:
             return Answer(status, GATEWAY_PAGE, media_type=HTML)
         if status == 429 and code != "insufficient_credits":
@@ -142,13 +142,13 @@ class Nyne(Vendor):
         return self._answer(status, answers.error(status, code, message, self._own.error_shape))
 
     def throttle(self, standing: Standing) -> Answer:
-        """429 with Retry-After."""
+        """Return a 429 with Retry-After."""
         answer = Answer(429, answers.error(429, "", "", self._own.error_shape), standing.headers())
         answer.headers.append((b"retry-after", b"%d" % standing.retry_after))
         return answer
 
     def stats(self) -> dict[str, Any]:
-        """The ledger's counts, and what is still under way."""
+        """Return the ledger's counts, and the number of jobs and callbacks under way."""
         under_way = {
             "jobs_unfinished": self.jobs.unfinished(),
             "callbacks_pending": self.callbacks.pending(),
@@ -156,7 +156,7 @@ class Nyne(Vendor):
         return super().stats() | under_way
 
     def reset(self) -> None:
-        """As if just started; what was under way will not be finished."""
+        """Go back to the state at the start; jobs and callbacks under way are given up."""
         self.jobs.clear()
         self.callbacks.cancel()
         session = self.callbacks.session
@@ -165,7 +165,7 @@ class Nyne(Vendor):
 
     @contextlib.asynccontextmanager
     async def open(self) -> AsyncIterator[None]:
-        """Inside the block callbacks can be sent."""
+        """Hold the vendor able to send callbacks inside the block."""
         await self.callbacks.open()
         async with super().open():
             yield
@@ -173,7 +173,7 @@ class Nyne(Vendor):
         await self.callbacks.close()
 
     def _take(self, someone: Person, fields: dict[str, str], body: bytes) -> Answer:
-        """The 202, or what stands in its place."""
+        """Return the 202, or the refusal in its place."""
         try:
             row = self.row(someone)
         except UnknownWordError as exc:
@@ -196,7 +196,7 @@ class Nyne(Vendor):
         mean = self._own.late_seconds if row.work == "slow" else self._own.work_seconds
         job = self.jobs.accept(question.someone, row, body, question.callback_url, mean)
         before = None
-        # (What is answered at once cannot be forgotten before it is.)
+        # Forget only jobs that are still to be answered; `none` is answered at once.
         job.forgotten = row.work != "none" and self.chaos.strikes(self.chaos.faults.forget_requests)
         if row.work == "none":
             self.jobs.finish(job)
@@ -247,7 +247,7 @@ class Nyne(Vendor):
 
 
 def _read(body: bytes) -> tuple[dict[str, str], Person | None, InvalidQuestionError | None]:
-    """The fields, the person they are about, and what is wrong with them."""
+    """Return the fields, the person they are about, and what is wrong with them."""
     try:
         fields = _fields(body)
     except InvalidQuestionError as invalid:

@@ -1,4 +1,4 @@
-"""What Nyne writes: envelopes, finished and running jobs, and, in this one place, its errors.
+"""The bodies that Nyne writes: envelopes, finished and running jobs, and, in this one place, its errors.
 
 https://api.nyne.ai/documentation/person/phone
 """
@@ -48,7 +48,7 @@ NOT_A_PHONE = "see profile"
 
 
 def error(status: int, code: str, message: str, shape: ErrorShape) -> bytes:
-    """An error body in one of the two shapes; no page of Nyne shows one, so both are our guess."""
+    """Return an error body in one of the two shapes; no page of Nyne shows one, so both are our guess."""
     code = code or CODE_OF_STATUS.get(status, "internal_error" if status >= 500 else "invalid_parameters")
     message = message or MESSAGES.get(code, f"The request was refused: {code}.")
     if shape == "flat":
@@ -58,7 +58,7 @@ def error(status: int, code: str, message: str, shape: ErrorShape) -> bytes:
 
 
 def accepted(job: Job) -> bytes:
-    """The body of the 202."""
+    """Return the body of the 202."""
     if job.finished and job.row.work == "none":
         return finished(job)
     note = f"Queued{CONTROL_MARK}, ask later." if job.row.control else "Queued, ask later."
@@ -66,7 +66,7 @@ def accepted(job: Job) -> bytes:
 
 
 def running(job: Job, status: str) -> bytes:
-    """The body of a poll while the job is at work."""
+    """Return the body of a poll while the job is at work."""
     data: dict[str, Any] = {"request_id": job.request_id, "status": status, "completed": False}
     if job.row.control:
         data["message"] = f"At work{CONTROL_MARK} still."
@@ -74,12 +74,12 @@ def running(job: Job, status: str) -> bytes:
 
 
 def finished(job: Job) -> bytes:
-    """The body that says what came of the job: in the 202, a callback or a poll."""
+    """Return the body with the job's outcome: in the 202, a callback or a poll."""
     return told(job.row, job.request_id, job.number, job.created_at, job.finished_at)
 
 
 def told(row: Behaviour, request_id: str, number: str, created_at: float, finished_at: float) -> bytes:
-    """The body for a job with this outcome; also how a false callback is made to look true."""
+    """Return the body for a job with this outcome; false callbacks use it too, to look true."""
     data: dict[str, Any] = {
         "request_id": request_id,
         "status": "completed",
@@ -103,7 +103,7 @@ def told(row: Behaviour, request_id: str, number: str, created_at: float, finish
 
 
 def stamp(style: str, at: datetime | None = None, *, dated: bool = False) -> str:
-    """A time the way Nyne writes it: by its page, dates of a job end in Z and the envelope's does not."""
+    """Write a time the way Nyne does: by its page, dates of a job end in Z and the envelope's does not."""
     text = (at or datetime.now(UTC)).strftime("%Y-%m-%dT%H:%M:%S")
     return f"{text}Z" if style == "z" or (style == "mixed" and dated) else text
 

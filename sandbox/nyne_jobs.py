@@ -1,4 +1,4 @@
-"""Nyne's queue: a question accepted becomes a job, a job is worked on, finished, charged and called back about."""
+"""Nyne's queue: an accepted question becomes a job; the job is worked on, finished, charged and called back about."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from sandbox.people import Person, mobile_e164
 
 Progress = Literal["queued", "processing", "pending", "finished"]
 
-# Shares of the working time after which a job is said to be further.
+# Shares of the working time after which a poll says `processing`, then `pending`.
 PROCESSING_FROM, PENDING_FROM = 0.25, 0.75
 
 
@@ -40,11 +40,11 @@ class Job:
 
     @property
     def finished(self) -> bool:
-        """Whether the work is done."""
+        """Tell whether the work is done."""
         return self.finished_at > 0
 
     def progress(self) -> Progress:
-        """How far the work is."""
+        """Return how far the work is."""
         if self.finished:
             return "finished"
         if self.seconds is None:
@@ -57,7 +57,7 @@ class Jobs:
     """Every job since the start or the last reset."""
 
     def __init__(self, ledger: Ledger, dice: random.Random, price: float) -> None:
-        """No jobs yet; a number costs *price*."""
+        """Start without jobs; a number costs *price*."""
         self._ledger = ledger
         self._dice = dice
         self._price = price
@@ -65,7 +65,7 @@ class Jobs:
         self._unfinished = 0
 
     def accept(self, someone: Person, row: Behaviour, asked: bytes, callback_url: str | None, mean: float) -> Job:
-        """A new job, whose work takes *mean* seconds on the average; nobody works on it yet."""
+        """Create a job whose work takes *mean* seconds on average; work_on() starts it."""
         seconds = None if row.work == "endless" else mean * self._dice.uniform(0.5, 1.5)
         dotted = row.dotted or self._dice.random() < 0.5
         job = Job(self._new_id(dotted=dotted), someone, row, asked, callback_url, seconds)
@@ -74,7 +74,7 @@ class Jobs:
         return job
 
     def work_on(self, job: Job, when_done: Callable[[Job], None]) -> None:
-        """The job finishes when its time has come, unless it is endless; *when_done* is then told."""
+        """Finish the job when its time has come, unless it is endless, then call *when_done*."""
 
         def done() -> None:
             self.finish(job)
@@ -84,7 +84,7 @@ class Jobs:
             job.timer = asyncio.get_running_loop().call_later(job.seconds, done)
 
     def finish(self, job: Job) -> None:
-        """The job is finished, and a number that it found is charged."""
+        """Finish the job, and charge the number that it found."""
         job.finished_at = time.time()
         self._unfinished -= 1
         if job.row.finds and not job.forgotten:
@@ -92,21 +92,21 @@ class Jobs:
             self._ledger.keep(job.someone.key, job.asked, job.request_id, self._price, job.number)
 
     def find(self, request_id: str) -> Job | None:
-        """The job with this id, None when there is none or it was forgotten."""
+        """Return the job with this id, None when there is none or it was forgotten."""
         job = self._jobs.get(request_id)
         return None if job is None or job.forgotten or job.row.poll == "forgotten" else job
 
     def another(self, job: Job) -> str:
-        """The request_id of some other job; one that never was where there is no other."""
+        """Return the request_id of another job; where there is none, an id that no job has."""
         others = (request_id for request_id in reversed(self._jobs) if request_id != job.request_id)
         return next(others, None) or self._new_id(dotted=False)
 
     def unfinished(self) -> int:
-        """How many jobs are at work and will finish."""
+        """Count the jobs that are at work and will finish."""
         return self._unfinished
 
     def clear(self) -> None:
-        """There are no jobs, and none will finish."""
+        """Drop every job; none will finish."""
         for job in self._jobs.values():
             if job.timer is not None:
                 job.timer.cancel()

@@ -1,4 +1,4 @@
-"""Who is asked about, and what is true of them: one person has one number, whichever vendor is asked."""
+"""The people that questions are about: each has one number, whichever vendor is asked."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def person(
     name: str | None = None,
     company: str | None = None,
 ) -> Person | None:
-    """The person behind these identifiers: the slug decides, else an e-mail, else the name; None without."""
+    """Return the person behind these identifiers: the slug decides, else an e-mail, else the name; None without."""
     key = ""
     texts: list[str] = []
     if profile_url:
@@ -58,7 +58,7 @@ def person(
 
 
 def slug_of(profile_url: str) -> str:
-    """The LinkedIn slug of a URL, with or without scheme, of `in/slug` or of itself; another URL as it is."""
+    """Return the LinkedIn slug of a URL, with or without scheme, of `in/slug` or of itself; another URL as it is."""
     text = profile_url.strip().lower()
     if "%" in text:
         text = unquote(text)
@@ -70,7 +70,7 @@ def slug_of(profile_url: str) -> str:
 
 
 def mobile_e164(key: str) -> str:
-    """The one true number of the person *key*, valid E.164, the same in every run."""
+    """Return the one true number of the person *key*: valid E.164, the same in every run."""
     drawn = int.from_bytes(_digest(key)[16:24], "big")
     area = AREA_CODES[drawn % len(AREA_CODES)]
     line = drawn // len(AREA_CODES) % 10_000
@@ -78,14 +78,14 @@ def mobile_e164(key: str) -> str:
 
 
 def is_known(key: str, vendor: str, match_rate: float) -> bool:
-    """Whether *vendor* has a number for the person *key*: the same answer in every run and every process."""
+    """Tell whether *vendor* has a number for the person *key*: the same in every run and every process."""
     digest = _digest(key)
     drawn = digest[:8] if vendor == "leadmagic" else digest[8:16]
     return int.from_bytes(drawn, "big") < match_rate * 2**64
 
 
 def written(number: str, form: str) -> str:
-    """The E.164 *number* the way a vendor may write it."""
+    """Write the E.164 *number* the way a vendor may write it."""
     area, exchange, line = number[2:5], number[5:8], number[8:]
     match form:
         case "hyphens":

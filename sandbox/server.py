@@ -1,4 +1,4 @@
-"""One vendor on one socket: listens, says where, and leaves in good order."""
+"""One vendor on one socket: it listens, announces its URL, and stops cleanly."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ PATIENCE = 2.0  # seconds that requests in flight have after a SIGTERM; then the
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """A listening socket; port 0 is any free one. OSError when the port is taken."""
+    """Return a listening socket; port 0 is any free one. Raise OSError when the port is taken."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     return socket.create_server((host, port), family=family, backlog=BACKLOG)
 
 
 def address(listener: socket.socket) -> str:
-    """The base URL under which the socket is reached."""
+    """Return the base URL under which the socket is reached."""
     host, port = listener.getsockname()[:2]
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
 async def serve(app: ASGIApp, listener: socket.socket, ready: Callable[[str], None]) -> None:
-    """Serve until SIGTERM or SIGINT; *ready* is told the base URL once requests are answered."""
+    """Serve until SIGTERM or SIGINT; call *ready* with the base URL once requests are answered."""
     server = Server(app)
     url = address(listener)
     loop = asyncio.get_running_loop()
@@ -42,7 +42,7 @@ async def serve(app: ASGIApp, listener: socket.socket, ready: Callable[[str], No
 
 @contextlib.asynccontextmanager
 async def running(app: ASGIApp, host: str = "127.0.0.1", port: int = 0) -> AsyncIterator[str]:
-    """Inside the block the app answers at the yielded base URL, on this event loop."""
+    """Serve the app inside the block, on this event loop; yield its base URL."""
     started = asyncio.Event()
     listener = listen(host, port)
     url = address(listener)
@@ -58,10 +58,10 @@ async def running(app: ASGIApp, host: str = "127.0.0.1", port: int = 0) -> Async
 
 
 class Connection(HttpToolsProtocol):
-    """A connection that the app may cut, as a vendor that dies does; ASGI alone cannot say that."""
+    """A connection that the app may cut, as a dying vendor does; ASGI alone cannot do that."""
 
     def on_message_begin(self) -> None:
-        """Each request finds its transport in its scope."""
+        """Put the transport into the scope of each request."""
         super().on_message_begin()
         self.scope["state"]["transport"] = self.transport
 
@@ -70,7 +70,7 @@ class Server(uvicorn.Server):
     """Uvicorn without its signal handling, which would end the process by the signal and not with 0."""
 
     def __init__(self, app: ASGIApp) -> None:
-        """Ready to serve *app*; nothing is logged but what goes wrong."""
+        """Prepare to serve *app*; only errors are logged."""
         super().__init__(
             uvicorn.Config(
                 app,
@@ -87,23 +87,23 @@ class Server(uvicorn.Server):
         self.when_ready: Callable[[], object] = lambda: None
 
     def stop(self) -> None:
-        """No new connections; what is in flight has a moment to finish."""
+        """Refuse new connections, and leave requests in flight a moment to finish."""
         self.should_exit = True
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Listening, and said so."""
+        """Listen, then call when_ready."""
         await super().startup(sockets)
         self.when_ready()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Every connection is closed, by itself or by us."""
+        """Close every connection; cut those that outlast PATIENCE."""
         cut = asyncio.get_running_loop().call_later(PATIENCE, self._cut_all)
         await super().shutdown(sockets)
         cut.cancel()
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """Signals stay with whoever started us."""
+        """Leave signals to the code that started the server."""
         yield
 
     def _cut_all(self) -> None:

@@ -1,4 +1,4 @@
-"""What both pretend vendors share: an account, its limits, the way from a request to an answer."""
+"""The common part of both pretend vendors: an account, its limits, the way from a request to an answer."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Endpoint = Callable[[Asked], Answer]
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """What the two vendors' accounts have in common; a limit of 0 is none."""
+    """The settings that the two vendors' accounts share; a limit of 0 is none."""
 
     api_key: str
     match_rate: float
@@ -47,7 +47,7 @@ class Vendor(ABC):
     endpoints: Mapping[str, Mapping[str, Endpoint]]  # by path, then by method
 
     def __init__(self, settings: Settings) -> None:
-        """A new account."""
+        """Open a new account."""
         self.settings = settings
         self.ledger = Ledger(settings.balance, settings.ledger)
         self.admin = admin.create_app(self)
@@ -55,33 +55,33 @@ class Vendor(ABC):
 
     @abstractmethod
     def refuse_credentials(self, asked: Asked) -> Answer | None:
-        """The 401 that these headers deserve, None when they are right."""
+        """Return the 401 that these headers deserve, None when they are right."""
 
     @abstractmethod
     def refuse(self, status: int, code: str = "") -> Answer:
-        """The vendor's answer for this status."""
+        """Return the vendor's answer for this status."""
 
     @abstractmethod
     def throttle(self, standing: Standing) -> Answer:
-        """The vendor's 429."""
+        """Return the vendor's 429."""
 
     def reset(self) -> None:
-        """As if just started: full balance, empty ledger, no faults, fresh limits and dice."""
+        """Go back to the state at the start: full balance, empty ledger, no faults, fresh limits and dice."""
         self.ledger.reset()
         self._start_over()
 
     @contextlib.asynccontextmanager
     async def open(self) -> AsyncIterator[None]:
-        """Inside the block the vendor can work."""
+        """Hold the vendor at work inside the block."""
         yield
         self.ledger.close()
 
     def stats(self) -> dict[str, Any]:
-        """The ledger's counts."""
+        """Return the ledger's counts."""
         return {"vendor": self.name} | self.ledger.stats()
 
     def truth(self, someone: Person) -> dict[str, Any]:
-        """What one accepted question about *someone* hands over to a patient client, and what it costs."""
+        """Return what a patient client gets for one accepted question about *someone*, and what it costs."""
         row = self.row(someone)
         found = row.finds and row.tells
         return {
@@ -91,7 +91,7 @@ class Vendor(ABC):
         }
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """One request, answered the way the vendor would."""
+        """Answer one request the way the vendor would."""
         methods = self.endpoints.get(scope.get("path", ""))
         if methods is None:
             if scope["type"] != "http" or scope["path"].startswith("/sandbox"):
@@ -107,11 +107,11 @@ class Vendor(ABC):
         await deliver(answer, scope, receive, send)
 
     def row(self, someone: Person) -> Behaviour:
-        """The behaviour that decides about *someone*."""
+        """Return the behaviour that decides about *someone*."""
         return choose(self.name, someone, self.settings.match_rate)
 
     def gate(self, asked: Asked) -> Answer | None:
-        """The answer that ends a limited request before any work is done for it, None to let it through."""
+        """Return the answer that ends a limited request before any work is done for it, None to let it through."""
         faults = self.chaos.faults
         if self.chaos.strikes(faults.reset_connections):
             return Answer(0, ending="reset")
@@ -128,7 +128,7 @@ class Vendor(ABC):
         return None
 
     def happens_now(self, row: Behaviour, someone: Person) -> bool:
-        """Whether the row's refusal is due: always, or only for the first question about *someone*."""
+        """Tell whether the row's refusal is due: always, or only for the first question about *someone*."""
         if row.status == 200 or not row.once:
             return row.status != 200
         if (row.word, someone.key) in self._had_their_turn:
@@ -137,7 +137,7 @@ class Vendor(ABC):
         return True
 
     def available(self) -> float:
-        """The credits that questions can be paid from."""
+        """Return the credits that questions can be paid from."""
         return 0 if self.chaos.faults.payment_required else self.ledger.balance
 
     def _start_over(self) -> None:

@@ -1,4 +1,4 @@
-"""HTTP as the vendors speak it: a request read, an answer given whole, late, cut, or byte by byte."""
+"""HTTP as the vendors speak it: requests read whole; answers given whole, late, cut, or byte by byte."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Asked(NamedTuple):
 
 @dataclass(slots=True)
 class Answer:
-    """What a vendor does about a request.
+    """A vendor's answer to a request.
 
     *wait* seconds pass first and *before* is awaited; *ending* says how much of the answer leaves.
     *credits* and *reference* are for the ledger.
@@ -52,12 +52,12 @@ class Answer:
 
     @property
     def leaves(self) -> bool:
-        """Whether any of it is sent."""
+        """Tell whether any of it is sent."""
         return self.ending in {"whole", "trickle"}
 
 
 async def read(scope: Scope, receive: Receive) -> Asked:
-    """The request with its whole body."""
+    """Read the request with its whole body."""
     message = await receive()
     body: bytes = message.get("body", b"")
     while message.get("more_body", False):
@@ -67,7 +67,7 @@ async def read(scope: Scope, receive: Receive) -> Asked:
 
 
 async def deliver(answer: Answer, scope: Scope, receive: Receive, send: Send) -> None:
-    """The answer has left the way it says, or the client has gone before."""
+    """Send the answer the way it says, unless the client goes first."""
     if answer.wait and not await _client_stays(receive, answer.wait):
         return
     if not answer.leaves:
@@ -95,7 +95,7 @@ async def deliver(answer: Answer, scope: Scope, receive: Receive, send: Send) ->
 
 
 async def _client_stays(receive: Receive, seconds: float) -> bool:
-    """Whether the client is still there after *seconds*."""
+    """Tell whether the client is still there after *seconds*."""
     try:
         async with asyncio.timeout(seconds):
             while (await receive())["type"] != "http.disconnect":
@@ -106,7 +106,7 @@ async def _client_stays(receive: Receive, seconds: float) -> bool:
 
 
 async def _cut(scope: Scope, receive: Receive, *, reset: bool) -> None:
-    """The connection is closed without a byte of an answer: in good order, or by RST where *reset*."""
+    """Close the connection without a byte of an answer: cleanly, or by RST where *reset*."""
     transport: asyncio.Transport = scope["state"]["transport"]
     if reset:
         connection: socket.socket = transport.get_extra_info("socket")

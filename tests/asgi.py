@@ -14,35 +14,35 @@ from starlette.types import ASGIApp, Message
 
 @dataclass(frozen=True)
 class Answer:
-    """What came back; header names are lower case."""
+    """The answer to a request; header names are lower case."""
 
     status: int
     headers: dict[str, str]
     body: bytes
 
     def json(self) -> Any:
-        """The body as JSON."""
+        """Return the body as JSON."""
         return json.loads(self.body)
 
 
 class Client:
-    """Talks to *app*; *headers* go with every request."""
+    """A client of *app*; *headers* go with every request."""
 
     def __init__(self, app: ASGIApp, headers: Mapping[str, str] | None = None) -> None:
         self.app = app
         self.headers = dict(headers or {})
 
     async def get(self, path: str, headers: Mapping[str, str] | None = None) -> Answer:
-        """GET."""
+        """Send a GET."""
         return await self.send("GET", path, b"", headers)
 
     async def post(self, path: str, body: Any = b"", headers: Mapping[str, str] | None = None) -> Answer:
-        """POST: bytes as they are, anything else as JSON."""
+        """Send a POST: bytes as they are, anything else as JSON."""
         content = body if isinstance(body, bytes) else json.dumps(body).encode()
         return await self.send("POST", path, content, {"content-type": "application/json"} | dict(headers or {}))
 
     async def send(self, method: str, path: str, body: bytes, headers: Mapping[str, str] | None = None) -> Answer:
-        """One request, its body in one piece."""
+        """Send one request, its body in one piece."""
         return await self.exchange(
             method, path, [{"type": "http.request", "body": body}], headers, content_length=len(body)
         )
@@ -56,7 +56,7 @@ class Client:
         *,
         content_length: int | None = None,
     ) -> Answer:
-        """One request made of these *incoming* messages; status 0 when nothing was answered."""
+        """Send one request made of these *incoming* messages; status 0 when nothing was answered."""
         path, _, query = path.partition("?")
         given = self.headers | dict(headers or {})
         if content_length is not None:
@@ -87,7 +87,7 @@ class Client:
 
 @asynccontextmanager
 async def living(app: ASGIApp) -> AsyncIterator[None]:
-    """Inside the block the app has started; at the end it has stopped, in good order."""
+    """Hold the app started inside the block; shut it down cleanly at the end."""
     incoming: asyncio.Queue[Message] = asyncio.Queue()
     outgoing: asyncio.Queue[Message] = asyncio.Queue()
 

@@ -1,4 +1,4 @@
-"""A submitter and a reconciler of one process, wired as in production, doing one thing at a time; and what they did."""
+"""A submitter and a reconciler in one process, wired as in production, that do one thing at a time on request."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from tests.wishes import take_one
 
 PATIENCE = 10.0  # seconds, until a test is stuck
 BOTH = ("leadmagic", "nyne")
-# Fast enough not to be waited for.
+# High enough that no test waits for a limit.
 NO_LIMITS: dict[str, Any] = {
     "leadmagic_per_minute": 10_000_000,
     "leadmagic_per_day": 1_000_000_000,
@@ -41,7 +41,7 @@ NO_LIMITS: dict[str, Any] = {
 
 
 class AtWork:
-    """What a submitter and a reconciler hold."""
+    """The parts of a submitter and of a reconciler."""
 
     def __init__(self, process: Process) -> None:
         self.process = process
@@ -62,39 +62,39 @@ class AtWork:
         self.poller = Poller(nyne, process, self.finisher)
 
     def wake(self) -> None:
-        """Counts the hints."""
+        """Count the hints."""
         self.wakes += 1
 
     async def claim(self, provider: str) -> Batch[ClaimedJob]:
-        """One claim, its questions on their way."""
+        """Make one claim, and start to ask its questions."""
         return await self.submitters[provider].loop.claim_once()
 
     async def settle(self) -> None:
-        """Every question on its way has its outcome, and that is written."""
+        """Wait until every question on its way has its outcome, and that is written."""
         for submitter in self.submitters.values():
             await submitter.loop.settled()
         await self.finisher.sweeper.close()
 
     async def ask(self, provider: str) -> Batch[ClaimedJob]:
-        """One claim, and all that comes of it."""
+        """Make one claim, and wait until its outcomes are written."""
         claimed = await self.claim(provider)
         await self.settle()
         return claimed
 
     async def call_back(self, job_id: UUID, outcome: Outcome, body: bytes = b"{}") -> CallbackReceipt:
-        """Nyne calls back with *outcome*."""
+        """Let Nyne call back with *outcome*."""
         return await call_back(self.process, job_id, outcome, body)
 
 
 @asynccontextmanager
 async def at_work(settings: Settings, url: str) -> AsyncIterator[AtWork]:
-    """Inside the block a process is open on the database at *url*; nothing runs by itself."""
+    """Hold a process open inside the block, on the database at *url*; nothing runs by itself."""
     async with open_process("tests", settings, url) as process:
         yield AtWork(process)
 
 
 async def call_back(process: Process, job_id: UUID, outcome: Outcome, body: bytes = b"{}") -> CallbackReceipt:
-    """The receiver records and applies one callback of Nyne's."""
+    """Record and apply one callback of Nyne's, as the receiver does."""
     (recorded,) = await record_callbacks(
         process.pool,
         [callback(process.providers["nyne"], job_id, outcome, body)],
@@ -106,21 +106,21 @@ async def call_back(process: Process, job_id: UUID, outcome: Outcome, body: byte
 
 
 def callback(provider: Provider, job_id: UUID, outcome: Outcome, body: bytes = b"{}") -> Callback:
-    """A callback as the receiver hands it to the store."""
+    """Return a callback as the receiver hands it to the store."""
     return Callback(provider.name, job_id, body, outcome, provider.price)
 
 
-# What there is to do.
+# Work to do.
 
 
 async def wish_for(world: AtWork, *providers: str, **fields: Any) -> UUID:
-    """A lookup that is to be asked of these."""
+    """Make a lookup that these providers are to be asked for; return its id."""
     given = fields or {"work_email": "jane@acme.co", "name": "Jane Doe", "company": "Acme"}
     return (await take_one(world.pool, providers=providers or ("leadmagic",), **given)).id
 
 
 async def claimed_of(world: AtWork, provider: str = "nyne", *, callback_expected: bool = True) -> ClaimedJob:
-    """A job that was just claimed."""
+    """Return a job that was just claimed."""
     row = await lookup(world.pool, providers=[provider])
     await job(world.pool, provider=provider, lookup_id=row["id"])
     result = await claim(
@@ -132,27 +132,27 @@ async def claimed_of(world: AtWork, provider: str = "nyne", *, callback_expected
 
 
 async def tell(world: AtWork, claimed: ClaimedJob, outcome: Any, *, callback_expected: bool = True) -> None:
-    """The submitter of *claimed* writes what it heard."""
+    """Write what the submitter of *claimed* heard."""
     nyne = world.process.providers["nyne"]
     await world.writer.write([JobOutcome(nyne, claimed, outcome, b"", callback_expected=callback_expected)])
 
 
 async def due_now(world: AtWork) -> None:
-    """Everything queued is due, and no provider rests."""
+    """Make everything queued due, and end every provider's rest."""
     await world.pool.execute("UPDATE jobs SET due_at = now() WHERE state = 'queued'")
     await world.pool.execute("UPDATE providers SET rest_until = NULL, open_until = NULL")
 
 
 async def lease_expires(world: AtWork, claimed: ClaimedJob) -> None:
-    """The job's submitter has been silent for too long."""
+    """Let the job's lease run out, as when its submitter is silent for too long."""
     await world.pool.execute("UPDATE jobs SET lease_expires_at = now() - interval '1 s' WHERE id = $1", claimed.id)
 
 
-# What came of it.
+# Results.
 
 
 async def waits(world: AtWork, lookup_id: UUID | None = None) -> float:
-    """Seconds until the lookup's job is due; without *lookup_id*, the one open job."""
+    """Return the seconds until the lookup's job is due; without *lookup_id*, until the one open job is."""
     seconds: float = await world.pool.fetchval(
         "SELECT EXTRACT(epoch FROM due_at - now())::float8 FROM jobs WHERE lookup_id = COALESCE($1, lookup_id)",
         lookup_id,
@@ -161,7 +161,7 @@ async def waits(world: AtWork, lookup_id: UUID | None = None) -> float:
 
 
 async def ended(world: AtWork, lookup_id: UUID) -> list[tuple[Any, ...]]:
-    """The lookup's finished jobs, in order: provider, state, charged, possibly charged."""
+    """Return the lookup's finished jobs, in order: provider, state, charged, possibly charged."""
     rows = await world.pool.fetch(
         "SELECT provider, state::text, credits, possible FROM finished_jobs WHERE lookup_id = $1 ORDER BY id", lookup_id
     )
@@ -169,7 +169,7 @@ async def ended(world: AtWork, lookup_id: UUID) -> list[tuple[Any, ...]]:
 
 
 async def until(holds: Callable[[], Awaitable[bool]]) -> None:
-    """*holds* has come true."""
+    """Wait until *holds* is true."""
     async with asyncio.timeout(PATIENCE):
         while not await holds():
             await asyncio.sleep(0.005)

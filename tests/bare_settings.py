@@ -1,4 +1,4 @@
-"""An environment for tests of settings: nothing is set, or everything that is needed."""
+"""Environments for tests of settings: nothing is set, or everything that is needed."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ COMPLETE = {
 
 @pytest.fixture
 def bare(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> pytest.MonkeyPatch:
-    """Set nothing, and stand where there is no `.env`."""
+    """Set nothing, in a folder without a `.env`."""
     monkeypatch.chdir(tmp_path)
     for name in setting_fields():
         monkeypatch.delenv(name.upper(), raising=False)
@@ -36,7 +36,7 @@ def environment(bare: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
 
 
 def problems(role: Role) -> dict[str, str]:
-    """Name what the settings lack for *role*."""
+    """Return the problems of the settings for *role*, by setting."""
     with pytest.raises(SettingsError) as refused:
         Settings.load(role)
     return dict(problem.split(": ", 1) for problem in refused.value.problems)

@@ -1,4 +1,4 @@
-"""Claims as a submitter makes them, at 3 credits a question, and what they leave to claim."""
+"""Claims as a submitter makes them, at 3 credits a question, and the queue that they leave."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ LEASE = timedelta(seconds=20)
 
 
 async def take(db: Pool, provider: str = "nyne", most: int = 100, budgets: list[Budget] | None = None) -> Claim:
-    """One claim at 3 credits a question."""
+    """Make one claim at 3 credits a question."""
     return await claim(
         db, provider, most=most, price=Decimal(3), lease=LEASE, callback_expected=True, claim_id=uuid7(),
         budgets=budgets or [],
@@ -28,7 +28,7 @@ async def take(db: Pool, provider: str = "nyne", most: int = 100, budgets: list[
 
 
 async def ids(db: Pool, *, held: str | None = None, provider: str = "nyne") -> set[UUID]:
-    """The queued jobs of *provider* that are *held* so."""
+    """Return the queued jobs of *provider* that are *held* in this way."""
     rows = await db.fetch(
         "SELECT id FROM jobs WHERE state = 'queued' AND provider = $1 AND held IS NOT DISTINCT FROM $2", provider, held
     )
@@ -36,11 +36,11 @@ async def ids(db: Pool, *, held: str | None = None, provider: str = "nyne") -> s
 
 
 async def reserved(db: Pool) -> Decimal:
-    """What is reserved today, by the sums."""
+    """Return the credits reserved today, by the sums."""
     total: Decimal = await db.fetchval("SELECT COALESCE(sum(reserved), 0) FROM usage")
     return total
 
 
 async def later(db: Pool, name: str, column: str) -> None:
-    """The provider's moment in *column* is over."""
+    """Set the provider's moment in *column* to a second ago."""
     await db.execute(f"UPDATE providers SET {column} = now() - interval '1 second' WHERE name = $1", name)  # noqa: S608

@@ -1,4 +1,4 @@
-"""Commands of ours as processes of a test: run to their end, or until something comes true, and never longer."""
+"""Our commands as processes of a test: run to their end, or until a condition is true, and never longer."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from rig.processes import Process, environment, start
 
 ROOT = Path(__file__).parent.parent
 RINGBACK = (sys.executable, "-m", "console")
-DEADLINE = 30.0  # seconds, for anything; a machine that is busy otherwise needs most of it
+DEADLINE = 30.0  # seconds, for anything; a busy machine needs most of it
 BETWEEN_LOOKS = 0.02  # seconds
 
 T = TypeVar("T")
@@ -35,7 +35,7 @@ class JobOutcome:
 
 
 async def until(look: Callable[[], Awaitable[T | None]], *, unless: Awaitable[object] | None = None) -> T:
-    """Return what *look* finds, once it finds something.  Raises AssertionError when *unless* comes true before."""
+    """Return what *look* finds, once it finds something. Raises AssertionError when *unless* comes true before."""
     other = asyncio.ensure_future(unless or asyncio.Event().wait())
     try:
         async with asyncio.timeout(DEADLINE):
@@ -51,7 +51,7 @@ async def until(look: Callable[[], Awaitable[T | None]], *, unless: Awaitable[ob
 
 @asynccontextmanager
 async def empty_database(server_url: str) -> AsyncIterator[str]:
-    """Make a database without a table, for the block; yield its URL."""
+    """Hold a database without a table inside the block; yield its URL."""
     name = f"ringback_empty_{os.getpid()}_{next(_numbers)}"
     await execute(server_url, f"CREATE DATABASE {name}")
     try:
@@ -80,7 +80,7 @@ async def ringback(*arguments: str, cwd: Path, **settings: str) -> JobOutcome:
 
 @dataclass
 class Running:
-    """A command that runs, and what it has written so far."""
+    """A running command, and the lines that it has written so far."""
 
     process: Process
     lines: list[str] = field(default_factory=list)
@@ -94,7 +94,7 @@ class Running:
         return await self.until(look)
 
     async def until(self, look: Callable[[], Awaitable[T | None]]) -> T:
-        """Return what *look* finds, once it finds something.  Raises AssertionError when the command ends before."""
+        """Return what *look* finds, once it finds something. Raises AssertionError when the command ends before."""
         try:
             return await until(look, unless=self.process.wait())
         except (AssertionError, TimeoutError) as error:
@@ -103,7 +103,7 @@ class Running:
     async def ends(self, number: signal.Signals | None = None, *, within: float = DEADLINE) -> int:
         """Send the signal, if there is one, and return the exit code."""
         if number is not None:
-            os.kill(self.process.pid, number)  # to the command alone: what it started is its own to stop
+            os.kill(self.process.pid, number)  # to the command alone: it must stop its own children
         async with asyncio.timeout(within):
             return await self.process.wait()
 

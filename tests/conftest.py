@@ -78,11 +78,11 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 @pytest.fixture(scope="session")
 def server_url() -> Iterator[str]:
-    """A PostgreSQL server that may be filled with databases."""
+    """Provide a PostgreSQL server that tests may fill with databases."""
     if given := os.environ.get("TEST_DATABASE_URL"):
         yield given
         return
-    # What a crash would lose is a test's: without waiting for the disk, copies take a third of the time.
+    # A crash could lose only a test's rows: without waiting for the disk, copies take a third of the time.
     postgres = Postgres({"fsync": "off"}, folder=memory())
     try:
         yield postgres.create()
@@ -92,7 +92,7 @@ def server_url() -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def databases(server_url: str) -> Iterator[Databases]:
-    """Copies of a database at the newest step."""
+    """Provide copies of a database at the newest step."""
     name = f"ringback_template_{os.getpid()}"
     asyncio.run(_build_template(server_url, name))
     with Databases(server_url, name) as copies:
@@ -102,14 +102,14 @@ def databases(server_url: str) -> Iterator[Databases]:
 
 @pytest.fixture
 async def database_url(databases: Databases) -> AsyncIterator[str]:
-    """A database of the test's own."""
+    """Provide a database of the test's own."""
     async with databases.for_a_test() as url:
         yield url
 
 
 @pytest.fixture
 async def pool(database_url: str) -> AsyncIterator[asyncpg.Pool[Any]]:
-    """Connections to it, as the processes open them."""
+    """Provide connections to it, as the processes open them."""
     opened = await open_pool(database_url, name="tests", size=8)
     yield opened
     await close_pool(opened)
@@ -117,7 +117,7 @@ async def pool(database_url: str) -> AsyncIterator[asyncpg.Pool[Any]]:
 
 @pytest.fixture
 async def db(pool: asyncpg.Pool[Any]) -> asyncpg.Pool[Any]:
-    """The same, where both providers are registered, and quick."""
+    """Provide the same connections, with both providers registered, and quick."""
     for name in BOTH:
         await register_provider(pool, name, QUICK, {})
     return pool
@@ -125,13 +125,13 @@ async def db(pool: asyncpg.Pool[Any]) -> asyncpg.Pool[Any]:
 
 @pytest.fixture
 def order(database_url: str) -> Order:
-    """Whoever must wait does."""
+    """Provide an explicit order among sessions."""
     return Order(database_url)
 
 
 @pytest.fixture
 def make_settings(monkeypatch: pytest.MonkeyPatch) -> MakeSettings:
-    """Settings that would do for every process; the environment has no say, only the keywords have."""
+    """Provide a maker of settings for every process: from its keywords, never from the environment."""
     for name in setting_fields():
         monkeypatch.delenv(name.upper(), raising=False)
 
@@ -143,13 +143,13 @@ def make_settings(monkeypatch: pytest.MonkeyPatch) -> MakeSettings:
 
 @pytest.fixture
 def settings(make_settings: MakeSettings, database_url: str) -> Settings:
-    """Settings for the test's own database."""
+    """Provide settings for the test's own database."""
     return make_settings(database_url=database_url)
 
 
 @pytest.fixture
 async def app(settings: Settings, pool: asyncpg.Pool[Any], database_url: str) -> AsyncIterator[Starlette]:
-    """The receiver, started."""
+    """Provide the receiver, started."""
     created = create_app(settings, pool, database_url)
     async with living(created):
         yield created
@@ -157,20 +157,20 @@ async def app(settings: Settings, pool: asyncpg.Pool[Any], database_url: str) ->
 
 @pytest.fixture
 def client(app: Starlette) -> Client:
-    """Talks to the receiver with a valid token."""
+    """Provide a client of the receiver with a valid token."""
     return Client(app, {"authorization": f"Bearer {TOKEN}"})
 
 
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The receiver holds no message for a database that is away: its refusal comes at once."""
+    """Let the receiver refuse at once when its database is away, and hold no message."""
     for name in ("FOR_A_CALLBACK", "FOR_AN_EVENT"):
         monkeypatch.setattr(f"receiver.patience.{name}", 0.2)
 
 
 @pytest.fixture
 async def offline(make_settings: MakeSettings, tmp_path: Path, impatient: None) -> AsyncIterator[Client]:
-    """Talks with a valid token to a receiver whose database cannot be reached: what it refuses needed none."""
+    """Provide a client, with a valid token, of a receiver whose database is unreachable: refusals need none."""
     nowhere = f"postgresql://nobody@/nothing?host={tmp_path}"
     async with asyncpg.create_pool(nowhere, min_size=0, max_size=1, timeout=1) as unreachable:
         created = create_app(make_settings(), unreachable, nowhere)
@@ -182,7 +182,7 @@ async def offline(make_settings: MakeSettings, tmp_path: Path, impatient: None) 
 async def client_with(
     make_settings: MakeSettings, pool: asyncpg.Pool[Any], database_url: str
 ) -> AsyncIterator[ClientWith]:
-    """Starts a receiver with other settings, and gives a client with a valid token."""
+    """Provide a starter of receivers with other settings; it returns a client with a valid token."""
     async with asyncio.TaskGroup() as lives:
         stop = asyncio.Event()
 
@@ -205,14 +205,14 @@ async def client_with(
 
 @pytest.fixture
 async def fake() -> AsyncIterator[FakeProvider]:
-    """The server of both providers."""
+    """Provide the server that plays both providers."""
     async with playing() as server:
         yield server
 
 
 @pytest.fixture
 def start(fake: FakeProvider, make_settings: MakeSettings, database_url: str) -> Start:
-    """Opens a process that asks *fake*, with settings of the test's own, on the database or a way to it."""
+    """Provide an opener of processes that ask *fake*, with the test's settings, on the database or a way to it."""
 
     @asynccontextmanager
     async def open_it(url: str = database_url, **overrides: Any) -> AsyncIterator[AtWork]:
@@ -225,7 +225,7 @@ def start(fake: FakeProvider, make_settings: MakeSettings, database_url: str) ->
 
 @pytest.fixture
 async def world(start: Start) -> AsyncIterator[AtWork]:
-    """A process at work."""
+    """Provide a process at work."""
     async with start() as working:
         yield working
 
@@ -243,7 +243,7 @@ def nested(flat: dict[str, Any]) -> dict[str, Any]:
 
 
 def memory() -> Path | None:
-    """A place in memory, if there is room for some hundred databases: copies are three times as quick there."""
+    """Return a folder in memory with room for some hundred databases, if any: copies are three times as quick."""
     memory = Path("/dev/shm")  # noqa: S108  mkdtemp makes a directory of our own in it
     return memory if memory.is_dir() and shutil.disk_usage(memory).free > 4 << 30 else None
 
@@ -253,7 +253,7 @@ async def _build_template(server_url: str, name: str) -> None:
     connection = await asyncpg.connect(url_of(server_url, name))
     try:
         await migrate(connection)
-        # As the first migrate makes one, but known to the tests.
+        # In place of the random key of the first migrate, one that the tests know.
         await connection.execute(
             "UPDATE installation SET identity_key = $1, identity_fingerprint = $2",
             IDENTITY_KEY.encode(),

@@ -1,4 +1,4 @@
-"""Copies of a template database, one for each test: the next one is made, and the last one dropped, meanwhile."""
+"""Copies of a template database, one for each test; a thread makes the next one and drops the last one meanwhile."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from types import TracebackType
 
 from rig.postgres import execute, url_of
 
-SPARE = 2  # a test that only looks at something is done before one copy is
+SPARE = 2  # a test that only reads ends before one copy is made
 
 
 class Databases:
@@ -35,19 +35,19 @@ class Databases:
         while self._spare:
             self._leave(self._spare.popleft().result())
         for dropped in self._left:
-            dropped.result()  # what went wrong there is told here
+            dropped.result()  # raises what went wrong in the thread
         self._thread.shutdown()
 
     @asynccontextmanager
     async def for_a_test(self) -> AsyncIterator[str]:
-        """Inside the block there is a new database, whose URL is yielded."""
+        """Hold a new database inside the block; yield its URL."""
         name = await asyncio.wrap_future(self._take())
         yield url_of(self._server_url, name)
         self._leave(name)
 
     @contextmanager
     def for_a_module(self) -> Iterator[str]:
-        """The same, for tests that share it: whatever they do is undone."""
+        """Hold a database inside the block for tests that share it and undo all they do; yield its URL."""
         name = self._take().result()
         yield url_of(self._server_url, name)
         self._leave(name)

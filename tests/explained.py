@@ -1,4 +1,4 @@
-"""The statements that something sends, caught on their way, and what the server says that it reads for each."""
+"""The statements that a function sends, captured, and the rows that the server reads for each."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     Connection: TypeAlias = asyncpg.Connection[Any]
 
 BIG = 1_000  # rows; a smaller table may be read as a whole
-OWN = "/* the test's own */"  # what it needs beside the statements that it is about
+OWN = "/* the test's own */"  # marks what a test needs beside the statements under test
 STATEMENTS = (OWN, "SELECT", "WITH", "INSERT", "UPDATE", "DELETE")
 SCANS = ("Seq Scan", "Index Scan", "Index Only Scan", "Bitmap Heap Scan")
 
@@ -29,7 +29,7 @@ class OneConnection:
 
     @asynccontextmanager
     async def acquire(self, **_: Any) -> AsyncIterator[Connection]:
-        """The connection."""
+        """Yield the connection."""
         yield self.connection
 
     def __getattr__(self, name: str) -> Any:
@@ -37,7 +37,7 @@ class OneConnection:
 
 
 async def capture(db: Connection, deed: Deed) -> list[tuple[str, Any]]:
-    """Every statement that *deed* sent, with its arguments; what it did is undone."""
+    """Return every statement that *deed* sent, with its arguments; undo what it did."""
     sent: list[tuple[str, Any]] = []
     transaction = db.transaction()
     await transaction.start()
@@ -48,7 +48,7 @@ async def capture(db: Connection, deed: Deed) -> list[tuple[str, Any]]:
 
 
 async def explain(db: Connection, sent: list[tuple[str, Any]]) -> list[dict[str, Any]]:
-    """The statements are done again, one after the other, each with its plan; then it is undone."""
+    """Repeat the statements, one after the other; return the plan of each; undo what they did."""
     plans = []
     transaction = db.transaction()
     await transaction.start()
@@ -70,14 +70,14 @@ async def explain(db: Connection, sent: list[tuple[str, Any]]) -> list[dict[str,
 
 
 async def literal(db: Connection, kind: str, value: Any) -> str:
-    """The value as it can be written into a statement."""
+    """Write the value as a literal of SQL."""
     kind = kind.removeprefix("pg_catalog.")
     text: str = await db.fetchval(f"SELECT quote_nullable($1::{kind}::text)", value)
     return text
 
 
 async def big_tables(db: Connection) -> set[str]:
-    """Those that nobody may read through."""
+    """Return the tables that no statement may read through."""
     found = await db.fetch("SELECT relname FROM pg_class WHERE relkind = 'r' AND reltuples >= $1 AND oid > 16383", BIG)
     names = {row["relname"] for row in found} - {"usage"}  # a row per provider, day and slot: read by the thousand
     assert {"jobs", "keys"} < names
@@ -95,20 +95,20 @@ class Node:
 
 
 def rows(node: Node) -> float:
-    """How many rows it looked at."""
+    """Return how many rows it looked at."""
     looked_at = ("Actual Rows", "Rows Removed by Filter", "Rows Removed by Index Recheck")
     return float(sum(node.plan.get(name, 0) for name in looked_at) * node.plan["Actual Loops"])
 
 
 def walk(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """The node and everything below it."""
+    """Yield the node and everything below it."""
     yield plan
     for child in plan.get("Plans", []):
         yield from walk(child)
 
 
 def drawn(plan: dict[str, Any], depth: int = 0) -> str:
-    """The plan for people."""
+    """Write the plan for people."""
     parts = [
         plan.get(name) for name in ("Subplan Name", "Node Type", "Relation Name", "Index Name", "Index Cond", "Filter")
     ]

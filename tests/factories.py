@@ -1,4 +1,4 @@
-"""Rows, legal by construction: say what matters to the test, and the rest is filled in as the CHECKs demand."""
+"""Rows that the CHECKs allow: name what matters to the test, and the factory fills in the rest."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ PRICES = {"leadmagic": Decimal(5), "nyne": Decimal(3)}
 
 
 async def lookup(db: Db, **overrides: Any) -> asyncpg.Record:
-    """A lookup (open, unless *final_status* says otherwise), its event, and the search that began for it; no job.
+    """Insert a lookup (open, unless *final_status* says otherwise), its event, and the search begun for it; no job.
 
     With *search_id*, it waits for that search, or took its answer.
     """
@@ -47,7 +47,7 @@ async def lookup(db: Db, **overrides: Any) -> asyncpg.Record:
 
 
 async def _search(db: Db, lookup: dict[str, Any], keys: Keys) -> asyncpg.Record:
-    """The search that began for this lookup, and its keys."""
+    """Insert the search that began for this lookup, and its keys."""
     status = lookup.get("final_status")
     values: dict[str, Any] = {
         "id": UUID(int=lookup["id"].int ^ 1 << 40),  # made at the same time as the lookup
@@ -76,7 +76,7 @@ async def _search(db: Db, lookup: dict[str, Any], keys: Keys) -> asyncpg.Record:
 
 
 async def search_of(db: Db, lookup_id: UUID) -> asyncpg.Record:
-    """The search for which this lookup waits, or whose answer it took."""
+    """Return the search that this lookup waits for, or whose answer it took."""
     row: asyncpg.Record | None = await db.fetchrow(
         "SELECT searches.* FROM searches JOIN lookups ON lookups.search_id = searches.id WHERE lookups.id = $1",
         lookup_id,
@@ -86,7 +86,7 @@ async def search_of(db: Db, lookup_id: UUID) -> asyncpg.Record:
 
 
 async def job(db: Db, state: str = "queued", **overrides: Any) -> asyncpg.Record:
-    """An open job in *state*, of a lookup of its own unless *lookup_id* names one; its credits are reserved."""
+    """Insert an open job in *state*, of a lookup of its own unless *lookup_id* names one; reserve its credits."""
     now = datetime.now(UTC)
     values: dict[str, Any] = {"id": uuid7(), "provider": "nyne", "state": state, "todo": []}
     if "lookup_id" not in overrides:
@@ -107,7 +107,7 @@ async def job(db: Db, state: str = "queued", **overrides: Any) -> asyncpg.Record
 
 
 async def finished_job(db: Db, state: str = "answered", **overrides: Any) -> asyncpg.Record:
-    """A job that is over; unknown and lost ones are possibly charged, in the ledger as well."""
+    """Insert a job that is over; unknown and lost ones are possibly charged, in the ledger as well."""
     now = datetime.now(UTC)
     price = PRICES[overrides.get("provider", "nyne")]
     doubtful = state in ("unknown", "lost")

@@ -1,4 +1,4 @@
-"""A small server that plays both providers: it records what it is asked, and answers as it is told."""
+"""A small server that plays both providers: it records the questions, and gives prepared answers."""
 
 from __future__ import annotations
 
@@ -29,71 +29,71 @@ class Asked:
 
 @dataclass
 class Reply:
-    """An answer: given at once, or once *release* is set; *reached* says that it is its turn."""
+    """An answer, given at once, or once *release* is set; *reached* is set when it is next."""
 
     status: int = 200
     body: Any = field(default_factory=dict)
     headers: dict[str, str] = field(default_factory=dict)
-    before: Callable[[Asked], Awaitable[None]] | None = None  # what happens between the question and its answer
-    drops: bool = False  # the connection, instead of answering
+    before: Callable[[Asked], Awaitable[None]] | None = None  # awaited between the question and its answer
+    drops: bool = False  # cuts the connection instead of answering
     reached: asyncio.Event = field(default_factory=asyncio.Event)
     release: asyncio.Event | None = None
 
 
 def held(reply: Reply) -> Reply:
-    """*reply*, given only once its `release` is set."""
+    """Return *reply*, to be given only once its `release` is set."""
     reply.release = asyncio.Event()
     return reply
 
 
 def hang() -> Reply:
-    """No answer, ever."""
+    """Return a reply that never comes."""
     return held(Reply())
 
 
 def drop() -> Reply:
-    """The question is read, and the connection closed."""
+    """Return a reply that reads the question and closes the connection."""
     return Reply(drops=True)
 
 
 def found(mobile: str = "+1-555-123-4567", credits: float = 5) -> Reply:
-    """LeadMagic's number."""
+    """Return LeadMagic's number."""
     return Reply(200, {"mobile_number": mobile, "credits_consumed": credits, "message": "Mobile number found"})
 
 
 def nothing() -> Reply:
-    """LeadMagic's answer without a number."""
+    """Return LeadMagic's answer without a number."""
     return Reply(200, {"mobile_number": None, "credits_consumed": 0, "message": "Mobile number not found"})
 
 
 def accepted(request_id: str = "req-1") -> Reply:
-    """Nyne's 202."""
+    """Return Nyne's 202."""
     return Reply(202, {"success": True, "data": {"request_id": request_id, "status": "queued"}})
 
 
 def running(request_id: str = "req-1") -> Reply:
-    """Nyne's answer to a poll that came too early."""
+    """Return Nyne's answer to a poll that came too early."""
     return Reply(200, {"success": True, "data": {"request_id": request_id, "status": "processing"}})
 
 
 def completed(request_id: str = "req-1", mobile: str | None = "+15551234567") -> Reply:
-    """Nyne's answer to a poll, or a callback's body."""
+    """Return Nyne's answer to a poll, or a callback's body."""
     result = {"mobile": mobile} if mobile else {}
     return Reply(200, {"request_id": request_id, "status": "completed", "completed": True, "result": result})
 
 
 def forgotten() -> Reply:
-    """Nyne knows no such request."""
+    """Return Nyne's answer about a request that it does not know."""
     return Reply(404, {"error": "request_not_found", "message": "Request not found"})
 
 
 def broke(status: int = 402) -> Reply:
-    """The account is out of credits."""
+    """Return an answer that the account is out of credits."""
     return Reply(status, {"error": "insufficient_credits", "message": "Insufficient credits"})
 
 
 class FakeProvider:
-    """Plays LeadMagic and Nyne. Each list of replies is used up one by one; its last one is given for ever."""
+    """A server that plays LeadMagic and Nyne. It uses up each list of replies one by one, and repeats the last."""
 
     def __init__(self) -> None:
         self.url = ""
@@ -105,22 +105,22 @@ class FakeProvider:
 
     @property
     def paid(self) -> list[Asked]:
-        """The paid questions that arrived."""
+        """Return the paid questions that arrived."""
         return [asked for asked in self.asked if asked.method == "POST"]
 
     @property
     def polled(self) -> list[str]:
-        """The request_ids that were polled, in order."""
+        """Return the request_ids that were polled, in order."""
         return [asked.query["request_id"] for asked in self.asked if "request_id" in asked.query]
 
     async def arrive(self, count: int) -> list[Asked]:
-        """Once so many paid questions have arrived, they are returned."""
+        """Wait until so many paid questions have arrived, and return them."""
         async with asyncio.timeout(10), self._arrived:
             await self._arrived.wait_for(lambda: len(self.paid) >= count)
         return self.paid
 
     async def answer(self, request: web.Request) -> web.StreamResponse:
-        """Records the request and plays the next reply."""
+        """Record the request and give the next reply."""
         raw = await request.read()
         headers = {name.lower(): value for name, value in request.headers.items()}
         asked = Asked(request.method, request.path, dict(request.query), headers, json.loads(raw) if raw else None)
@@ -148,13 +148,13 @@ class FakeProvider:
 
 
 def well() -> Reply:
-    """Both free endpoints at once: there are credits."""
+    """Return the answer of either free endpoint: there are credits."""
     return Reply(200, {"credits": 1000, "limits": {"available_credits": 1000}})
 
 
 @asynccontextmanager
 async def playing() -> AsyncIterator[FakeProvider]:
-    """Inside the block the fake answers at its URL."""
+    """Serve the fake inside the block, at its URL."""
     fake = FakeProvider()
     app = web.Application()
     app.router.add_route("*", "/{path:.*}", fake.answer)

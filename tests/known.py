@@ -24,11 +24,11 @@ _ids = itertools.count(1)
 def known(
     *, days_ago: float = 1, status: str | None = "not_found", facts_slug: str | None = None, **given: Any
 ) -> Search:
-    """A search for a contact with these fields that ended so many days ago, or is open when *status* is None."""
+    """Return a search for such a contact that ended so many days ago, or is open when *status* is None."""
     contact = _contact(given)
     keys = keys_of(contact, None, POLICY.hash)
     facts = facts_of(contact, POLICY.hash)
-    if facts_slug:  # what a third contact told
+    if facts_slug:  # known from a third contact
         facts = Facts(POLICY.hash("slug", facts_slug.removeprefix("linkedin.com/in/")), facts.member, facts.names)
     number = next(_ids)
     ended_at = NOW - timedelta(days=days_ago)
@@ -39,7 +39,7 @@ def known(
 
 
 def seeker(providers: tuple[str, ...], **given: Any) -> Seeker:
-    """A lookup for a contact with these fields."""
+    """Return a lookup for a contact with these fields."""
     contact = _contact(given)
     return Seeker(
         UUID(int=next(_ids)), keys_of(contact, None, POLICY.hash), facts_of(contact, POLICY.hash), providers,

@@ -1,4 +1,4 @@
-"""A database with months of history and much that is outstanding, for tests of what a statement reads."""
+"""A database with months of history and many open rows, for tests of what a statement reads."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ NOW = datetime.now(UTC)
 DAYS = 120  # how far back the history goes
 FINISHED = 50_000
 OF_EACH = 20_000  # open jobs: queued, submitting, awaiting
-JOINED_EACH = 600  # one open lookup of so many is joined by another
-LEFT_EACH = 5_000  # one search of so many ended without telling a lookup that waits for it
+JOINED_EACH = 600  # one in so many open lookups is joined by another
+LEFT_EACH = 5_000  # one in so many searches ended without ending a lookup that waits for it
 
-# A number makes everything about a row: an id of its time, a person, a record. Each tenth lookup of the past took the
+# A number determines everything in a row: an id of its time, a person, a record. Each tenth lookup of the past took the
 # answer of the one before it.
 SEED = """
 CREATE FUNCTION pg_temp.id(at timestamptz, number bigint, kind text) RETURNS uuid LANGUAGE sql IMMUTABLE AS $$

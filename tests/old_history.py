@@ -1,4 +1,4 @@
-"""A database of some months' age, with lookups, searches and jobs of those months."""
+"""A database some months old, with lookups, searches and jobs of those months."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An explicit order among sessions: whoever is first has a lock, and whoever comes second is seen to wait for it."""
+"""An explicit order among sessions: the first holds a lock, and the test sees the second wait for it."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ PATIENCE = 10.0  # seconds, until a test is stuck
 
 
 class Order:
-    """Lets one thing begin, and another wait for it."""
+    """An order in which one thing begins, and another waits for it."""
 
     def __init__(self, url: str) -> None:
         self._url = url
 
     @asynccontextmanager
     async def first(self) -> AsyncIterator[Connection]:
-        """A transaction of whoever is first; it commits at the end of the block."""
+        """Hold the transaction of the first session open inside the block; commit it at the end."""
         connection = await connect(self._url, name="first")
         try:
             async with connection.transaction():
@@ -36,7 +36,7 @@ class Order:
             await connection.close()
 
     async def waiting(self, awaitable: Awaitable[Result], at_least: int = 1) -> asyncio.Task[Result]:
-        """*awaitable* has begun, and so many sessions wait for a lock now."""
+        """Start *awaitable*, and return its task once so many sessions wait for a lock."""
         task = asyncio.ensure_future(awaitable)
         watcher = await connect(self._url, name="watcher")
         async with asyncio.timeout(PATIENCE):
@@ -56,7 +56,7 @@ class Order:
 
 
 async def waiting_for_a_lock(watcher: Connection) -> list[int]:
-    """The backends of this database that wait for a lock, once there is one."""
+    """Return the backends of this database that wait for a lock, once there is one."""
     while True:
         rows = await watcher.fetch(
             "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"

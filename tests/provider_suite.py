@@ -1,4 +1,4 @@
-"""What every provider keeps to. A provider is done when a class inherits from ProviderSuite and its samples are there.
+"""The rules for every provider. A provider is done when a class inherits from ProviderSuite and its samples exist.
 
     class TestAcme(ProviderSuite):                       # tests/test_provider_acme.py
         provider = Acme(api_key=SecretStr("acme-key-of-tests"))
@@ -60,7 +60,7 @@ bodies = (
 
 
 def samples_of(provider: str, operation: str = "*") -> list[Path]:
-    """The provider's recorded samples, by name."""
+    """Return the provider's recorded samples, by name."""
     return sorted((SAMPLES / provider).glob(f"{operation}-*.json"))
 
 
@@ -71,7 +71,7 @@ class ProviderSuite:
     secrets: ClassVar[tuple[str, ...]]
 
     def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
-        """Tests that take a sample run for each one of the provider's."""
+        """Run tests that take a sample once for each of the provider's."""
         paths = samples_of(self.provider.name)
         samples = [json.loads(path.read_text()) | {"case": path.stem} for path in paths]
         with_fields = [sample for sample in samples if isinstance(sample["body"], dict)]
@@ -270,17 +270,17 @@ class ProviderSuite:
         assert all(limit.allowance > 0 and limit.window > 0 for limit in self.provider.limits)
 
     def requests(self, provider: Any = None) -> list[HttpRequest]:
-        """All requests the provider can make."""
+        """Return all requests the provider can make."""
         provider = provider or self.provider
         polls = [provider.poll("a1b2_1717000000_4271")] if isinstance(provider, CallsBack) else []
         return [provider.submit(CONTACT, CALLBACK_URL), provider.health(), *polls]
 
     def operations(self) -> list[str]:
-        """What the provider's answers can be read as."""
+        """Return the operations whose answers the provider reads."""
         return ["submit", "health", *(["poll", "callback"] if isinstance(self.provider, CallsBack) else [])]
 
     def read_all(self, response: HttpResponse) -> Iterator[Outcome | Health]:
-        """*response* read in every way."""
+        """Yield *response* read in every way."""
         yield self.provider.read_submit(response)
         yield self.provider.read_health(response)
         if isinstance(self.provider, CallsBack):
@@ -288,7 +288,7 @@ class ProviderSuite:
             yield self.provider.read_callback(response.body)
 
     def read(self, sample: dict[str, Any], body: Any) -> Outcome | Health:
-        """*body* read as the operation of *sample*."""
+        """Return *body* read as the operation of *sample*."""
         response = response_of(sample, body)
         operation = sample["case"].partition("-")[0]
         if operation == "callback":
@@ -299,14 +299,14 @@ class ProviderSuite:
 
 
 def response_of(sample: dict[str, Any], body: Any) -> HttpResponse:
-    """The response as it came, header names in lower case as the transport has them."""
+    """Return the response as it came, header names in lower case as the transport has them."""
     named = {name.lower(): value for name, value in sample.get("headers", {}).items()}
     text = body if isinstance(body, str) else json.dumps(body)
     return HttpResponse(sample.get("status", 200), named, text.encode())
 
 
 def expected(sample: dict[str, Any]) -> Outcome | Health:
-    """The outcome decided for *sample*."""
+    """Return the outcome decided for *sample*."""
     decided = dict(sample["outcome"])
     kind = KINDS[decided.pop("is")]
     credits_in = {name: Decimal(decided[name]) for name in ("credits", "balance") if name in decided}
@@ -315,7 +315,7 @@ def expected(sample: dict[str, Any]) -> Outcome | Health:
 
 
 def assert_fit(outcome: object) -> None:
-    """An outcome of ours, each text of which PostgreSQL and a line of a log can hold."""
+    """Assert that this is an outcome of ours whose texts fit into PostgreSQL and into a line of a log."""
     assert type(outcome).__name__ in KINDS
     for field in dataclasses.fields(outcome):  # type: ignore[arg-type]
         value = getattr(outcome, field.name)
@@ -330,14 +330,14 @@ def assert_fit(outcome: object) -> None:
 
 
 def with_more_fields(value: Any) -> Any:
-    """*value* with a field more in every object."""
+    """Return *value* with one more field in every object."""
     if isinstance(value, dict):
         return {key: with_more_fields(inner) for key, inner in value.items()} | {"added_in_2030": ["x", {"y": 1}]}
     return [with_more_fields(inner) for inner in value] if isinstance(value, list) else value
 
 
 def places_in(value: Any) -> Iterator[tuple[Any, Any]]:
-    """Every place in *value* where another value can be put."""
+    """Yield every place in *value* where another value can be put."""
     keys = value.keys() if isinstance(value, dict) else range(len(value)) if isinstance(value, list) else ()
     for key in list(keys):
         yield value, key
@@ -345,7 +345,7 @@ def places_in(value: Any) -> Iterator[tuple[Any, Any]]:
 
 
 def echoes(words: str) -> Iterator[dict[str, Any]]:
-    """*words* in all shapes of a complaint."""
+    """Yield *words* in all shapes of a complaint."""
     yield {"message": words}
     yield {"error": words}
     yield {"error": "invalid", "message": words, "detail": words}

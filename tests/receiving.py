@@ -1,4 +1,4 @@
-"""An event for the receiver, and what comes of it: what it answers, read, and what it stores, counted."""
+"""An event for the receiver, the answer to it, and the rows that it leaves."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ EVENT = {
 
 
 async def stored(pool: Pool) -> tuple[int, int, int]:
-    """How many events, lookups and jobs there are."""
+    """Return how many events, lookups and jobs there are."""
     row = await pool.fetchrow(
         "SELECT (SELECT count(*) FROM events), (SELECT count(*) FROM lookups), (SELECT count(*) FROM jobs)"
     )
@@ -29,20 +29,20 @@ async def stored(pool: Pool) -> tuple[int, int, int]:
 
 
 def lookups(answer: Answer) -> list[dict[str, Any]]:
-    """The lookups in a 202."""
+    """Return the lookups in a 202."""
     assert answer.status == 202, answer
     listed: list[dict[str, Any]] = answer.json()["lookups"]
     return listed
 
 
 def wrong_paths(answer: Answer) -> list[str]:
-    """The paths of the wrong fields in a 422."""
+    """Return the paths of the wrong fields in a 422."""
     assert answer.status == 422, answer
     assert answer.headers["content-type"] == "application/problem+json"
     return [error["path"] for error in answer.json()["errors"]]
 
 
 async def status_of(client: Client, id: UUID) -> str:
-    """The lookup's status as the API shows it."""
+    """Return the lookup's status as the API shows it."""
     status: str = (await client.get(f"/v1/lookups/{id}")).json()["status"]
     return status

@@ -22,7 +22,7 @@ DEADLINE = 10.0
 
 @contextlib.contextmanager
 def playing(*arguments: str) -> Iterator[str]:
-    """Inside the block `python -m sandbox ARGUMENTS` answers at the yielded URL; it leaves with 0."""
+    """Run `python -m sandbox ARGUMENTS` inside the block; yield its URL; check that it exits with 0."""
     with subprocess.Popen(
         python("sandbox", *arguments, "--port", "0"),
         cwd=ROOT,
@@ -42,13 +42,13 @@ class Admin:
     """A client of one vendor: its own endpoints, and /sandbox."""
 
     def __init__(self, session: aiohttp.ClientSession, url: str, headers: dict[str, str]) -> None:
-        """*headers* are the vendor's credentials."""
+        """Take the vendor's credentials as *headers*."""
         self.session = session
         self.url = url
         self.headers = headers
 
     async def send(self, method: str, path: str, body: Any = None, **more: Any) -> tuple[int, bytes, dict[str, str]]:
-        """Status, body and lower-case headers of the vendor's answer."""
+        """Return status, body and lower-case headers of the vendor's answer."""
         data = body if isinstance(body, bytes | None) else json.dumps(body).encode()
         headers = more.pop("headers", self.headers)
         async with self.session.request(method, self.url + path, data=data, headers=headers, **more) as response:
@@ -56,24 +56,24 @@ class Admin:
             return response.status, await response.read(), heads
 
     async def get(self, path: str, **query: str) -> Any:
-        """The JSON of one admin page."""
+        """Return the JSON of one admin page."""
         async with self.session.get(f"{self.url}/sandbox/{path}", params=query) as response:
             return await response.json()
 
     async def post(self, path: str, document: Any = None) -> Any:
-        """The JSON answer to an admin POST."""
+        """Return the JSON answer to an admin POST."""
         async with self.session.post(f"{self.url}/sandbox/{path}", json=document) as response:
             assert response.status == 200, await response.text()
             return await response.json()
 
     async def asked(self, times: int) -> None:
-        """So many paid questions have reached the vendor."""
+        """Wait until so many paid questions have reached the vendor."""
         async with asyncio.timeout(DEADLINE):
             while (await self.get("stats"))["posts"] < times:
                 pass
 
     async def settled(self) -> Any:
-        """The stats once no job and no callback is under way."""
+        """Wait until no job and no callback is under way; return the stats."""
         async with asyncio.timeout(DEADLINE):
             while True:
                 stats = await self.get("stats")
@@ -83,7 +83,7 @@ class Admin:
 
 @contextlib.asynccontextmanager
 async def visiting(url: str, headers: dict[str, str]) -> AsyncIterator[Admin]:
-    """Inside the block a client of the vendor, which is as if just started."""
+    """Reset the vendor, and hold a client of it inside the block."""
     async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=DEADLINE)) as session:
         admin = Admin(session, url, headers)
         await admin.post("reset")
@@ -91,17 +91,17 @@ async def visiting(url: str, headers: dict[str, str]) -> AsyncIterator[Admin]:
 
 
 class Mailbox:
-    """Receives callbacks: 200 where the path ends in the right token, else 404."""
+    """A receiver of callbacks: 200 where the path ends in the right token, else 404."""
 
     def __init__(self) -> None:
-        """Empty."""
+        """Start empty."""
         self.url = ""
         self.accepted: list[bytes] = []
         self.refused: list[bytes] = []
         self._arrivals: asyncio.Queue[bytes] = asyncio.Queue()
 
     async def receive(self, request: web.Request) -> web.Response:
-        """One callback is kept."""
+        """Keep one callback."""
         body = await request.read()
         right = request.path.endswith("/right-token")
         (self.accepted if right else self.refused).append(body)
@@ -110,14 +110,14 @@ class Mailbox:
         return web.Response(status=200 if right else 404)
 
     async def next(self) -> bytes:
-        """The next accepted callback."""
+        """Return the next accepted callback."""
         async with asyncio.timeout(DEADLINE):
             return await self._arrivals.get()
 
 
 @contextlib.asynccontextmanager
 async def listening() -> AsyncIterator[Mailbox]:
-    """Inside the block the mailbox receives at its URL."""
+    """Serve the mailbox inside the block, at its URL."""
     mailbox = Mailbox()
     app = web.Application()
     app.router.add_post("/{tail:.*}", mailbox.receive)

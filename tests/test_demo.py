@@ -198,7 +198,7 @@ async def test_a_lookup_that_is_lost_is_noticed() -> None:
     """It was accepted: it has to be there."""
     verdict = await judged(FakeBooks(), [a_lookup()], ANSWERS, [404])
 
-    assert verdict.differences == ["lookup 2 was accepted, and is not there"]
+    assert verdict.differences == ["lookup 2 was accepted, but does not exist"]
 
 
 async def test_a_credit_that_is_missing_is_noticed() -> None:
@@ -220,7 +220,7 @@ async def test_a_forged_callback_that_was_taken_is_noticed() -> None:
     verdict = await judged(books, [a_lookup(), JOINED], ANSWERS, [200])
 
     assert verdict.differences[-1] == "a forged callback was answered with 200"
-    assert "1 of 1 forged callbacks were taken" in verdict.differences
+    assert "1 of 1 forged callbacks were accepted" in verdict.differences
 
 
 async def test_an_event_that_made_two_lookups_is_noticed() -> None:
@@ -239,7 +239,7 @@ def test_the_table_says_how_each_was_answered() -> None:
 
     assert show.answered_by(a_lookup()) == "callback"
     assert show.answered_by(JOINED) == "reused"
-    assert show.answered_by(a_lookup(status="unresolved", provider=None, jobs=unanswered)) == "nobody"
+    assert show.answered_by(a_lookup(status="unresolved", provider=None, jobs=unanswered)) == "no answer"
 
 
 @pytest.mark.parametrize(("share", "seconds"), [(50, 50.5), (99, 99.01)])

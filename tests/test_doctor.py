@@ -214,4 +214,4 @@ async def test_parameters_without_a_use_are_told(make_settings: MakeSettings, da
     """What a host put into DATABASE_URL for libpq works, and is named."""
     findings = await check_database(make_settings(database_url=f"{database_url}&gssencmode=disable"))
 
-    assert Finding("DATABASE_URL", "ok", "works; has no use for gssencmode") in findings
+    assert Finding("DATABASE_URL", "ok", "works; ignores gssencmode") in findings

@@ -1,4 +1,4 @@
-"""Events and their lookups as the store sees them, and what becomes of the lookups."""
+"""Events and their lookups as the store sees them, and the ends of the lookups."""
 
 from __future__ import annotations
 
@@ -34,28 +34,28 @@ _numbers = itertools.count(1)
 def wish(
     event_id: str | None = None, providers: tuple[str, ...] = ("leadmagic",), fingerprint: str = "", **contact: Any
 ) -> Wish:
-    """One contact of an event; without *event_id* it is the only one of its kind."""
+    """Return one contact of an event; without *event_id* it is the only one of its kind."""
     return Wish(Contact(**contact), providers, event_id=event_id or f"event-{next(_numbers)}", fingerprint=fingerprint)
 
 
 def event(*wishes: Wish) -> Event:
-    """One CRM's message."""
+    """Return one CRM's message."""
     return Event("generic", b"{}", wishes)
 
 
 async def take(pool: Pool, *wishes: Wish) -> list[Receipt]:
-    """Each wish comes in an event of its own, all in one batch; their lookups are returned."""
+    """Ingest each wish in an event of its own, all in one batch; return their receipts."""
     return [taken for (taken,) in await ingest(pool, [event(one) for one in wishes], POLICY)]
 
 
 async def take_one(pool: Pool, event_id: str | None = None, **fields: Any) -> Receipt:
-    """One wish comes alone."""
+    """Ingest one wish alone."""
     (taken,) = await take(pool, wish(event_id, **fields))
     return taken
 
 
 async def read(pool: Pool, lookup_id: UUID) -> asyncpg.Record:
-    """The lookup as it is now, with its status, and the credits of the jobs that were asked for it."""
+    """Return the lookup as it is now, with its status, and the credits of the jobs that were asked for it."""
     row: asyncpg.Record | None = await pool.fetchrow(
         """
         SELECT lookups.*, status,
@@ -71,13 +71,13 @@ async def read(pool: Pool, lookup_id: UUID) -> asyncpg.Record:
 
 
 async def status(pool: Pool, lookup_id: UUID) -> str:
-    """The lookup's status now."""
+    """Return the lookup's status now."""
     told: str = (await read(pool, lookup_id))["status"]
     return told
 
 
 async def job_of(pool: Pool, lookup_id: UUID) -> asyncpg.Record | None:
-    """The open job of the lookup's search."""
+    """Return the open job of the lookup's search."""
     row: asyncpg.Record | None = await pool.fetchrow(
         "SELECT jobs.* FROM jobs JOIN lookups USING (search_id) WHERE lookups.id = $1", lookup_id
     )
@@ -85,13 +85,13 @@ async def job_of(pool: Pool, lookup_id: UUID) -> asyncpg.Record | None:
 
 
 async def jobs(pool: Pool) -> int:
-    """How many questions are open."""
+    """Count the open jobs."""
     count: int = await pool.fetchval("SELECT count(*) FROM jobs")
     return count
 
 
 def answer(job_id: UUID, by: AnsweredBy, mobile: str | None = MOBILE, **more: Any) -> Ending:
-    """The job is answered, for 3 credits."""
+    """Return an ending in which the job is answered, for 3 credits."""
     return Ending(job_id=job_id, state="answered", answered_by=by, mobile=mobile, charged=Decimal(3), **more)
 
 
@@ -109,7 +109,7 @@ async def apply(pool: Pool, *endings: Ending, policy: Policy = POLICY) -> Applie
 
 
 def ending(job_id: UUID, state: JobEnd = "answered", *, mobile: str | None = None, **more: Any) -> Ending:
-    """How a job ends; a number costs 5 credits, and a doubtful end may have cost them."""
+    """Return how a job ends; a number costs 5 credits, and a doubtful end may have cost them."""
     answer: dict[str, Any] = {}
     if state == "answered":
         answer = {"answered_by": "inline", "charged": Decimal(5 if mobile else 0), "mobile_raw": mobile}

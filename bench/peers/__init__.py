@@ -1,1 +1,1 @@
-"""What people use instead, doing the same durable work; needs the extra `bench`."""
+"""The peers: other engines and a common receiver, doing the same durable work. They need the extra `bench`."""

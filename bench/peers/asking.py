@@ -1,4 +1,4 @@
-"""What every engine's handler does for a lookup: ask the vendor by aiohttp, read the answer, store the result row."""
+"""The handler that every engine runs for a lookup: ask the vendor by aiohttp, read the answer, store the result row."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Asker:
         self._address = address
 
     async def ask(self, lookup_id: int) -> None:
-        """The lookup has its answer, committed."""
+        """Ask about the lookup, and commit the answer."""
         question = {"profile_url": f"linkedin.com/in/person-{lookup_id}", "work_email": f"person-{lookup_id}@acme.co"}
         async with self._session.post(self._address, json=question, headers=HEADERS) as response:
             answer = await response.json()
@@ -30,7 +30,7 @@ class Asker:
 
 
 async def open_asker(url: str, address: str, callers: int) -> Asker:
-    """Who asks, with as many callers at once."""
+    """Open an asker for as many callers at once."""
     session = open_session(limit=callers, timeout=30)
     pool = await asyncpg.create_pool(url, min_size=4, max_size=16)
     return Asker(session, pool, address)

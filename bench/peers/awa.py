@@ -1,4 +1,4 @@
-"""awa, its Python worker with as many handlers at once.  python -m bench.peers.awa URL ADDRESS N"""
+"""awa, its Python worker with as many handlers at once. python -m bench.peers.awa URL ADDRESS N"""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from bench.peers.asking import open_asker
 
-FASTEST = 5_000  # jobs per second that are seeded
+FASTEST = 5_000  # jobs seeded for each second
 
 
 @dataclass
@@ -19,7 +19,7 @@ class Ask:
 
 
 async def seed(url: str, count: int) -> None:
-    """The engine's tables, and so many jobs in them."""
+    """Create the engine's tables, and so many jobs in them."""
     from awa import AsyncClient
 
     async with AsyncClient(_with_host(url)) as client:
@@ -31,7 +31,7 @@ async def seed(url: str, count: int) -> None:
 
 
 def _with_host(url: str) -> str:
-    """Its driver reads no URL without a host, though the socket's folder says it all."""
+    """Add a host that awa's driver demands, though the socket's folder is enough."""
     return url.replace("@/", "@localhost/")
 
 

@@ -35,7 +35,7 @@ CREATE TABLE callbacks (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, job_
 
 @asynccontextmanager
 async def receiving(server_url: str, count: int) -> AsyncIterator[tuple[int, list[UUID], int, int]]:
-    """Inside the block it listens, and *count* jobs await their callback.
+    """Serve inside the block, with *count* jobs that await their callback.
 
     Yields its port, the jobs, and the numbers of its process and of one of PostgreSQL's.
     """
@@ -61,7 +61,7 @@ async def receiving(server_url: str, count: int) -> AsyncIterator[tuple[int, lis
 
 
 def create_app(url: str) -> Any:
-    """The app."""
+    """Create the app with its one route."""
     from fastapi import FastAPI, Request, Response
     from sqlalchemy import Column, DateTime, LargeBinary, MetaData, String, Table, func, insert, update
     from sqlalchemy.dialects.postgresql import UUID as UUID_COLUMN
@@ -125,7 +125,7 @@ def _connect_args(url: str) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Serves until it is ended, as `uvicorn --loop uvloop --http httptools` would."""
+    """Serve until a signal, as `uvicorn --loop uvloop --http httptools` would."""
     import uvicorn
 
     app = create_app(sys.argv[1])

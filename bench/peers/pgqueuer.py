@@ -1,4 +1,4 @@
-"""PgQueuer, its asyncpg driver, its defaults but for a larger batch.  python -m bench.peers.pgqueuer URL ADDRESS N"""
+"""PgQueuer, its asyncpg driver, its defaults but for a larger batch. python -m bench.peers.pgqueuer URL ADDRESS N"""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ import uvloop
 
 from bench.peers.asking import open_asker
 
-FASTEST = 2_500  # jobs per second that are seeded
+FASTEST = 2_500  # jobs seeded for each second
 BATCH = 50
 
 
 async def seed(url: str, count: int) -> None:
-    """The engine's tables, and so many jobs in them."""
+    """Create the engine's tables, and so many jobs in them."""
     from pgqueuer.db import AsyncpgDriver
     from pgqueuer.queries import Queries
 

@@ -1,4 +1,4 @@
-"""Procrastinate, its psycopg connector, as many tasks at once.  python -m bench.peers.procrastinate URL ADDRESS N"""
+"""Procrastinate, its psycopg connector, as many tasks at once. python -m bench.peers.procrastinate URL ADDRESS N"""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from typing import Any
 
 from bench.peers.asking import Asker, open_asker
 
-FASTEST = 1_500  # jobs per second that are seeded
+FASTEST = 1_500  # jobs seeded for each second
 TASK = "ask"
 _asker: Asker
 
 
 async def ask(lookup_id: int) -> None:
-    """The task."""
+    """Ask about the lookup by the process's asker."""
     await _asker.ask(lookup_id)
 
 
@@ -27,7 +27,7 @@ def _app(url: str, pool: int) -> Any:
 
 
 async def seed(url: str, count: int) -> None:
-    """The engine's tables, and so many jobs in them."""
+    """Create the engine's tables, and so many jobs in them."""
     app = _app(url, 4)
     async with app.open_async():
         await app.schema_manager.apply_schema_async()

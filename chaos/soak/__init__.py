@@ -1,1 +1,1 @@
-"""Half an hour of steady work, and whether anything grows that should not."""
+"""Half an hour of steady work, to find what grows and should not."""

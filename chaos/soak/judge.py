@@ -1,6 +1,6 @@
-"""Whether it was flat. Every rule compares the last third of the run with the middle one.
+"""The judgement of a soak. Every rule compares the last third of the run with the middle one.
 
-The first third is warm-up, and is not judged: pools, caches and allocators fill up, and tables reach the size in
+The first third is warm-up, and is not judged: pools, caches and allocators fill up, and tables reach the size at
 which their rows come and go. What leaks goes on after that, and shows as a last third that lies above the middle.
 """
 
@@ -13,16 +13,16 @@ from statistics import median
 from chaos.soak.sample import Sample
 
 BUSY = ("jobs", "usage", "limits", "providers", "counters")  # small; their rows change all the time
-# History, and what leads to it: they grow by nature.
+# History, and the keys to it: they always grow.
 GROWING = ("lookups", "searches", "finished_jobs", "ledger", "keys", "fingerprints", "events", "callbacks")
 
 NAP = 60.0  # seconds between two looks of autovacuum
 SHORTEST_THIRD = 2 * NAP  # in less, a table may not have been vacuumed at all
-THRESHOLD = 2000  # dead rows for which autovacuum does not get up: that of `jobs`, the largest of the small
+THRESHOLD = 2000  # dead rows below which autovacuum skips a table: that of `jobs`, the largest of the small
 
-# Medians, so that a moment's peak counts for nothing; a tenth, because an allocator keeps some of what it was given.
+# Medians, so that a short peak does not count; a tenth, because an allocator keeps some of what it was given.
 MEMORY = 1.10
-# Dead rows rise until vacuum comes, and it comes when it comes: so medians, with room, and a bound for the peaks.
+# Dead rows rise until vacuum comes, at a time that we cannot tell: so medians, with room, and a bound for the peaks.
 DEAD, NAPS = 1.5, 3
 # A table that was vacuumed late has grown by some pages, and keeps them; it uses them again the next time. What every
 # ended lookup leaves behind, be it thirty bytes, is more than a tenth of such a small table in ten minutes.
@@ -36,12 +36,12 @@ WAL = 1.25
 CHECKPOINTS = 300.0  # seconds between two; with none in one of the thirds there is nothing to compare
 
 SETTLES_WITHIN = 60.0  # seconds from the last event until everything has ended
-LOAD = 0.9  # of the events that were wanted; with less, the machine was too slow to tell anything
+LOAD = 0.9  # of the wanted events; with less, the machine was too slow for a judgement
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What became of one thing; *holds* is None when the run was too short to tell."""
+    """The judgement of one thing; *holds* is None when the run was too short to tell."""
 
     about: str
     rule: str
@@ -50,7 +50,7 @@ class Finding:
 
 
 def judge(samples: Sequence[Sample]) -> list[Finding]:
-    """Everything that should be flat, and whether it was."""
+    """Judge whether everything that should be flat was flat."""
     parts = thirds(samples)
     if parts is None:
         return [Finding("flatness", f"three thirds of {SHORTEST_THIRD:.0f} s or more", "the run was too short", None)]
@@ -60,7 +60,7 @@ def judge(samples: Sequence[Sample]) -> list[Finding]:
 
 
 def judge_course(asked_for: float, answers: Mapping[str, int], settled: Sample) -> list[Finding]:
-    """What has to hold after a second as after a week; *settled* is how it was at the very end."""
+    """Judge what must hold in a run of any length; *settled* is the last sample, after the load."""
     sent = sum(answers.values())
     told = ", ".join(f"{count:,} × {answer}" for answer, count in answers.items())
     return [
@@ -81,7 +81,7 @@ def judge_course(asked_for: float, answers: Mapping[str, int], settled: Sample) 
 
 
 def thirds(samples: Sequence[Sample]) -> tuple[list[Sample], list[Sample]] | None:
-    """The middle and the last third, by time; None when they are too short."""
+    """Return the middle and the last third, by time; None when they are too short."""
     if not samples or samples[-1].at < 3 * SHORTEST_THIRD:
         return None
     end = samples[-1].at
@@ -164,7 +164,7 @@ def _growth(middle: Sequence[Sample], last: Sequence[Sample]) -> Iterable[Findin
 def _constant(
     about: str, factor: float, of: Callable[[Sample], int], middle: Sequence[Sample], last: Sequence[Sample]
 ) -> Finding:
-    """It grows with every lookup, and by as much in the last third as in the middle one."""
+    """Judge something that grows with every lookup: as much in the last third as in the middle one."""
     before = per_lookup(middle[0], last[0], of)
     after = per_lookup(last[0], last[-1], of)
     return Finding(
@@ -176,7 +176,7 @@ def _constant(
 
 
 def per_lookup(first: Sample, then: Sample, of: Callable[[Sample], int]) -> float:
-    """How much it grew between the two, for each lookup that ended meanwhile."""
+    """Return how much it grew between the two samples, for each lookup that ended meanwhile."""
     return (of(then) - of(first)) / max(1, then.finished - first.finished)
 
 

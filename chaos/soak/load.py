@@ -1,4 +1,4 @@
-"""The CRM: events at a steady rate, most about somebody new, some about somebody known, some sent twice."""
+"""The CRM: events at a steady rate, most about new people, some about known people, some sent twice."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Json = dict[str, Any]
 
 
 def events(seed: int, rate: float) -> Iterator[tuple[float, Json]]:
-    """Events for ever, each with its time in seconds from the beginning; *rate* a second, at random distances."""
+    """Yield events for ever, each with its time in seconds from the beginning; *rate* a second, at random distances."""
     dice = random.Random(f"soak {seed}")
     sent: deque[Json] = deque(maxlen=REMEMBERED)
     at, number = 0.0, 0
@@ -47,10 +47,10 @@ def _somebody(seed: int, number: int, dice: random.Random) -> Json:
 
 
 class Crm:
-    """Sends each event at its time, to one receiver after the other."""
+    """A sender of events: each at its time, to one receiver after the other."""
 
     def __init__(self, ports: Sequence[int], token: str) -> None:
-        """Nothing was sent yet."""
+        """Start without any event."""
         self.accepted = 0  # lookups
         self.duplicates = 0
         self.answers: Counter[str] = Counter()  # by status, or by the error in its place
@@ -59,7 +59,7 @@ class Crm:
         self._lines = asyncio.Semaphore(AT_ONCE)
 
     async def run(self, stream: Iterator[tuple[float, Json]], *, seconds: float) -> None:
-        """Events were sent for so many *seconds*, and all of them answered."""
+        """Send events for so many *seconds*, and wait until all are answered."""
         clock = asyncio.get_running_loop()
         begun = clock.time()
         connector = aiohttp.TCPConnector(limit=0)

@@ -1,4 +1,4 @@
-"""What is left of a run: a report to read, the same as JSON, and a picture."""
+"""The results of a run: a report to read, the same as JSON, and a picture."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def write(run: Run) -> str:
 
 
 def as_text(run: Run) -> str:
-    """The report to read."""
+    """Return the report to read."""
     lines = [_title(run), ""]
     for finding in run.findings:
         lines.append(f"{MARKS[finding.holds]}  {finding.about}: {finding.found}")
@@ -45,7 +45,7 @@ def as_text(run: Run) -> str:
 
 
 def as_json(run: Run) -> dict[str, Any]:
-    """The report for programs."""
+    """Return the report for programs."""
     order = run.order
     return {
         "seed": order.seed,
@@ -64,7 +64,7 @@ def as_json(run: Run) -> dict[str, Any]:
 
 
 def _per_lookup(run: Run) -> dict[str, float]:
-    """Bytes that one lookup adds, over the whole run, from before the first to when all have ended."""
+    """Return the bytes that one lookup adds, over the whole run, from before the first to when all have ended."""
     if not run.samples or run.settled is None:
         return {}
     first, last = run.samples[0], run.settled

@@ -1,4 +1,4 @@
-"""One run from beginning to end: the world, the load, a look every few seconds, and what is made of it."""
+"""One run from beginning to end: the world, the load, a look every few seconds, and the judgement."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ FEWEST_LOOKS = 60  # in a short run they are closer to one another
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """What kind of run is wanted."""
+    """The kind of run that is wanted."""
 
     seed: int
     seconds: float
@@ -35,11 +35,11 @@ class Order:
 
 @dataclass(slots=True)
 class Run:
-    """One run, and what is known of it by now."""
+    """One run, and its results so far."""
 
     order: Order
     samples: list[Sample] = field(default_factory=list)  # while events came
-    settled: Sample | None = None  # the last look, when everything had ended, or patience had
+    settled: Sample | None = None  # the last sample, after everything had ended or patience had
     findings: list[Finding] = field(default_factory=list)
     answers: dict[str, int] = field(default_factory=dict)
     duplicates: int = 0
@@ -47,12 +47,12 @@ class Run:
 
     @property
     def holds(self) -> bool:
-        """Whether nothing grew that should not, as far as that can be told, and everything ended."""
+        """Tell whether everything ended, and nothing grew that should not, as far as that can be told."""
         return all(finding.holds is not False for finding in self.findings)
 
 
 async def soak(order: Order, show: Callable[[Sample], None]) -> Run:
-    """The run is over, and everything that was started has ended; *show* is called with every sample."""
+    """Run everything to the end, and stop all processes; call *show* with every sample."""
     run = Run(order)
     try:
         async with running(order.folder, order.seed, order.receivers) as world:
@@ -65,7 +65,7 @@ async def soak(order: Order, show: Callable[[Sample], None]) -> Run:
 
 
 async def _work(run: Run, world: World, show: Callable[[Sample], None]) -> None:
-    """Events were sent, all has ended or was waited for, and the findings are there."""
+    """Send the events, wait until all lookups end or patience does, and judge."""
     order = run.order
     run.machine = await facts(world.url)
     crm = Crm(world.receivers, TOKEN)
@@ -84,7 +84,7 @@ async def _work(run: Run, world: World, show: Callable[[Sample], None]) -> None:
 
 
 async def _watch(run: Run, world: World, crm: Crm, sending: asyncio.Task[None], show: Callable[[Sample], None]) -> None:
-    """While events are sent, a look is taken every few seconds.  Raises NotRunning."""
+    """Take a look every few seconds while events are sent. Raises NotRunning."""
     clock = asyncio.get_running_loop()
     begun, every = clock.time(), min(LOOK_EVERY, run.order.seconds / FEWEST_LOOKS)
     with closing(_Session(world)) as session:
@@ -96,7 +96,7 @@ async def _watch(run: Run, world: World, crm: Crm, sending: asyncio.Task[None], 
 
 
 async def _settle(run: Run, world: World, crm: Crm, show: Callable[[Sample], None]) -> Sample:
-    """How it is when all lookups have ended, or SETTLES_WITHIN has passed.  Raises NotRunning."""
+    """Look until all lookups have ended, or SETTLES_WITHIN has passed; return the last sample. Raises NotRunning."""
     clock = asyncio.get_running_loop()
     begun = clock.time()
     with closing(_Session(world)) as session:
@@ -116,14 +116,14 @@ class _Session:
         self._connection: Any = None
 
     async def look(self, crm: Crm, at: float) -> Sample:
-        """A sample.  Raises NotRunning."""
+        """Take a sample. Raises NotRunning."""
         memory = self._world.memory()
         if self._connection is None:
             self._connection = await session(self._world.postgres)
         return await look(self._connection, at=at, accepted=crm.accepted, memory=memory)
 
     def close(self) -> None:
-        """It is no longer there."""
+        """Close the session."""
         if self._connection is not None:
             with suppress(OSError):
                 self._connection.terminate()

@@ -15,7 +15,7 @@ from chaos.database import USER
 class Table:
     """One table at one moment."""
 
-    dead: int  # rows that nobody sees any more and vacuum has not removed yet
+    dead: int  # rows that no transaction can see and vacuum has not removed yet
     changes: int  # updates and deletes since the beginning: each leaves a dead row
     size: int  # bytes, with what is TOASTed
     indexes: int  # bytes
@@ -23,13 +23,13 @@ class Table:
 
     @property
     def total(self) -> int:
-        """Bytes of all of it."""
+        """Return the bytes of the table with its indexes."""
         return self.size + self.indexes
 
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """How it all was, *at* seconds after the beginning."""
+    """The state of everything, *at* seconds after the beginning."""
 
     at: float
     accepted: int  # lookups that the receivers promised
@@ -41,12 +41,12 @@ class Sample:
 
     @property
     def finished(self) -> int:
-        """Lookups that have ended."""
+        """Count the lookups that have ended."""
         return self.accepted - self.open
 
 
 async def look(db: asyncpg.Connection[Any], *, at: float, accepted: int, memory: Mapping[str, float]) -> Sample:
-    """What the database says now, beside what is known already."""
+    """Read the database's part of a sample, and add the rest."""
     row = await db.fetchrow(
         """
         SELECT (SELECT count(*) FROM lookups WHERE final_status IS NULL) AS open,

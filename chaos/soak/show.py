@@ -1,4 +1,4 @@
-"""The run while it runs: on a terminal a bar, elsewhere a line every half minute."""
+"""The display of a run: on a terminal a bar, elsewhere a line every half minute."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ LINE_EVERY = 30.0  # seconds
 
 @contextmanager
 def showing(console: Console, seconds: float) -> Iterator[Callable[[Sample], None]]:
-    """Inside the block whoever is given a sample shows it."""
+    """Hold a display inside the block; yield the function that shows a sample."""
     if not console.is_terminal:
         yield _Lines(console).show
         return
@@ -30,14 +30,14 @@ def showing(console: Console, seconds: float) -> Iterator[Callable[[Sample], Non
 
 
 class _Lines:
-    """Says how it stands, now and then."""
+    """A display without a terminal: a line now and then."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
         self._next = 0.0
 
     def show(self, sample: Sample) -> None:
-        """A line, if it is time for one."""
+        """Print a line, if it is time for one."""
         if sample.at >= self._next:
             self._next = sample.at + LINE_EVERY
             self._console.print(_words(sample, sep="; "), soft_wrap=True, highlight=False)

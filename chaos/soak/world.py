@@ -28,7 +28,7 @@ AT_WORK = "SELECT count(DISTINCT application_name) FROM pg_stat_activity WHERE a
 
 @dataclass(frozen=True, slots=True)
 class World:
-    """What runs, and how to look at it."""
+    """The processes that run, and the handles on them."""
 
     postgres: Postgres
     url: str  # of the database, as our processes use it
@@ -36,7 +36,7 @@ class World:
     processes: Mapping[str, Process]
 
     def memory(self) -> dict[str, float]:
-        """Return the MB that each of our processes holds.  Raises NotRunning."""
+        """Return the MB that each of our processes holds. Raises NotRunning."""
         for name, started in self.processes.items():
             if started.returncode is not None:
                 raise NotRunning(f"{name} ended by itself, with {started.returncode}")
@@ -45,7 +45,7 @@ class World:
 
 @asynccontextmanager
 async def running(folder: Path, seed: int, receivers: int) -> AsyncIterator[World]:
-    """Run all of it inside the block; after it, however it is left, nothing runs.  Raises NotRunning."""
+    """Run everything inside the block; after it, however it is left, nothing runs. Raises NotRunning."""
     folder.mkdir(parents=True, exist_ok=True)
     port = free_port()
     postgres = breakable(port, folder / "postgres.log")
@@ -77,7 +77,7 @@ async def _stop(processes: Iterable[Process]) -> None:
 
 
 async def _until_at_work(postgres: Postgres) -> None:
-    """Wait until submitter and reconciler have their sessions, for they listen nowhere.  Raises NotRunning."""
+    """Wait until submitter and reconciler have their sessions, for they listen nowhere. Raises NotRunning."""
     looking = await session(postgres)
     try:
         async with asyncio.timeout(READY_WITHIN):

@@ -1,1 +1,1 @@
-"""`ringback demo`: the whole of it against pretend vendors, checked against their own books."""
+"""`ringback demo`: everything runs against pretend vendors, and the result is compared with the vendors' own books."""

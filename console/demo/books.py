@@ -1,4 +1,4 @@
-"""What the demo asks over HTTP: our API, and the books of the pretend vendors."""
+"""The demo's HTTP requests: to our API, and to the admin of the pretend vendors."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import aiohttp
 
 from console.demo.stage import Stage
 
-# Events, a little fewer than LeadMagic lets us ask: the times shown are then ours and the vendors', not a queue's.
+# Events a second, a little fewer than LeadMagic lets us ask: so no times in a queue are part of the times shown.
 PER_SECOND = 40
 AT_ONCE = 12  # requests in flight
 PAGE = 200  # lookups; the most that a page has
@@ -18,7 +18,7 @@ Json = dict[str, Any]
 
 
 class Books:
-    """Reads and writes through the front door only."""
+    """A client of our API and of the vendors' admin; it uses only HTTP."""
 
     def __init__(self, session: aiohttp.ClientSession, stage: Stage) -> None:
         self._session = session
@@ -27,7 +27,7 @@ class Books:
         self._slots = asyncio.Semaphore(AT_ONCE)
 
     async def send(self, events: Iterable[Json]) -> list[Json]:
-        """Every event was taken; what the receiver answered about each, beside its `event_id`."""
+        """Send every event; return the receiver's answer to each, with its `event_id`."""
         return await asyncio.gather(*(self._send(event, n / PER_SECOND) for n, event in enumerate(events)))
 
     async def _send(self, event: Json, after: float) -> Json:
@@ -43,7 +43,7 @@ class Books:
         return taken | {"event_id": event["event_id"]}
 
     async def lookups(self, status: str | None = None) -> list[Json]:
-        """Every lookup there is, newest first; or every one of this status."""
+        """Return every lookup, newest first, or every one of this status."""
         found: list[Json] = []
         query = {"limit": str(PAGE)} | ({"status": status} if status else {})
         while True:
@@ -54,26 +54,26 @@ class Books:
             query["cursor"] = page["next_cursor"]
 
     async def usage(self, provider: str) -> Json:
-        """What we say that *provider* charged: the days added up."""
+        """Return what our API says that *provider* charged, all days added up."""
         report = await self._get(f"{self._stage.url}/v1/usage")
         days = [day for day in report["days"] if day["provider"] == provider]
         return {name: sum(day[name] for day in days) for name in ("reserved", "charged", "possibly_charged")}
 
     async def truth(self, vendor: str, person: Json) -> Json:
-        """What *vendor* knows about *person*, and what it takes for it."""
+        """Return what *vendor* knows about *person*, and what it charges for the number."""
         known = {name: value for name, value in person.items() if value is not None}
         return await self._get(f"{self._stage.vendors[vendor]}/sandbox/truth", **known)
 
     async def stats(self, vendor: str) -> Json:
-        """The vendor's counts."""
+        """Return the vendor's counts."""
         return await self._get(f"{self._stage.vendors[vendor]}/sandbox/stats")
 
     async def charges(self, vendor: str) -> Json:
-        """The vendor's ledger, whole: `totals`, and `entries` with one charge each."""
+        """Return the vendor's whole ledger: `totals`, and `entries` with one charge each."""
         return await self._get(f"{self._stage.vendors[vendor]}/sandbox/ledger", limit="100000")
 
     async def forge(self, job_id: str) -> int:
-        """The status that a callback with a false number and a wrong token meets."""
+        """Send a callback with a false number and a wrong token; return the status it gets."""
         url = f"{self._stage.url}/callbacks/nyne/{job_id}/{'0' * 64}"
         forged = {"status": "completed", "result": {"mobile": "+14155550100"}}
         async with self._session.post(url, json=forged) as response:

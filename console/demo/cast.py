@@ -1,4 +1,4 @@
-"""Who comes in: invented people, and what the sandbox is to do about each, by the words in their identifiers."""
+"""The events of the demo: invented people, with words in their identifiers that say what the sandbox does."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ UNUSUAL = {
     "lm-504--ny-found": 1,  # LeadMagic's gateway gave up: perhaps charged
     "lm-none--ny-lostcharged": 1,  # Nyne forgets that it was asked: perhaps charged
 }
-BY_NAME = 3  # people of whom only name and company are known
+BY_NAME = 3  # people with only a name and a company
 REPEATED = 8  # events that come twice
 ELSEWHERE = 12  # people who come again, as another record
 
@@ -49,7 +49,7 @@ SPELLINGS: tuple[Callable[[str], str], ...] = (
 
 @dataclass(frozen=True, slots=True)
 class Cast:
-    """The events in the order of their coming: at first, and after all of those have ended."""
+    """The events in the order in which they are sent: first these, and the later ones after all of those have ended."""
 
     first: list[dict[str, Any]]
     later: list[dict[str, Any]]
@@ -60,7 +60,7 @@ class Cast:
 
 
 def invent(events: int, seed: int) -> Cast:
-    """So many *events*, the same for the same *seed*."""
+    """Invent so many *events*, the same for the same *seed*."""
     dice = random.Random(seed)  # noqa: S311  a play, no secret
     share = events / OF
     repeated, elsewhere = (max(2, round(n * share)) for n in (REPEATED, ELSEWHERE))
@@ -74,7 +74,7 @@ def invent(events: int, seed: int) -> Cast:
     dice.shuffle(originals)
     again = [*_again(originals, repeated, elsewhere, dice)]
     dice.shuffle(again)
-    # Half of those who come again do so while the first question about them is on its way.
+    # Half of the repeated people come while the first question about them is on its way.
     at_once, later = again[: len(again) // 2], again[len(again) // 2 :]
     first = [*originals, *at_once]
     dice.shuffle(first)
@@ -82,7 +82,7 @@ def invent(events: int, seed: int) -> Cast:
 
 
 def _person(number: int, word: str, dice: random.Random) -> dict[str, Any]:
-    """One person with a profile, or with an e-mail, that carries the *word*."""
+    """Return a person whose profile or e-mail address carries the *word*."""
     name = f"{dice.choice(FIRST)} {dice.choice(LAST)}"
     company = dice.choice(COMPANIES)
     handle = "--".join(filter(None, (f"{name.lower().replace(' ', '-')}-{number}", word)))
@@ -97,13 +97,13 @@ def _person(number: int, word: str, dice: random.Random) -> dict[str, Any]:
 
 
 def _known_by_name(number: int, dice: random.Random) -> dict[str, Any]:
-    """One person of whom there is no more than a name: nobody but Nyne can be asked."""
+    """Return a person with only a name and a company; only Nyne can be asked about it."""
     name = f"{dice.choice(FIRST)} {dice.choice(LAST)} {number}"
     return {"name": f"{name}--ny-{dice.choice(('found', 'none'))}", "company": dice.choice(COMPANIES)}
 
 
 def _event(number: int, person: dict[str, Any], dice: random.Random) -> dict[str, Any]:
-    """The event by which a CRM tells about a new contact."""
+    """Return the event in which a CRM reports a new contact."""
     return {"event_id": f"evt-{number}", "record_id": f"crm-{number}", "region": "US"} | _spelled(person, dice)
 
 
@@ -117,7 +117,7 @@ def _again(
 
 
 def _spelled(person: dict[str, Any], dice: random.Random) -> dict[str, Any]:
-    """The same person, the profile written in one of the ways in which people write it."""
+    """Return the same person, with the profile written in one of the ways people write it."""
     profile = person.get("profile_url")
     if profile is None:
         return dict(person)

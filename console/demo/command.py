@@ -1,4 +1,4 @@
-"""`ringback demo`: two hundred events, and an account of every one."""
+"""`ringback demo`: run two hundred events, and account for every one."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from console.demo.cast import FEWEST
 
 def demo(
     *,
-    keep: Annotated[bool, typer.Option("--keep", help="Leave it all running until Ctrl-C, to try by hand.")] = False,
+    keep: Annotated[bool, typer.Option("--keep", help="Keep it running until Ctrl-C, to try by hand.")] = False,
     events: Annotated[int, typer.Option(min=FEWEST, max=5000, help="How many CRM events come in.")] = 200,
-    seed: Annotated[int, typer.Option(help="Who comes, and what happens to them; the same for the same seed.")] = 7,
+    seed: Annotated[int, typer.Option(help="Seed of the people and of what happens to them.")] = 7,
 ) -> None:
-    """Play it all against pretend vendors, on this machine, in a minute; no keys needed.
+    """Run everything against pretend vendors, on this machine, in a minute; no keys needed.
 
-    PostgreSQL, LeadMagic, Nyne, receiver, submitter and reconciler run as separate processes for the moment.
+    PostgreSQL, LeadMagic, Nyne, receiver, submitter and reconciler run as separate, temporary processes.
     Events come in, some twice; callbacks come, come twice, come forged, or never. Then every lookup is compared
-    with the vendors' own books. Exit code 0: all is as they say; 1: something differs, and it says what.
+    with the vendors' own books. Exit code 0: they agree; 1: something differs, and the output says what.
 
     \b
       ringback demo
@@ -30,5 +30,5 @@ def demo(
 
     code = run_until_interrupted(play(events=events, seed=seed, keep=keep))
     if code is None:
-        typer.echo("Called off; everything has been tidied up.")
+        typer.echo("Interrupted; everything has been tidied up.")
     raise typer.Exit(1 if code is None else code)

@@ -1,4 +1,4 @@
-"""The play itself: events go in, everyone waits, accounts are drawn up."""
+"""The run of the demo: send the events, wait until all lookups end, compare with the vendors' books."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from console.demo.verdict import Verdict, judge, still_open
 TICK = 0.25  # seconds between two looks
 SAID_EVERY = 5.0  # seconds, where there is no terminal to draw on
 LONGEST = 90.0  # seconds for two hundred events to end, and a bit for each more
-SETTLED_WITHIN = 10.0  # seconds for the vendors to finish what nobody waits for
+SETTLED_WITHIN = 10.0  # seconds for the vendors to finish jobs that no lookup waits for
 
 T = TypeVar("T")
 
 
 @dataclass(slots=True)
 class _Account:
-    """What happened so far."""
+    """The record of the run so far."""
 
     answers: list[Json] = field(default_factory=list)
     lookups: list[Json] = field(default_factory=list)
@@ -37,10 +37,10 @@ class _Account:
 
 
 async def play(*, events: int, seed: int, keep: bool) -> int:
-    """Everything was played and judged, and nothing runs any more; 0 when all was as it should be, else 1."""
+    """Run and judge the demo, then stop everything. Return 0 when all is as it should be, else 1."""
     console = Console(highlight=False, soft_wrap=True)
     cast = invent(events, seed)
-    console.print(f"Starting PostgreSQL, two pretend vendors and our three processes. {len(cast)} events are to come.")
+    console.print(f"Starting PostgreSQL, two pretend vendors and our three processes. Then {len(cast)} events come.")
     timeout = aiohttp.ClientTimeout(total=30)
     async with aiohttp.ClientSession(timeout=timeout) as session, staged(session, seed) as stage:
         books = Books(session, stage)
@@ -94,14 +94,14 @@ async def _judge(books: Books, account: _Account) -> Verdict:
     unfinished = list(still_open(account.lookups))
     verdict = await judge(books, account.lookups, account.answers, account.forged)
     if not account.forged:
-        verdict.differences.append("nobody ever waited for a callback, so that none could be forged")
+        verdict.differences.append("no job ever waited for a callback, so none could be forged")
     if unfinished:
-        verdict.differences.insert(0, f"{len(unfinished)} lookups had not ended in time")
+        verdict.differences.insert(0, f"{len(unfinished)} lookups did not end in time")
     return verdict
 
 
 async def _seen(books: Books, account: _Account, draw: Callable[[], None], doing: Coroutine[Any, Any, T]) -> T:
-    """What *doing* comes to, watched meanwhile."""
+    """Run *doing*, drawing the progress meanwhile, and return its result."""
     task = asyncio.create_task(doing)
     try:
         while not task.done():
@@ -113,7 +113,7 @@ async def _seen(books: Books, account: _Account, draw: Callable[[], None], doing
 
 
 async def _until_all_ended(books: Books, account: _Account, draw: Callable[[], None], deadline: float) -> None:
-    """Every lookup has ended, or time is up."""
+    """Wait until every lookup has ended, at most until the deadline."""
     while asyncio.get_running_loop().time() < deadline:
         await _look(books, account, draw)
         if not any(still_open(account.lookups)):
@@ -130,7 +130,7 @@ async def _look(books: Books, account: _Account, draw: Callable[[], None]) -> No
 
 
 async def _until_settled(books: Books) -> None:
-    """The vendors have finished, charged for and called back about everything that they ever will."""
+    """Wait until the vendors have finished every job and sent every callback, at most SETTLED_WITHIN."""
     with suppress(TimeoutError):
         async with asyncio.timeout(SETTLED_WITHIN):
             while True:
@@ -141,7 +141,7 @@ async def _until_settled(books: Books) -> None:
 
 
 async def _forge(books: Books, account: _Account) -> None:
-    """As soon as somebody waits for a callback, a false one arrives first."""
+    """Send a false callback as soon as a job waits for one."""
     while not account.forged:
         for lookup in account.lookups:
             for job in lookup["jobs"]:

@@ -1,4 +1,4 @@
-"""What the demo shows: bars while it plays, a table when it is over, where to look next."""
+"""The demo's output: bars while it runs, then a table, then hints for what to try next."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ DIFFERENCES_SHOWN = 20
 
 
 def progress(lookups: Sequence[Json], expected: int, stats: dict[str, Json], seconds: float) -> RenderableType:
-    """How far it is, status by status."""
+    """Draw the number of lookups in each status."""
     counts = Counter(lookup["status"] for lookup in lookups)
     bars = Table.grid(padding=(0, 2))
     for status, colour in STATUSES.items():
@@ -49,7 +49,7 @@ def progress(lookups: Sequence[Json], expected: int, stats: dict[str, Json], sec
 
 
 def table(lookups: Sequence[Json]) -> Table:
-    """Status by how it was answered: lookups, credits, and how long it took."""
+    """Tabulate lookups, credits and times by status and by the way they were answered."""
     groups: dict[tuple[str, str], list[Json]] = defaultdict(list)
     for lookup in lookups:
         groups[lookup["status"], answered_by(lookup)].append(lookup)
@@ -76,22 +76,22 @@ def table(lookups: Sequence[Json]) -> Table:
 
 
 def numbers(lookups: Sequence[Json]) -> str:
-    """How long a number took that somebody was asked for."""
+    """Say how long it took to get a number that a provider was asked for."""
     found = [lookup for lookup in lookups if lookup["status"] == "found" and lookup["reused_from"] is None]
     times = ", ".join(f"p{share} {percentile(found, share):.2f} s" for share in (50, 99))
     return f"From the event to the number: {times} ({len(found)} numbers that a provider was asked for)."
 
 
 def answered_by(lookup: Json) -> str:
-    """inline, callback or poll; `reused` where nobody had to be asked; `nobody` where nobody answered."""
+    """Return inline, callback or poll; `reused` for another lookup's answer, `no answer` where none came."""
     if lookup["reused_from"] is not None:
         return "reused"
     last = [job for job in lookup["jobs"] if lookup["provider"] in {None, job["provider"]}][-1:]
-    return next((job["answered_by"] for job in last if job["answered_by"]), "nobody")
+    return next((job["answered_by"] for job in last if job["answered_by"]), "no answer")
 
 
 def percentile(lookups: Iterable[Json], share: int) -> float:
-    """So many percent of these took at most so many seconds, from the event to the end."""
+    """Return the seconds from the event to the end that *share* percent of these lookups did not exceed."""
     took = sorted(_seconds(lookup) for lookup in lookups if lookup["finished_at"])
     if len(took) < 2:
         return took[0] if took else 0.0
@@ -109,7 +109,7 @@ def _possibly(lookups: Iterable[Json]) -> float:
 
 
 def verdict_text(verdict: Verdict) -> Text:
-    """All that was compared, or precisely what differs."""
+    """List what was compared, and what differs."""
     compared = "".join(f"  {count:>5} {what}\n" for what, count in verdict.compared.items())
     if not verdict.differences:
         return Text(f"All is as the vendors' own books say:\n{compared}", style="green")
@@ -122,7 +122,7 @@ def verdict_text(verdict: Verdict) -> Text:
 
 
 def where_next(stage: Stage, *, kept: bool) -> str:
-    """What to look at, and what to try by hand while it runs."""
+    """Say what to look at, and what to try by hand while it runs."""
     if not kept:
         return (
             "Where next: `ringback demo --keep` (`make demo KEEP=1`) leaves it running, to try things by hand, as the "
@@ -135,7 +135,7 @@ def where_next(stage: Stage, *, kept: bool) -> str:
   TOKEN={stage.token}
   KEY={stage.key}
 
-  # somebody whom LeadMagic knows; then one about whom Nyne calls back (ny-silent: one about whom it never does)
+  # a person that LeadMagic knows; then one that Nyne calls back about (with ny-silent it never does)
   curl -s "$URL/events/generic" -H "Authorization: Bearer $TOKEN" -H 'Content-Type: application/json' \\
        -d '{{"event_id": "mine-1", "record_id": "crm-me-1", "profile_url": "linkedin.com/in/lm-found--me"}}'
   curl -s "$URL/events/generic" -H "Authorization: Bearer $TOKEN" -H 'Content-Type: application/json' \\

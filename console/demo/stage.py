@@ -1,4 +1,4 @@
-"""Where the demo plays: a PostgreSQL of its own, two pretend vendors, and our three processes, all for the moment."""
+"""The processes of the demo, all temporary: a PostgreSQL of its own, two pretend vendors, and our three processes."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ LINES_KEPT = 200  # of each process, for when something goes wrong
 
 GRACE = 3.0  # seconds; a callback of the real Nyne gets a minute
 WORK = 1.2  # seconds, on average, that the pretend Nyne works on a question; the real one takes longer
-# A real account has 100 a minute, and the demo would take as long as that says.
+# A real account has 100 a minute; at that rate the demo would take many minutes.
 NYNE_PER_MINUTE, NYNE_PER_HOUR = 6_000, 60_000
 
 T = TypeVar("T")
@@ -35,7 +35,7 @@ T = TypeVar("T")
 
 @dataclass(slots=True)
 class Stage:
-    """What runs, and where to find it."""
+    """The processes that run, and their addresses."""
 
     url: str
     token: str  # for events and API
@@ -49,7 +49,7 @@ class Stage:
         self.children[name] = await start(python(module, *arguments), output=self.lines[name].append, env=env)
 
     async def unless_one_ends(self, doing: Coroutine[Any, Any, T]) -> T:
-        """What *doing* comes to; NotRunning if any process ends meanwhile."""
+        """Run *doing* and return its result. Raises NotRunning if any process ends meanwhile."""
         task = asyncio.create_task(doing)
         watch = asyncio.create_task(self.until_one_ends())
         try:
@@ -61,7 +61,7 @@ class Stage:
             await asyncio.gather(task, watch, return_exceptions=True)
 
     async def until_one_ends(self) -> NoReturn:
-        """NotRunning is raised as soon as any process has ended."""
+        """Raise NotRunning as soon as any process has ended."""
         waiting = {asyncio.create_task(child.wait()): name for name, child in self.children.items()}
         try:
             done, _ = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
@@ -73,13 +73,13 @@ class Stage:
         raise NotRunning(f"The {name} ended with {ended.result()}. Its last lines:\n{self.last(name)}")
 
     def last(self, name: str, most: int = 12) -> str:
-        """The last lines that one process wrote."""
+        """Return the last lines that one process wrote."""
         return "\n".join(f"  {line}" for line in list(self.lines[name])[-most:]) or "  (it wrote nothing)"
 
 
 @asynccontextmanager
 async def staged(session: aiohttp.ClientSession, seed: int) -> AsyncIterator[Stage]:
-    """Run all of it inside the block; after it, however it is left, nothing runs and no file remains."""
+    """Run everything inside the block; after it, however it is left, nothing runs and no file remains."""
     stage = Stage(
         url=f"http://{HOST}:{free_port()}",
         token=secrets.token_urlsafe(32),
@@ -147,7 +147,7 @@ async def _create_schema(url: str) -> None:
 
 
 async def _until_ready(stage: Stage, session: aiohttp.ClientSession) -> None:
-    """Wait until everything that listens answers.  Raises NotRunning."""
+    """Wait until everything that listens answers. Raises NotRunning."""
     addresses = [f"{stage.url}/readyz", *(f"{url}/sandbox/stats" for url in stage.vendors.values())]
     try:
         async with asyncio.timeout(READY_WITHIN):

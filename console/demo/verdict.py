@@ -1,4 +1,4 @@
-"""Whether everything ended as the sandbox says it should: lookup by lookup, person by person, credit by credit."""
+"""Compare how everything ended with the sandbox's books: lookup by lookup, person by person, credit by credit."""
 
 from __future__ import annotations
 
@@ -16,31 +16,31 @@ NEEDS_MORE_THAN_A_NAME = "leadmagic"
 
 @dataclass(frozen=True, slots=True)
 class Truth:
-    """How lookups about one person have to end, by what the vendors know and charge."""
+    """The end that lookups about one person must have, by what the vendors know and charge."""
 
     status: str
     mobile: str | None = None
     provider: str | None = None
     credits: float = 0
-    possibly_charged: float = 0  # charged, and nobody told us
+    possibly_charged: float = 0  # charged, but the answer never reached us
 
 
 @dataclass(slots=True)
 class Verdict:
-    """What was compared, and all that differs."""
+    """The comparisons made, and all differences."""
 
     compared: Counter[str] = field(default_factory=Counter)
     differences: list[str] = field(default_factory=list)
 
     def hold(self, what: str, *, is_so: bool, else_say: str, times: int = 1) -> None:
-        """A comparison was made, so many *times*."""
+        """Count a comparison, so many *times*, and note the difference if *is_so* is false."""
         self.compared[what] += times
         if not is_so:
             self.differences.append(else_say)
 
 
 async def judge(books: Books, lookups: Sequence[Json], answers: Sequence[Json], forged: Sequence[int]) -> Verdict:
-    """Everything that ended, held against the sandbox's own books."""
+    """Compare everything that ended with the sandbox's own books."""
     verdict = Verdict()
     people = _by_person(lookups)
     truths = await asyncio.gather(*(_truth(books, group[0]["person"]) for group in people))
@@ -49,9 +49,9 @@ async def judge(books: Books, lookups: Sequence[Json], answers: Sequence[Json], 
             _judge_lookup(verdict, lookup, truth)
         leaders = [lookup for lookup in group if lookup["reused_from"] is None]
         verdict.hold(
-            "people were asked about once, however often they came",
+            "people were asked about once, however many events named them",
             is_so=len(leaders) == 1,
-            else_say=f"{_who(group[0])}: {len(leaders)} of {len(group)} lookups were asked for themselves",
+            else_say=f"{_who(group[0])}: {len(leaders)} of {len(group)} lookups had a search of their own",
         )
     _judge_answers(verdict, lookups, answers)
     for vendor in CHAIN:
@@ -70,7 +70,7 @@ def _by_person(lookups: Sequence[Json]) -> list[list[Json]]:
 
 
 async def _truth(books: Books, person: Json) -> Truth:
-    """The chain, walked through the vendors' own books: the first who has the number ends it."""
+    """Walk the chain through the vendors' own books: the first vendor with the number ends it."""
     possibly = 0.0
     for provider in CHAIN:
         known_by = {name for name, value in person.items() if value is not None} - {"name", "company"}
@@ -107,22 +107,22 @@ def _judge_lookup(verdict: Verdict, lookup: Json, truth: Truth) -> None:
 
 
 def _judge_answers(verdict: Verdict, lookups: Sequence[Json], answers: Sequence[Json]) -> None:
-    """An event that came twice made one lookup, and every lookup that was promised is there."""
+    """Check that an event sent twice made one lookup, and that every accepted lookup exists."""
     by_event: dict[str, list[Json]] = {}
     for answer in answers:
         by_event.setdefault(answer["event_id"], []).append(answer)
     for event_id, told in by_event.items():
         verdict.hold(
-            "events made one lookup each, however often they came",
+            "events made one lookup each, however often they were sent",
             is_so=len({one["id"] for one in told}) == 1 and sum(not one["duplicate"] for one in told) == 1,
             else_say=f"event {event_id}, sent {len(told)} times, was answered with {told}",
         )
     there = {lookup["id"] for lookup in lookups}
     for id in {answer["id"] for answer in answers}:
         verdict.hold(
-            "lookups that were accepted are there",
+            "accepted lookups exist",
             is_so=id in there,
-            else_say=f"lookup {id} was accepted, and is not there",
+            else_say=f"lookup {id} was accepted, but does not exist",
         )
 
 
@@ -141,16 +141,16 @@ async def _judge_vendor(verdict: Verdict, books: Books, vendor: str) -> None:
             else_say=f"{vendor} charged {times} times for {person}",
         )
     verdict.hold(
-        "vendors never had to say 429",
+        "vendors never answered 429 by their own limit",
         is_so=stats["limited"] == 0,
-        else_say=f"{vendor} answered {stats['limited']} times 429",
+        else_say=f"{vendor} answered 429 {stats['limited']} times",
     )
     if stats["forged_sent"]:
         verdict.hold(
             "forged callbacks were refused",
             is_so=stats["forged_accepted"] == 0,
             times=stats["forged_sent"],
-            else_say=f"{stats['forged_accepted']} of {stats['forged_sent']} forged callbacks were taken",
+            else_say=f"{stats['forged_accepted']} of {stats['forged_sent']} forged callbacks were accepted",
         )
 
 
@@ -166,5 +166,5 @@ def _told(truth: Truth) -> str:
 
 
 def still_open(lookups: Sequence[Json]) -> Iterator[Json]:
-    """The lookups that have not ended."""
+    """Yield the lookups that have not ended."""
     return (lookup for lookup in lookups if lookup["finished_at"] is None)

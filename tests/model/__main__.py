@@ -50,7 +50,7 @@ def main(
         with ProcessPoolExecutor(PROCESSES, multiprocessing.get_context("spawn")) as processes:
             while not reports or time.monotonic() < end:
                 order = Order(first + len(reports), events // 6, events, PROCESSES * ACTORS, broken=broken)
-                if len(reports) % 3 == 2:  # everybody knows everybody, and the network is bad
+                if len(reports) % 3 == 2:  # few people in many events, and a bad network
                     order = replace(order, people=events // 40, timeouts=0.4, slow=0.03)
                 reports.append(_run(order, server, processes))
                 print(reports[-1], flush=True)

@@ -1,4 +1,4 @@
-"""One process: it takes events in, asks, hears answers, sweeps, and is cut off in the middle of things."""
+"""One process of a run: it takes events in, asks, hears answers, sweeps, and dies in the middle of things."""
 
 from __future__ import annotations
 
@@ -35,13 +35,13 @@ from tests.model.vendor import PRICES, Vendors, Waiting, said
 Result = TypeVar("Result")
 
 HOUR = timedelta(hours=1)
-LEASE = timedelta(minutes=10)  # rescue moves the row, not the clock
+LEASE = timedelta(minutes=10)  # rescue() changes the row, not the clock
 DEADLOCKS_AT_MOST = 5  # in a row, for one piece of work
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What a run is made of."""
+    """The parameters of a run."""
 
     town: Town
     policy: Policy
@@ -62,7 +62,7 @@ class Actor:
         self.vendors = Vendors(plan.town, self.chance, journal)
         self._numbers = itertools.count(plan.first_event)
         self._left = plan.events
-        # What else people and machines do (suppress, erase) is one more step with its weight.
+        # Anything else that people and machines do (suppress, erase) is one more step with its weight.
         self._steps: list[tuple[float, Callable[[], Awaitable[None]]]] = [
             (30, self.send_events), (26, self.ask), (16, self.hear), (8, self.hear_late), (5, self.sweep),
             (4, self.retry), (1, self.retry_wrong_number), (3, self.cancel), (1.5, self.age), (3, self.rescue),
@@ -71,7 +71,7 @@ class Actor:
 
     @property
     def policy(self) -> Policy:
-        """Nyne is taken out of PROVIDERS for a while, and comes back."""
+        """Return the policy; for a while, Nyne is not among the PROVIDERS."""
         done = 1 - self._left / self.plan.events
         if 0.4 < done < 0.55:
             return replace(self.plan.policy, providers=("leadmagic",))
@@ -85,7 +85,7 @@ class Actor:
             await step()
 
     async def drain(self) -> None:
-        """Let everything come to an end: nobody dies any more."""
+        """Let everything come to an end; no process dies any more."""
         self.plan = replace(self.plan, dies=False)
         for name in PRICES:
             await providers.resume(self.pool, name)
@@ -122,7 +122,7 @@ class Actor:
     # Questions
 
     async def ask(self) -> None:
-        """Claim some jobs, ask, and tell what came of it, or die without telling."""
+        """Claim some jobs, ask, and write the outcomes, or die without writing."""
         provider = self.chance.choice(self.policy.providers)
         began = time.time()
         claimed = await self._claim(provider)
@@ -149,7 +149,7 @@ class Actor:
         elif self.chance.random() < self.plan.timeouts:
             self.vendors.charge(waiting.question)
             unswept = await self._apply(unknown(job.id, "timeout", attempt=job.attempt, stop=stop), "unknown")
-            if self.chance.random() < 0.4:  # the answer is at its heels
+            if self.chance.random() < 0.4:  # the answer follows at once
                 await self._nearly_follow(unswept)
                 sweeps = [self._soon(lambda: self._follow(unswept)) for _ in range(3)]
                 await asyncio.gather(self._call_back(waiting, "late answers"), *sweeps)
@@ -170,7 +170,7 @@ class Actor:
             await self._end(answer, said(answer))
 
     async def _requeue(self, job: ClaimedJob) -> None:
-        """Tell that nothing was done: it is asked again at once."""
+        """Report that nothing was done; the question is due again at once."""
         again = Requeueing(job.id, job.attempt, timedelta(0), counts=True, error="busy")
 
         async def put_back() -> None:
@@ -271,7 +271,7 @@ class Actor:
                 await self._surely(chunk, "single chunks")
 
     async def _soon(self, work: Callable[[], Awaitable[None]]) -> None:
-        """Do *work* in a moment: what else happens meanwhile comes first, or not."""
+        """Do *work* in a moment, before or after other work that runs meanwhile."""
         with suppress(TimeoutError):
             async with asyncio.timeout(self.chance.random() * 0.02):
                 await asyncio.Event().wait()
@@ -349,21 +349,21 @@ class Actor:
         self.journal.seen["aged"] += 1
 
     async def hold(self) -> None:
-        """Claim when next to nothing may be spent."""
+        """Claim under a budget that allows next to nothing."""
         provider = self.chance.choice(("leadmagic", "nyne"))
         began = time.time()
         for job in await self._claim(provider, [Budget(None, "day", Decimal(1))]):
             await self._tell(job, Waiting(self.vendors.ask(provider, job, began), job.attempt))
 
     async def release(self, *, all_of_it: bool = False) -> None:
-        """Let go of what was held."""
+        """Release what was held."""
         for name in PRICES:
             for held in ("budget", "paused"):
                 released = await providers.release_held(self.pool, name, held, 500 if all_of_it else 10)
                 self.journal.seen[f"released from {held}"] += released
 
     async def pause(self) -> None:
-        """Pause a provider: what waits for it takes its turn at the other one."""
+        """Pause a provider, and let the waiting searches take their turn at the other one."""
         name = self.chance.choice(("leadmagic", "nyne"))
         await providers.pause(self.pool, name, "out of credits", HOUR)
         self.journal.seen["turns passed"] += await self._surely(
@@ -371,7 +371,7 @@ class Actor:
         )
 
     async def resume(self) -> None:
-        """Let the providers be well again."""
+        """Resume both providers."""
         for name in PRICES:
             await providers.resume(self.pool, name)
 

@@ -1,4 +1,4 @@
-"""What holds at every moment: looked at in single statements while everything is going on."""
+"""The rules that hold at every moment, checked by single statements during the run."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 import asyncpg
 
-# Each selects what must not be.
+# Each statement selects rows that must not exist.
 NEVER = {
     "two open searches share a key": """
         SELECT key, array_agg(id)
@@ -37,7 +37,7 @@ NEVER = {
          WHERE lookups.final_status IS NULL
            AND searches.swept
     """,
-    "nobody waits for a question that will be asked": """
+    "no lookup waits for a question that will be asked": """
         SELECT jobs.id, jobs.search_id, jobs.place, jobs.attempt
           FROM jobs
          WHERE jobs.state = 'queued'
@@ -74,7 +74,7 @@ NEVER = {
 
 
 async def look(pool: asyncpg.Pool[Any]) -> list[str]:
-    """Return what is now, and must never be."""
+    """Return every breach of these rules that there is now."""
     return [
         f"{rule}: {tuple(row)}"
         for rule, statement in NEVER.items()

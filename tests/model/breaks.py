@@ -1,4 +1,4 @@
-"""What goes wrong on purpose: slow statements always, and breaks that the promises must notice."""
+"""Disturbances on purpose: slow statements always, and breaks that the promises must notice."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def hearsay() -> Iterator[None]:
 
 @contextmanager
 def no_sharing() -> Iterator[None]:
-    """Leave contested addresses to everybody."""
+    """Keep contested addresses as keys: mark none as shared."""
     with patch.object(World, "share", lambda self, key: None):
         yield
 
@@ -76,7 +76,7 @@ def no_lock() -> Iterator[None]:
 
 @contextmanager
 def no_fence() -> Iterator[None]:
-    """Sweep whatever the end has become since it was read."""
+    """Sweep a search even if its end has changed since it was read."""
     broken = _without(store.ends, "end_lookups", "AND searches.ended_at = ended.ended_at")
     with patch.object(store.endings, "end_lookups", broken), patch.object(store.endings, "lock_ends", _no_locks):
         yield

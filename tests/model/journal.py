@@ -1,4 +1,4 @@
-"""What the actors did and saw, with times of one clock: what the promises are checked against."""
+"""The record of what the actors did and saw, with times of one clock; the promises are checked against it."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class Sent:
 
 @dataclass
 class Journal:
-    """All of it, of one process or, merged, of all."""
+    """The record of one process or, merged, of all."""
 
     questions: dict[UUID, Question] = field(default_factory=dict)
     tellings: dict[UUID, list[Telling]] = field(default_factory=dict)
@@ -74,10 +74,10 @@ class Journal:
 
 
 def merged(journals: Iterable[Journal]) -> Journal:
-    """Return one journal of all these; each question gets what any process told of it."""
+    """Return one journal of all these; each question gets the tellings of every process."""
     whole = Journal()
     for journal in journals:
-        for job_id, question in journal.questions.items():  # one that was sent back, another process may have asked
+        for job_id, question in journal.questions.items():  # another process may have asked one that was sent back
             charged = whole.questions[job_id].charged if job_id in whole.questions else Decimal(0)
             whole.questions[job_id] = replace(question, charged=charged + question.charged)
         for job_id, tellings in journal.tellings.items():

@@ -1,4 +1,4 @@
-"""Who is truly whom: the people of a town, and the contacts that CRMs hold of them.
+"""The true identities: the people of a town, and the contacts that CRMs hold of them.
 
 Contacts are drawn with all that CRMs get wrong: shared mailboxes, families, changed slugs, member ids, missing and
 conflicting names, mixed records. Event *n* of a seed is the same in every process.
@@ -49,12 +49,12 @@ class Human:
     company: str
 
     def number(self, provider: str) -> str:
-        """Return the person's number as *provider* knows it: a British mobile that tells whose it is."""
+        """Return the person's number as *provider* knows it: a British mobile that names its owner."""
         return f"+44740{1 if provider == 'leadmagic' else 2}{self.id:06d}"
 
 
 def human_of(number: str) -> int:
-    """Return whose number this is."""
+    """Return the owner of this number."""
     return int(number[-6:])
 
 
@@ -67,13 +67,13 @@ class Town:
 
     @cached_property
     def humans(self) -> list[Human]:
-        """Everybody."""
+        """Return the people of the town."""
         chance = random.Random(f"town {self.seed}")
         return [_human(id, self.size, chance) for id in range(self.size)]
 
     @cached_property
     def holders(self) -> dict[str, list[int]]:
-        """Return who holds each identifier."""
+        """Return the holders of each identifier."""
         holders: dict[str, list[int]] = defaultdict(list)
         for human in self.humans:
             for slug in filter(None, (*human.slugs, human.member)):
@@ -83,9 +83,9 @@ class Town:
         return holders
 
     def wish(self, number: int) -> Wish:
-        """Return the wish of event *number*; its record id tells whom it means.
+        """Return the wish of event *number*; its record id names the person.
 
-        Of forty events, ten in a row are of one contact: somebody imported a list again and again.
+        Of forty events, ten in a row are of one contact, as when a CRM imports a list again and again.
         """
         one_of_ten = number - number % 10 if number % 40 < 10 else number
         chance = random.Random(f"event {self.seed} {one_of_ten}")
@@ -124,7 +124,7 @@ class Town:
 
 
 def identifiers(contact: Contact) -> list[str]:
-    """Return what a vendor may go by."""
+    """Return the identifiers that a vendor may use."""
     return [text for text in (contact.profile_url, contact.work_email, contact.personal_email) if text]
 
 

@@ -1,4 +1,4 @@
-"""What must hold when everything has come to its end, told by who is truly whom and by the vendors' books."""
+"""The promises that must hold at the end of a run, checked by the true identities and the vendors' books."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ NUMBERLESS = ("not_found", "failed", "unresolved")
 
 @dataclass(frozen=True)
 class Ended:
-    """The rows when nothing happens any more, and what the actors know."""
+    """The rows after the run, and the actors' journal."""
 
     town: Town
     policy: Policy
@@ -52,7 +52,7 @@ async def read_ended(pool: asyncpg.Pool[Any], town: Town, policy: Policy, journa
 
 
 def violations(end: Ended) -> list[str]:
-    """Return every promise that was broken, and by what."""
+    """Return every breach of a promise."""
     rules = (
         _accepted_events, _nothing_waits, _numbers_are_their_searches, _nobody_gets_a_strangers_number, _no_hearsay,
         _wrong_numbers_stay_wrong, _numbers_reach_all_they_may, _nothing_is_asked_twice, _ledger,
@@ -67,7 +67,7 @@ def contact_of(lookup: asyncpg.Record) -> Contact:
 
 
 def _accepted_events(end: Ended) -> Iterator[str]:
-    """Every accepted event has its lookup, and the same event again has the same."""
+    """Check that every accepted event has its lookup, and that a repeated event has the same one."""
     by_number: dict[int, list[Any]] = defaultdict(list)
     for sent in end.journal.sent:
         by_number[sent.number].append(sent)
@@ -99,7 +99,7 @@ def _nothing_waits(end: Ended) -> Iterator[str]:
 
 
 def _numbers_are_their_searches(end: Ended) -> Iterator[str]:
-    """A number is one that the search has from a provider that the lookup names."""
+    """Check that each number is the search's, from a provider that the lookup names."""
     for lookup in end.lookups.values():
         if lookup["mobile"] is None:
             continue
@@ -111,19 +111,19 @@ def _numbers_are_their_searches(end: Ended) -> Iterator[str]:
 
 
 def _nobody_gets_a_strangers_number(end: Ended) -> Iterator[str]:
-    """A wrong number is only ever what a vendor said of an identifier of the contact, or of the one asked about."""
+    """Check that a wrong number is only ever a vendor's error about the contact, or about the one asked."""
     for lookup, begun_for in _found(end):
         owner, human = human_of(lookup["mobile"]), int(lookup["record_id"].partition(":")[0])
         mine, asked = contact_of(lookup), contact_of(begun_for)
         meant = {holder for text in identifiers(mine) + identifiers(asked) for holder in end.town.holders[text]}
         if owner == human or owner in meant:
             continue
-        if identifiers(asked):  # of a name alone the vendor may think whom it likes
+        if identifiers(asked):  # by a name alone the vendor may mean any person
             yield f"a stranger's number: {_shown(mine)} has the number of {owner}"
 
 
 def _no_hearsay(end: Ended) -> Iterator[str]:
-    """A lookup itself holds what was asked, and does not contradict it."""
+    """Check that a lookup itself holds a key that was asked, and does not contradict the contact asked about."""
     for lookup, begun_for in _found(end):
         mine, asked = contact_of(lookup), contact_of(begun_for)
         if not set(lookup["keys"]) & set(end.searches[lookup["search_id"]]["asked"]):
@@ -140,9 +140,9 @@ def _found(end: Ended) -> Iterator[tuple[asyncpg.Record, asyncpg.Record]]:
 
 
 def _contradict(end: Ended, one: Contact, other: Contact) -> bool:
-    """Say in the oracle's own words whether two contacts cannot be one person.
+    """Tell by the oracle's own rules whether two contacts cannot be one person.
 
-    Whoever has a profile goes by every name that is known at it, and not by the one of its record alone.
+    A contact with a profile has every name that is known at it, not only the one of its record.
     """
     if one.profile_url and one.profile_url == other.profile_url:
         return False
@@ -165,7 +165,7 @@ def _shown(contact: Contact) -> str:
 
 
 def _wrong_numbers_stay_wrong(end: Ended) -> Iterator[str]:
-    """A number that a person called wrong is not given again, nor its provider asked again about the same contact."""
+    """Check that a number that a person called wrong is not given again."""
     for lookup in end.lookups.values():
         if lookup["mobile"] is None:
             continue
@@ -175,7 +175,7 @@ def _wrong_numbers_stay_wrong(end: Ended) -> Iterator[str]:
 
 
 def _numbers_reach_all_they_may(end: Ended) -> Iterator[str]:
-    """A number reaches every lookup that holds a key, names the provider, and has none (rule 9)."""
+    """Check that a number reaches every lookup that holds a key, names the provider, and has none (rule 9)."""
     by_key: dict[bytes, list[asyncpg.Record]] = defaultdict(list)
     for lookup in end.lookups.values():
         if lookup["final_status"] in NUMBERLESS:
@@ -195,7 +195,7 @@ def _numbers_reach_all_they_may(end: Ended) -> Iterator[str]:
             in_window = lookup["final_status"] != "not_found" or (
                 lookup["finished_at"] > search["ended_at"] - end.policy.not_found
             )
-            # What was called wrong at another search of the contact's keys is not taken either.
+            # A number called wrong at another search of the contact's keys is not taken either.
             refused = set().union(*(wrong[key] for key in lookup["keys"]))
             may = {usable[name] for name in lookup["providers"] if name in usable} - refused
             if may and in_window and lookup["id"] not in end.journal.aged_lookups:
@@ -206,7 +206,7 @@ def _numbers_reach_all_they_may(end: Ended) -> Iterator[str]:
 
 
 def _nothing_is_asked_twice(end: Ended) -> Iterator[str]:
-    """Nobody is asked again by itself while in doubt or in flight, nor for the same or less within the window."""
+    """Check that no question is repeated while in doubt or in flight, nor the same or less within the window."""
     by_key: dict[tuple[bytes, str], list[Question]] = defaultdict(list)
     for question in end.journal.questions.values():
         for key in set(end.searches[question.search_id]["keys"]) - end.shared:
@@ -238,7 +238,7 @@ def _asked_twice(end: Ended, earlier: Question, later: Question) -> str | None:
 
 
 def _ledger(end: Ended) -> Iterator[str]:
-    """The vendor's bill lies between what was charged and what was charged or possibly charged, job by job."""
+    """Check, job by job, that the vendor's bill lies between charged, and charged plus possibly charged."""
     for question in end.journal.questions.values():
         job = end.finished.get(question.job_id)
         if job is None:  # one that was sent back may be dropped: it cost nothing

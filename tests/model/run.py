@@ -1,4 +1,4 @@
-"""One run: a town, some processes at work on one database, and what became of the promises."""
+"""One run: a town, some processes at work on one database, and a check of the promises."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Order:
 
 @dataclass(frozen=True)
 class Report:
-    """What was done, and every violation."""
+    """The counts of one run, and every violation."""
 
     seed: int
     seen: Counter[str]
@@ -66,7 +66,7 @@ class Report:
 
 
 def plan_of(order: Order, actor: int = 0) -> Plan:
-    """Return what one of the run's actors does. One run in four stops in doubt (UNKNOWN_POLICY=hold)."""
+    """Return the plan of one of the run's actors. One run in four stops in doubt (UNKNOWN_POLICY=hold)."""
     events = order.events // order.actors
     policy = replace(POLICY, stops_in_doubt=order.seed % 4 == 3)
     return Plan(Town(order.seed, order.people), policy, events, actor * events, order.timeouts)
@@ -140,7 +140,7 @@ async def judge(order: Order, url: str, journal: Journal) -> Report:
     journal.violations += await look(pool)
     end = await read_ended(pool, Town(order.seed, order.people), plan_of(order).policy, journal)
     await close_pool(pool)
-    # Where something broke on the way, the run was left as it was.
+    # A breach during the run ends it as it is, so the other promises say nothing then.
     found = list(dict.fromkeys(journal.violations or violations(end)))
     return Report(
         order.seed, journal.seen, found, len(end.lookups), len(end.searches), len(end.shared)

@@ -1,4 +1,4 @@
-"""The vendors: whom they mean by a question, what they say and when, and what they have charged."""
+"""The vendors: the person they mean by a question, their answers and times, and their charges."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class Vendors:
 
     @asynccontextmanager
     async def telling(self, job_id: UUID, outcome: Outcome) -> AsyncIterator[None]:
-        """Write down from when on the store may know *outcome*, and, after the block, that it does."""
+        """Note the time from which the store may know *outcome*, and, after the block, from which it does."""
         telling = Telling(outcome, time.time())
         self.journal.tellings.setdefault(job_id, []).append(telling)
         yield
@@ -74,7 +74,7 @@ class Vendors:
         )  # fmt: skip
 
     def _meant(self, contact: Contact) -> Human | None:
-        """By the profile, else by the first address that is known; nobody, often."""
+        """Return the person meant by the profile, else by the first known address; often None."""
         chance, holders = self.chance, self.town.holders
         if contact.profile_url and chance.random() < (0.8 if contact.slug else 0.5):
             return self.town.humans[holders[contact.profile_url][0]]
@@ -87,5 +87,5 @@ class Vendors:
 
 
 def said(ending: Ending) -> Outcome:
-    """Return what the journal calls an answer; a number that could not be read covers as "nothing" does."""
+    """Return the journal's outcome for an answer; a number that could not be read covers as "nothing" does."""
     return "number" if ending.mobile else "nothing"
