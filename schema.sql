@@ -1,8 +1,8 @@
 -- Ringback: the whole database.
 --
--- A CRM's event comes in. Each contact in it becomes a lookup: one wish for that person's mobile number. The paid work
--- is a search: one contact's identifiers, asked of one provider after another. A question asked of one provider is a
--- job. Any number of lookups share the answer of one search.
+-- A CRM sends an event. Each contact in it becomes a lookup: one wish for that person's mobile number. The paid work is
+-- a search: it asks one provider after another about one contact's identifiers. A question to one provider is a job.
+-- Any number of lookups share the answer of one search.
 --
 --     event -> lookups, each with the hashed keys of its contact -> keys -> searches
 --     lookup -> the search that it waits for, or took its answer from
@@ -13,44 +13,44 @@
 --               '-----retry--------'                         |
 --                                  |                         |
 --                 failed  <--------+-------------------------+   the provider refused, or said failed
---                 unknown <--------+-------------------------+   asked, and nobody can tell what came of it
+--                 unknown <--------+-------------------------+   asked, and the outcome cannot be known
 --                 lost    <----------------------------------'   forgotten by the provider, or past its deadline
 --
 --     lookup:  queued -> running -> found | not_found | failed | unresolved | suppressed | cancelled
 --              held      waits for budget or for a paused provider; goes on by itself
 --
--- There is no row for a person. A search is all that is known of one, and its answer is for lookups that themselves
--- hold one of its keys; a key that a third contact brought carries nothing further. An address that leads to people
--- who contradict each other is shared from then on: no key of anybody. enrichment/decide.py has the rules.
+-- There is no row for a person: searches are the only record of one. A search's answer is for lookups that themselves
+-- hold one of its keys; a key that a third contact brought passes no answer on. An address that leads to people who
+-- contradict each other is shared from then on, and no longer a key. enrichment/decide.py has the rules.
 --
--- Who writes what.  The receiver writes events, lookups and searches with their first jobs, and applies callbacks.
--- The submitter claims jobs (the claim is the committed intent to pay: attempt, lease, credits reserved), asks, and
--- writes the outcome.  The reconciler polls what no callback answered, takes over what a dead submitter left, and
--- ends what passed its deadline.  All three finish a job through one statement (store/finish.py): it takes the row
--- out of `jobs`, so the first to do so wins, and it ends the search or queues the next provider.  That commit is the
--- end.  The search's lookups follow in chunks (store/ends.py); until all have, `swept` is false.
+-- Who writes what. The receiver writes events, lookups and searches with their first jobs, and applies callbacks. The
+-- submitter claims jobs (the claim is the committed intent to pay: attempt, lease, credits reserved), asks, and writes
+-- the outcome. The reconciler polls jobs without a callback, takes over the jobs of a dead submitter, and ends jobs
+-- that passed their deadline. All three finish a job through one statement (store/finish.py): it takes the row out of
+-- `jobs`, so the first process to do so wins, and it ends the search or queues the next provider. That commit is the
+-- end. The search's lookups follow in chunks (store/ends.py); until all have, `swept` is false.
 --
--- What is outstanding lives in `jobs`, small and busy.  What is over lives in `finished_jobs`, written once.
--- So a claim, a sweep or a rescue costs what is due, never what is past.
+-- Open jobs are in `jobs`, which is small and busy. Ended jobs are in `finished_jobs`, and written once. So the cost of
+-- a claim, a sweep or a rescue depends on the jobs that are due, never on history.
 --
--- A lookup's open status is not stored, because it would be a second truth beside its job: `lookup_status` reads
--- it off the open job of its search.  Only the final status is a column.
+-- A lookup's open status is not stored, because it could disagree with its job: `lookup_status` reads it from the open
+-- job of its search. Only the final status is a column.
 --
 -- Order of locks, everywhere: fingerprints and keys (sorted), jobs, searches (sorted), lookups, the rest.
 --
--- On Citus: searches, jobs, finished_jobs, callbacks and ledger are distributed by search_id; lookups by id. Small and
--- shared by all shards: `limits`, `providers`, `usage` (budgets). Keys and searches are what crosses shards. There are
--- no foreign keys, so that history can be dropped by partition; rows that belong together are written together.
+-- On Citus: searches, jobs, finished_jobs, callbacks and ledger are distributed by search_id; lookups by id. `limits`,
+-- `providers` and `usage` (budgets) are small and shared by all shards. Only keys and searches cross shards. There are
+-- no foreign keys, so that history can be dropped by partition; one transaction writes rows that belong together.
 --
--- History lies in months: events, lookups, searches, finished_jobs, callbacks and ledger are partitioned by the UUIDv7 that
--- leads their primary key, whose first 48 bits are the milliseconds of its making. So a month is a range of ids, and
--- whoever has an id has its month. The months are made ahead by store/partitions.py (`ringback migrate`, and the
--- reconciler), and dropped by store/prune.py (`ringback prune`). A row whose month is not there goes to the default
--- partition: nothing is lost because somebody forgot to make a month. A month takes its storage options from the
--- default partition, because a partitioned table has none.
+-- History is partitioned by month: events, lookups, searches, finished_jobs, callbacks and ledger, by the UUIDv7 at the
+-- start of their primary key. Its first 48 bits are the milliseconds of its creation, so a month is a range of ids, and
+-- every id shows its month. store/partitions.py makes the months ahead (`ringback migrate`, and the reconciler), and
+-- store/prune.py drops them (`ringback prune`). A row whose month does not exist goes to the default partition: nothing
+-- is lost if a month was not made. A month takes its storage options from the default partition, because a partitioned
+-- table has none.
 --
--- This file is also its own history: the steps are applied in order, each once, and a step that was released
--- never changes (its checksum is kept). To change the database, add a step below the last one.
+-- This file is also its own history: `ringback migrate` applies the steps in order, each once, and keeps their
+-- checksums, so a released step never changes. To change the database, add a step below the last one.
 
 -- step 1: the job protocol
 
@@ -71,10 +71,10 @@ CREATE TYPE search_status AS ENUM (
     'not_found',   -- every job answered, without one
     'failed',      -- at least one job failed
     'unresolved',  -- at least one is unknown or lost, or was when this search began
-    'dropped'      -- nobody was asked: its lookups had their number, or were cancelled
+    'dropped'      -- no provider was asked: its lookups had their number, or were cancelled
 );
 
--- What a search without a number ends as.
+-- Returns the final status of a search without a number.
 CREATE FUNCTION search_verdict(said jsonb, is_doubtful boolean) RETURNS search_status LANGUAGE sql IMMUTABLE AS $$
     SELECT CASE WHEN is_doubtful OR said @? '$.* ? (@ == "unknown" || @ == "lost")' THEN 'unresolved'
                 WHEN said @? '$.* ? (@ == "failed")'                                THEN 'failed'
@@ -147,16 +147,16 @@ CREATE INDEX lookups_by_record ON lookups (record_id, id) WHERE record_id IS NOT
 -- Those that a number may still reach. A late one reaches them through the searches of its keys.
 CREATE INDEX lookups_numberless ON lookups (search_id, id)
     WHERE final_status IS NULL OR final_status IN ('not_found', 'failed', 'unresolved');
--- The open lookups that wait for a search which began for another: few.
+-- The few open lookups that wait for a search that began for another lookup.
 CREATE INDEX lookups_joined ON lookups (id) WHERE reused_from IS NOT NULL AND final_status IS NULL;
 
--- The paid work on one contact's identifiers, and all that is known of that person. Open while it has a job.
+-- The paid work on one contact's identifiers, and the facts about that person. Open while it has a job.
 CREATE TABLE searches (
     id           uuid        NOT NULL PRIMARY KEY,      -- UUIDv7
     begun_for    uuid        NOT NULL,                  -- the lookup whose contact is asked about
-    keys         bytea[]     NOT NULL,                  -- under which its answer is shared; contested ones are removed
+    keys         bytea[]     NOT NULL,                  -- its answer is shared under these; contested ones are removed
     asked        bytea[]     NOT NULL,                  -- the identifiers that its providers were asked about
-    providers    text[]      NOT NULL,                  -- whom its answer speaks for
+    providers    text[]      NOT NULL,                  -- the providers that its answer covers
     slug         bytea,                                 -- facts: hashes of the public slug and of the member id,
     member       bytea,
     names        text[]      NOT NULL DEFAULT '{}',     --        and names that agree
@@ -164,7 +164,7 @@ CREATE TABLE searches (
     is_retry     boolean     NOT NULL DEFAULT false,    -- a person asked for it
     said         jsonb       NOT NULL DEFAULT '{}',     -- provider -> state in which its job ended, or 'asked'
     numbers      jsonb       NOT NULL DEFAULT '{}',     -- provider -> {mobile, raw, region, line_type, needs_region}
-    wrong        text[]      NOT NULL DEFAULT '{}',     -- numbers that a person called wrong: never given
+    wrong        text[]      NOT NULL DEFAULT '{}',     -- numbers that a person reported wrong: never given
     status       search_status,
     reason       text,
     ended_at     timestamptz,
@@ -182,7 +182,7 @@ CREATE TABLE searches_default PARTITION OF searches DEFAULT WITH (
 );
 CREATE INDEX searches_unswept ON searches (ended_at) WHERE ended_at IS NOT NULL AND NOT swept;
 
--- Which searches know of an identifier. A key is a hash; a shared one is an address of several people, nobody's key.
+-- Which searches know of an identifier. A key is a hash; a shared one is an address of several people, not used.
 CREATE TABLE keys (
     key       bytea   NOT NULL PRIMARY KEY,
     shared    boolean NOT NULL DEFAULT false,
@@ -191,7 +191,7 @@ CREATE TABLE keys (
     CONSTRAINT a_shared_key_leads_nowhere CHECK (NOT shared OR searches = '{}')
 ) WITH (fillfactor = 85);
 
--- The secret with which identifiers are hashed, unless IDENTITY_KEY holds it; and the hash that tells one from another.
+-- The secret with which identifiers are hashed, unless IDENTITY_KEY holds it; and a fingerprint of it.
 CREATE TABLE installation (
     only_row              boolean NOT NULL PRIMARY KEY DEFAULT true,
     identity_key          bytea,
@@ -221,15 +221,15 @@ CREATE TABLE jobs (
     state             job_state     NOT NULL DEFAULT 'queued',
     held              text,                               -- why a queued job may not be claimed
     place             smallint      NOT NULL DEFAULT 0,   -- its place in the chain
-    todo              text[]        NOT NULL,             -- who is asked after this one
+    todo              text[]        NOT NULL,             -- the providers to ask after this one
     attempt           integer       NOT NULL DEFAULT 0,   -- the fence: +1 at every claim, matched by every write
     tries             integer       NOT NULL DEFAULT 0,   -- attempts that count against MAX_ATTEMPTS
     due_at            timestamptz   NOT NULL DEFAULT now(),
     lease_expires_at  timestamptz,
-    claimed_by        uuid,                               -- the claim that took it: so that a failed one can be undone
+    claimed_by        uuid,                               -- the claim that took it; a failed claim can be undone
     submitted_at      timestamptz,                        -- when the intent was last committed
     callback_expected boolean       NOT NULL DEFAULT false,
-    request_id        text,                               -- the provider's handle, once it told us
+    request_id        text,                               -- the provider's handle, once it is known
     polls             integer       NOT NULL DEFAULT 0,
     reserved          numeric(12,2) NOT NULL DEFAULT 0,   -- credits set aside for this question
     reserved_on       date,                               -- the day whose budget they count against
@@ -319,7 +319,7 @@ CREATE TABLE callbacks (
     times        integer     NOT NULL DEFAULT 1,   -- how often it came
     body         bytea       NOT NULL,
     verdict      text        NOT NULL,
-    flag         text,                   -- why it was not believed
+    flag         text,                   -- why it was not applied
 
     PRIMARY KEY (job_id, body_hash),
     CONSTRAINT callback_verdict
@@ -327,14 +327,14 @@ CREATE TABLE callbacks (
             'applied',   -- it finished the job
             'late',      -- the job was over without an answer; this one still counted
             'ignored',   -- the job was answered already, or is not known, or the callback said nothing final
-            'flagged'    -- not believed: unreadable, or for another request; the job is polled instead
+            'flagged'    -- not applied: unreadable, or for another request; the job is polled instead
         )),
     CONSTRAINT flagged_says_why CHECK ((flag IS NOT NULL) = (verdict = 'flagged'))
 ) PARTITION BY RANGE (job_id);
 CREATE TABLE callbacks_default PARTITION OF callbacks DEFAULT;
 
--- What became of every credit that was reserved for a question. While the question is open, the reservation
--- stands on its job; at the end it becomes rows here. charged + possible - settled brackets the provider's bill.
+-- The fate of every credit that was reserved for a question. While the question is open, its job has the reservation;
+-- at the end it becomes rows here. The provider's bill lies between charged and charged + possible - settled.
 CREATE TABLE ledger (
     job_id     uuid          NOT NULL,
     lookup_id  uuid          NOT NULL,
@@ -356,7 +356,7 @@ CREATE TABLE ledger (
 ) PARTITION BY RANGE (job_id);
 CREATE TABLE ledger_default PARTITION OF ledger DEFAULT;
 
--- Sums of the ledger, of the open reservations and of the ended jobs by day, so that nobody has to scan history.
+-- Sums of the ledger, of the open reservations and of the ended jobs by day, so that no report scans history.
 -- A row is spread over slots, so that processes do not wait for one another; a slot alone may be negative, the sum
 -- never is.
 CREATE TABLE usage (
@@ -374,7 +374,7 @@ CREATE TABLE usage (
     PRIMARY KEY (provider, day, slot)
 ) WITH (fillfactor = 50, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 500);
 
--- What the processes that nobody can ask over HTTP have counted, for /metrics: added to every few seconds.
+-- Counters of the processes that serve no HTTP, for /metrics; each process adds to them every few seconds.
 CREATE TABLE counters (
     name      text             NOT NULL,
     provider  text             NOT NULL,
@@ -384,19 +384,19 @@ CREATE TABLE counters (
     PRIMARY KEY (name, provider, label, slot)
 ) WITH (fillfactor = 50);
 
--- How each provider is, as all processes see it.
+-- The state of each provider, shared by all processes.
 CREATE TABLE providers (
     name           text        NOT NULL PRIMARY KEY,
     paused_reason  text,                        -- the account cannot ask: key, credits, plan, address
     paused_at      timestamptz,
     check_at       timestamptz,                 -- when its free endpoint is asked next
-    resumed_at     timestamptz,                 -- paused again soon after: the free endpoint does not tell the truth
+    resumed_at     timestamptz,                 -- if paused again soon after, its free endpoint is not reliable
     rest_until     timestamptz,                 -- after a 429
     failures       integer     NOT NULL DEFAULT 0,  -- failures in a row, for the breaker
     trips          integer     NOT NULL DEFAULT 0,  -- how often the breaker opened in a row
     open_until     timestamptz,                 -- the breaker: nothing is asked until then
     blocked_jobs   uuid[]      NOT NULL DEFAULT '{}',  -- whose questions a firewall refused since the last success
-    untold         integer     NOT NULL DEFAULT 0,  -- checks since it was paused that told nothing
+    untold         integer     NOT NULL DEFAULT 0,  -- checks since it was paused that revealed nothing
 
     CONSTRAINT paused_says_why
         CHECK ((paused_at IS NULL) = (paused_reason IS NULL) AND (paused_at IS NULL) = (check_at IS NULL))

@@ -1,1 +1,1 @@
-"""The domain, pure: contacts, searches, jobs, outcomes and money, without a database and without a network."""
+"""The pure domain: contacts, searches, jobs, outcomes and money, without a database or a network."""

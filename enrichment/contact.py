@@ -1,12 +1,12 @@
-"""One person as a CRM knows them, every identifier in its one form, read before anything is spent.
+"""Read one person as a CRM knows them, each identifier in its one form, before anything is spent.
 
     profile_url     linkedin.com/in/<slug>     from any way of writing a LinkedIn profile
     work_email      name@company.tld           lower case, domain in its ASCII form; personal_email alike
     name, company   as written                 whitespace collapsed; a text without a letter or digit is none
     region          US                         ISO 3166 alpha-2, the hint for numbers without a country code
 
-Reading is idempotent: what comes out goes in again unchanged. Messages say what would be usable and never
-repeat the value, because they end up in logs and in answers.
+Reading is idempotent: reading a result again changes nothing. Messages say what would be usable and never repeat the
+value, because they end up in logs and in answers.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ Problem: TypeAlias = tuple[str, str]  # (path of the field, what would be usable
 Texts: TypeAlias = Mapping[str, Sequence[tuple[str, str]]]  # field -> (path, text as written), best first
 
 NOTHING = "nothing to look up by; give a LinkedIn profile_url, a work_email, a personal_email, or at least a name"
-_FIRST_NAME = "a first name is nobody: give the whole name, or a profile_url or an e-mail"
+_FIRST_NAME = "a first name is not enough: give the whole name, or a profile_url or an e-mail"
 _ANOTHER_PROFILE = "another profile than the one that is used"
 _ANOTHER_EMAIL = "more e-mail addresses than the two that can be used"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class Contact:
-    """One person as a lookup knows them, every identifier in its one form."""
+    """One person as a lookup knows them, each identifier in its one form."""
 
     profile_url: str | None = None
     work_email: str | None = None
@@ -45,12 +45,12 @@ class Contact:
 
     @property
     def slug(self) -> str | None:
-        """The public slug of the profile; None where the profile is a member's id."""
+        """Return the public slug of the profile; None if the profile is a member id."""
         return None if self.profile_url is None or self.member else self.profile_url.removeprefix(PREFIX)
 
     @property
     def member(self) -> str | None:
-        """The member's id (AC..AA..., in its own case) where it stands for the slug."""
+        """Return the member id (AC..AA..., case kept) if it stands for the slug."""
         return member_id(self.profile_url.removeprefix(PREFIX)) if self.profile_url else None
 
     def __repr__(self) -> str:
@@ -59,7 +59,7 @@ class Contact:
 
 
 def fingerprint(contact: Contact, providers: Sequence[str] = ()) -> str:
-    """Return one text for one wish, however it was written: the contact as read, and the providers it names."""
+    """Return one text for equal wishes, however they are written: the contact as read, and the providers it names."""
     return json.dumps([*astuple(contact), list(providers)], ensure_ascii=False, separators=(",", ":"))
 
 
@@ -89,7 +89,7 @@ def read_contact(
 
 
 def read_texts(given: Texts) -> tuple[Contact | None, tuple[Problem, ...]]:
-    """Return the contact in *given*, None if nothing identifies it, and a problem for each text that is not used."""
+    """Return the contact in *given*, or None if nothing identifies it, and a problem for each unused text."""
     problems: list[Problem] = []
     profile_url = _read_profile(given, problems)
     work_email, personal_email = _read_both_emails(given, problems)
@@ -133,7 +133,7 @@ def _tidied(given: Texts, field: str, problems: list[Problem]) -> Iterator[tuple
 
 
 def _read_profile(given: Texts, problems: list[Problem]) -> str | None:
-    """Return the first usable profile; name every other one."""
+    """Return the first usable profile; add a problem for every other one."""
     profile = None
     for path, text in _tidied(given, "profile_url", problems):
         try:
@@ -148,7 +148,7 @@ def _read_profile(given: Texts, problems: list[Problem]) -> str | None:
 
 
 def _read_both_emails(given: Texts, problems: list[Problem]) -> tuple[str | None, str | None]:
-    """Return the work and the personal e-mail; a second address of one field takes the other's place if it is free."""
+    """Return the work and the personal e-mail; a second address in one field fills the other field if it is empty."""
     firsts: dict[str, str] = {}
     others: list[tuple[str, str]] = []
     for field in ("work_email", "personal_email"):
@@ -172,7 +172,7 @@ def _read_both_emails(given: Texts, problems: list[Problem]) -> tuple[str | None
 
 
 def _read_whole_name(given: Texts, problems: list[Problem]) -> tuple[str | None, str]:
-    """Return the name, from the whole one or its parts, and the path it came from."""
+    """Return the name, from the whole name or its parts, and the path of its field."""
     path = next((path for path, _ in given.get("name", ())), "name")
     name = _read_first(given, "name", read_name, problems)
     first, last = _part(given, "first_name", problems), _part(given, "last_name", problems)
@@ -186,7 +186,7 @@ def _read_whole_name(given: Texts, problems: list[Problem]) -> tuple[str | None,
 
 
 def _part(given: Texts, field: str, problems: list[Problem]) -> str | None:
-    """Return one part of a name, tidy and otherwise as written."""
+    """Return one part of a name, tidied but otherwise as written."""
     for path, raw in given.get(field, ()):
         try:
             if text := tidy(raw):

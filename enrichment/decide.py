@@ -1,7 +1,7 @@
-"""What a lookup does, given what is known under its keys: take a number, wait for a search, begin one, or end.
+"""Decide what a lookup does, given the searches of its keys: take a number, wait for a search, begin one, or end.
 
-Pure. `store/searches.py` reads the world under lock and writes what changed. A search is all that is known of a
-person; its answer is for lookups that themselves hold one of its keys (docs/decisions.md, "No hearsay").
+Pure. `store/searches.py` reads the world under lock and writes the changes. Searches are the only record of a person;
+a search's answer is for lookups that themselves hold one of its keys (docs/decisions.md, "No hearsay").
 
     known under the contact's keys                                  the lookup
     a number of the reuse window, by a provider it names            takes it: found
@@ -49,23 +49,23 @@ class Number:
 
 @dataclass(slots=True)
 class Search:
-    """The paid work on one contact's identifiers, and what is known through it; open while *ended_at* is None."""
+    """The paid work on one contact's identifiers, and its results; open while *ended_at* is None."""
 
     id: UUID
     begun_for: UUID  # the lookup whose contact is asked about
-    keys: set[bytes]  # under which its answer is shared
+    keys: set[bytes]  # its answer is shared under these
     asked: set[bytes]  # identifiers that its providers were asked about
     providers: tuple[str, ...]
     facts: Facts
     said: Mapping[str, str] = field(default_factory=dict)  # provider -> the state in which its job ended, or "asked"
     numbers: dict[str, Number] = field(default_factory=dict)  # by provider
-    wrong: set[str] = field(default_factory=set, repr=False)  # numbers that a person called wrong: never given
+    wrong: set[str] = field(default_factory=set, repr=False)  # numbers that a person reported wrong: never given
     is_doubtful: bool = False  # it began while another answer was in doubt
     is_retry: bool = False  # a person asked for it
     status: SearchStatus | None = None
     reason: str | None = None
     ended_at: datetime | None = None
-    chain: tuple[str, ...] = ()  # of a new one: whom it asks
+    chain: tuple[str, ...] = ()  # of a new search: the providers that it asks
     is_new: bool = False
     is_changed: bool = False
 
@@ -74,7 +74,7 @@ class Search:
 class Seeker:
     """A lookup that seeks a number: a new one, or one that is decided anew.
 
-    *insists*: a person retried it, so doubtful providers are asked too. *refused*: the number that a person called
+    *insists*: a person retried it, so doubtful providers are asked too. *refused*: the number that a person reported
     wrong.
     """
 
@@ -90,24 +90,24 @@ class Seeker:
 
 @dataclass(frozen=True, slots=True)
 class Fate:
-    """What becomes of a lookup: it waits for *search* while *status* is None."""
+    """The decision about a lookup: it waits for *search* while *status* is None."""
 
     search: Search
     status: Literal["found", "not_found", "unresolved"] | None = None
-    provider: str | None = None  # whose number it takes
+    provider: str | None = None  # the provider of the number that it takes
     number: Number | None = None
     reason: str | None = None
 
 
-ReadNumber = Callable[[str, str], Number | None]  # a kept text and a region -> the number, if it can be read now
+ReadNumber = Callable[[str, str], Number | None]  # a stored text and a region -> the number, if it can be read now
 
 
 @dataclass
 class World:
-    """What is known under the keys of a batch, all of it locked; `decide` changes it."""
+    """The searches and links of the keys of a batch, all of them locked; `decide` changes them."""
 
-    links: dict[bytes, list[UUID]]  # key -> the searches that know of it, the newest last
-    shared: set[bytes]  # addresses of more than one person: nobody's key
+    links: dict[bytes, list[UUID]]  # key -> the searches that know it, the newest last
+    shared: set[bytes]  # addresses of more than one person: no longer keys
     searches: dict[UUID, Search]
 
     def knowing(self, key: bytes) -> list[Search]:
@@ -119,7 +119,7 @@ class World:
         return [search for search in self.knowing(key) if key in search.keys]
 
     def share(self, key: bytes) -> None:
-        """Make *key* nobody's from now on: people who contradict each other have this address."""
+        """Stop using *key* as a key: people who contradict each other have this address."""
         for search in self.answering(key):
             search.keys.discard(key)
             search.is_changed = True
@@ -127,7 +127,7 @@ class World:
         self.links[key] = []
 
     def link(self, key: bytes, search: Search, now: datetime, policy: Policy) -> None:
-        """Let *key* lead to *search*; searches that are past every window are forgotten."""
+        """Let *key* lead to *search*; forget searches that are past every window."""
         links = self.links.setdefault(key, [])
         if search.id in links:
             return
@@ -136,7 +136,7 @@ class World:
 
 
 def decide(seeker: Seeker, world: World, now: datetime, policy: Policy, read: ReadNumber) -> Fate:
-    """Decide what *seeker* does, and record in *world* what its contact tells about the person."""
+    """Decide what *seeker* does, and record in *world* what its contact says about the person."""
     me = Facts(seeker.facts.slug, seeker.facts.member, list(seeker.facts.names))
     for search in _each(world.knowing(key) for key in sorted(seeker.keys.sure)):
         me.learn(search.facts)
@@ -151,7 +151,7 @@ def decide(seeker: Seeker, world: World, now: datetime, policy: Policy, read: Re
 
 
 def _share_contested(keys: Keys, me: Facts, world: World) -> None:
-    """Share every address of the contact that leads to a contradiction, or two that lead to people who do."""
+    """Mark as shared every address that leads to a contradiction, and two that lead to contradicting people."""
     emails = [key for key in keys.emails if key not in world.shared]
     for key in emails:
         # The same profile held by both outweighs names; a search that holds the profile cannot contradict.
@@ -179,7 +179,7 @@ def _fate(
     unanswered = [name for name in seeker.providers if not _has_answered(name, seeker, recent)]
     doubts = {name: doubted for name in unanswered if (doubted := _doubt(name, seeker, recent))}
     doubtful = next(iter(doubts.values()), None)
-    wrong = _wrong_numbers(touching, now, policy)  # asking who gave one would bring it again, whoever seeks
+    wrong = _wrong_numbers(touching, now, policy)  # the provider of a wrong number would give it again, to any seeker
     missing = tuple(name for name in unanswered if name not in doubts and name not in wrong)
     gave = [wrong[name] for name in seeker.providers if name in wrong]
     if not missing and (seeker.refused or (gave and not doubtful)):
@@ -214,19 +214,19 @@ def _number_to_take(
 
 
 def _has_answered(provider: str, seeker: Seeker, recent: Iterable[Search]) -> bool:
-    """Tell whether *provider* answered "no number" to all identifiers of the seeker."""
+    """Tell whether *provider* answered "no number" for all identifiers of the seeker."""
     answered = [search.asked for search in recent if search.said.get(provider) == "answered"]
     return bool(answered) and seeker.keys.identifiers <= set().union(*answered)
 
 
 def _doubt(provider: str, seeker: Seeker, recent: Iterable[Search]) -> Search | None:
-    """Return the search in which *provider* was asked and its answer is not known: asking again might pay twice."""
+    """Return the search in which *provider* was asked with an unknown answer: asking again might pay twice."""
     feared = ("asked",) if seeker.insists else ("asked", *IN_DOUBT)
     return next((search for search in recent if search.said.get(provider) in feared), None)
 
 
 def _wrong_numbers(touching: Iterable[Search], now: datetime, policy: Policy) -> dict[str, Search]:
-    """Return the providers whose number a person called wrong within the window of numbers, and where."""
+    """Return the providers whose number was reported wrong within the window of numbers, each with its search."""
     return {
         name: search
         for search in touching
@@ -245,9 +245,9 @@ def _begin(
     world: World,
     is_doubtful: bool,
 ) -> Search:
-    """Begin a search for *seeker* that asks *chain*; it inherits what searches of the same keys know.
+    """Begin a search for *seeker* that asks *chain*; it inherits the facts of searches of the same keys.
 
-    Wrong numbers are among that: no provider's answer brings one back.
+    It also inherits their wrong numbers, so that no provider's answer brings one back.
     """
     facts = Facts(me.slug, me.member, list(me.names))
     for search in touching:
@@ -280,7 +280,7 @@ def _each(groups: Iterable[Iterable[Search]]) -> Iterator[Search]:
 
 
 def _is_past(search: Search, now: datetime, policy: Policy) -> bool:
-    """Tell whether *search* has nothing to say any more; a late answer may still come where there was none."""
+    """Tell whether *search* is past every window, and no late answer can come."""
     if search.ended_at is None or any(state != "answered" for state in search.said.values()):
         return False
     return search.ended_at < now - max(policy.found, policy.not_found)

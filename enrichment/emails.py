@@ -1,4 +1,4 @@
-"""Read e-mail addresses out of what people and programs write around them."""
+"""Read e-mail addresses from texts, whatever people and programs write around them."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ _COMMENT = re.compile(r"\([^()@]*\)(?=@)")  # jane(work)@acme.co, RFC 5322
 _BETWEEN = re.compile(r"[,;|<>()\[\]\"“”«»„]+")
 _CONNECTORS = frozenset({"and", "or", "und", "oder", "et", "ou", "y", "o", "e", "en", "of", "och", "og", "i", "lub"})
 
-# Domains that have no people's addresses. https://www.rfc-editor.org/rfc/rfc2606
-# .test is reserved as well, and let through: the sandbox lives there.
+# Domains in which no person has an address. https://www.rfc-editor.org/rfc/rfc2606
+# .test is reserved as well, but accepted: the sandbox uses it.
 _PLACEHOLDER_DOMAIN = re.compile(
     r"(?:.*\.)?(?:example\.[a-z]{2,3}(?:\.[a-z]{2})?|example|invalid|localhost|localdomain|"
     r"(?:test|testing|noemail|no-email|nomail|no-mail|none|noone|null|unknown|undefined|fake|asdf|domain|yourdomain|"
@@ -51,7 +51,7 @@ _JUNK_TWICE = frozenset(_WORDS_OF_JUNK_TWICE.split())
 
 
 def read_emails(text: str) -> tuple[str, ...]:
-    """Return every usable address in the tidied *text*, each once, in lower case. Raises Unusable if none is."""
+    """Return every usable address in the tidied *text*, each once, in lower case. Raise Unusable if none is."""
     if is_template(text) and "@" not in text:
         raise Unusable(TEMPLATE)
     found: dict[str, None] = {}
@@ -67,7 +67,7 @@ def read_emails(text: str) -> tuple[str, ...]:
 
 
 def _addresses(text: str) -> list[str]:
-    """Find what stands for an address in *text*; words next to one, without brackets, make it doubtful."""
+    """Return the candidate addresses in *text*; other words beside one, without brackets, make it doubtful."""
     if _PLAIN.fullmatch(text):
         return [text]
     if not text.isascii() and len(text) <= LONGEST_WIDE:  # normalizing takes the square of a run of accents
@@ -87,7 +87,7 @@ def _addresses(text: str) -> list[str]:
 
 
 def _is_broken(word: str) -> bool:
-    """Whether a comma or semicolon stands inside an address, as in jane,doe@acme.co."""
+    """Tell whether a comma or semicolon stands inside an address, as in jane,doe@acme.co."""
     head, separator, tail = word.replace(";", ",").partition(",")
     return bool(separator and "@" in tail and "@" not in head and re.search(r"[^\W_]$", head))
 
@@ -113,7 +113,7 @@ def _without_query(word: str) -> str:
 
 
 def _read_address(written: str) -> str:
-    """Return one address in its one form: lower case, the domain in ASCII. Raises Unusable."""
+    """Return one address in its one form: lower case, the domain in ASCII. Raise Unusable."""
     local, _, domain = written.rpartition("@")
     if is_template(written):
         raise Unusable(TEMPLATE)
@@ -127,7 +127,7 @@ def _read_address(written: str) -> str:
 
 
 def _is_placeholder(local: str, domain: str) -> bool:
-    """Whether the address is a placeholder: noemail@, test@test.com, na@na.com, anything@example.com."""
+    """Tell whether the address is a placeholder: noemail@, test@test.com, na@na.com, anything@example.com."""
     if _PLACEHOLDER_DOMAIN.fullmatch(domain):
         return True
     words = [word for word in re.split(r"[._+-]+", local.partition("+")[0]) if word.strip("0123456789")]
@@ -142,7 +142,7 @@ def _is_placeholder(local: str, domain: str) -> bool:
 
 
 def _read_domain(raw: str) -> str:
-    """Return the domain as DNS knows it. Raises Unusable."""
+    """Return the domain in its ASCII form, as in DNS. Raise Unusable."""
     if len(raw) > LONGEST_EMAIL:
         raise Unusable(_WANTED)
     plain = unicodedata.normalize("NFKC", raw.lower()).lower().replace("\u3002", ".")
@@ -153,7 +153,7 @@ def _read_domain(raw: str) -> str:
 
 
 def _read_label(label: str) -> str:
-    """Return the label in ASCII. Raises Unusable."""
+    """Return the label in ASCII. Raise Unusable."""
     if label.isascii():
         return label
     if len(label) > 63 or not all(unicodedata.category(sign)[0] in "LMN" or sign == "-" for sign in label):

@@ -1,4 +1,4 @@
-"""Outcomes that end a job, as the store writes them: the number normalised, the credits decided."""
+"""Turn outcomes into endings of jobs, as the store writes them: number normalised, credits decided."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from enrichment.phone import needs_region, read_phone
 from enrichment.states import AnsweredBy, JobEnd, OpenJobState
 
 REPORTED_WRONG = "it answered with the number that was reported wrong"
-RAW_AT_MOST = 65_536  # characters of a strange body that are kept
+RAW_AT_MOST = 65_536  # characters kept of an unreadable body
 ERROR_AT_MOST = 500
 NUMBER_AT_MOST = 200  # of a number as the provider wrote it
 REQUEST_ID_AT_MOST = 200
@@ -25,15 +25,15 @@ NO_PHONE = "it answered with something that cannot be a phone number"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ending:
-    """What a job ends as. The conditions (*attempt*, *request_id*) say which job it is meant for.
+    """The end of a job. The conditions (*attempt*, *request_id*) decide which job it applies to.
 
-    Its texts are cut and cleaned, and its charge rounded, so that no CHECK of the database refuses it.
+    Texts are cut and cleaned, and the charge is rounded, so that no CHECK of the database refuses them.
     """
 
     job_id: UUID
     state: JobEnd
-    attempt: int | None = None  # the claimed attempt; None: known by its token or request_id
-    request_id: str | None = None  # None: not told
+    attempt: int | None = None  # the claimed attempt; None: identified by its token or request_id
+    request_id: str | None = None  # None: not given
     answered_by: AnsweredBy | None = None
     mobile: str | None = None  # E.164
     mobile_raw: str | None = None  # as the provider wrote it, also where it could not be read
@@ -41,7 +41,7 @@ class Ending:
     region: str | None = None
     line_type: str | None = None
     charged: Decimal | None = None  # None: nothing
-    possible: bool = False  # the reservation is perhaps charged
+    possible: bool = False  # the reservation may have been charged
     error: str | None = None
     raw: str | None = None
     stop: bool = False  # do not go on to the next provider
@@ -58,7 +58,7 @@ class Ending:
         })  # fmt: skip
 
     def __post_init__(self) -> None:
-        """Make every value one that the database takes."""
+        """Bring every value into a form that the database accepts."""
         fitting = {
             "error": _text(self.error, ERROR_AT_MOST),
             "raw": _text(self.raw, RAW_AT_MOST),
@@ -82,10 +82,10 @@ def read_ending(
     body: bytes = b"",
     stop_when_doubtful: bool = False,
 ) -> Ending | None:
-    """Return how the job ends by this *outcome*, None when it does not end by it.
+    """Return how this *outcome* ends the job; None when it does not end it.
 
-    *price* is what the provider charges for a number, where it does not say itself. *request_id* is the one that
-    was asked about, where it was asked. *body* is kept where a person may have to read it.
+    *price*: credits for a number, if the answer names no charge. *request_id*: the polled one, if there was a poll.
+    *body* is kept when a person may have to read it.
     """
     match outcome:
         case Answered():
@@ -105,7 +105,7 @@ def read_ending(
 
 
 def unknown(job_id: UUID, reason: str, *, attempt: int | None, body: bytes = b"", stop: bool = False) -> Ending:
-    """End a job that was asked, perhaps charged, and whose outcome cannot be known."""
+    """Return the ending of a job that was asked, perhaps charged, and has no knowable outcome."""
     return Ending(
         job_id=job_id,
         state="unknown",
@@ -118,7 +118,7 @@ def unknown(job_id: UUID, reason: str, *, attempt: int | None, body: bytes = b""
 
 
 def lost(job_id: UUID, reason: str, *, stop: bool = False) -> Ending:
-    """End a job that the provider forgot, or did not answer in time; perhaps charged."""
+    """Return the ending of a job that the provider forgot or did not answer in time; it may have been charged."""
     return Ending(job_id=job_id, state="lost", possible=True, error=reason, stop=stop)
 
 
@@ -160,13 +160,13 @@ def _kept(body: bytes) -> str | None:
 
 
 def _handle(request_id: str | None) -> str | None:
-    """Return *request_id* if it can be stored as it is: a handle that was cut or cleaned would be another one's."""
+    """Return *request_id* if it can be stored unchanged: a cut or cleaned handle would be another request's."""
     fits = request_id is not None and len(request_id) <= REQUEST_ID_AT_MOST and request_id.isprintable()
     return request_id if fits else None
 
 
 def _text(text: str | None, longest: int) -> str | None:
-    """Cut *text*, and replace what PostgreSQL's text cannot hold: NUL and half surrogate pairs."""
+    """Cut *text*, and replace what PostgreSQL cannot store: NUL and half surrogate pairs."""
     if text is None:
         return None
     return text[:longest].replace("\0", "�").encode("utf-8", "replace").decode() or None

@@ -1,7 +1,7 @@
 """Read the body of an event: one contact, a list of contacts, or {"contacts": [...]}.
 
-What can be used is used; what cannot is named, field by field. Only a provider that we do not know refuses its
-contact, because the question would go to others than were named.
+Usable fields are used; each unusable field is named. Only an unknown provider makes its contact refused, because the
+question would go to other providers than the event names.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ from enrichment.providers.base import Provider
 
 MOST_CONTACTS = 100
 LONGEST_ID = 255  # characters; they are indexed
-SHARED = ("event_id", "providers", "region")  # what contacts take from their event where they have none of their own
+SHARED = ("event_id", "providers", "region")  # contacts without these take them from their event
 
 _NOT_UNDERSTOOD = "not understood, though it looks like an identifier; rename it, or name it in GENERIC_FIELDS"
 _BESIDE_CONTACTS = "not used beside `contacts`; put it into the contact that it belongs to"
 
 
 class NotAnEvent(ValueError):
-    """The body is JSON and holds no contacts; *path* says where, the message what would be right."""
+    """The body is JSON without contacts; *path* says where, and the message says what would be right."""
 
     def __init__(self, path: str, message: str) -> None:
         self.path = path
@@ -46,7 +46,7 @@ class NotAnEvent(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class ContactRead:
-    """One contact of an event: *contact* is None where nothing in it can be used, and *problems* say why."""
+    """One contact of an event: *contact* is None if nothing in it can be used; *problems* say why."""
 
     path: str  # where it stands in the body: "", "contacts[2]" or "[2]"
     contact: Contact | None
@@ -59,7 +59,7 @@ class ContactRead:
 
 @dataclass(slots=True)
 class _Fields:
-    """The fields of one object, sorted by what they are to us: (path, value), our own names first."""
+    """The fields of one object, grouped by our field: (path, value), our own names first."""
 
     known: dict[str, list[tuple[str, Any]]]
     problems: list[Problem]
@@ -68,7 +68,7 @@ class _Fields:
 def read_event(
     body: bytes | str, *, providers: Mapping[str, Provider], fields: Mapping[str, str] | None = None
 ) -> tuple[ContactRead, ...]:
-    """Return every contact in *body*, in order. Raises NotJson, or NotAnEvent.
+    """Return every contact in *body*, in order. Raise NotJson or NotAnEvent.
 
     *providers* are those that can be asked; *fields* maps other systems' field names to ours (GENERIC_FIELDS).
     """
@@ -102,7 +102,7 @@ def _not_contacts(path: str, value: Any) -> NotAnEvent:
 
 
 def _refuse_thin_events(contacts: Sequence[Any]) -> None:
-    """Raise NotAnEvent for HubSpot's webhooks, which name a record and hold nothing of it."""
+    """Raise NotAnEvent for HubSpot's webhooks, which name a record but have none of its fields."""
     first = contacts[0]
     if isinstance(first, dict) and "subscriptionType" in first and "objectId" in first:
         raise NotAnEvent(
@@ -146,7 +146,7 @@ def _identifying_paths(given: _Fields) -> set[str]:
 
 
 def _sort(value: Mapping[str, Any], mapped: Mapping[str, str]) -> _Fields:
-    """Sort the fields of one object by what they are to us, and name those that look like identifiers and are not."""
+    """Group the fields of one object by our fields; add a problem for unknown fields that look like identifiers."""
     known: dict[str, list[tuple[str, Any]]] = {}
     problems: list[Problem] = []
     if len(value) > MOST_FIELDS:
@@ -163,7 +163,7 @@ def _sort(value: Mapping[str, Any], mapped: Mapping[str, str]) -> _Fields:
 
 
 def _inherit(given: _Fields, shared: _Fields) -> None:
-    """Give a contact the fields that its event sets for all; name the event's other fields."""
+    """Give a contact the fields that its event sets for all; add a problem for the event's other fields."""
     for field in FIELDS:
         if field in SHARED:
             given.known.setdefault(field, []).extend(shared.known.get(field, ()))

@@ -1,4 +1,4 @@
-"""Know the fields of a contact by the names that CRMs, forms and tools give them, and their values by type."""
+"""Recognise the fields of a contact by the names that CRMs, forms and tools use, and read their values by type."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ TEXT_FIELDS = (
     "region",
 )
 FIELDS = (*TEXT_FIELDS, "record_id", "event_id", "providers")
-IGNORED = "ignore"  # what GENERIC_FIELDS says of a field that is none of the contact's own
+IGNORED = "ignore"  # the value in GENERIC_FIELDS for a field that is not the contact's
 
-# What others call our fields, as fold_field writes it; our own name comes first.
+# Other names of our fields, as fold_field writes them; our own name comes first.
 _NAMES = {
     "profile_url": """
         profileurl linkedinurl linkedin linkedinprofile linkedinprofileurl linkedinprofilelink linkedinlink
@@ -91,7 +91,7 @@ _KNOWN = {name: field for field, names in _NAMES.items() for name in names.split
 
 _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
 _IDENTIFYING_WORDS = frozenset({"mail", "email", "emails", "mails", "linkedin", "profile"})
-# Words behind which a field is about an identifier, and none itself: email_status, linkedin_followers.
+# Words that make a field one about an identifier, not an identifier itself: email_status, linkedin_followers.
 _WORDS_OF_ABOUT_IDENTIFIERS = """
 status type verified valid validity verification confidence score source count date at on time optout opt out in
 bounced bounce domain provider quality followers connections headline picture photo image title industry score name
@@ -110,7 +110,7 @@ _SHOWABLE = re.compile(r"[\w .:/-]{1,64}")
 MOST_FIELDS = 500  # of one contact
 MOST_VALUES = 20  # of one field
 _LONGEST_NAME = 100  # characters of a field's name
-_MOST_NODES, _DEEPEST = 200, 6  # of one unknown value that are looked at
+_MOST_NODES, _DEEPEST = 200, 6  # searched in one unknown value
 
 
 def field_of(name: str, mapped: Mapping[str, str]) -> str | None:
@@ -122,7 +122,7 @@ def field_of(name: str, mapped: Mapping[str, str]) -> str | None:
 
 
 def fold_field(name: str) -> str:
-    """Fold a field's name: case, spaces, hyphens, underscores and dots make no difference."""
+    """Fold a field's name, so that case, spaces, hyphens, underscores and dots make no difference."""
     return _fold(name) if len(name) <= _LONGEST_NAME else ""
 
 
@@ -132,7 +132,7 @@ def _fold(name: str) -> str:
 
 
 def comes_first(name: str, field: str, mapped: Mapping[str, str]) -> bool:
-    """Whether *name* is our own name of *field*, or one of GENERIC_FIELDS: before all others that mean it."""
+    """Tell whether *name* is our own name of *field*, or one from GENERIC_FIELDS: these precede all other names."""
     if name == field:
         return True
     folded = fold_field(name)
@@ -140,7 +140,7 @@ def comes_first(name: str, field: str, mapped: Mapping[str, str]) -> bool:
 
 
 def shown(name: str, index: int) -> str:
-    """Return the path of a field named by its sender: its name, unless the name may itself be personal data."""
+    """Return the path of a field that the sender named: its name, unless the name itself may be personal data."""
     if name in FIELDS:
         return name
     name = name.strip()
@@ -148,7 +148,7 @@ def shown(name: str, index: int) -> str:
 
 
 def texts_of(path: str, value: Any, problems: list[Problem]) -> Iterator[tuple[str, str]]:
-    """Yield (path, text) for each usable text in *value*; null, false, zero and empty values are not given."""
+    """Yield (path, text) for each usable text in *value*; skip null, false, zero and empty values."""
     if isinstance(value, str):
         yield path, value
     elif isinstance(value, list):
@@ -165,7 +165,7 @@ def texts_of(path: str, value: Any, problems: list[Problem]) -> Iterator[tuple[s
 
 
 def id_of(path: str, value: Any, longest: int, problems: list[Problem]) -> str | None:
-    """Return an id as text: 20002 for the numbers 20002 and 20002.0; None where it is not given or no id."""
+    """Return an id as text: 20002 for the numbers 20002 and 20002.0; None if it is missing or not an id."""
     if isinstance(value, list):
         found = [id_of(f"{path}[{index}]", one, longest, problems) for index, one in enumerate(value[:MOST_VALUES])]
         return next(filter(None, found), None)
@@ -199,7 +199,7 @@ def _id_text(value: str | int | Decimal) -> str | None:
 
 
 def _is_filler(text: str) -> bool:
-    """Whether *text* stands where an id should: undefined, null, {{event.id}}."""
+    """Tell whether *text* is a filler in place of an id: undefined, null, {{event.id}}."""
     if len(text) > 200:
         return False
     if text.isascii() and text.isalnum():
@@ -217,7 +217,7 @@ def _is_storable(text: str) -> bool:
 
 
 def looks_identifying(name: str, value: Any) -> bool:
-    """Whether a field that is not understood seems to hold an identifier, by its value or by its name."""
+    """Tell whether an unknown field seems to hold an identifier, by its value or its name."""
     if value is None or isinstance(value, bool | int | Decimal) or not value:
         return False
     if _holds_identifier(value):
@@ -229,7 +229,7 @@ def looks_identifying(name: str, value: Any) -> bool:
 
 
 def _holds_identifier(value: Any) -> bool:
-    """Whether an e-mail address or LinkedIn URL stands anywhere in *value*, as far as it is looked at."""
+    """Tell whether *value* contains an e-mail address or a LinkedIn URL, within the limits of the search."""
     waiting: list[tuple[Any, int]] = [(value, 0)]
     for _ in range(_MOST_NODES):
         if not waiting:
@@ -245,7 +245,7 @@ def _holds_identifier(value: Any) -> bool:
 
 
 def _is_identifier(text: str) -> bool:
-    """Whether *text* is an address or a URL of LinkedIn, and no longer text that mentions one."""
+    """Tell whether *text* is an e-mail address or a LinkedIn URL, and not a longer text that mentions one."""
     if len(text) > LONGEST_INPUT:
         return False
     lower = text.lower()

@@ -1,4 +1,4 @@
-"""Parse the JSON of an event without losing digits, and without raising for anything that JSON can hold."""
+"""Parse the JSON of an event without losing digits, and without an error for any valid JSON."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from decimal import Decimal
 from typing import Any
 
 BYTE_ORDER_MARK = "\ufeff"  # some CRMs' libraries still send it, or two
-LONGEST_NUMBER = 40  # digits; a longer one is an id that outgrew numbers, or mischief
+LONGEST_NUMBER = 40  # digits; a longer one is an oversized id, or an attack
 
 
 class NotJson(ValueError):
-    """The body is no JSON; the message says where it breaks off."""
+    """The body is not JSON; the message says where it goes wrong."""
 
 
 def parse_json(body: bytes | str) -> Any:
-    """Return the JSON value in *body*. Numbers are int or Decimal, or their text if long; NaN is None.
+    """Return the JSON value in *body*. Raise NotJson.
 
-    Raises NotJson.
+    Numbers are int or Decimal, or their text if they are long; NaN is None.
     """
     try:
         text = body.decode() if isinstance(body, bytes) else body
@@ -42,7 +42,7 @@ def _read_int(digits: str) -> int | str:
 
 
 def _read_float(digits: str) -> Decimal | str:
-    # A long exponent would make a number that nothing can print.
+    # A long exponent would make a number too long to print.
     mantissa, _, exponent = digits.lower().partition("e")
     return Decimal(digits) if len(mantissa) <= LONGEST_NUMBER and len(exponent) <= 3 else digits
 

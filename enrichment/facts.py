@@ -1,4 +1,4 @@
-"""What is known of a person, and when two sets of facts contradict each other.
+"""The facts about a person, and when two sets of facts contradict each other.
 
     slug, member   hashes of the public LinkedIn slug and of the member id
     names          up to eight spellings that agree with one another
@@ -16,15 +16,15 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 
 MOST_NAMES = 8
-# Letters that Unicode does not decompose; and the two ways of writing an umlaut without its dots.
+# Letters that Unicode does not decompose, and the two ways to write an umlaut without dots.
 _LETTERS = str.maketrans({"ø": "o", "ł": "l", "đ": "d", "ð": "d", "ı": "i", "þ": "th", "æ": "ae", "œ": "oe"})
 _UMLAUTS = (("ae", "a"), ("oe", "o"), ("ue", "u"))
 _APOSTROPHES = dict.fromkeys(map(ord, "'’‘ʼ`´"))  # O'Brien is one word, however it was typed
-# Titles say nothing about who it is: "Dr. Jane Doe, PhD" is Jane Doe.
+# Titles do not tell people apart: "Dr. Jane Doe, PhD" is Jane Doe.
 _TITLES = frozenset(
     {"dr", "prof", "mr", "mrs", "ms", "miss", "sir", "ing", "dipl", "mag", "herr", "frau", "phd", "mba", "esq"}
 )
-# Father and son may share a house and a mailbox, and are told apart by this alone.
+# Father and son may share a house and a mailbox; only these words tell them apart.
 _GENERATIONS = frozenset({"jr", "sr", "ii", "iii", "iv"})
 
 
@@ -37,7 +37,7 @@ class Facts:
     names: list[str] = field(default_factory=list)
 
     def learn(self, other: Facts) -> bool:
-        """Add what *other* knows and this does not contradict. Return whether anything was new."""
+        """Add the facts of *other*, except those that contradict these. Return whether any was new."""
         before = (self.slug, self.member, len(self.names))
         self.slug = self.slug or other.slug
         self.member = self.member or other.member
@@ -47,7 +47,7 @@ class Facts:
         return before != (self.slug, self.member, len(self.names))
 
     def knows_name(self, name: str) -> bool:
-        """Tell whether *name* agrees with every name known."""
+        """Tell whether *name* agrees with every known name."""
         return all(names_agree(name, known) for known in self.names)
 
 
@@ -91,7 +91,7 @@ def names_agree(one: str, other: str) -> bool:
 
 
 def _each_occurs(words: Iterable[str], among: list[str]) -> bool:
-    """Tell whether every word has a partner of its own among the others; whole words are matched first."""
+    """Tell whether every word has its own match among the others; match whole words first."""
     initials = []
     for word in words:
         if word in among:

@@ -1,14 +1,14 @@
-"""The garbage collector, told what a process that runs for months is like."""
+"""Tune the garbage collector for processes that run for months."""
 
 import gc
 
-# Almost nothing here is a cycle: reference counts free it. Looking all the same, after every 700 objects as Python
-# comes, took a tenth of the submitter's CPU (make bench-lookups).
+# Reference counting frees almost everything here: there are hardly any cycles. Python's default, a collection after
+# every 700 objects, took a tenth of the submitter's CPU (make bench-lookups).
 YOUNG, MIDDLE, OLD = 20_000, 20, 20
 
 
 def collect_rarely() -> None:
-    """What was loaded until now is never looked through again, and what comes later not often.  Once, at the start."""
+    """Exempt all loaded objects from collection, and collect later ones rarely. Call once, at the start."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(YOUNG, MIDDLE, OLD)

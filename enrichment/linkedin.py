@@ -1,8 +1,8 @@
-"""Read LinkedIn profiles, as people, exports and sales tools write them: linkedin.com/in/<slug>.
+"""Read LinkedIn profiles in the ways people, exports and sales tools write them: linkedin.com/in/<slug>.
 
-Forms: any host, path and tracking of a public profile; a bare slug; /pub/ addresses of before 2015; Sales Navigator,
-Recruiter and urn forms that carry a member's id; all of these nested, encoded, or wrapped in Markdown, HTML or Slack's
-angle brackets.
+Forms: any host, path and tracking of a public profile; a bare slug; /pub/ addresses from before 2015; Sales Navigator,
+Recruiter and urn forms with a member id; all of these nested, encoded, or wrapped in Markdown, HTML or Slack's angle
+brackets.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from enrichment.nothing import NOTHING, is_template
 from enrichment.texts import JOINERS, QUOTES, TEMPLATE, Unusable, collapse, unwrap
 
 PREFIX = "linkedin.com/in/"
-_MOST_HOSTS = 8  # that are looked at in one text
+_MOST_HOSTS = 8  # read in one text
 LONGEST_SLUG = 100  # characters; https://www.linkedin.com/help/linkedin/answer/87
 
-# Members' ids stand for slugs in Sales Navigator's exports. They are base64: in lower case they are lost.
+# Sales Navigator's exports have member ids in place of slugs. They are base64: lower case destroys them.
 # https://learn.microsoft.com/en-us/linkedin/sales/sync-services/profile-associations
 _MEMBER_ID = re.compile(r"AC[A-Za-z]AA[A-Za-z0-9_-]{34}")
 _ANY_CASE_MEMBER_ID = re.compile(r"ac[a-z]aa[a-z0-9_-]{34}", re.IGNORECASE)
@@ -39,7 +39,7 @@ _PUB_PART = re.compile(r"[0-9a-f]{1,3}")
 _LOCALE = re.compile(r"[a-z]{2}(?:[_-][a-z]{2})?")
 _MOBILE_PREFIXES = frozenset({"mwlite", "comm", "m", "profile"})
 _WITH_MEMBER_ID = frozenset({"sales", "talent", "recruiter"})
-# Pages of the one who looks, of those who have left, and words that fill a form.
+# The viewer's own page, pages of members who have left, and words that fill a form.
 _WORDS_OF_PLACEHOLDERS = """
 me unavailable example examples sample test testing tester your-name yourname your-profile yourprofile your-slug
 username user-name user profile profile-url public-profile slug vanity name fullname full-name firstname-lastname
@@ -53,7 +53,7 @@ _WANTED = "a public LinkedIn profile, like linkedin.com/in/<name>"
 _COPY = f"copy the public profile URL from the person's page: {_WANTED}"
 _NO_SLUG = f"the part after /in/ has letters, digits and hyphens only; needed is {_WANTED}"
 _TOO_LONG = f"the part after /in/ has at most {LONGEST_SLUG} characters"
-_LOST_CASE = f"a member id in lower case is nobody's; {_COPY}"
+_LOST_CASE = f"a member id in lower case leads to no profile; {_COPY}"
 _CUT_SHORT = f"this member id is not whole; {_COPY}"
 _NOT_PROFILES = {
     "company": f"this is a company's page; needed is a person's: {_WANTED}",
@@ -71,7 +71,7 @@ _NOT_SLUGS = _NOT_PROFILES.keys() | {"in", "linkedin"}
 
 
 def read_profiles(text: str) -> tuple[str, ...]:
-    """Return every profile in the tidied *text*, each once, as linkedin.com/in/<slug>. Raises Unusable if none is."""
+    """Return every profile in the tidied *text*, each once, as linkedin.com/in/<slug>. Raise Unusable if none is."""
     if is_template(text):
         raise Unusable(TEMPLATE)
     text = unwrap(text.replace("\\", "/"))
@@ -94,7 +94,7 @@ def read_profiles(text: str) -> tuple[str, ...]:
 
 
 def _reads_to_itself(slug: str) -> bool:
-    """Whether the profile of *slug* goes in again unchanged; odd Unicode may fold once more each time."""
+    """Tell whether reading the profile of *slug* again changes nothing; odd Unicode may fold once more each time."""
     if _PLAIN_SLUG.fullmatch(slug) or _MEMBER_ID.fullmatch(slug):
         return True
     url = PREFIX + slug
@@ -102,12 +102,12 @@ def _reads_to_itself(slug: str) -> bool:
 
 
 def member_id(slug: str) -> str | None:
-    """Return *slug* if it is a member's id."""
+    """Return *slug* if it is a member id; else None."""
     return slug if _MEMBER_ID.fullmatch(slug) else None
 
 
 def _slugs_in(text: str) -> tuple[list[str], Unusable | None]:
-    """Return the slugs behind each linkedin.com in *text*, and the first problem with one."""
+    """Return the slugs after each linkedin.com in *text*, and the first problem with one."""
     slugs: dict[str, None] = {}
     problem: Unusable | None = None
     host = _HOST.search(text)
@@ -131,7 +131,7 @@ def _path(text: str, start: int) -> str:
 
 
 def _slug_behind(path: str, tail: str) -> str:
-    """Read the slug from the path of a LinkedIn URL, behind which *tail* follows. Raises Unusable."""
+    """Read the slug from the path of a LinkedIn URL, which *tail* follows. Raise Unusable."""
     if not path.startswith("/"):
         raise Unusable(_WANTED)
     segments = _segments(path)
@@ -147,7 +147,7 @@ def _segments(path: str) -> list[str]:
 
 
 def _ends_well(tail: str) -> bool:
-    """Whether the slug ends where *tail* begins: "jane doe" and "jane,doe" are not known to be jane."""
+    """Tell whether the slug certainly ends where *tail* begins: "jane doe" and "jane,doe" may not be jane."""
     if not tail or tail[0] in ')]}>"|<`':
         return True
     if tail[0] in "([{^":
@@ -157,7 +157,7 @@ def _ends_well(tail: str) -> bool:
 
 
 def _slug_alone(text: str) -> str:
-    """Read the slug from a text without LinkedIn's host: a slug, in/slug, or another site. Raises Unusable."""
+    """Read the slug from a text without LinkedIn's host: a slug, in/slug, or another site. Raise Unusable."""
     address = _SCHEME.sub("", text, count=1) if _SCHEME.match(text) else text
     segments = _segments(address)
     if not segments:
@@ -173,7 +173,7 @@ def _slug_alone(text: str) -> str:
 
 
 def _slug_in(segments: list[str]) -> str:
-    """Read the slug from the path of a LinkedIn URL. Raises Unusable."""
+    """Read the slug from the path of a LinkedIn URL. Raise Unusable."""
     path = segments
     while len(path) > 1 and (path[0].lower() in _MOBILE_PREFIXES or _LOCALE.fullmatch(path[0].lower())):
         if path[0].lower() == "in":
@@ -203,7 +203,7 @@ def _read_pub(parts: list[str]) -> str:
 
 
 def _read_slug(raw: str) -> str:
-    """Decode a slug and bring it to the form in which equal profiles are equal texts. Raises Unusable."""
+    """Decode and normalise a slug, so that equal profiles are equal texts. Raise Unusable."""
     slug = raw
     try:
         for _ in range(3):  # exports encode what was encoded already
@@ -229,7 +229,7 @@ def _read_slug(raw: str) -> str:
         raise Unusable(_NO_SLUG)
     repeated = len(slug) > 2 and len(set(slug)) == 1
     if slug in _PLACEHOLDERS or repeated or _bare(slug) in _NOTHING or not slug.strip("0-"):
-        raise Unusable(f"this page is nobody's in particular; {_COPY}")
+        raise Unusable(f"this page belongs to no particular person; {_COPY}")
     return slug
 
 
@@ -243,7 +243,7 @@ _NOTHING = frozenset(
 
 
 def _is_in_slugs(sign: str) -> bool:
-    """Whether *sign* occurs in slugs: LinkedIn makes them of names, in any script, with emoji, dashes and quotes."""
+    """Tell whether *sign* occurs in slugs: names in any script, with emoji, dashes and quotes."""
     if sign.isascii():
         return sign.isalnum() or sign in "-_"
     return unicodedata.category(sign)[0] in "LMNSP" or sign in JOINERS or 0xE0020 <= ord(sign) <= 0xE007F

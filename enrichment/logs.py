@@ -1,6 +1,6 @@
-"""Logs: one JSON line per thing, on stderr. No personal data, no secrets, no URL that carries a token.
+"""Log one JSON line per event on stderr, without personal data, secrets, or URLs that carry a token.
 
-Messages of exceptions may repeat what somebody sent, so only their type and place are logged.
+An exception's message may repeat what a sender wrote, so only its type and place are logged.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from typing import Any, TextIO, cast
 
 import structlog
 
-FRAMES = 6  # of a traceback, the innermost: enough to find the line
+FRAMES = 6  # of a traceback, innermost: enough to find the line
 
 
 def configure(level: str, process: str) -> None:
-    """Everything logged from *level* on, by us or by a library, is one JSON line on stderr that names *process*."""
+    """Write all log events from *level* on, ours and libraries', as JSON lines on stderr that name *process*."""
     least = logging.getLevelNamesMapping()[level.upper()]
 
     def named(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
@@ -54,13 +54,13 @@ def configure(level: str, process: str) -> None:
 
 
 def without_words(reason: str | None) -> str | None:
-    """*reason* up to the provider's own words: those may name the person who was asked about."""
+    """Return *reason* without the provider's own words, which may name the person in question."""
     ours, colon, _ = (reason or "").partition(": ")
     return f"{ours})" if colon and ours.count("(") > ours.count(")") else ours or None
 
 
 def place(error: BaseException) -> list[str]:
-    """Where *error* was raised, as file:line, the innermost last."""
+    """Return the frames where *error* was raised, as file:line, innermost last."""
     return _frames(error.__traceback__)
 
 
@@ -84,14 +84,14 @@ def _first_line(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapp
 
 
 class _Stderr(io.TextIOBase):
-    """stderr for as long as somebody reads it: a reader that went away must not end the work that is told about."""
+    """A stderr that ignores broken pipes: a reader that is gone must not stop the work."""
 
     def __init__(self) -> None:
         self._held: list[str] | None = None
 
     @contextmanager
     def together(self) -> Iterator[None]:
-        """What is logged inside the block is written at its end, in one go; nobody may wait, or nest, inside it."""
+        """Hold the log lines inside the block and write them together at its end. Do not await or nest inside it."""
         self._held = []
         try:
             yield

@@ -25,7 +25,7 @@ _UNSPACED = re.compile(
 
 
 def read_name(text: str) -> str | None:
-    """Return the tidied *text* as a person's name, None for a word for nothing. Raises Unusable."""
+    """Return the tidied *text* as a person's name; None for a word for nothing. Raise Unusable."""
     if not _holds_something(text):
         return None
     text = _without_fillers(text)
@@ -41,7 +41,7 @@ def read_name(text: str) -> str | None:
 
 
 def _without_fillers(name: str) -> str:
-    """Drop what stands at either end for a part that was not there: "Jane undefined", "Jane -"."""
+    """Remove fillers for a missing part from either end: "Jane undefined", "Jane -"."""
     words = name.split(" ")
     while len(words) > 1 and _is_filler(words[-1]):
         words.pop()
@@ -55,7 +55,7 @@ def _is_filler(word: str) -> bool:
 
 
 def read_company(text: str) -> str | None:
-    """Return the tidied *text* as a company's name, None for a word for nothing. Raises Unusable."""
+    """Return the tidied *text* as a company's name; None for a word for nothing. Raise Unusable."""
     if not _holds_something(text):
         return None
     if text.casefold() in _NOT_COMPANIES:
@@ -64,7 +64,7 @@ def read_company(text: str) -> str | None:
 
 
 def join_names(first: str | None, last: str | None) -> str | None:
-    """Join the parts of a name; a part that is a word for nothing is left out."""
+    """Join the parts of a name; leave out a part that is a word for nothing."""
     parts = [part for part in (first, last) if part]
     if len(parts) > 1:
         parts = [part for part in parts if not is_nothing_beside_a_name(part)]
@@ -72,12 +72,12 @@ def join_names(first: str | None, last: str | None) -> str | None:
 
 
 def is_whole_name(name: str) -> bool:
-    """Whether *name* alone can name a person: two words, or a script that writes none."""
+    """Tell whether *name* alone can name a person: two words, or a script without spaces."""
     return sum(not _is_filler(word) for word in name.split()) > 1 or len(_UNSPACED.findall(name)) > 1
 
 
 def _holds_something(text: str) -> bool:
-    """Whether *text* is a value at all. Raises Unusable for templates and overlong texts."""
+    """Tell whether *text* is a value at all. Raise Unusable for templates and overlong texts."""
     if len(text) > LONGEST_NAME:
         raise Unusable(f"at most {LONGEST_NAME} characters")
     if is_nothing(text):

@@ -30,7 +30,7 @@ não tem|nao tem|não informado|nao informado|não disponível|sem email|sem e-m
 niet beschikbaar|niet bekend|geen email|ei ole|brak danych|nie dotyczy|не указан|не указано
 """
 NOTHING = frozenset(_WORDS.split()) | frozenset(_PHRASES.strip().replace("\n", "|").split("|"))
-# Words that a language or a family may use as a name: title case beside another name keeps them.
+# Words that may be a given name or a family name: title case beside another name keeps them.
 ALSO_NAMES = frozenset({"Na", "Nan", "Nil", "No", "Null"})
 
 _AROUND = " ()[]<>\"'`*_"
@@ -59,7 +59,7 @@ JUNK_WORDS = frozenset(_WORDS_OF_JUNK_WORDS.split())
 
 
 def is_nothing(text: str) -> bool:
-    """Whether the tidied *text* is a word for nothing, once or repeated, or has no letter and no digit."""
+    """Tell whether the tidied *text* is a word for nothing, once or repeated, or has no letter and no digit."""
     folded = text.casefold().strip(_AROUND)
     if _says_nothing(folded):
         return True
@@ -79,12 +79,12 @@ def _says_nothing(folded: str) -> bool:
 
 
 def is_nothing_beside_a_name(text: str) -> bool:
-    """Whether *text*, one part of a name, is a word for nothing and neither an initial nor a name such as Na or Nil."""
+    """Tell whether *text*, a part of a name, is a word for nothing, and no initial or name such as Na or Nil."""
     return text not in ALSO_NAMES and not (len(text) == 1 and text.isalpha()) and is_nothing(text)
 
 
 def is_template(text: str) -> bool:
-    """Whether *text* holds a template that was not filled in: {{name}}, ${name}, %NAME%, [First Name], *|FNAME|*."""
+    """Tell whether *text* has a template that was not filled in: {{name}}, ${name}, %NAME%, [First Name], *|FNAME|*."""
     if not _TEMPLATE_SIGN.search(text):
         return False
     if any(any(map(str.isalnum, braced)) for braced in _BRACES.findall(text)):
@@ -93,5 +93,5 @@ def is_template(text: str) -> bool:
 
 
 def is_junk_word(word: str) -> bool:
-    """Whether a single lower-case *word* fills a form in place of a name: test, asdf, xxx, undefined."""
+    """Tell whether a lower-case *word* fills a form in place of a name: test, asdf, xxx, undefined."""
     return word in JUNK_WORDS or word in NOTHING or (len(word) > 2 and len(set(word)) == 1 and word.isalpha())

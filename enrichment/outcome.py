@@ -1,13 +1,13 @@
-"""What an answer, a callback or a poll says, as one value.
+"""The outcome of an answer, a callback or a poll, as one value.
 
 Answered    the provider looked; there is a number or there is none          -> job answered
-Accepted    the provider took the question and will answer later             -> job awaiting
+Accepted    the provider accepted the question and will answer later         -> job awaiting
 Running     asked by a poll: still at work                                   -> nothing changes
 Refused     the provider refused, or said failed; nothing was charged        -> job failed
 Unreadable  a success we cannot read: perhaps charged                        -> as Unclear, body kept
 Retry       a definite failure: nothing was done, asking again is safe       -> job queued again
 Pause       the account cannot ask at all (key, credits, plan, address)      -> provider paused, job queued again
-Unclear     asked, and nobody can tell what came of it                       -> job unknown, or waits for its callback
+Unclear     asked, and the outcome cannot be known                           -> job unknown, or waits for its callback
 Forgotten   the provider no longer knows the request                         -> job lost
 """
 
@@ -19,10 +19,9 @@ from decimal import Decimal
 
 @dataclass(frozen=True, slots=True)
 class Answered:
-    """The provider looked. *mobile* is what it wrote, None for no number; *credits* what it says it charged.
+    """The provider looked. *mobile*: the number as written, None for no number. *credits*: the charge, if it names one.
 
-    *mobile* may hold several numbers; *second_choice* holds those that the provider calls no mobiles, beside
-    mobiles. Without *credits* it named no charge.
+    *mobile* may hold several numbers; *second_choice* holds those beside them that the provider does not call mobiles.
     """
 
     mobile: str | None = field(repr=False)
@@ -33,9 +32,9 @@ class Answered:
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """The provider took the question; *request_id* is its handle for polls, None when its answer hid it.
+    """The provider accepted the question. *request_id*: its handle for polls, None when the answer was unreadable.
 
-    *reason* says what could not be read of an answer that came at once: its poll may be readable.
+    *reason* says what could not be read in an answer that came at once: its poll may be readable.
     """
 
     request_id: str | None
@@ -51,7 +50,7 @@ class Running:
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """The provider refused this question, or its job failed: asking the same again would end the same."""
+    """The provider refused this question, or its job failed: asking again would end in the same way."""
 
     reason: str
     request_id: str | None = None
@@ -59,7 +58,7 @@ class Refused:
 
 @dataclass(frozen=True, slots=True)
 class Unreadable:
-    """A success in a form never seen; the raw body is kept for a person."""
+    """A success in an unknown form; the raw body is kept for a person to read."""
 
     reason: str
 
@@ -68,8 +67,8 @@ class Unreadable:
 class Retry:
     """A definite failure: nothing was done. *after* is in seconds, None for our own backoff.
 
-    *throttled* marks a 429: it costs no attempt, and the provider rests for *after*. *blocked* marks a refusal by
-    something in front of the provider, a firewall: of one question it says nothing about the next, of five it does.
+    *throttled* marks a 429: it costs no attempt, and the provider rests for *after*. *blocked* marks a refusal by a
+    firewall in front of the provider: refusing one question means little, refusing five means that it blocks us.
     """
 
     reason: str
@@ -87,7 +86,7 @@ class Pause:
 
 @dataclass(frozen=True, slots=True)
 class Unclear:
-    """The request was written and its outcome is not known: perhaps charged, never asked again by itself."""
+    """The request was sent and its outcome is not known: perhaps charged, never repeated automatically."""
 
     reason: str
 

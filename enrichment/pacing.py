@@ -1,9 +1,9 @@
-"""How a shared rate limit hands out permits.  Pure: `store/claim.py` keeps the meters in PostgreSQL, under lock.
+"""Permits of a shared rate limit. Pure: `store/claim.py` stores the meters in PostgreSQL, under lock.
 
-A short window is paced: permits are (window + slack) / allowance apart (GCRA without a burst), so that no window
-of the provider's, fixed or sliding, sees more than its allowance, even when the network bunches two requests up.
-A long window is counted in slices, so that a burst may use what the hour still has, and every sliding hour holds:
-a request counts in the slice in which it arrives at the latest.
+A short window is paced: permits are (window + slack) / allowance apart (GCRA without a burst), so that no window of
+the provider, fixed or sliding, sees more than its allowance, even when the network delays one of two requests. A long
+window is counted in slices, so that a burst may use the rest of the hour, and every sliding hour keeps the limit: a
+request counts in the latest slice in which it may arrive.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 PACED_UP_TO = 60  # seconds
-SLICES = 120  # of a long window: the oldest is forgotten one slice late, so at most 1/120 is left unused
-RING = SLICES + 2  # slices kept: a window, the one begun, and the next one, where what leaves now may arrive
+SLICES = 120  # of a long window: the oldest expires one slice late, so at most 1/120 stays unused
+RING = SLICES + 2  # slices kept: a window, the current one, and the next, in which a request sent now may arrive
 # Requests do not arrive as evenly as they leave. The slack keeps late ones out of the next window.
 SLACK = 0.015  # of the window,
 SLACK_MOST = 0.5  # but at most this, in seconds
@@ -38,38 +38,38 @@ class Meter:
 
     @property
     def interval(self) -> float:
-        """Seconds between two permits of a paced window."""
+        """Return the seconds between two permits of a paced window."""
         return (self.window + self.slack) / self.allowance
 
     @property
     def slack(self) -> float:
-        """Seconds by which a request may arrive late."""
+        """Return the seconds by which a request may arrive late."""
         return min(self.window * SLACK, SLACK_MOST)
 
     def slice_at(self, time: float) -> int:
         return int(time * SLICES / self.window)
 
     def rolled(self, now: float) -> Meter:
-        """The meter of a counted window, its ring turned to *now*; the newest slice is the one after that."""
+        """Return the meter of a counted window with its ring turned to *now*; the newest slice is the next one."""
         newest = self.slice_at(now) + 1
         turned = max(0, newest - self.spent_at)
         kept = self.spent[turned:] if len(self.spent) == RING else ()
         return replace(self, spent=(*kept, *([0] * (RING - len(kept)))), spent_at=max(newest, self.spent_at))
 
     def counted(self, now: float, times: Sequence[float]) -> Meter:
-        """The meter of a counted window after requests left at *times*."""
+        """Return the meter of a counted window after requests sent at *times*."""
         rolled = self.rolled(now)
         late = sum(self.slice_at(time + self.slack) >= rolled.spent_at for time in times)
         *past, current, following = rolled.spent
         return replace(rolled, spent=(*past, current + len(times) - late, following + late))
 
     def room(self, now: float) -> int:
-        """How many more requests a counted window takes now."""
+        """Return how many more requests a counted window allows now."""
         return max(0, self.allowance - sum(self.rolled(now).spent))
 
 
 def permits(meters: Sequence[Meter], now: float, wanted: int) -> list[float]:
-    """When up to *wanted* requests may leave, the earliest first; none later than HORIZON from *now*."""
+    """Return the times at which up to *wanted* requests may be sent, in order, none later than HORIZON from *now*."""
     most = min([wanted, *(meter.room(now) for meter in meters if not meter.paced)])
     paced = [meter for meter in meters if meter.paced]
     next_at = [meter.next_at for meter in paced]
@@ -84,7 +84,7 @@ def permits(meters: Sequence[Meter], now: float, wanted: int) -> list[float]:
 
 
 def spend(meters: Sequence[Meter], now: float, times: Sequence[float]) -> list[Meter]:
-    """The meters after requests left at *times*."""
+    """Return the meters after requests sent at *times*."""
     if not times:
         return list(meters)
     after = []
@@ -97,7 +97,7 @@ def spend(meters: Sequence[Meter], now: float, times: Sequence[float]) -> list[M
 
 
 def wait(meters: Sequence[Meter], now: float) -> float:
-    """Seconds until `permits` may give one again; 0 when it would now."""
+    """Return the seconds until `permits` may give a permit again; 0 if it would now."""
     waits = [0.0]
     for meter in meters:
         if meter.paced:

@@ -1,4 +1,4 @@
-"""A vendor's number in E.164. Vendors promise no format: +1-555-123-4567 and (555) 123-4567 both occur."""
+"""Read a vendor's number into E.164. Vendors promise no format: +1-555-123-4567 and (555) 123-4567 both occur."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from phonenumbers import PhoneMetadata, PhoneNumber, PhoneNumberFormat, PhoneNum
 
 from enrichment.phone_text import Written, find_numbers
 
-# Loaded here, in 60 ms and 2 MB, or a country's first number would read a file in the middle of a request.
+# Loaded at import, in 60 ms and 2 MB; otherwise a country's first number would read a file during a request.
 PhoneMetadata.load_all()
 
 UNKNOWN = "unknown"
-# Without a plus, fewer digits may be a number at home; 1 555 123 4567 is the shortest to say where home is.
+# Without a plus, fewer digits may be a national number; 1 555 123 4567 is the shortest with a country code.
 SHORTEST_INTERNATIONAL = 11
 SHORTEST_NATIONAL = 6  # digits that a region may make a number
 LONGEST = 15  # digits of E.164
@@ -41,7 +41,7 @@ _LINE_TYPES = {
 
 @dataclass(frozen=True, slots=True)
 class Phone:
-    """One number: E.164, the ISO 3166 region it belongs to, and its line type as far as it can be known."""
+    """One number: E.164, its ISO 3166 region, and its line type as far as it can be known."""
 
     e164: str = field(repr=False)
     region: str | None
@@ -57,10 +57,9 @@ class _Found:
 
 
 def read_phone(text: str, region: str | None) -> Phone | None:
-    """Read the first valid number in *text*, or the first possible one; None when there is none.
+    """Read the first valid number in *text*, or else the first possible one; None when there is none.
 
-    *region* is where a number without a country code belongs. Pure: text that was kept can be read anew once a
-    region is known.
+    *region* is that of numbers without a country code. Pure: stored text can be read again once a region is known.
     """
     if _GROUPED.fullmatch(text) and (phone := _read_e164(text.translate(_BETWEEN_GROUPS))):
         return phone
@@ -73,7 +72,7 @@ def read_phone(text: str, region: str | None) -> Phone | None:
 
 
 def needs_region(text: str, region: str | None) -> bool:
-    """Tell whether *text* holds a number of some country, and neither it nor *region* says of which."""
+    """Tell whether *text* holds a number, and neither it nor *region* names the country."""
     if _usable(region) is not None or read_phone(text, None) is not None:
         return False
     return any(
@@ -86,7 +85,7 @@ def needs_region(text: str, region: str | None) -> bool:
 
 
 def _usable(region: str | None) -> str | None:
-    """Return *region* if it is one that numbers can belong to."""
+    """Return *region* if it can have phone numbers; else None."""
     hint = (region or "").upper()
     return hint if hint in phonenumbers.SUPPORTED_REGIONS else None
 
@@ -94,8 +93,8 @@ def _usable(region: str | None) -> str | None:
 def _read_e164(text: str) -> Phone | None:
     """Read a valid number in E.164 without the library's parser, which takes most of the time.
 
-    None where more than that must be considered: a prefix, a carrier, a zero that belongs to the number, no entry in
-    the tables. Where there is a number, it is the one that `_read_text` finds.
+    Return None if the number needs the parser: a prefix, a carrier, a zero that belongs to the number, no entry in
+    the tables. Any number returned is the one that `_read_text` finds.
     """
     if not _E164.fullmatch(text) or not (code := _country_code(text[1:])):
         return None
@@ -136,7 +135,7 @@ def _read_text(text: str, hint: str | None) -> _Found | None:
 
 
 def _read_written(written: Written, hint: str | None) -> _Found | None:
-    """Read one number by the first of its readings that is valid, else by the first that is possible."""
+    """Return the first of the number's readings that is valid, or else the first that is possible."""
     possible = None
     for reading in written.readings:
         found = _read_international(reading.digits) if written.plus else _read_bare(reading.digits, hint)
@@ -184,7 +183,7 @@ def _read_bare(digits: str, hint: str | None) -> _Found | None:
 
 
 def _read_at_home(digits: str, region: str) -> _Found | None:
-    """Read *digits* as people in *region* dial them."""
+    """Read *digits* as dialled within *region*."""
     found = _parsed(digits, region)
     if (found is None or not found.valid) and region == "MX":
         return _parsed(_MEXICAN_PREFIX.sub("", digits), region) or found
@@ -192,7 +191,7 @@ def _read_at_home(digits: str, region: str) -> _Found | None:
 
 
 def _read_international(digits: str) -> _Found | None:
-    """Read *digits* that begin with a country code; what people dial at home does not belong behind one."""
+    """Read *digits* that begin with a country code; a prefix dialled within the country does not belong after it."""
     if not digits or not (code := _country_code(digits)):
         return None
     written = _parsed(f"+{digits}", None)
@@ -206,7 +205,7 @@ def _read_international(digits: str) -> _Found | None:
 
 
 def _without_prefix(code: int, national: str) -> Iterator[str]:
-    """Yield *national* without what was written between country code and number, for each that may be there."""
+    """Yield *national* without each prefix that may stand between country code and number."""
     metadata = PhoneMetadata.metadata_for_region(phonenumbers.region_code_for_country_code(code))
     prefix = metadata.national_prefix if metadata else None
     for one in dict.fromkeys(filter(None, (prefix, "0", f"00{code}", str(code)))):
@@ -217,7 +216,7 @@ def _without_prefix(code: int, national: str) -> Iterator[str]:
 
 
 def _country_code(digits: str) -> int:
-    """Return the country code that *digits* begin with; 0 without."""
+    """Return the country code at the start of *digits*; 0 if there is none."""
     for length in (1, 2, 3):
         if (code := int(digits[:length] or 0)) in phonenumbers.COUNTRY_CODE_TO_REGION_CODE and digits[0] != "0":
             return code
@@ -225,7 +224,7 @@ def _country_code(digits: str) -> int:
 
 
 def _parsed(digits: str, region: str | None) -> _Found | None:
-    """Parse *digits*, with a plus or at home in *region*."""
+    """Parse *digits*, with a plus or as a national number of *region*."""
     try:
         number = phonenumbers.parse(digits, region)
     except phonenumbers.NumberParseException:
@@ -234,10 +233,10 @@ def _parsed(digits: str, region: str | None) -> _Found | None:
 
 
 def _checked(number: PhoneNumber) -> _Found | None:
-    """Return the number if it is possible. Not only if *valid*: that follows yesterday's tables and refuses all of 555.
+    """Return the number if it is possible, even if it is not *valid*: the tables lag behind and refuse all of 555.
 
-    Seven digits without their area code are possible only at home, and nobody's E.164 number; nor are only zeros. A
-    zero may begin only a valid one: where zeros belong to numbers, as in Italy, the tables know.
+    Seven digits without an area code are possible only within a country, and are no E.164 number; nor are only zeros.
+    Only a valid number may begin with a zero: the tables know where zeros belong to numbers, as in Italy.
     """
     national = phonenumbers.national_significant_number(number)
     if not number.national_number or not _is_possible(number.country_code or 0, national):
@@ -247,10 +246,10 @@ def _checked(number: PhoneNumber) -> _Found | None:
 
 
 def _region(number: PhoneNumber, hint: str | None) -> str | None:
-    """Return where the number belongs: by its digits, else the hint if it has that code, else the code's main region.
+    """Return the number's region: by its digits, else the hint if it has that code, else the code's main region.
 
-    Only numbers in no table come past the digits, such as +1 555. There libphonenumber's own convention, the
-    main region of the code, is right far more often than nothing. Codes of no country (+800, +882) have none.
+    The digits decide unless no table has the number, such as +1 555. Then the main region of the code,
+    libphonenumber's own convention, is right far more often than no region. Codes of no country (+800, +882) have none.
     """
     code = number.country_code or 0
     own = phonenumbers.region_code_for_number(number)
@@ -261,7 +260,7 @@ def _region(number: PhoneNumber, hint: str | None) -> str | None:
 
 
 def _line_type(number: PhoneNumber, region: str | None) -> str:
-    """Return the line type where the digits decide it. In the USA and Canada they never do."""
+    """Return the line type if the digits decide it. In the USA and Canada they never do."""
     if region in {"US", "CA"}:
         return UNKNOWN
     return _LINE_TYPES.get(phonenumbers.number_type(number), UNKNOWN)

@@ -1,6 +1,6 @@
 """Find the numbers that a vendor wrote into a text: one, several, with words, extensions and masks, or none.
 
-Works on digits only and knows no country; `enrichment.phone` decides what the digits mean.
+This works on digits only and knows no country; `enrichment.phone` decides what the digits mean.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from dataclasses import dataclass, field
 from urllib.parse import unquote
 
 LONGEST_TEXT = 500  # characters that are read
-FEWEST_DIGITS, MOST_DIGITS = 4, 20  # of one number: fifteen, and what people write before them
-FEWEST_OF_SEVERAL = 7  # digits; less beside another number is its ending or its extension
-# A spreadsheet shows six significant digits of a long number. More are the number itself, its last zeros cut.
+FEWEST_DIGITS, MOST_DIGITS = 4, 20  # of one number: fifteen, and the prefixes before them
+FEWEST_OF_SEVERAL = 7  # digits; fewer beside another number are its ending or its extension
+# A spreadsheet shows six significant digits of a long number. With more, it is the number itself without final zeros.
 FEWEST_SIGNIFICANT = 9
 
 _MASKS = "xX*#_•●○■█"
@@ -36,9 +36,9 @@ _EXTENSION = re.compile(
     r"|anexo|ramal|доб|toestel|wew|anschluss|anknytning)(?![^\W\d_])[ .:=#]{0,4}\d{1,7}(?!\d)",
     re.IGNORECASE,
 )
-# ASCII for characters and whole Unicode categories: dashes, spaces, what is invisible, accents of decomposed letters.
+# ASCII for characters and Unicode categories: dashes, spaces, invisible characters, accents of decomposed letters.
 _MEANINGS = {"Pd": "-", "Zs": " ", "Cf": "", "Mn": "", "\u2212": "-", "…": "...", "·": ".", "’": "'", "‘": "'"}
-# What a spreadsheet makes of a number: 14155550132.0, 1.4155550132E+10, 14,155,550,132
+# Numbers as a spreadsheet writes them: 14155550132.0, 1.4155550132E+10, 14,155,550,132
 _WITH_DECIMALS = re.compile(r"(?<![\d.,])(\d{6,15})[.,]0{1,2}(?![\d.,])")
 _SCIENTIFIC = re.compile(r"(?<![\d.,])(\d)(?:[.,](\d{1,15}))?[eE]\+?(\d{1,2})(?!\d)")
 _WITH_THOUSANDS = re.compile(r"(?<![\d.,])\d{1,3}(?:,\d{3}){2,4}(?![\d,])")
@@ -46,7 +46,7 @@ _WITH_THOUSANDS = re.compile(r"(?<![\d.,])\d{1,3}(?:,\d{3}){2,4}(?![\d,])")
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """One way to read a number's digits; *sure_only*: to be believed only if the number is valid."""
+    """One way to read a number's digits; *sure_only*: use it only if the number is valid."""
 
     digits: str = field(repr=False)
     sure_only: bool = False
@@ -54,10 +54,10 @@ class Reading:
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """A number as written: with a plus or without, its readings in order of preference.
+    """A number as written, with or without a plus, and its readings in order of preference.
 
-    *hidden* counts the digits that a mask behind these may stand for: where a number with as many more is possible,
-    these are only its beginning. *complete_if_valid*: what follows looks less like a mask than like an extension.
+    *hidden* counts the digits that a following mask may hide: if a number with so many more digits is possible, these
+    are only its beginning. *complete_if_valid*: the text that follows looks more like an extension than like a mask.
     """
 
     plus: bool
@@ -74,7 +74,7 @@ def find_numbers(text: str) -> Iterator[Written]:
 
 
 def _plain(text: str) -> str:
-    """Return the start of *text* in ASCII where characters mean the same, a spreadsheet's notations undone."""
+    """Return the start of *text* with characters mapped to ASCII, and a spreadsheet's notations undone."""
     plain = text[:LONGEST_TEXT]
     if len(text) > LONGEST_TEXT:
         plain = plain.rstrip("0123456789+-./() ")  # a number that was cut is another number
@@ -100,7 +100,7 @@ def _ascii(character: str) -> str:
 
 
 def _from_scientific(found: re.Match[str]) -> str:
-    """Write 1.4155550132E+10 out; a mask for what has lost digits to rounding."""
+    """Write 1.4155550132E+10 out; return a mask if rounding has lost digits."""
     first, rest, exponent = found[1], found[2] or "", int(found[3])
     digits = first + rest
     if len(rest) > exponent or exponent > MOST_DIGITS or len(digits) < FEWEST_SIGNIFICANT:
@@ -125,14 +125,14 @@ def _instead_of(found: re.Match[str], text: str) -> str:
     left, right = text[start - 1 : start] if start else "", text[end : end + 1]
     if len(word) == 1 and word in _SPELT_DIGITS and (left.isdecimal() or right.isdecimal()):
         return "x"
-    # 1-800-FLOWERS is dialled by letters, and by nobody here: they stand for as many digits.
+    # The letters of 1-800-FLOWERS are not dialled here: a mask of as many digits replaces them.
     if len(word) > 2 and word.isupper() and (left.isdecimal() or (left == "-" and text[start - 2].isdecimal())):
         return "x" * len(word)
     return "|"
 
 
 def _read_part(part: str) -> Iterator[Written]:
-    """Read what stands between two separators: digits, what may stand between digits, masks, a plus before all."""
+    """Read the text between two separators: an optional plus, then digits, masks and signs between digits."""
     plus = part.startswith("+")
     part = part[1:] if plus else _BULLET.sub("", part, count=1) if _BULLET.match(part) else part
     mask = _MASK.search(part)
@@ -157,7 +157,7 @@ def _exactly(count: int) -> range:
 def _read_digits(
     plus: bool, text: str, hidden: range = range(0), *, complete_if_valid: bool = False
 ) -> Iterator[Written]:
-    """Read one number, or several that only spaces or slashes keep apart."""
+    """Read one number, or several with only spaces or slashes between them."""
     for part in _apart(text, plus):
         readings = tuple(r for r in _readings(plus, part) if FEWEST_DIGITS <= len(r.digits) <= MOST_DIGITS)
         if readings:

@@ -1,4 +1,4 @@
-"""The words by which a vendor says that there is no number, in the languages of its data."""
+"""Recognise the words with which vendors say that there is no number, in the languages of their data."""
 
 from __future__ import annotations
 
@@ -38,5 +38,5 @@ def says_no_number(text: str) -> bool:
 
 
 def _has_number(text: str) -> bool:
-    """Tell whether there are the digits of a number: "error 404" has none."""
+    """Tell whether *text* has enough digits for a number: "error 404" does not."""
     return sum(map(str.isdecimal, text)) >= 5

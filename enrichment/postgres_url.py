@@ -1,8 +1,8 @@
-"""Read DATABASE_URL in every form that is handed out, into one that asyncpg takes.
+"""Read DATABASE_URL in every form that hosts hand out, into one that asyncpg accepts.
 
 Libraries and hosts write `postgres://`, `jdbc:postgresql://`, `host=… dbname=…`, `Server=…;Database=…`, passwords with
-raw special characters, and parameters of libpq, Prisma, Npgsql or a pooler. What is needed is translated; what is not
-is named in `ignored`. No message repeats any part of a URL.
+raw special characters, and parameters of libpq, Prisma, Npgsql or a pooler. Needed parameters are translated; the
+others are listed in `ignored`. No message repeats any part of a URL.
 """
 
 from __future__ import annotations
@@ -49,15 +49,15 @@ _WORD = re.compile(r"\s*([A-Za-z_]+)\s*=\s*(?:'((?:[^'\\]|\\.)*)'|((?:[^\s\\']|\
 
 @dataclass(frozen=True, slots=True)
 class PostgresUrl:
-    """A URL that asyncpg takes, and what else the given one said."""
+    """A URL that asyncpg accepts, and the rest of the given URL's information."""
 
     url: str
-    keeps_statements: bool  # False: a pooler that cannot tell whose prepared statement is whose
-    ignored: tuple[str, ...]  # names of parameters that mean nothing here
+    keeps_statements: bool  # False: behind a pooler that cannot keep prepared statements apart
+    ignored: tuple[str, ...]  # names of parameters without effect here
 
 
 def read_postgres_url(text: str) -> PostgresUrl:
-    """Read *text*.  Raises ValueError saying what to change; reading what was read changes nothing."""
+    """Read *text*. Raise ValueError, which says what to change. Reading a result again changes nothing."""
     text = _unquoted(_COMMAND.sub("", _unquoted(text)))
     if (scheme := _SCHEME.match(text)) is None:
         given = _words(text)
@@ -95,7 +95,7 @@ def _parts(rest: str) -> tuple[str, dict[str, str]]:
 
 
 def _matched(pattern: re.Pattern[str], rest: str) -> re.Match[str] | None:
-    """Match, unless what would be hosts or parameters are none: then it is part of a raw password."""
+    """Match, but return None if the hosts or parameters are implausible: then they are part of a raw password."""
     found = pattern.match(rest)
     if found is None or any("=" not in pair for pair in (found["query"] or "").split("&") if pair):
         return None
@@ -112,7 +112,7 @@ def _query(query: str) -> dict[str, str]:
 
 
 def _decoded(text: str) -> str:
-    """Decode *text* if all its percent signs are escapes: in a raw password they are none."""
+    """Decode *text* if all its percent signs are escapes; a raw password stays as it is."""
     if re.search(r"%(?![0-9a-fA-F]{2})", text):
         return text
     try:
@@ -140,7 +140,7 @@ def _words(text: str) -> dict[str, str]:
 
 
 def _translated(given: Mapping[str, str]) -> tuple[dict[str, str], list[str]]:
-    """Say in our words what the parameters say, and name those that are of no use here."""
+    """Translate the parameters into asyncpg's, and list those without effect here."""
     parameters: dict[str, str] = {}
     ignored = []
     for written, value in given.items():
@@ -157,7 +157,7 @@ def _translated(given: Mapping[str, str]) -> tuple[dict[str, str], list[str]]:
 
 
 def _translate_ssl(name: str, value: str, parameters: dict[str, str]) -> bool:
-    """Translate the ways of other libraries to ask for TLS."""
+    """Translate another library's parameter for TLS; return whether it was one."""
     if (name == "sslaccept" and value == "accept_invalid_certs") or (
         name in {"ssl", "requiressl", "tls"} and value.lower() in TRUE
     ):
@@ -170,7 +170,7 @@ def _translate_ssl(name: str, value: str, parameters: dict[str, str]) -> bool:
 
 
 def _translate_pooler(name: str, value: str, parameters: dict[str, str]) -> bool:
-    """Translate the ways to say that a pooler cannot keep prepared statements."""
+    """Translate a parameter that says that a pooler cannot keep prepared statements; return whether it was one."""
     if (name == "pgbouncer" and value.lower() in TRUE) or (
         name in {"preparethreshold", "prepared_statement_cache_size"} and value == "0"
     ) or (name == "prepared_statements" and value.lower() in FALSE):  # fmt: skip
@@ -180,7 +180,7 @@ def _translate_pooler(name: str, value: str, parameters: dict[str, str]) -> bool
 
 
 def _check_ssl(parameters: dict[str, str]) -> None:
-    """Bring sslmode and sslrootcert into the form that asyncpg knows."""
+    """Bring sslmode and sslrootcert into asyncpg's form. Raise ValueError."""
     if parameters.get("sslrootcert") == "system":
         parameters["sslrootcert"] = _system_roots()
         parameters.setdefault("sslmode", "verify-full")
@@ -218,7 +218,7 @@ def _written(hosts: str, parameters: dict[str, str]) -> str:
 
 
 def _with_ports(hosts: str, ports: str) -> str:
-    """Write libpq's two lists, of hosts and of their ports, as one."""
+    """Join libpq's lists of hosts and ports into one."""
     given = ports.split(",")
     names = [f"[{host}]" if host.count(":") > 1 and not host.startswith("[") else host for host in hosts.split(",")]
     each = given * len(names) if len(given) == 1 else given

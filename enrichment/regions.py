@@ -1,4 +1,4 @@
-"""Read countries as people and programs write them: US from USA, United States, en-US or "Boston, United States"."""
+"""Read countries in the ways people and programs write them: US from USA, en-US or "Boston, United States"."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from enrichment.texts import TEMPLATE, Unusable
 
 _WANTED = "a country as two letters of ISO 3166, like US"
 
-# ISO 3166-1: alpha-2, alpha-3, then names; what stands after a bar is another name of the same country.
+# ISO 3166-1: alpha-2, alpha-3, then names; a bar separates several names of one country.
 _COUNTRIES = """
 AD AND Andorra
 AE ARE United Arab Emirates|UAE|Emirates|Dubai|Emirati Arabi Uniti|Vereinigte Arabische Emirate
@@ -271,7 +271,7 @@ _IN_BRACKETS = re.compile(r"\(([A-Za-z]{2})\)$")
 
 
 def _folded(text: str) -> str:
-    """Fold case, accents and punctuation, so that two spellings of one name are equal."""
+    """Fold case, accents and punctuation, so that spellings of one name are equal."""
     plain = unicodedata.normalize("NFKD", text.casefold())
     letters = "".join(sign for sign in plain if not unicodedata.combining(sign) and sign not in ".'’")
     return " ".join(re.sub(r"[^\w]+", " ", letters).split())
@@ -289,7 +289,7 @@ _NAMES = _names()
 
 
 def read_region(text: str) -> str:
-    """Return the country of the tidied *text* as two capital letters. Raises Unusable."""
+    """Return the country of the tidied *text* as two capital letters. Raise Unusable."""
     if len(text) == 2 and (known := _NAMES.get(text.lower())):
         return known
     if is_template(text):
@@ -320,5 +320,5 @@ def _of_place(text: str) -> str | None:
         return _NAMES.get(bracketed[1].lower())
     place, comma, country = text.rpartition(",")
     country = _folded(country)
-    # Two letters behind a city are as likely a state: Atlanta, GA is not in Gabon.
+    # Two letters after a city are as likely a state: Atlanta, GA is not in Gabon.
     return _NAMES.get(country) if comma and place and len(country) > 2 else None

@@ -1,13 +1,13 @@
 """Tell a shared mailbox (info@, ventas@, no-reply@) from a person's address.
 
-Vendors may be asked with such an address; it is no key, because many people stand behind it.
+A question to a vendor may include such an address; it is no key, because many people read it.
 """
 
 from __future__ import annotations
 
 import re
 
-# Words that begin no person's name: whatever follows them is still a shared mailbox (sales.de@, office-berlin@).
+# No person's name begins with these words: with any ending, they are a shared mailbox (sales.de@, office-berlin@).
 _WORDS_OF_STRONG = """
 info infos information support helpdesk servicedesk office sales billing invoice invoices invoicing accounts
 accounting accountspayable accountsreceivable payroll finance purchasing procurement orders order marketing
@@ -32,7 +32,7 @@ destek muhasebe vanzari contabilitate zakaz zakazy prodazhi buhgalteria priemnay
 laskutus
 """
 _STRONG = frozenset(_WORDS_OF_STRONG.split())
-# Words that may also be part of a name: they count only where no other word stands beside them.
+# Words that may also be part of a name: they count only if no other word stands beside them.
 _WORDS_OF_WEAK = """
 hello hi hey help service services care hr people talent jobs job career team teams press media pr news events event
 root noc it tech technical dev ops devops engineering legal mail email post general main owner owners ceo cfo cto
@@ -47,7 +47,7 @@ direccion empresa rh sac imprensa diretoria rp lavoro direzione ik bilgi kadry p
 usa emea apac latam dach benelux nordics europe germany deutschland austria schweiz france spain italy
 """
 _WEAK = frozenset(_WORDS_OF_WEAK.split())
-# Words that narrow one of the above, and alone may be a person's initials.
+# Words that narrow one of the above; alone, they may be a person's initials.
 _WORDS_OF_NARROWING = """
 the our new north south east west central regional national head deputy chief intl int ww corp americas america asia
 africa oceania uk eu us de at ch fr es pt nl be pl se no dk fi ie au nz ca mx br in sg hk jp cn en
@@ -57,7 +57,7 @@ _PARTS = re.compile(r"[._-]+")
 
 
 def is_role_address(email: str) -> bool:
-    """Whether *email* is a mailbox that many people read, by its local part alone."""
+    """Tell whether *email* is a mailbox that many people read, by its local part alone."""
     local = email.rpartition("@")[0].casefold().partition("+")[0]
     parts = [bare for part in _PARTS.split(local) if (bare := part.strip("0123456789"))]
     joined = "".join(parts)

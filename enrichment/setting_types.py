@@ -1,4 +1,4 @@
-"""The types of settings: how each is read from text, and what is wrong with a text that cannot be used.
+"""The types of settings: how to read each from text, and what is wrong with an unusable text.
 
 No message repeats a value: it may be a secret in the wrong place.
 """
@@ -23,8 +23,8 @@ from enrichment.postgres_url import read_postgres_url
 Scope = Literal["events", "read", "operate", "admin"]
 
 SCOPES: frozenset[Scope] = frozenset(get_args(Scope))
-BARE: frozenset[Scope] = SCOPES - {"admin"}  # what a token without scopes may do
-COUNTRIES = {"UK": "GB", "EL": "GR"}  # what people write for the code
+BARE: frozenset[Scope] = SCOPES - {"admin"}  # the scopes of a token that names none
+COUNTRIES = {"UK": "GB", "EL": "GR"}  # common misspellings of the code
 LEVELS = {"warn": "warning", "critical": "error", "fatal": "error", "trace": "debug", "notset": "debug"}
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
@@ -33,13 +33,13 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Unreadable:
-    """A secret that could not be had, and why."""
+    """A secret that could not be read, and why."""
 
     reason: str
 
 
 class ApiToken(SecretStr):
-    """A token of API_TOKENS: the secret that is sent, what it may do, and whose it is."""
+    """A token of API_TOKENS: the secret, its scopes, and its owner's name."""
 
     def __init__(self, secret: str, scopes: frozenset[Scope] = BARE, name: str | None = None) -> None:
         super().__init__(secret)
@@ -85,7 +85,7 @@ def _token(text: str) -> ApiToken:
 
 
 def _split_token(text: str) -> tuple[str | None, frozenset[str], str]:
-    """Split `name:scope+scope:token`. One that is nearly so must not pass for a token that may do more."""
+    """Split `name:scope+scope:token`. A malformed one must not pass for a token with more scopes."""
     if ":" not in text:
         return None, frozenset(), text
     name, _, rest = text.partition(":")
@@ -133,7 +133,7 @@ def _database_url(secret: SecretStr | None) -> SecretStr | None:
 
 
 def _url(value: str) -> str:
-    """Read an http(s) address without its last slash; what we append must be a path of it."""
+    """Read an http(s) address without its last slash, so that a path can be appended."""
     url = without_quotes(value)
     if re.search(r"\s", url):
         raise ValueError("must be one address, without spaces")
@@ -156,7 +156,7 @@ def _region(value: Any) -> Any:
 
 
 def _fields(value: Any) -> Any:
-    """Read `Their Name=work_email, ...` into our field by their name."""
+    """Read `Their Name=work_email, ...` into a dict from their name to our field."""
     if not isinstance(value, str):
         return value
     mapping: dict[str, str] = {}

@@ -1,4 +1,4 @@
-"""The settings: read once from the environment, `.env` and `NAME_FILE`s; everything wrong is named at once."""
+"""Read the settings once, from the environment, `.env` and `NAME_FILE`s; report all problems at once."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ PROVIDER_NAMES = ("leadmagic", "nyne")
 
 
 class SettingsError(Exception):
-    """What is missing or wrong in the environment, one line each, with the remedy."""
+    """Missing or wrong settings, one line each, with the remedy."""
 
     def __init__(self, problems: list[str]) -> None:
         self.problems = problems
@@ -42,7 +42,7 @@ class SettingsError(Exception):
 
 
 class ProviderSettings(BaseModel):
-    """What is set for one provider; NYNE_PER_MINUTE is `settings.nyne.per_minute`."""
+    """The settings of one provider; NYNE_PER_MINUTE is `settings.nyne.per_minute`."""
 
     model_config = ConfigDict(extra="ignore", frozen=True, hide_input_in_errors=True, validate_default=True)
     needed: ClassVar[tuple[str, ...]] = ("api_key",)  # without them the provider cannot be asked
@@ -57,12 +57,12 @@ class ProviderSettings(BaseModel):
     per_day: int | None = Field(None, gt=0)
 
     def lacks(self) -> list[str]:
-        """Name the credentials that are needed and not set."""
+        """List the credentials that are needed and not set."""
         return [name for name in self.needed if getattr(self, name) is None]
 
 
 class LeadMagicSettings(ProviderSettings):
-    """LeadMagic's."""
+    """The settings of LeadMagic."""
 
     api_key: Key = Field(None, description="LeadMagic's key")
     base_url: Url = Field("https://api.leadmagic.io", description="LeadMagic's address")
@@ -73,7 +73,7 @@ class LeadMagicSettings(ProviderSettings):
 
 
 class NyneSettings(ProviderSettings):
-    """Nyne's."""
+    """The settings of Nyne."""
 
     needed: ClassVar[tuple[str, ...]] = ("api_key", "api_secret")
 
@@ -87,7 +87,7 @@ class NyneSettings(ProviderSettings):
 
 
 class Settings(BaseSettings):
-    """Every setting; the environment variable is the field's name in upper case, after its provider's."""
+    """Every setting; its environment variable is the field's name in upper case, with its provider's name before it."""
 
     model_config = SettingsConfigDict(
         env_file=".env",
@@ -143,7 +143,7 @@ class Settings(BaseSettings):
 
     @classmethod
     def load(cls, role: Role) -> Settings:
-        """Read the settings that *role* needs.  Raises SettingsError naming all that is missing or wrong."""
+        """Read the settings that *role* needs. Raise SettingsError, which names every missing or wrong one."""
         problems: dict[str, str] = {}
         try:
             settings = cls()
@@ -162,7 +162,7 @@ class Settings(BaseSettings):
         return settings
 
     def missing(self, role: Role) -> dict[str, str]:
-        """Name the settings that *role* cannot do without, and what to do about each."""
+        """Return the settings that *role* needs and that are not set, each with what to do."""
         missing: dict[str, str] = {}
         unknown = set(self.providers) - set(PROVIDER_NAMES)
         if not self.providers or unknown or len(set(self.providers)) < len(self.providers):
@@ -178,23 +178,23 @@ class Settings(BaseSettings):
         return missing
 
     def provider(self, name: str) -> ProviderSettings:
-        """What is set for the provider of this name."""
+        """Return the settings of the provider *name*."""
         settings: ProviderSettings = getattr(self, name)
         return settings
 
     @property
     def lease(self) -> timedelta:
-        """LEASE_SECONDS."""
+        """Return LEASE_SECONDS as a timedelta."""
         return timedelta(seconds=self.lease_seconds)
 
     @property
     def callback_grace(self) -> timedelta:
-        """CALLBACK_GRACE_SECONDS."""
+        """Return CALLBACK_GRACE_SECONDS as a timedelta."""
         return timedelta(seconds=self.callback_grace_seconds)
 
     @property
     def job_deadline(self) -> timedelta:
-        """JOB_DEADLINE_HOURS."""
+        """Return JOB_DEADLINE_HOURS as a timedelta."""
         return timedelta(hours=self.job_deadline_hours)
 
     @classmethod
@@ -214,12 +214,12 @@ class Settings(BaseSettings):
 
 
 def setting_fields() -> dict[str, FieldInfo]:
-    """Every setting by its flat name, like `nyne_per_minute`."""
+    """Return every setting by its flat name, like `nyne_per_minute`."""
     return dict(_flat(Settings, ""))
 
 
 def without_settings(environment: Mapping[str, str]) -> dict[str, str]:
-    """Blank every setting in *environment*: a child then takes none from it, and none from `.env`."""
+    """Return *environment* with every setting blank, so that a child process takes none from it or from `.env`."""
     names = {name.upper() for name in setting_fields()} | {f"{name.upper()}_FILE" for name in _secrets()}
     kept = {name: value for name, value in environment.items() if name.upper() not in names}
     return kept | dict.fromkeys(sorted(names), "")
@@ -234,7 +234,7 @@ def _flat(model: type[BaseModel], prefix: str) -> Iterator[tuple[str, FieldInfo]
 
 
 def _set_default(sound: dict[str, Any], path: list[str]) -> None:
-    """Put the default of the setting at *path* into *sound*, where keywords win over the environment."""
+    """Put the default of the setting at *path* into *sound*, whose keywords override the environment."""
     model: type[BaseModel] = Settings
     for step in path[:-1]:
         nested = model.model_fields[step].annotation
@@ -244,7 +244,7 @@ def _set_default(sound: dict[str, Any], path: list[str]) -> None:
 
 
 def _as_meant(given: Mapping[str, str | None]) -> dict[str, Any]:
-    """Trim values, remove the quotes that Docker keeps, read the NAME_FILEs of secrets, and leave out what is blank."""
+    """Trim values, remove the quotes that Docker keeps, read the NAME_FILEs of secrets, and omit blank values."""
     meant: dict[str, Any] = {name: without_quotes(given.get(name) or "") for name in setting_fields()}
     for name in _secrets():
         if not (path := without_quotes(given.get(f"{name}_file") or "")):

@@ -1,4 +1,4 @@
-"""States of jobs, searches, lookups and callbacks; schema.sql says who puts a row into each and takes it out."""
+"""States of jobs, searches, lookups and callbacks; schema.sql says which process changes each."""
 
 from __future__ import annotations
 

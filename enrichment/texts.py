@@ -1,10 +1,10 @@
-"""Tidy a text that a person or a program wrote, before any reader looks at it."""
+"""Tidy a text that a person or a program wrote, before any other reader."""
 
 from __future__ import annotations
 
-LONGEST_INPUT = 2048  # characters; browsers and vendors stop at about as much
+LONGEST_INPUT = 2048  # characters; about the limit of browsers and vendors
 
-# Joiners mean something inside Persian and Indic words and emoji: only edges lose them. Dust goes everywhere.
+# Joiners have a meaning inside Persian and Indic words and emoji: remove them only at edges, and dust everywhere.
 JOINERS = "\u200c\u200d"
 _DUST = "\u00ad\u200b\u200e\u200f\u2060\ufeff\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
 _CLEAN = dict.fromkeys([*range(0x20), *range(0x7F, 0xA0)], " ") | dict.fromkeys(map(ord, _DUST), "")
@@ -17,11 +17,11 @@ TEMPLATE = "this is a template that was not filled in"
 
 
 class Unusable(ValueError):
-    """The text cannot be used; the message says what could be, and never repeats the text."""
+    """The text cannot be used; the message says what would be usable, and never repeats the text."""
 
 
 def tidy(raw: str) -> str:
-    """Remove controls, invisible characters and extra whitespace. Raises Unusable for what PostgreSQL cannot hold."""
+    """Remove controls, invisible characters and extra whitespace. Raise Unusable if PostgreSQL cannot store *raw*."""
     if len(raw) > LONGEST_INPUT:
         raise Unusable(f"at most {LONGEST_INPUT} characters")
     if "\0" in raw:
@@ -41,5 +41,5 @@ def collapse(text: str) -> str:
 
 
 def unwrap(text: str) -> str:
-    """Remove the quotes, brackets and punctuation of the sentence that *text* was copied from."""
+    """Remove the quotes, brackets and punctuation left from the sentence that *text* was copied from."""
     return text.lstrip(_OPENING).rstrip(_CLOSING)

@@ -1,4 +1,4 @@
-"""The token in a callback URL: it proves that the URL is ours, without asking the database."""
+"""Make and verify the token in a callback URL, which proves that the URL is ours, without the database."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from pydantic import SecretStr
 
 
 def callback_url(public_url: str, keys: Sequence[SecretStr], provider: str, job_id: UUID) -> str:
-    """Where *provider* delivers its answer to this job; the first of *keys* signs.  The URL is a secret."""
+    """Return the URL for *provider*'s answer to this job, signed with the first of *keys*. The URL is a secret."""
     return f"{public_url}/callbacks/{provider}/{job_id}/{_token(keys[0], provider, job_id)}"
 
 
 def is_genuine(token: str, keys: Sequence[SecretStr], provider: str, job_id: UUID) -> bool:
-    """Whether *token* was signed for this job with any of *keys*; takes as long whatever differs."""
+    """Tell, in constant time, whether *token* was signed for this job with any of *keys*."""
     given = token.encode("utf-8", "replace")
-    # Every key is tried, so that the time does not tell which one fits.
+    # Every key is tried, so that the time does not reveal which one fits.
     return any([hmac.compare_digest(given, _token(key, provider, job_id).encode()) for key in keys])  # noqa: C419
 
 

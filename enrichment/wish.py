@@ -1,8 +1,8 @@
-"""A wish: what one lookup asks for, and the keys under which answers may be shared with it.
+"""A wish: what one lookup asks for, and the keys under which it may share answers.
 
-A contact's keys are its LinkedIn profile and each of its e-mails that is no shared mailbox by its name. Without a
-profile, the hash of the whole question is a key too: the same question again finds its own answer, even where its
-addresses turned out to be shared. A name without a company is never anybody else's.
+A contact's keys are its LinkedIn profile and each of its e-mails whose name is not that of a shared mailbox. Without a
+profile, the hash of the whole question is a key too: the same question again finds its own answer, even if its
+addresses turned out to be shared. A name without a company is never shared with another contact.
 """
 
 from __future__ import annotations
@@ -22,28 +22,28 @@ from enrichment.roles import is_role_address
 
 @dataclass(frozen=True, slots=True)
 class Hasher:
-    """Hash identifiers with the installation's key, so that a stolen table cannot be searched for an e-mail."""
+    """A keyed hash of identifiers, so that a stolen table cannot be searched for an e-mail."""
 
     key: bytes = field(repr=False)
 
     @classmethod
     def of(cls, secret: bytes) -> Hasher:
-        """Return the hasher of this secret, of any length: blake2b takes keys of at most 64 bytes."""
+        """Return the hasher for this secret, of any length: blake2b itself accepts keys of at most 64 bytes."""
         return cls(hashlib.blake2b(secret, digest_size=32).digest())
 
     def __call__(self, *parts: str) -> bytes:
-        """Return 16 bytes that stand for *parts*."""
+        """Return the hash of *parts*, 16 bytes."""
         return hashlib.blake2b("\0".join(parts).encode(), digest_size=16, key=self.key).digest()
 
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """How answers are reused, and who may be asked."""
+    """The rules for reusing answers, and the providers that may be asked."""
 
     hash: Hasher
     providers: tuple[str, ...]  # PROVIDERS: those that are asked now
     found: timedelta  # how long a number is reused
-    not_found: timedelta  # how long a "no number" is
+    not_found: timedelta  # how long a "no number" answer is reused
     stops_in_doubt: bool = False  # UNKNOWN_POLICY=hold: after an unknown outcome a person decides
 
 
@@ -51,8 +51,8 @@ class Policy:
 class Keys:
     """The keys of one contact.
 
-    *own*: what the contact itself holds. *sure*: those that contradicting names do not outweigh. *identifiers*: what
-    a provider is asked about; the question itself where there is nothing else.
+    *own*: those that the contact itself holds. *sure*: those that contradicting names do not outweigh. *identifiers*:
+    those that a provider is asked about; the question itself if there is no other.
     """
 
     own: frozenset[bytes]
@@ -64,7 +64,7 @@ class Keys:
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """One contact, to be looked up at *providers* in this order."""
+    """One contact to look up at *providers*, in this order."""
 
     contact: Contact
     providers: tuple[str, ...]
@@ -78,7 +78,7 @@ class Wish:
 
 
 def keys_of(contact: Contact, record_id: str | None, hash: Hasher) -> Keys:
-    """Return the keys of *contact*; *record_id* keeps a name without a company apart from its namesakes."""
+    """Return the keys of *contact*; *record_id* keeps a name without a company apart from namesakes."""
     profile = profile_key(contact, hash)
     emails = tuple(
         hash("email", email)
@@ -97,7 +97,7 @@ def keys_of(contact: Contact, record_id: str | None, hash: Hasher) -> Keys:
 
 
 def keys_from_hashes(contact: Contact, own: frozenset[bytes], identifiers: frozenset[bytes], hash: Hasher) -> Keys:
-    """Return the keys of a contact that was stored with its hashes: a question without a record has no other copy."""
+    """Return the keys of a contact from its stored hashes: that of a question without a record has no other copy."""
     profile = profile_key(contact, hash)
     emails = tuple(hash("email", email) for email in (contact.work_email, contact.personal_email) if email)
     sure = frozenset({profile}) if profile else own.difference(emails)
@@ -105,7 +105,7 @@ def keys_from_hashes(contact: Contact, own: frozenset[bytes], identifiers: froze
 
 
 def facts_of(contact: Contact, hash: Hasher) -> Facts:
-    """Return what *contact* says about its person."""
+    """Return the facts that *contact* states about its person."""
     return Facts(
         slug=hash("slug", contact.slug) if contact.slug else None,
         member=hash("member", contact.member) if contact.member else None,

@@ -1,1 +1,1 @@
-"""Listens: CRM events, callbacks, the API.  It calls nobody, and shares nothing with the submitter but rows."""
+"""Listen: CRM events, callbacks, the API. Never call out, and share only database rows with the submitter."""

@@ -1,4 +1,4 @@
-"""python -m receiver: takes events and callbacks in, and answers the API."""
+"""python -m receiver: accept events and callbacks, and serve the API."""
 
 from __future__ import annotations
 
@@ -35,15 +35,15 @@ CANNOT_START = 2
 
 
 class CannotStart(Exception):
-    """What is in the way, with its remedy."""
+    """The receiver cannot start; the message says why and what to do."""
 
 
 def main() -> None:
-    """Serve until SIGTERM; when that cannot be, say why in one message, and exit with 2."""
+    """Serve until SIGTERM; if the receiver cannot start, say why in one message and exit with 2."""
     try:
         settings = Settings.load("receiver")
         logs.configure(settings.log_level, "receiver")
-        logging.getLogger("uvicorn").setLevel(logging.WARNING)  # it narrates
+        logging.getLogger("uvicorn").setLevel(logging.WARNING)  # it logs every step
         uvloop.run(_run(settings))
     except (SettingsError, DatabaseDown, SchemaError, IdentityKeyError, CannotStart) as error:
         sys.stderr.write(f"{error}\n")
@@ -68,7 +68,7 @@ async def _run(settings: Settings) -> None:
         waiting.cancel()
         await close_pool(pool)
     if waiting.done() and not waiting.cancelled():
-        waiting.result()  # raises what cannot be waited for
+        waiting.result()  # raises the errors that waiting does not mend
     log.info("stopped")
 
 
@@ -83,7 +83,7 @@ def _listen(settings: Settings) -> socket.socket:
 
 
 async def _wait_for_database(pool: PatientPool, url: str, server: Server, settings: Settings) -> None:
-    """Let the pool be used once the database is there and current; stop the server if it cannot be."""
+    """Mark the pool as usable once the database is usable and current; stop the server if that cannot happen."""
     try:
         await wait_until_current(url, name="receiver")
         pool.usable = True

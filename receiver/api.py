@@ -1,4 +1,4 @@
-"""GET /v1/lookups and what a person decides about one: try again, or stop."""
+"""GET /v1/lookups, and a person's decisions about a lookup: retry or cancel."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ PERSON = ("profile_url", "work_email", "personal_email", "name", "company")
 
 
 class Api:
-    """Lookups, to read and to decide about."""
+    """The handlers that read, retry and cancel lookups."""
 
     def __init__(self, pool: asyncpg.Pool[Any], installation: Installation, notifier: Notifier) -> None:
         self._pool = pool
@@ -40,11 +40,11 @@ class Api:
         self._notifier = notifier
 
     async def read(self, request: Request) -> Response:
-        """One lookup with its jobs."""
+        """Answer with one lookup and its jobs."""
         return as_json(Lookup.model_validate(await self._find(_id(request))))
 
     async def page(self, request: Request) -> Response:
-        """A page of lookups, newest first."""
+        """Answer with a page of lookups, newest first."""
         query = _read_query(request.query_params)
         ids = await reports.list_lookups(
             self._pool,
@@ -63,11 +63,11 @@ class Api:
         )
 
     async def retry(self, request: Request) -> Response:
-        """failed, unresolved or held -> tried again."""
+        """Try a failed, unresolved or held lookup again, or a found one whose number is wrong."""
         wrong_number = await _read_wrong_number(request)
         lookup = await self._find(_id(request))
         id, status = lookup["id"], lookup["status"]
-        # Before: a retry that is quick leaves nothing in doubt afterwards.
+        # Read this before the retry: a fast retry leaves no doubt to read afterwards.
         doubtful = await lookups.possibly_charged(self._pool, id)
         if status == "held":
             done = await lookups.unhold(self._pool, id)
@@ -89,7 +89,7 @@ class Api:
         return as_json(RetryAnswer(id=id, status=now["status"], warning=_warning(doubtful)), 202)
 
     async def cancel(self, request: Request) -> Response:
-        """queued, held, failed or unresolved -> cancelled; others that wait for its search go on without it."""
+        """Cancel a queued, held, failed or unresolved lookup; others that wait for its search go on without it."""
         lookup = await self._find(_id(request))
         if not await lookups.cancel(self._pool, lookup["id"]):
             status = (await self._find(lookup["id"]))["status"]
@@ -109,12 +109,12 @@ class Api:
 
 
 def as_json(model: BaseModel, status: int = 200) -> Response:
-    """The model as a response."""
+    """Return *model* as a JSON response."""
     return Response(model.model_dump_json(), status, media_type="application/json")
 
 
 def whole_number(query: Mapping[str, str], name: str, *, default: int, most: int) -> int:
-    """The parameter *name*, from 1 to *most*.  Raises Problem (422)."""
+    """Return the query parameter *name* as a number from 1 to *most*. Raise Problem (422)."""
     text = query.get(name)
     if text is None:
         return default
@@ -124,7 +124,7 @@ def whole_number(query: Mapping[str, str], name: str, *, default: int, most: int
 
 
 async def _read_wrong_number(request: Request) -> bool:
-    """Read the optional body {"wrong_number": true}.  Raises Problem (422)."""
+    """Read the optional body {"wrong_number": true}. Raise Problem (422)."""
     body = await read_body(request, MOST_OF_A_DECISION)
     if not body.strip():
         return False

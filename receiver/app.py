@@ -1,4 +1,4 @@
-"""The receiver as an ASGI app: its parts, how it starts and how it stops."""
+"""Build the receiver as an ASGI app: its parts, its start and its stop."""
 
 from __future__ import annotations
 
@@ -41,12 +41,12 @@ log = structlog.get_logger()
 FLUSHERS = 3  # commits in flight per queue; with more, batches get smaller and no faster
 MOST_EVENTS = 64  # per commit; an event may have a hundred contacts
 MOST_CALLBACKS = 256  # per commit
-# At SIGTERM, seconds for cancelled handlers to go, and for what they handed over to be written.
+# At SIGTERM, seconds for cancelled handlers to end, and for their queued items to be written.
 LEAVING, WRITING = 5.0, 15.0
 
 
 def create_app(settings: Settings, pool: asyncpg.Pool[Any], url: str, door: Door | None = None) -> Starlette:
-    """Build the receiver on *pool*, which stays the caller's; *url* is the same database, for the notifier."""
+    """Build the receiver on *pool*, which the caller closes; *url* is the same database, for the notifier."""
     door = door or Door()
     metrics = Metrics(lambda: door.in_flight)
     installation = Installation(pool, settings)
@@ -54,7 +54,7 @@ def create_app(settings: Settings, pool: asyncpg.Pool[Any], url: str, door: Door
 
     async def take(events: Sequence[Event]) -> list[list[Receipt]]:
         taken = await ingest(pool, events, await installation.policy())
-        # One line for all of them: under load, a line for each would cost more than its share of the commit.
+        # One log line per commit: under load, a line per event would cost more than its share of the commit.
         if lookups := [str(one.id) for event in taken for one in event if not one.duplicate]:
             log.info("taken", lookups=lookups)
         return taken
@@ -104,7 +104,7 @@ def create_app(settings: Settings, pool: asyncpg.Pool[Any], url: str, door: Door
             **dict.fromkeys(UNAVAILABLE, on_unavailable),
         },
     )
-    app.router.redirect_slashes = False  # the gate tidies paths
+    app.router.redirect_slashes = False  # the gate cleans paths
     return app
 
 
@@ -114,7 +114,7 @@ async def _write_what_was_taken(
     inbox: GroupCommit[Callback, CallbackReceipt],
     sweeper: Sweeper,
 ) -> None:
-    """Wait for the handlers to end and for what they handed over to be written, within bounds."""
+    """Wait, for a bounded time, until the handlers have ended and their queued items are written."""
     if not await door.emptied(LEAVING):
         log.warning("requests_abandoned", requests=door.in_flight)
     try:
@@ -122,14 +122,14 @@ async def _write_what_was_taken(
             await asyncio.gather(intake.close(), inbox.close())
             await sweeper.close()
     except TimeoutError:
-        log.warning("writes_abandoned")  # none was acknowledged
+        log.warning("writes_abandoned")  # none of them was acknowledged
 
 
 def _bytes(message: Event | Callback) -> int:
-    """Return the memory that *message* takes while it waits."""
+    """Return the bytes of memory that *message* takes while it waits."""
     return len(message.body)
 
 
 def _all_providers(settings: Settings) -> Mapping[str, Provider]:
-    """Build every known provider: one that is no longer asked may still call back."""
+    """Build every known provider, since one that is no longer asked may still call back."""
     return build_providers(settings.model_copy(update={"providers": tuple(PROVIDERS)}))

@@ -1,4 +1,4 @@
-"""Credentials: tokens, and messages signed as Standard Webhooks.  Nothing here reads a body or a database."""
+"""Check credentials: tokens, and signatures of Standard Webhooks. Nothing here reads a body or a database."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from receiver.problems import Problem
 
 Handler = Callable[[Request], Awaitable[Response]]
 
-TOLERANCE = 300  # seconds, both ways; what the reference libraries use
+TOLERANCE = 300  # seconds, both ways; as in the reference libraries
 _SIGNED = ("id", "timestamp", "signature")
 _UNIX_TIME = re.compile(r"[0-9]{1,12}")
-_AROUND = " \t"  # may stand around a header's value and is no part of it (RFC 9110, 5.5)
+_AROUND = " \t"  # optional around a header's value, and not part of it (RFC 9110, 5.5)
 _BEARER = re.compile(r"bearer[ \t]+([^ \t]+)", re.IGNORECASE)
-MOST_CREDENTIALS = 8  # looked at in one request: proxies add headers of their own
+MOST_CREDENTIALS = 8  # read per request: proxies add headers of their own
 
 
 class Tokens:
@@ -33,13 +33,13 @@ class Tokens:
         self._digests = [_digest(token.get_secret_value().encode()) for token in tokens]
 
     def admit(self, request: Request) -> bool:
-        """Return whether the request carries one of them; takes as long whichever it is."""
+        """Tell, in constant time, whether the request carries a valid token."""
         given = [_digest(text.encode("latin-1")) for text in _given(request.headers)]
-        # Digests are of one length, and all are compared, so that time tells nothing.
+        # All digests have one length, and all are compared, so that the time reveals nothing.
         return any([hmac.compare_digest(one, known) for one in given for known in self._digests])  # noqa: C419
 
     def guard(self, handler: Handler) -> Handler:
-        """Let *handler* answer requests with a token; refuse all others before their body is read."""
+        """Wrap *handler* so that it answers only requests with a token; refuse others before their body is read."""
 
         @wraps(handler)
         async def guarded(request: Request) -> Response:
@@ -51,7 +51,7 @@ class Tokens:
 
 
 def unauthorized() -> Problem:
-    """Refuse a request whose token or signature is none of ours."""
+    """Return the 401 for a request without a valid token or signature."""
     return Problem(
         401,
         "Send one of API_TOKENS as `Authorization: Bearer <token>` or as `X-API-Key: <token>`. "
@@ -61,17 +61,17 @@ def unauthorized() -> Problem:
 
 
 def webhook_key(secret: SecretStr) -> bytes:
-    """Return the key in a whsec_ secret."""
+    """Decode the key in a whsec_ secret."""
     return base64.b64decode(secret.get_secret_value().removeprefix("whsec_"))
 
 
 def may_be_signed(headers: Mapping[str, str]) -> bool:
-    """Return whether there is a signature to verify, so that the body is worth reading."""
+    """Tell whether the headers carry a signature, so that the body is worth reading."""
     return _signature_headers(headers) is not None
 
 
 def verify_webhook(headers: Mapping[str, str], body: bytes, *, key: bytes, now: float) -> str | None:
-    """Return the message's id if one of its signatures is by *key* and it was signed about *now*; else None.
+    """Return the message's id if *key* made one of its signatures within TOLERANCE of *now*; else None.
 
     https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md
     """
@@ -91,7 +91,7 @@ def verify_webhook(headers: Mapping[str, str], body: bytes, *, key: bytes, now: 
 
 
 def _signature_headers(headers: Mapping[str, str]) -> tuple[str, str, str] | None:
-    """Return id, timestamp and signatures, under either of their names."""
+    """Return the id, timestamp and signatures, from webhook-* or svix-* headers."""
     for prefix in ("webhook", "svix"):
         message_id, timestamp, signatures = (headers.get(f"{prefix}-{part}", "").strip(_AROUND) for part in _SIGNED)
         if message_id and timestamp and signatures:
@@ -100,7 +100,7 @@ def _signature_headers(headers: Mapping[str, str]) -> tuple[str, str, str] | Non
 
 
 def _given(headers: Headers) -> list[str]:
-    """Return what may be tokens: of every header, for a proxy may have added one."""
+    """Return all possible tokens, from every header, because a proxy may have added one."""
     bearers = (_BEARER.fullmatch(value.strip(_AROUND)) for value in headers.getlist("authorization"))
     keys = (value.strip(_AROUND) for value in headers.getlist("x-api-key"))
     return [token for token in (*(bearer[1] for bearer in bearers if bearer), *keys) if token][:MOST_CREDENTIALS]

@@ -1,4 +1,4 @@
-"""Bodies: read whole, within a size and a time."""
+"""Read request bodies completely, within a size and a time limit."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ SLOWEST = 10.0  # seconds; uvicorn itself would wait for ever
 
 
 async def read_body(request: Request, most: int) -> bytes:
-    """Read the whole body as it was sent.
+    """Read the whole body, exactly as it was sent.
 
-    Raises Problem: 413 over *most* bytes, 408 after SLOWEST seconds; ClientDisconnect when the rest will never come.
-    Starlette's own limit answers in plain text.
+    Raise Problem: 413 over *most* bytes, 408 after SLOWEST seconds; or ClientDisconnect when the client is gone.
+    Starlette's own limit would answer in plain text.
     """
     declared = request.headers.get("content-length", "")
     if declared.isdecimal() and (len(declared) > 19 or int(declared) > most):
@@ -29,7 +29,7 @@ async def read_body(request: Request, most: int) -> bytes:
     reading = _read(request.receive, most)
     try:
         waiting_for = reading.send(None)
-    except StopIteration as done:  # the server had all of it at hand, as it mostly has: no timer was needed
+    except StopIteration as done:  # the server had the whole body already, as usual: no timer was needed
         body: bytes = done.value
         return body
     try:
@@ -59,7 +59,7 @@ async def _read(receive: Receive, most: int) -> bytes:
 
 @types.coroutine
 def _go_on(reading: Coroutine[Any, Any, bytes], waiting_for: Any) -> Generator[Any, Any, bytes]:
-    """Finish a coroutine whose first step has been taken and waits for *waiting_for*."""
+    """Finish a coroutine that has made its first step and now waits for *waiting_for*."""
     while True:
         try:
             yield waiting_for

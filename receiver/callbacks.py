@@ -24,7 +24,7 @@ STORED = Response("{}", media_type="application/json")
 
 
 class Callbacks:
-    """Takes callbacks in."""
+    """The handler of callbacks."""
 
     def __init__(
         self,
@@ -43,7 +43,7 @@ class Callbacks:
         self._counter = metrics.callbacks
 
     async def receive(self, request: Request) -> Response:
-        """A provider's message is stored and applied; a 200 means both.  Strangers get a 404 and learn nothing."""
+        """Store and apply a provider's message; a 200 means both are committed. Answer 404 to a wrong address."""
         provider = self._providers.get(request.path_params["provider"])
         job_id = _read_id(request.path_params["job_id"])
         token = request.path_params["token"]

@@ -12,7 +12,7 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, Response
 from starlette.routing import Mount, Route
 
-# Nothing is loaded from elsewhere, and nothing in the page itself runs.
+# The page loads nothing from other hosts, and runs no inline script.
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
@@ -40,22 +40,22 @@ FILES = frozenset({"swagger-ui.css", "swagger-ui-bundle.js"})
 
 
 class Docs:
-    """Serves the description."""
+    """Serves the description of the API."""
 
     def __init__(self, described: dict[str, Any]) -> None:
         self._json = json.dumps(described, ensure_ascii=False)
 
     async def document(self, _: Request) -> Response:
-        """GET /openapi.json."""
+        """Answer GET /openapi.json."""
         return Response(self._json, media_type="application/json", headers=ASK_AGAIN)
 
     async def page(self, _: Request) -> Response:
-        """GET /docs."""
+        """Answer GET /docs."""
         return Response(PAGE, media_type="text/html", headers=ASK_AGAIN | {"Content-Security-Policy": POLICY})
 
 
 def viewer() -> Mount:
-    """Build the route of the files that /docs loads."""
+    """Build the route for the files that /docs loads."""
     folder = _swagger_ui()
 
     async def file(request: Request) -> Response:
@@ -70,7 +70,7 @@ def viewer() -> Mount:
 
 
 def _swagger_ui() -> Path:
-    """Return the folder of Swagger UI.  The package is not imported: it would bring Flask into the process."""
+    """Return the folder of Swagger UI, without importing the package, which would load Flask."""
     found = find_spec("flask_swagger_ui")
     assert found is not None  # noqa: S101  a dependency of ours
     assert found.origin is not None  # noqa: S101  a file

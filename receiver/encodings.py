@@ -1,4 +1,4 @@
-"""Encodings of an event's body: what its headers say, taken off, down to JSON in UTF-8."""
+"""Decode an event's body, as its headers say, to JSON in UTF-8."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ JSON_TYPES = frozenset({"application/json", "text/json", "application/x-json"})
 MOST_LAYERS = 2  # a client and a proxy that both compress
 MOST_MEMBERS = 64  # parts of one gzip stream; each costs a copy of the rest
 
-# By name without its hyphens.  What calls itself Latin-1 is read as browsers read it.
+# By name without hyphens. Latin-1 is read as Windows-1252, like in browsers.
 CHARSETS = {
     "": "utf-8", "utf8": "utf-8", "usascii": "utf-8", "ascii": "utf-8",
     "utf16": "utf-16", "utf16le": "utf-16-le", "utf16be": "utf-16-be",
@@ -30,7 +30,7 @@ MARKS = (
     (codecs.BOM_UTF16_LE, "utf-16-le"),
     (codecs.BOM_UTF16_BE, "utf-16-be"),
 )
-# The mark of UTF-8, also more than once, and also written by a program that took it for Latin-1.
+# The byte order mark of UTF-8, perhaps repeated, perhaps encoded again by a program that took it for Latin-1.
 _UTF8_MARKS = re.compile(rb"(?:\xef\xbb\xbf|\xc3\xaf\xc2\xbb\xc2\xbf)+")
 _TYPE = re.compile(r"[^\s;,]*")
 _CHARSET = re.compile(r"""[;\s]charset\s*=\s*["']?([^\s"';,]*)""", re.IGNORECASE)
@@ -38,9 +38,9 @@ _SAFE_TO_REPEAT = re.compile(r"[A-Za-z0-9._-]{1,40}")
 
 
 def json_text(headers: Headers, body: bytes, most: int) -> bytes:
-    """Decode *body* to JSON in UTF-8 without a mark.  Bytes that claim to be UTF-8 are not checked here.
+    """Decode *body* to JSON in UTF-8 without a byte order mark. Bytes labelled UTF-8 are not checked here.
 
-    Raises Problem: 415 for another type, charset or coding; 413 for more than *most* bytes when decompressed;
+    Raise Problem: 415 for another type, charset or coding; 413 for more than *most* bytes when decompressed;
     400 for bytes that are not what the headers say; 422 for JSON inside a JSON string.
     """
     codec = _codec(headers)
@@ -58,7 +58,7 @@ def json_text(headers: Headers, body: bytes, most: int) -> bytes:
 
 
 def readable_text(headers: Headers, body: bytes, most: int) -> bytes:
-    """Decode *body* where that makes it JSON; else return it as it came, for what is never refused for its form."""
+    """Decode *body* if that makes it JSON; else return it as it came. For callbacks, whose form is never refused."""
     try:
         text = _as_utf8(_plain(headers, body, most), _codec_said(headers.getlist("content-type")))
     except Problem:
@@ -67,7 +67,7 @@ def readable_text(headers: Headers, body: bytes, most: int) -> bytes:
 
 
 def as_signed(headers: Headers, body: bytes, most: int) -> Iterator[bytes]:
-    """Yield what the sender may have signed: the body as it came, and decompressed."""
+    """Yield the bodies that the sender may have signed: as it came, and decompressed."""
     yield body
     try:
         plain = _plain(headers, body, most)
@@ -78,7 +78,7 @@ def as_signed(headers: Headers, body: bytes, most: int) -> Iterator[bytes]:
 
 
 def _codec(headers: Headers) -> str:
-    """Return the codec that Content-Type asks for.  Raises Problem (415) for what is no JSON.
+    """Return the codec that Content-Type names. Raise Problem (415) if the type is not JSON.
 
     A proxy may have joined two headers, or passed on both.
     """
@@ -103,7 +103,7 @@ def _is_json(kind: str) -> bool:
 
 
 def _codec_said(kinds: list[str]) -> str:
-    """Return the codec of the charset in these types, UTF-8 without one.  Raises Problem (415)."""
+    """Return the codec of the charset in these types, or UTF-8 without one. Raise Problem (415)."""
     names = {name for kind in kinds for name in _CHARSET.findall(kind)}
     codecs_said = {CHARSETS.get(re.sub("[-_]", "", name.lower())) for name in names} or {"utf-8"}
     if len(codecs_said) > 1:
@@ -123,7 +123,7 @@ def _plain(headers: Headers, body: bytes, most: int) -> bytes:
 
 
 def _layers(headers: Headers) -> int:
-    """Return how often the body was compressed with gzip.  Raises Problem (415) for any other coding."""
+    """Return how many times the body was compressed with gzip. Raise Problem (415) for any other coding."""
     given = headers.getlist("content-encoding")
     if not given:
         return 0
@@ -139,7 +139,7 @@ def _layers(headers: Headers) -> int:
 
 
 def _decompress(body: bytes, most: int) -> bytes:
-    """Decompress gzip, holding never more than *most* bytes."""
+    """Decompress gzip, without ever holding more than *most* bytes."""
     parts: list[bytes] = []
     room = most
     for _ in range(MOST_MEMBERS):
@@ -154,7 +154,7 @@ def _decompress(body: bytes, most: int) -> bytes:
         parts.append(part)
         if not member.eof:
             raise _not_gzip()
-        body = member.unused_data.lstrip(b"\0")  # padding to a block, as tape archives have it
+        body = member.unused_data.lstrip(b"\0")  # padding to a block, as in tape archives
         if not body:
             return b"".join(parts)
     raise _not_gzip()
@@ -181,9 +181,9 @@ def _as_utf8(body: bytes, codec: str) -> bytes:
 
 
 def _codec_without_mark(body: bytes, codec: str) -> str:
-    """Return how the body is written: a NUL among its first four bytes tells UTF-16 and UTF-32, whatever is said."""
+    """Return the body's real codec: a NUL in its first four bytes means UTF-16 or UTF-32, whatever the headers say."""
     if codec == "cp1252":
-        return "utf-8" if _is_utf8(body) else codec  # many libraries say Latin-1 and send UTF-8
+        return "utf-8" if _is_utf8(body) else codec  # many libraries declare Latin-1 and send UTF-8
     if 0 in body[:4] or codec.startswith(("utf-16", "utf-32")):
         return json.detect_encoding(body).removesuffix("-sig")
     return codec

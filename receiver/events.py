@@ -1,4 +1,4 @@
-"""POST /events/{source} and /v1/lookups: verify, read, commit, answer.  A 202 means that it is stored."""
+"""POST /events/{source} and /v1/lookups: verify, read, commit, answer. A 202 means: committed."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ from store.intake import Event, Receipt
 from store.notify import Notifier
 
 SOURCES = ("generic",)
-API = "api"  # the source of what comes through /v1/lookups
+API = "api"  # the source of events that come through /v1/lookups
 
 
 class Events:
-    """Takes events in."""
+    """The handlers of events."""
 
     def __init__(
         self,
@@ -50,7 +50,7 @@ class Events:
         self._notifier = notifier
 
     async def receive(self, request: Request) -> Response:
-        """A CRM's event is stored, with its lookups and their first jobs."""
+        """Store a CRM's event, with its lookups and their first jobs."""
         source = _source(request)
         if self._tokens.admit(request):
             return await self._take(request, source, await read_body(request, MOST_OF_AN_EVENT), None)
@@ -64,12 +64,12 @@ class Events:
         raise unauthorized()
 
     async def probe(self, request: Request) -> Response:
-        """Answer a sender that looks at the address first."""
+        """Answer a sender that checks the address first."""
         _source(request)
         return await probe(request, self._tokens)
 
     async def create(self, request: Request) -> Response:
-        """The same through the API."""
+        """Store an event that comes through the API, as `receive` does."""
         return await self._take(request, API, await read_body(request, MOST_OF_AN_EVENT), None)
 
     async def _take(self, request: Request, source: str, body: bytes, message_id: str | None) -> Response:
@@ -90,7 +90,7 @@ class Events:
         return _answer(contacts, taken)
 
     def _read(self, body: bytes) -> Sequence[ContactRead]:
-        """Read the contacts. Raises Problem: 400 for what is no JSON, 422 for what is no event."""
+        """Read the contacts. Raise Problem: 400 if the body is not JSON, 422 if it is not an event."""
         try:
             return read_event(body, providers=self._providers, fields=self._fields)
         except NotJson as error:
@@ -107,7 +107,7 @@ def _source(request: Request) -> str:
 
 
 def _read_strict(request: Request) -> bool:
-    """Read ?strict=, with which a single unusable field refuses the event. Raises Problem."""
+    """Read ?strict=, which refuses an event that has an unusable field. Raise Problem."""
     strict = request.query_params.get("strict", "false").strip().lower()
     if strict not in ("true", "1", "false", "0"):
         raise wrong_fields([("strict", "true or false")])
@@ -115,21 +115,21 @@ def _read_strict(request: Request) -> bool:
 
 
 def _wish(read: ContactRead, message_id: str | None) -> Wish:
-    """Build the wish of a usable contact. The same content, however written, has the same fingerprint."""
+    """Build the wish of a usable contact. Equal content has the same fingerprint, however it is written."""
     assert read.contact is not None  # noqa: S101  only usable contacts come here
     content = fingerprint(read.contact, read.named)
     return Wish(read.contact, read.providers, read.record_id, read.event_id or message_id, content, read.problems)
 
 
 def _errors(contacts: Sequence[ContactRead]) -> list[FieldProblem]:
-    """Return the problems of all contacts, each with its path in the body."""
+    """List the problems of all contacts, each with its path in the body."""
     return [
         (".".join(filter(None, (read.path, path))), message) for read in contacts for path, message in read.problems
     ]
 
 
 def _answer(contacts: Sequence[ContactRead], taken: Sequence[Receipt]) -> Response:
-    """Answer each contact in its place: its lookup, or null where nothing in it can be used."""
+    """Build the answer: for each contact, in order, its lookup, or null if nothing in it can be used."""
     rest = iter(taken)
     lookups = []
     for read in contacts:

@@ -1,4 +1,4 @@
-"""The outermost layer of the app: counts requests in flight, answers what no handler could, and closes."""
+"""The outermost layer of the app: count requests in flight, answer for handlers that fail, and close."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from receiver.metrics import Metrics
 from receiver.problems import RETRY_AFTER, Problem, broken, problem_response
 
-# Monitoring asks these also while the process stops.
+# Monitoring requests these even while the process stops.
 ALWAYS_OPEN = frozenset({"/healthz", "/readyz", "/metrics"})
 
 NO_STORE = (b"cache-control", b"no-store")  # most answers are about people
@@ -19,7 +19,7 @@ NOSNIFF = (b"x-content-type-options", b"nosniff")
 
 
 class Door:
-    """Whether requests are taken: first *ready*; then not, which /readyz says; then *closed*, and they are refused."""
+    """The state of the process: *ready*; then not ready, as /readyz says; then *closed*, and requests are refused."""
 
     def __init__(self) -> None:
         self.ready = True
@@ -34,9 +34,9 @@ class Door:
             self._idle.set()
 
     async def emptied(self, timeout: float) -> bool:
-        """Close, and return whether every request has ended within *timeout* seconds.
+        """Close the door; tell whether every request has ended within *timeout* seconds.
 
-        uvicorn stops the app without waiting for the handlers that it cancelled, so we wait ourselves.
+        uvicorn stops the app without waiting for the handlers that it cancelled, so we wait here.
         """
         self.ready, self.closed = False, True
         self._idle.clear()
@@ -51,7 +51,7 @@ class Door:
 
 
 class Gate:
-    """Pure ASGI: tidies paths, refuses when the door is closed, counts, and turns uncaught errors into a 500."""
+    """Pure ASGI: cleans paths, refuses when the door is closed, counts, and turns uncaught errors into a 500."""
 
     def __init__(self, app: ASGIApp, *, door: Door, metrics: Metrics) -> None:
         self._app = app
@@ -83,7 +83,7 @@ class Gate:
         except Exception as error:  # noqa: BLE001  it is logged, and answered
             response = broken(error, _route(scope))
             if status:
-                raise ConnectionAbortedError from None  # half an answer went out: only cutting it off is honest
+                raise ConnectionAbortedError from None  # part of an answer was sent: cut it off
             await response(scope, receive, counting_send)
         finally:
             self._door.leave()
@@ -91,9 +91,9 @@ class Gate:
 
 
 def tidy(path: str) -> str:
-    """Leave out slashes that are doubled or at the end: many senders join addresses carelessly.
+    """Remove double and trailing slashes: many senders join addresses carelessly.
 
-    There is no redirect, for few of them would follow it with a POST.
+    A redirect would not help: few of them would follow it with a POST.
     """
     if "//" not in path and not path.endswith("/"):
         return path
@@ -101,7 +101,7 @@ def tidy(path: str) -> str:
 
 
 def _with_defaults(headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
-    """Add NOSNIFF, and NO_STORE where the handler says nothing about caches.  *headers* may belong to many answers."""
+    """Return a copy of *headers*, which answers may share, with NOSNIFF and, unless caching is set, NO_STORE."""
     given = list(headers)
     if not any(name == b"cache-control" for name, _ in given):
         given.append(NO_STORE)
@@ -119,6 +119,6 @@ def _refusal() -> ASGIApp:
 
 
 def _route(scope: Scope) -> str:
-    """The route's pattern, so that no id or token becomes a label or a log line."""
+    """Return the route's pattern, so that no id or token gets into a label or a log line."""
     route = scope.get("route")
     return route.path if route is not None else "none"

@@ -1,4 +1,4 @@
-"""/healthz, /readyz and /metrics: for monitoring."""
+"""Serve /healthz, /readyz and /metrics, for monitoring."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ PATIENCE = 0.9  # seconds; load balancers usually wait for one
 
 
 class Health:
-    """Answers how this process is."""
+    """The handlers that report the health of this process."""
 
     def __init__(self, pool: asyncpg.Pool[Any], door: Door, metrics: Metrics, metrics_token: SecretStr | None) -> None:
         self._pool = pool
@@ -34,7 +34,7 @@ class Health:
         metrics.registry.register(self._shared)
 
     async def alive(self, _: Request) -> Response:
-        """Answer that the process runs: restarting it would not help."""
+        """Answer that the process runs, so that restarting it would not help."""
         return Response('{"status": "ok"}', media_type="application/json")
 
     async def ready(self, _: Request) -> Response:
@@ -50,15 +50,15 @@ class Health:
         return Response('{"status": "ok"}', media_type="application/json")
 
     def close(self) -> None:
-        """Give up what is still being asked of the database."""
+        """Cancel a ping of the database that is still under way."""
         self._shared.close()
         if self._ping is not None:
             self._ping.cancel()
 
     async def _database_answers(self) -> bool | None:
-        """Return whether PostgreSQL acknowledges commits; None when it does not answer within PATIENCE.
+        """Tell whether PostgreSQL acknowledges commits; None when it does not answer within PATIENCE.
 
-        One ping serves all who ask meanwhile.  It is not cancelled: on a dead network that takes longer than we have.
+        Concurrent requests share one ping. It is not cancelled: on a dead network, cancelling takes too long.
         """
         if self._ping is None or self._ping.done():
             self._ping = asyncio.create_task(replication_is_stuck(self._pool))
@@ -71,7 +71,7 @@ class Health:
         return None if error is not None else not self._ping.result()
 
     async def metrics(self, request: Request) -> Response:
-        """Answer with the numbers, as Prometheus reads them.  Raises Problem (401)."""
+        """Answer with the metrics in Prometheus's text format. Raise Problem (401)."""
         if self._tokens is not None and not self._tokens.admit(request):
             raise Problem(
                 401, "Send METRICS_TOKEN as `Authorization: Bearer <token>`.",

@@ -1,4 +1,4 @@
-"""What comes in and goes out, as models: they validate what is sent, shape what is answered, and describe both."""
+"""The models of requests and answers: they validate, shape and describe them."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ Credits = Annotated[
 
 
 class EventContact(BaseModel):
-    """One person to find. A field that cannot be used is named in the answer; other fields are ignored."""
+    """One person to find. The answer names each field that cannot be used; unknown fields are ignored."""
 
     event_id: Any = Field(None, description="the event's own id: sent again with the same content, it is a duplicate")
     record_id: Any = Field(None, description=f"the CRM's id of the contact, at most {LONGEST_ID} characters")
@@ -49,7 +49,7 @@ class EventContact(BaseModel):
 
 class EventBody(EventContact):
     """One contact; or up to 100 under `contacts`, which take `event_id`, `providers` and `region` from here
-    where they have none of their own. A list of contacts will do as well.
+    if they have none of their own. A list of contacts is accepted as well.
     """
 
     model_config = ConfigDict(
@@ -77,7 +77,7 @@ class WrongField(BaseModel):
 
 
 class AcceptedLookup(BaseModel):
-    """What became of one contact."""
+    """The lookup of one contact."""
 
     id: UUID | None = Field(description="null where nothing in the contact can be used")
     status: LookupStatus | None
@@ -92,7 +92,7 @@ class EventAnswer(BaseModel):
 
 
 class Person(BaseModel):
-    """Who is looked for, every identifier in its normal form."""
+    """The person to find, each identifier in its normal form."""
 
     profile_url: str | None
     work_email: str | None
@@ -150,13 +150,13 @@ class LookupPage(BaseModel):
 
 
 class RetryBody(BaseModel):
-    """May be left out."""
+    """The body of a retry; it may be left out."""
 
     wrong_number: bool = Field(False, description="the number of a found lookup is another person's, or dead")
 
 
 class RetryAnswer(BaseModel):
-    """It is tried again."""
+    """The lookup that is tried again."""
 
     id: UUID
     status: LookupStatus
@@ -164,7 +164,7 @@ class RetryAnswer(BaseModel):
 
 
 class CancelAnswer(BaseModel):
-    """It has ended."""
+    """The lookup that was cancelled."""
 
     id: UUID
     status: Literal["cancelled"] = "cancelled"
@@ -191,14 +191,14 @@ class BudgetState(BaseModel):
 
 
 class Usage(BaseModel):
-    """What was spent, newest day first, and what may still be."""
+    """The credits spent, newest day first, and the budgets."""
 
     days: list[UsageDay]
     budgets: list[BudgetState]
 
 
 class ProblemBody(BaseModel):
-    """RFC 9457."""
+    """A problem, as in RFC 9457."""
 
     type: str
     title: str

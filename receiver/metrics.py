@@ -1,4 +1,4 @@
-"""Counters of this process: requests by route and status, rows per commit.  No label names a person."""
+"""Counters of this process: requests by route and status, rows per commit. No label names a person."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Metrics:
         )
 
     def counted(self, what: str, flush: Flush[Item, Result]) -> Flush[Item, Result]:
-        """Wrap *flush* so that each batch is counted once it is committed."""
+        """Wrap *flush* so that it counts each batch after the commit."""
         observe = self.commits.labels(what).observe
 
         async def counted(items: Sequence[Item]) -> Sequence[Result]:

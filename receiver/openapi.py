@@ -1,4 +1,4 @@
-"""The OpenAPI 3.1 document, built from the routes and the models."""
+"""Build the OpenAPI 3.1 document from the routes and the models."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _WORD = re.compile(r"[a-z0-9]+")
 
 @cache
 def document() -> dict[str, Any]:
-    """Describe every operation, every field and every answer."""
+    """Return the description of every operation, field and answer."""
     paths: dict[str, Any] = {}
     for operation in OPERATIONS:
         paths.setdefault(operation.path, {})[operation.method] = _operation(operation)

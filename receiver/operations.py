@@ -1,4 +1,4 @@
-"""What the table of routes is made of."""
+"""The types of the table of routes."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Parameter:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Operation:
-    """One method of one address: who answers it, and what /openapi.json says of it."""
+    """One method of one address: its handler, and its description in /openapi.json."""
 
     method: Literal["get", "post"]
     path: str
@@ -55,7 +55,7 @@ class Operation:
     who: Who = "token"
     parameters: tuple[Parameter, ...] = ()
     body: type[BaseModel] | None = None
-    any_body: bool = False  # whatever the sender likes
+    any_body: bool = False  # any content type and any content
     success: int = 200
     answer: type[BaseModel] | Literal["nothing", "text", "html", "object"]
     problems: dict[int, str] = field(default_factory=dict)

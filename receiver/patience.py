@@ -1,10 +1,10 @@
-"""How long a sender is kept waiting for PostgreSQL: a little less than it waits by itself."""
+"""How long a sender may wait for PostgreSQL: a little less than the sender's own timeout."""
 
 from __future__ import annotations
 
 FOR_A_CALLBACK = 20.0  # seconds
 FOR_AN_EVENT = 4.0
-FOR_AN_EVENT_OF = {"pipedrive": 9.0}  # it gives an answer ten seconds, others five
+FOR_AN_EVENT_OF = {"pipedrive": 9.0}  # its timeout is ten seconds, others' five
 
 
 def patience_with(source: str) -> float:

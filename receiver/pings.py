@@ -1,7 +1,7 @@
-"""Verification pings: what some senders ask of an address before they send it events.
+"""Answer verification pings, which some senders make before they send events to an address.
 
-Ringback needs no verification.  A sender that carries a token with its ping gets its challenge back; any other would
-have its events refused later, so it is refused at once.  What is echoed is short, printable and never HTML.
+Ringback needs no verification. A sender whose ping carries a token gets its challenge back; the events of any other
+would be refused later, so its ping is refused at once. An echo is short, printable and never HTML.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ UNANSWERABLE = (
 
 
 async def probe(request: Request, tokens: Tokens) -> Response:
-    """Answer GET and HEAD of an event address: what it is for, or the challenge.  Raises Problem (401, 422)."""
+    """Answer GET and HEAD of an event address with the challenge, or its purpose. Raise Problem (401, 422)."""
     challenge = _query_challenge(request)
     if challenge is None:
         return Response(ABOUT, media_type="text/plain")
@@ -39,13 +39,13 @@ async def probe(request: Request, tokens: Tokens) -> Response:
 
 
 def echo_query(request: Request) -> Response | None:
-    """Answer a POST without a body whose query holds a challenge; None if it is no ping."""
+    """Answer a POST without a body whose query holds a challenge; return None if it is no ping."""
     challenge = _query_challenge(request)
     return None if challenge is None else _echo(challenge)
 
 
 def echo_body(body: bytes) -> Response | None:
-    """Answer a JSON body that is a ping and no event; None for every other.  Raises Problem (422)."""
+    """Answer a JSON body that is a ping; return None for any other body. Raise Problem (422)."""
     if len(body) > LARGEST_PING or not _MAY_BE_PING.search(body):
         return None
     try:

@@ -1,4 +1,4 @@
-"""Errors as application/problem+json (RFC 9457).  They never repeat what was sent: it may be personal, or secret."""
+"""Errors as application/problem+json (RFC 9457). They never repeat the request, which may be personal or secret."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ from store.group_commit import Closed, Full
 log = structlog.get_logger()
 
 MEDIA_TYPE = "application/problem+json"
-RETRY_AFTER = "5"  # seconds; a restart or a failover takes about as long
+RETRY_AFTER = "5"  # seconds; a restart or a failover takes about that long
 
-# Nothing was acknowledged, and sending it again is safe and may succeed.
+# After these, nothing was acknowledged; sending again is safe and may succeed.
 UNAVAILABLE = (*UNREACHABLE, DatabaseDown, Full, Closed, asyncpg.TransactionRollbackError)
 
-# Below it, a wrong address gets no body: it may be a guess.
+# Under this path, a wrong address gets an answer without a body: it may be a guess.
 SILENT = "/callbacks"
 
 
 class Problem(Exception):
-    """An answer other than success: *detail* says what to do; *errors* are (path, message) of each wrong field."""
+    """An error answer: *detail* says what to do; *errors* has (path, message) for each wrong field."""
 
     def __init__(
         self,
@@ -48,7 +48,7 @@ class Problem(Exception):
 
 
 def problem_response(problem: Problem) -> Response:
-    """Build the response."""
+    """Build the response of *problem*."""
     body: dict[str, Any] = {
         "type": "about:blank",
         "title": HTTPStatus(problem.status).phrase,
@@ -61,22 +61,22 @@ def problem_response(problem: Problem) -> Response:
 
 
 def not_found() -> Problem:
-    """Refuse an id of no lookup."""
+    """Return the 404 for an unknown lookup id."""
     return Problem(404, "There is no such lookup.")
 
 
 def too_large(most: int) -> Problem:
-    """Refuse a body of more than *most* bytes."""
+    """Return the 413 for a body of more than *most* bytes."""
     return Problem(413, f"The body may have at most {most:,} bytes, also when decompressed.")
 
 
 def wrong_fields(errors: Iterable[tuple[str, str]]) -> Problem:
-    """Refuse a body or query that can be read but not be used."""
+    """Return the 422 for a readable body or query that cannot be used."""
     return Problem(422, "Some fields cannot be used: `errors` names each. Nothing was done.", errors=list(errors))
 
 
 def broken(error: Exception, route: str) -> Response:
-    """Answer for an unexpected *error*.  Its place is logged; its text, which may hold personal data, is not."""
+    """Log the place of an unexpected *error*, not its text, which may hold personal data; return the 500."""
     log.error("broke", route=route, error=type(error).__name__, at=logs.place(error))
     return problem_response(Problem(500, "Something broke on our side; it has been logged. Nothing was acknowledged."))
 
@@ -88,7 +88,7 @@ async def on_problem(_: Request, error: Exception) -> Response:
 
 
 async def on_http_exception(request: Request, error: Exception) -> Response:
-    """Answer for the router: no such address, or no such method."""
+    """Answer an unknown address or method, which the router reports."""
     assert isinstance(error, HTTPException)  # noqa: S101  as above
     path = request.scope["path"]
     if error.status_code == 404 and (path == SILENT or path.startswith(f"{SILENT}/")):
@@ -105,7 +105,7 @@ async def on_http_exception(request: Request, error: Exception) -> Response:
 
 
 async def on_unavailable(request: Request, error: Exception) -> Response:
-    """Answer that PostgreSQL cannot be used now, that too much waits for it, or that the process is stopping."""
+    """Answer 503: PostgreSQL is unusable, its queue is full, or the process is stopping."""
     log.warning("unavailable", route=request.scope["route"].path, error=type(error).__name__)
     return problem_response(
         Problem(

@@ -1,4 +1,4 @@
-"""Every route of the receiver, in one table: the app and /openapi.json are made of it."""
+"""Every route of the receiver, in one table: the source of the app and of /openapi.json."""
 
 from __future__ import annotations
 
@@ -157,7 +157,7 @@ OPERATIONS = (
 
 
 def build_routes(handlers: Handlers, tokens: Tokens) -> list[Route]:
-    """Build one route per path, so that a 405 names every method that the path takes."""
+    """Build one route per path, so that a 405 names every method of the path."""
     paths: dict[str, dict[str, Handler]] = {}
     for operation in OPERATIONS:
         handler = operation.handler(handlers)
@@ -167,7 +167,7 @@ def build_routes(handlers: Handlers, tokens: Tokens) -> list[Route]:
 
 
 def _by_method(methods: Mapping[str, Handler]) -> Handler:
-    """Return the handler of several methods.  HEAD is answered as GET; the server leaves out the body."""
+    """Return one handler for several methods. It answers HEAD like GET; the server omits the body."""
     if len(methods) == 1:
         return next(iter(methods.values()))
 

@@ -1,4 +1,4 @@
-"""uvicorn with our way of stopping: announce it, refuse, finish, and exit with 0."""
+"""uvicorn with our own shutdown: announce it, refuse requests, finish, and exit with 0."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ from receiver.gate import Door
 log = structlog.get_logger()
 
 BACKLOG = 4096
-KEEP_ALIVE = 75  # seconds; longer than a load balancer's, or it writes into a connection that we just closed
-# After /readyz says no, and before anything is refused: load balancers ask it every second or so.
+KEEP_ALIVE = 75  # seconds; longer than a load balancer's, or it may write into a connection that we just closed
+# From the first 503 of /readyz to the first refused request: load balancers check about every second.
 NOTICE = 1.0  # seconds
-# A body has ten seconds to come, a commit as long to be made; platforms kill after thirty.
+# A body may take ten seconds, and a commit ten more; platforms kill after thirty.
 GRACE = 20  # seconds
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """Open a listening socket; port 0 is any free one.  Raises OSError when the port is taken."""
+    """Open a listening socket; port 0 means any free port. Raise OSError when the port is taken."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     return socket.create_server((host, port), family=family, backlog=BACKLOG)
 
 
 class Server(uvicorn.Server):
-    """Serves until a signal; uvicorn itself would refuse connections at once and end by killing the process."""
+    """Serves until a signal. uvicorn alone would refuse connections at once, and end by killing the process."""
 
     def __init__(self, app: ASGIApp, door: Door) -> None:
         super().__init__(
@@ -54,10 +54,10 @@ class Server(uvicorn.Server):
 
     @contextmanager
     def capture_signals(self) -> Generator[None, None, None]:
-        """Stop the server, and nothing else, at SIGTERM and SIGINT."""
+        """Stop only the server at SIGTERM and SIGINT."""
         loop = asyncio.get_running_loop()
         loop.add_signal_handler(signal.SIGTERM, self._say_so)
-        loop.add_signal_handler(signal.SIGINT, self.stop)  # from a keyboard: there is no load balancer
+        loop.add_signal_handler(signal.SIGINT, self.stop)  # from a keyboard: no load balancer to warn
         try:
             yield
         finally:
@@ -71,6 +71,6 @@ class Server(uvicorn.Server):
             asyncio.get_running_loop().call_later(NOTICE, self.stop)
 
     def stop(self) -> None:
-        """Take nothing more, finish what is in flight, and return from `serve`."""
+        """Accept no more requests, finish those in flight, and let `serve` return."""
         self._door.ready, self._door.closed = False, True
         self.should_exit = True

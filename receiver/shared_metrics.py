@@ -1,4 +1,4 @@
-"""Numbers of the whole installation, for /metrics: read from tables that hold outstanding work, never history."""
+"""Metrics of the whole installation, read from tables of outstanding work, never from history."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from store import counters, reports
 PATIENCE = 3.0  # seconds; a scrape usually has ten
 FRESH = 5.0  # seconds; several scrapers cost no more than one
 FATES = ("found", "answered", "failed", "unknown", "lost")
-# Counters of the submitters and reconcilers: help text, and the name of their second label.
+# Counters of the submitters and reconcilers: help text and the name of the second label.
 COUNTED = {
     "questions": ("Questions asked, by what the answer said.", "outcome"),
     "polls": ("Polls, by what the answer said.", "outcome"),
@@ -37,9 +37,9 @@ class SharedMetrics(Collector):
         self._families: list[Metric] = []
 
     async def refresh(self) -> None:
-        """Read the numbers again if they are older than FRESH seconds; none, if the database is away.
+        """Read the numbers again if they are older than FRESH seconds; have none if the database is unusable.
 
-        All who ask meanwhile share one reading.  It is not cancelled: on a dead network that takes too long.
+        Concurrent scrapes share one reading. It is not cancelled: on a dead network, cancelling takes too long.
         """
         if time.monotonic() - self._read_at < FRESH:
             return
@@ -54,7 +54,7 @@ class SharedMetrics(Collector):
         self._read_at = time.monotonic()
 
     def close(self) -> None:
-        """Give up a reading that is still on its way."""
+        """Cancel a reading that is still under way."""
         if self._reading is not None:
             self._reading.cancel()
 
@@ -67,7 +67,7 @@ class SharedMetrics(Collector):
         ]
 
     def collect(self) -> Iterable[Metric]:
-        """Return one family per number."""
+        """Return one metric family per number."""
         up = GaugeMetricFamily("ringback_database_up", "Whether the database answered this process.")
         up.add_metric([], float(self._is_up))
         return [up, *self._families]

@@ -1,4 +1,4 @@
-"""GET /v1/usage: credits spent, and what the budgets still allow."""
+"""GET /v1/usage: the credits spent, and the rest of the budgets."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What happens to a claimed job that is not over: accepted, queued again, its lease renewed, its claim undone."""
+"""Change claimed jobs that have not ended: accept, requeue, renew the lease, undo the claim."""
 
 from __future__ import annotations
 
@@ -13,30 +13,30 @@ from store.lookups import drop_unneeded
 
 @dataclass(frozen=True, slots=True)
 class Acceptance:
-    """The provider took the question. *request_id* is None when its answer was lost: then only a callback helps."""
+    """The provider accepted the question. *request_id* is None when its answer was lost: then only a callback helps."""
 
     job_id: UUID
     attempt: int
     request_id: str | None
-    look_after: timedelta  # when it is polled, or given up
+    look_after: timedelta  # then the job is polled, or given up
     error: str | None = None
     raw: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Requeueing:
-    """A definite failure: ask again *after* that. *counts* against MAX_ATTEMPTS or not."""
+    """A definite failure: ask again *after* that time. *counts*: whether it uses up one of MAX_ATTEMPTS."""
 
     job_id: UUID
     attempt: int
     after: timedelta
     counts: bool
     error: str
-    was_sent: bool = True  # False: certainly not, so that what a takeover believes is put right
+    was_sent: bool = True  # False: certainly not sent, whatever a takeover assumed
 
 
 async def accept(db: Db, acceptances: Sequence[Acceptance]) -> set[UUID]:
-    """submitting -> awaiting, or an awaiting job whose request_id was lost learns it.  Returns those that did."""
+    """Move jobs submitting -> awaiting, or store the lost request_id of an awaiting job. Return the changed jobs."""
     rows = await db.fetch(
         """
         UPDATE jobs
@@ -51,7 +51,7 @@ async def accept(db: Db, acceptances: Sequence[Acceptance]) -> set[UUID]:
          WHERE jobs.id = acceptance.job_id
            AND jobs.attempt = acceptance.attempt
            AND (jobs.state = 'submitting'
-                -- A submitter thought dead: nobody else can have asked, so its word is good.
+                -- A submitter presumed dead reports late. No other process has asked, so its report is true.
                 OR jobs.state = 'awaiting' AND jobs.request_id IS NULL AND acceptance.request_id IS NOT NULL)
         RETURNING jobs.id
         """,
@@ -66,10 +66,10 @@ async def accept(db: Db, acceptances: Sequence[Acceptance]) -> set[UUID]:
 
 
 async def check_overtaken(db: Db, acceptances: Sequence[Acceptance]) -> None:
-    """Jobs that were over before their 202 was stored: where that tells of a request nobody knew, it is polled.
+    """Schedule a poll for each job that ended before its 202 was stored, if the 202 names another request_id.
 
-    Either the job was given up, or a callback finished it, which is flagged when it was another request's. The
-    poll's answer counts as a late one.
+    Such a job was given up, or a callback finished it. Flag a callback that belongs to another request. The poll's
+    answer counts as a late one.
     """
     await db.execute(
         """
@@ -94,10 +94,10 @@ async def check_overtaken(db: Db, acceptances: Sequence[Acceptance]) -> None:
 
 
 async def requeue(db: Db, requeueings: Sequence[Requeueing]) -> set[UUID]:
-    """submitting -> queued: release the reservation; the job is due again later.  Return those that are.
+    """Move jobs submitting -> queued and release their reservations. Return the jobs that are due again later.
 
-    A job that was certainly not sent comes back from `awaiting` too, where a takeover put it. Where a late answer
-    ended the search meanwhile, the job is dropped. Call inside a transaction.
+    A job that was certainly not sent also returns from `awaiting`, where a takeover put it. Drop a job whose search
+    ended by a late answer meanwhile. Call inside a transaction.
     """
     ordered = sorted(requeueings, key=lambda r: r.job_id)
     rows = await db.fetch(
@@ -142,7 +142,7 @@ async def requeue(db: Db, requeueings: Sequence[Requeueing]) -> set[UUID]:
         [r.error for r in ordered],
         [r.was_sent for r in ordered],
     )
-    # A statement of its own: while it waited for the job's lock, a late answer may have been committed.
+    # This is a separate statement: a late answer may have been committed while the first waited for the job's lock.
     await db.execute(
         """
         DELETE FROM jobs
@@ -154,16 +154,16 @@ async def requeue(db: Db, requeueings: Sequence[Requeueing]) -> set[UUID]:
         """,
         [row["search_id"] for row in rows],
     )
-    # Nor is it asked when its lookups found their number elsewhere.
+    # A job whose lookups found their number elsewhere is dropped too.
     await drop_unneeded(db, [row["search_id"] for row in rows])
     return {row["id"] for row in rows}
 
 
 async def release_unsent(db: Db, unsent: Sequence[tuple[UUID, int]]) -> list[UUID]:
-    """unknown -> failed: these (job, attempt), given up by a takeover, were certainly never sent.
+    """Move jobs unknown -> failed: a takeover gave up these (job, attempt), but they were certainly never sent.
 
-    What was possibly charged is released, and the doubt leaves the search. Call inside a transaction. Return the
-    ended searches whose lookups follow.
+    Release the possible charge and remove the doubt from the search. Call inside a transaction. Return the ended
+    searches whose lookups follow.
     """
     ids = [id for id, _ in unsent]
     await db.execute(
@@ -222,9 +222,9 @@ async def release_unsent(db: Db, unsent: Sequence[tuple[UUID, int]]) -> list[UUI
 
 
 async def undo_claim(db: Db, claim_id: UUID) -> list[UUID]:
-    """submitting -> queued: a claim whose commit failed, as far as its submitter can tell, was kept all the same.
+    """Move a claim's jobs submitting -> queued and return them: its submitter saw the commit fail, and sent nothing.
 
-    Nothing of it was sent. Call inside a transaction. Return the jobs.
+    PostgreSQL may have committed the claim nevertheless. Call inside a transaction.
     """
     rows = await db.fetch(
         """
@@ -245,7 +245,7 @@ async def undo_claim(db: Db, claim_id: UUID) -> list[UUID]:
 
 
 async def renew(db: Db, leased: Sequence[tuple[UUID, int]], lease: timedelta) -> set[UUID]:
-    """submitting: the leases of these (job, attempt) run on from now.  Returns the jobs that are still ours."""
+    """Restart the leases of these (job, attempt), if they are still submitting. Return the jobs that are still ours."""
     rows = await db.fetch(
         """
         WITH mine AS MATERIALIZED (
@@ -253,7 +253,7 @@ async def renew(db: Db, leased: Sequence[tuple[UUID, int]], lease: timedelta) ->
               FROM jobs
               JOIN unnest($1::uuid[], $2::int[]) AS mine (id, attempt) USING (id, attempt)
              WHERE jobs.state = 'submitting'
-               FOR UPDATE OF jobs SKIP LOCKED   -- whose outcome is being written needs no lease any more
+               FOR UPDATE OF jobs SKIP LOCKED   -- a job whose outcome is being written needs no lease any more
         )
         UPDATE jobs
            SET lease_expires_at = clock_timestamp() + $3

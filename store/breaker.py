@@ -1,6 +1,6 @@
-"""The breaker of each provider, for all processes: failures in a row stop its questions for a while.
+"""The circuit breaker of each provider, shared by all processes: failures in a row stop its questions for a while.
 
-Open for a second at first, doubling up to a minute; then one question finds out whether it is over.
+It opens for one second at first, then for twice as long each time, up to a minute. Then one question probes.
 """
 
 from __future__ import annotations
@@ -11,15 +11,14 @@ from uuid import UUID
 from store.database import Db
 
 FAILURES_TO_TRIP = 10
-# A firewall that refuses one question, however often, may mean that question; refusing so many, it means us.
+# A firewall that refuses one question again and again may object to that question; refusing so many, it blocks us.
 BLOCKED_JOBS_TO_TRIP = 5
 
 
 async def note_failures(db: Db, name: str, failures: int, *, probed: bool) -> bool:
-    """Count so many more failures in a row; at FAILURES_TO_TRIP the breaker opens. True when it opened now.
+    """Add *failures* in a row and open the breaker at FAILURES_TO_TRIP. Return True when it opened now.
 
-    Open, it opens for longer only when the question that was let through failed (*probed*): the others were asked
-    before it opened.
+    An open breaker opens for longer only when the probe failed (*probed*): the others were asked before it opened.
     """
     opens: bool | None = await db.fetchval(
         """
@@ -48,9 +47,9 @@ async def note_failures(db: Db, name: str, failures: int, *, probed: bool) -> bo
 
 
 async def note_blocked(db: Db, name: str, jobs: Sequence[UUID], *, probed: bool) -> bool:
-    """Remember that a firewall refused these jobs' questions; the breaker opens at BLOCKED_JOBS_TO_TRIP different ones.
+    """Note that a firewall refused these jobs' questions, and open the breaker at BLOCKED_JOBS_TO_TRIP different ones.
 
-    True when it opened now. It counts as a failure, so that the next success of any process is noted.
+    Return True when it opened now. It counts as a failure, so that the next success of any process is noted.
     """
     opens: bool | None = await db.fetchval(
         """
@@ -84,7 +83,7 @@ async def note_blocked(db: Db, name: str, jobs: Sequence[UUID], *, probed: bool)
 
 
 async def note_success(db: Db, name: str) -> None:
-    """Close the breaker, and forget the failures."""
+    """Close the breaker and reset the failures."""
     await db.execute(
         """
         UPDATE providers

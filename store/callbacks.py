@@ -1,4 +1,4 @@
-"""Callbacks: stored verbatim and applied, in one commit for a whole batch of them."""
+"""Store callbacks verbatim and apply them, a whole batch in one commit."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ NOT_APPLIED = "it could not be applied: the log says why"
 
 @dataclass(frozen=True, slots=True)
 class Callback:
-    """A provider's message in, its token proven. *price* is what a number costs where the message does not say."""
+    """A provider's message with a verified token. *price*: a number's cost in credits, if the message names none."""
 
     provider: str
     job_id: UUID
@@ -42,18 +42,18 @@ class Callback:
 
 @dataclass(frozen=True, slots=True)
 class CallbackReceipt:
-    """What a callback did. *ended* is set when it finished its job."""
+    """The effect of a callback. *ended* is set when it finished its job."""
 
     verdict: Verdict
     lookup_id: UUID | None
     ended: Ended | None = None
     unswept: Sequence[UUID] = ()  # searches whose lookups have not all followed
-    flag: str | None = None  # why it was not believed
+    flag: str | None = None  # why it was not applied
 
 
 @dataclass(frozen=True, slots=True)
 class _Job:
-    """What is known of a callback's job."""
+    """The stored job of a callback."""
 
     lookup_id: UUID
     is_open: bool
@@ -64,10 +64,10 @@ class _Job:
 async def record_callbacks(
     pool: asyncpg.Pool[Any], callbacks: Sequence[Callback], policy: Policy, default_region: str | None
 ) -> list[CallbackReceipt]:
-    """Store every callback once, and apply what it says; return what each did, in order.
+    """Store every callback once and apply it; return the receipts, in order.
 
-    A callback that cannot be applied is stored and flagged, and takes no neighbour along; its job is polled. A
-    repeated callback writes its row again, so that its commit waits for a standby just as the first one did.
+    Store and flag a callback that cannot be applied, and have its job polled; the rest of the batch is not affected.
+    A repeated callback writes its row again, so that its commit waits for a standby just as the first one did.
     """
     try:
         return await _record(pool, callbacks, policy, default_region)
@@ -100,7 +100,7 @@ async def _record(
 
 
 async def _keep(pool: asyncpg.Pool[Any], callback: Callback) -> CallbackReceipt:
-    """Store a callback that could not be applied, and have its job polled."""
+    """Store a callback that could not be applied, and schedule a poll of its job."""
     async with transaction(pool) as connection:
         job = (await _jobs(connection, [callback.job_id])).get(callback.job_id)
         recorded = CallbackReceipt("flagged", job.lookup_id if job else None, flag=NOT_APPLIED)
@@ -110,7 +110,7 @@ async def _keep(pool: asyncpg.Pool[Any], callback: Callback) -> CallbackReceipt:
 
 
 def _ending(callback: Callback, job: _Job | None, default_region: str | None) -> Ending | None:
-    """How the job ends by a callback: only by a plain yes or no. What cannot be read, the next poll decides."""
+    """Return how the callback ends its job; None when it is not a plain yes or no, so that the next poll decides."""
     if job is None or not isinstance(callback.outcome, Answered | Refused):
         return None
     return read_ending(
@@ -124,7 +124,7 @@ def _ending(callback: Callback, job: _Job | None, default_region: str | None) ->
 
 
 def _choose(callbacks: Sequence[Callback], endings: Sequence[Ending | None], jobs: dict[UUID, _Job]) -> dict[int, UUID]:
-    """Choose one ending for each job of the batch: the first that is for the request that was accepted."""
+    """Choose one ending per job of the batch: the first that names the accepted request."""
     chosen: dict[UUID, int] = {}
     for index, (callback, ending) in enumerate(zip(callbacks, endings, strict=True)):
         if ending is not None and not _is_anothers(ending, jobs.get(callback.job_id)):
@@ -166,7 +166,7 @@ async def _jobs(db: Db, ids: Sequence[UUID]) -> dict[UUID, _Job]:
 
 
 async def _insert(db: Db, callbacks: Sequence[Callback], recorded: Sequence[CallbackReceipt]) -> None:
-    """Insert each body once. A body that was ignored, and is applied now, says so."""
+    """Insert each body once; update the verdict of one that was ignored before and is applied now."""
     rows = {
         (callback.job_id, hashlib.blake2b(callback.body, digest_size=16).digest()): (callback, record)
         for callback, record in reversed(list(zip(callbacks, recorded, strict=True)))

@@ -1,4 +1,4 @@
-"""Claims: the committed intent to ask, within the shared limits and the budgets, in one transaction."""
+"""Claim jobs: commit the intent to ask, within the shared limits and the budgets, in one transaction."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ BUDGET_LOCK = 7_243_391_102_002  # any number, but always this one: budgets are 
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """At most *credits* in a UTC *period* (day or month), by *provider* or, when None, by all together."""
+    """At most *credits* in a UTC *period* (day or month) for *provider* or, when None, for all together."""
 
     provider: str | None
     period: str
@@ -31,9 +31,9 @@ class Budget:
 
 @dataclass(frozen=True, slots=True)
 class ClaimedJob:
-    """A job that is ours to ask, *after* so many seconds, as attempt number *attempt*.
+    """A job for this submitter to ask, *after* so many seconds, as attempt number *attempt*.
 
-    *is_probe*: the breaker is open, and this one question is let through to see whether it may be closed.
+    *is_probe*: the breaker is open, and this one question tests whether it can close.
     """
 
     id: UUID
@@ -52,28 +52,28 @@ class Claim:
 
     jobs: Sequence[ClaimedJob]
     wait: float = 0.0
-    more: bool = False  # every permit found a job: there may be others
+    more: bool = False  # every permit was used: more jobs may be due
     idle: bool = False  # nothing is queued at this provider, due or not
     paused: bool = False
-    held: int = 0  # so many wait for a budget from now on
+    held: int = 0  # jobs that now wait for a budget
     failing: bool = False  # the provider's last answers were failures
 
 
 @dataclass(frozen=True, slots=True)
 class Gate:
-    """Whether a provider may be asked now, and by how much: read under the lock of its meters."""
+    """The state that decides whether a provider may be asked now, read under the lock of its meters."""
 
-    now: float  # of the database's clock
+    now: float  # by the database's clock
     paused: bool
     shut_for: float  # seconds: resting after a 429, or the breaker is open
-    tripped: bool  # the breaker was open: one question to try
+    tripped: bool  # the breaker was open: allow one probe
     failing: bool  # its last answers were failures
     queued: bool  # a job waits to be asked, now or later
     meters: Sequence[Meter]
     read_at: float = field(default_factory=time.monotonic)
 
     def until(self, at: float) -> float:
-        """Seconds until *at*; what the claim has taken since it read *now* is not waited for again."""
+        """Return the seconds until *at*, less the time that the claim has taken since it read *now*."""
         return max(0.0, at - self.now - (time.monotonic() - self.read_at))
 
 
@@ -88,9 +88,9 @@ async def claim(
     claim_id: UUID,
     budgets: Sequence[Budget] = (),
 ) -> Claim:
-    """queued -> submitting: claim up to *most* due jobs of *provider*, with permits and credits for each.
+    """Claim up to *most* due jobs of *provider* (queued -> submitting), with permits and credits for each.
 
-    Jobs that the budgets do not allow are held. When this fails, the claim may have been committed all the same:
+    Hold the jobs that the budgets do not allow. When this raises, the claim may have been committed nevertheless:
     `undo_claim` finds its jobs by *claim_id*.
     """
     price = cents(price)
@@ -127,7 +127,7 @@ async def claim(
 
 
 async def read_gate(db: Db, provider: str, *purposes: str) -> Gate:
-    """The provider's gate, its meters locked until the transaction ends."""
+    """Return the provider's gate; lock its meters until the transaction ends. Raise LookupError if unregistered."""
     rows = await db.fetch(
         """
         SELECT limits.purpose, limits."window", limits.allowance, limits.spent, limits.spent_at,
@@ -171,7 +171,7 @@ async def read_gate(db: Db, provider: str, *purposes: str) -> Gate:
 
 
 async def save_meters(db: Db, provider: str, meters: Sequence[Meter]) -> None:
-    """The meters are as spent, for all processes."""
+    """Store what the meters have spent, for all processes."""
     await db.executemany(
         """
         UPDATE limits
@@ -183,7 +183,7 @@ async def save_meters(db: Db, provider: str, meters: Sequence[Meter]) -> None:
 
 
 async def affordable_questions(db: Db, provider: str, price: Decimal, budgets: Sequence[Budget]) -> int:
-    """How many questions at *price* the budgets still allow; the budgets are locked until the transaction ends."""
+    """Return how many questions at *price* the budgets allow; lock the budgets until the transaction ends."""
     concerned = [budget for budget in budgets if budget.provider in (None, provider)]
     if not concerned or price == 0:
         return 1_000_000
@@ -235,7 +235,7 @@ async def _take_due(
             UPDATE jobs
                SET state = 'submitting',
                    attempt = attempt + 1,
-                   -- Not now(), the transaction's begin: waiting for the budgets' lock is not lease time.
+                   -- Not now(), when the transaction began: the wait for the budgets' lock must not shorten the lease.
                    lease_expires_at = clock_timestamp() + $4,
                    submitted_at = clock_timestamp(),
                    claimed_by = $6,
@@ -269,7 +269,7 @@ async def _take_due(
 
 
 async def _hold(db: Db, provider: str) -> int:
-    """queued -> held: the budget is used up.  Returns how many."""
+    """Hold the provider's due jobs (queued -> held), because the budget is used up. Return how many."""
     held = await db.fetch(
         """
         WITH fresh AS MATERIALIZED (
@@ -298,5 +298,5 @@ async def _hold(db: Db, provider: str) -> int:
 
 
 async def _shut_behind(db: Db, provider: str, lease: timedelta) -> None:
-    """The breaker stays open for everyone else until the one question that went through has its answer."""
+    """Keep the breaker open for all other questions while the probe runs, for *lease* at most."""
     await db.execute("UPDATE providers SET open_until = now() + $2 WHERE name = $1", provider, lease)

@@ -1,7 +1,7 @@
 """One connection to a primary: it never cancels a commit, and leaves a server that became read-only.
 
 With a synchronous standby, COMMIT waits for it. When that wait is cancelled, PostgreSQL commits all the same, and says
-so in a warning: the transaction is then on one server, and gone after a failover.
+so in a warning: the transaction is then on one server, and lost after a failover.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ COMMIT_ABANDONED = 300.0  # seconds, until the connection of such a commit is dr
 COMMIT, ROLLBACK = "COMMIT;", "ROLLBACK;"  # as asyncpg's transactions send them
 # Only a transaction that wrote to the log waits for the standby. One message, so one round trip.
 ACKNOWLEDGING_COMMIT = "SELECT pg_logical_emit_message(true, 'ringback', ''::text); COMMIT;"
-# So that a commit does not wait for a host that is gone: it is noticed within 25 seconds.
+# A dead host is noticed within 25 seconds, so that a commit does not wait for it.
 KEEPALIVE = {"TCP_KEEPIDLE": 10, "TCP_KEEPINTVL": 5, "TCP_KEEPCNT": 3, "TCP_USER_TIMEOUT": 25_000}
 
 Method = TypeVar("Method", bound=Callable[..., Any])
@@ -31,12 +31,14 @@ else:
 
 
 class NotReplicated(Exception):
-    """A transaction was committed on this server, and perhaps nowhere else."""
+    """A transaction was committed on this server, and perhaps on no standby."""
 
 
 def _watching(method: Method) -> Method:
-    """Wrap a *method* that sends a statement: close the connection when its server turns out to be read-only, and
-    raise NotReplicated when the server says that it stopped waiting for the standby."""
+    """Wrap a *method* that sends a statement: close the connection when its server is read-only.
+
+    The wrapper raises NotReplicated when the server warns that it stopped waiting for the standby.
+    """
 
     @wraps(method)
     async def watched(connection: WritingConnection, *args: Any, **kwargs: Any) -> Any:
@@ -59,8 +61,8 @@ def _watching(method: Method) -> Method:
 class WritingConnection(AnyConnection):
     """A connection to a primary.
 
-    After a failover it does not stay with the server that is read-only now. Its commits are never cancelled: PostgreSQL
-    would commit all the same, and not wait for the standby.
+    After a failover it leaves a server that became read-only. Its commits are never cancelled: PostgreSQL would commit
+    all the same, without waiting for the standby.
     """
 
     unreplicated = False
@@ -69,7 +71,7 @@ class WritingConnection(AnyConnection):
 
     def hear(self, _: Any, message: asyncpg.PostgresLogMessage) -> None:
         """Note a warning that the server stopped waiting for the standby."""
-        # Known by the C function that warns: the words depend on the server's language.
+        # Recognised by the C function that warns: the words depend on the server's language.
         self.unreplicated |= message.server_source_function == "SyncRepWaitForLSN"
 
     def acknowledge(self) -> None:

@@ -1,4 +1,4 @@
-"""Counters of the processes that serve no HTTP, and gauges read off tables: what /metrics shows of them."""
+"""Counters of the processes that serve no HTTP, and gauges read from tables, for /metrics."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from store.database import Db
 
 @dataclass(frozen=True, slots=True)
 class Count:
-    """A counter: *name* as Prometheus knows it, of one provider, told apart by *label*."""
+    """A counter with its Prometheus *name*, for one provider and one *label*."""
 
     name: str
     provider: str
@@ -57,7 +57,7 @@ async def read_fates(db: Db) -> list[asyncpg.Record]:
 
 
 async def read_ages(db: Db) -> list[asyncpg.Record]:
-    """Return by provider the age in seconds of the oldest job that could be asked, and of the oldest that awaits."""
+    """Return, by provider, the age in seconds of the oldest askable job and of the oldest awaiting job."""
     rows: list[asyncpg.Record] = await db.fetch(
         """
         SELECT providers.name AS provider,

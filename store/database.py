@@ -1,4 +1,4 @@
-"""The pool and the single connections, transactions on them, and the errors that mean PostgreSQL is away."""
+"""The pool, single connections, transactions, and the errors that mean PostgreSQL is unusable."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ COMMAND_TIMEOUT = 15.0  # seconds, for one statement, as we see it
 STUCK_AFTER = 3.0  # seconds that a commit may wait for the standby before /readyz says so
 CLOSE_TIMEOUT = 5.0  # seconds, for the pool to close before its connections are cut
 
-# The same bounds kept by the server, for when we are gone or frozen.
+# The server keeps the same bounds, in case this process is gone or frozen.
 SERVER_SETTINGS = {
     "statement_timeout": "15s",
     "lock_timeout": "10s",
@@ -39,21 +39,21 @@ SERVER_SETTINGS = {
     "tcp_keepalives_interval": "5",
     "tcp_keepalives_count": "3",
     "jit": "off",  # our statements are short; compiling them takes longer than running them
-    "max_parallel_workers_per_gather": "0",  # and so does starting workers: with two years of months, ten times longer
+    "max_parallel_workers_per_gather": "0",  # so does starting workers: with two years of months, ten times longer
 }
 
 STATEMENTS_KEPT = 100  # prepared statements of one connection
-_OUR_OWN = re.compile(r"[?&]statement_cache_size=0$")  # in a URL: for the pool, and not for the server
+_OUR_OWN = re.compile(r"[?&]statement_cache_size=0$")  # in a URL: meant for the pool, not for the server
 
 
-# Errors that mean PostgreSQL is temporarily unusable, or that a transaction has to be tried again.
+# Errors that mean PostgreSQL is temporarily unusable, or that the transaction has to be retried.
 UNREACHABLE = (
     OSError,
     TimeoutError,
     NotReplicated,
     asyncpg.PostgresConnectionError,
     asyncpg.InterfaceError,
-    # A session that was terminated while it was idle, used again before the end of its connection has arrived.
+    # An idle session was terminated, and used again before the end of its connection arrived.
     asyncpg.InternalClientError,
     asyncpg.OperatorInterventionError,
     asyncpg.InsufficientResourcesError,
@@ -87,17 +87,17 @@ class PatientPool(AnyPool):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.stuck: set[asyncio.Future[str]] = set()  # commits that go on without their callers
+        self.stuck: set[asyncio.Future[str]] = set()  # commits that continue without their callers
         self.usable = True  # False until the schema was found to be current, where a process does not wait for that
 
     def acquire(self, *, timeout: float | None = None) -> PoolAcquireContext[Any]:
-        """Acquire a connection within *timeout* seconds.  Raises ConnectionError while the pool is not usable."""
+        """Acquire a connection within *timeout* seconds. Raise ConnectionError while the pool is not usable."""
         if not self.usable:
             raise ConnectionError("the database has not been found usable yet")
         return super().acquire(timeout=ACQUIRE_TIMEOUT if timeout is None else timeout)
 
     async def release(self, connection: Any, *, timeout: float | None = None) -> None:
-        """Release the connection; if it is committing, once that is over."""
+        """Release the connection; if it is committing, wait for the commit first."""
         committing: asyncio.Future[str] | None = getattr(connection, "committing", None)
         if committing is None or committing.done():
             await super().release(connection, timeout=timeout)
@@ -120,10 +120,10 @@ class PatientPool(AnyPool):
 async def transaction(
     pool: asyncpg.Pool[Any], *, acknowledge: bool = False
 ) -> AsyncIterator[asyncpg.pool.PoolConnectionProxy[Any]]:
-    """Acquire a connection and open a transaction on it; commit at the end, and return when that is replicated.
+    """Acquire a connection and open a transaction on it; commit at the end, and return when the commit is replicated.
 
-    *acknowledge*: wait for replication even where nothing was written, so that a repeated message is not acknowledged
-    before the first one is replicated. An error in UNREACHABLE leaves open whether the transaction was committed.
+    *acknowledge*: wait for replication even when nothing was written, so that a repeated message is not acknowledged
+    before the first one is replicated. After an error in UNREACHABLE the transaction may have been committed or not.
     """
     connection: Any  # a proxy of a WritingConnection
     async with pool.acquire(timeout=ACQUIRE_TIMEOUT) as connection, connection.transaction():
@@ -133,7 +133,7 @@ async def transaction(
 
 
 async def replication_is_stuck(pool: asyncpg.Pool[Any]) -> bool:
-    """Tell whether commits wait longer for the standby than anything should."""
+    """Tell whether a commit has waited for the standby for longer than STUCK_AFTER."""
     if isinstance(pool, PatientPool) and pool.stuck:
         return True
     stuck: bool = await pool.fetchval(
@@ -151,7 +151,7 @@ async def replication_is_stuck(pool: asyncpg.Pool[Any]) -> bool:
 
 
 def database_url(settings: Settings) -> str:
-    """Return the URL of PostgreSQL: the one that was set, or the embedded server's, which is started if need be."""
+    """Return the configured URL of PostgreSQL, or the embedded server's; start that server if it is not running."""
     if settings.database_url is None:
         try:
             return embedded.start(settings.ringback_home)
@@ -161,19 +161,19 @@ def database_url(settings: Settings) -> str:
 
 
 def direct_url(settings: Settings, url: str) -> str:
-    """Return the URL past any pooler, for LISTEN: the one that was set, or else *url*."""
+    """Return the URL that bypasses any pooler, for LISTEN: the configured one, or else *url*."""
     given = settings.database_direct_url
     return read_postgres_url(given.get_secret_value()).url if given else url
 
 
 def ignored_parameters(settings: Settings) -> list[str]:
-    """Name the parameters of DATABASE_URL and DATABASE_DIRECT_URL that mean nothing here."""
+    """List the parameters of DATABASE_URL and DATABASE_DIRECT_URL that have no effect."""
     given = [url.get_secret_value() for url in (settings.database_url, settings.database_direct_url) if url]
     return sorted({name for url in given for name in read_postgres_url(url).ignored})
 
 
 async def connect(url: str, *, name: str) -> asyncpg.Connection[Any]:
-    """Connect outside any pool.  Raises DatabaseDown."""
+    """Connect outside any pool. Raise DatabaseDown."""
     try:
         url, kept = _read(url)
         connection = await asyncpg.connect(
@@ -192,7 +192,7 @@ async def connect(url: str, *, name: str) -> asyncpg.Connection[Any]:
 
 
 async def open_pool(url: str, *, name: str, size: int) -> PatientPool:
-    """Open a pool, which connects when a connection is wanted.  Raises WrongDatabase when *url* cannot be read."""
+    """Open a pool, which connects on demand. Raise WrongDatabase when *url* cannot be parsed."""
     try:
         url, kept = _read(url)
         return await PatientPool(
@@ -230,18 +230,18 @@ async def _init(connection: asyncpg.Connection[Any]) -> None:
 
 
 async def _nothing_to_reset(_: asyncpg.Connection[Any]) -> None:
-    # asyncpg's reset is a round trip at every release. Nothing of ours needs it: we never SET, LISTEN, or take a
-    # session's advisory lock on a pooled connection. An open transaction is still rolled back.
+    # asyncpg's reset is a round trip at every release. We do not need it: we never SET, LISTEN, or take a session's
+    # advisory lock on a pooled connection. An open transaction is still rolled back.
     return
 
 
 def _wanted(url: str) -> SessionAttribute | None:
-    """Want a host that can be written to, of several in *url*, unless it says otherwise."""
+    """Choose a writable host among several in *url*, unless *url* says otherwise."""
     return None if "target_session_attrs=" in url else SessionAttribute.read_write
 
 
 def _read(url: str) -> tuple[str, int]:
-    """Read *url* into one that asyncpg takes, and how many prepared statements a connection keeps."""
+    """Split *url* into one that asyncpg accepts and the number of prepared statements that a connection keeps."""
     try:
         read = read_postgres_url(url)
     except ValueError as error:
@@ -249,7 +249,7 @@ def _read(url: str) -> tuple[str, int]:
     return _OUR_OWN.sub("", read.url), STATEMENTS_KEPT if read.keeps_statements else 0
 
 
-# Errors that waiting does not mend, while a process starts. Later they may be a failover's.
+# Errors that waiting does not mend while a process starts. Later, a failover may cause them.
 _WRONG = (
     ValueError,
     asyncpg.InvalidAuthorizationSpecificationError,
@@ -259,7 +259,7 @@ _WRONG = (
 
 
 def database_down(error: Exception) -> DatabaseDown:
-    """Say what *error* means and what to do about it."""
+    """Return a DatabaseDown that says what *error* means and what to do."""
     kind = WrongDatabase if isinstance(error, _WRONG) else DatabaseDown
     return kind(_advice(error))
 

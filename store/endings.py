@@ -1,7 +1,7 @@
-"""What follows an answer, once for inline answers, callbacks, polls and the reconciler's decisions.
+"""Apply endings: the same way for inline answers, callbacks, polls and the reconciler's decisions.
 
-In one transaction the jobs end, late answers count, and the first chunk of lookups follows. What remains of large or
-divided searches is done by `follow_ends`, chunk by chunk, so that no neighbour waits for more than one.
+One transaction ends the jobs, counts late answers and lets the first chunk of lookups follow. `follow_ends` does the
+rest of large or divided searches chunk by chunk, so that other searches wait for one chunk at most.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ from store.lookups import decide_again, drop_unneeded, left_behind
 if TYPE_CHECKING:
     from enrichment.ending import Ending
 
-ROUNDS = 1000  # chunks of one call; the reconciler goes on with what is left
+ROUNDS = 1000  # chunks of one call; the reconciler does the rest
 
 
 @dataclass(frozen=True, slots=True)
 class Applied:
-    """What endings did: jobs that *ended*, by id; *late* answers that counted; searches that are still *unswept*."""
+    """The effects of endings: jobs that *ended*, by id; *late* answers that counted; searches still *unswept*."""
 
     ended: dict[UUID, Ended]
     late: dict[UUID, Late]
@@ -43,9 +43,9 @@ class Applied:
 async def apply_endings(
     db: Db, endings: Sequence[Ending], policy: Policy, *, verified: Collection[UUID] = ()
 ) -> Applied:
-    """End the jobs, unless they had ended before; then an answer still counts where there was none.
+    """End the jobs. An answer to a job that ended before without one counts as a late answer.
 
-    *verified* are jobs whose answer was polled by the request_id of a 202. Call inside a transaction.
+    *verified*: jobs whose answer was polled by the request_id of a 202. Call inside a transaction.
     """
     ended = await finish(db, endings, policy.providers)
     late: dict[UUID, Late] = {}
@@ -65,7 +65,7 @@ async def apply_endings(
 
 
 async def follow_ends(pool: asyncpg.Pool[Any], searches: Sequence[UUID], policy: Policy) -> int:
-    """Let every lookup of these ended *searches* follow; return how many were decided anew."""
+    """End or decide anew every lookup of these ended *searches*; return how many were decided anew."""
     unswept, decided = list(searches), 0
     for _ in range(ROUNDS):
         async with transaction(pool) as connection:
@@ -80,12 +80,12 @@ async def follow_ends(pool: asyncpg.Pool[Any], searches: Sequence[UUID], policy:
         moved = await decide_again(pool, left, policy) if left else 0
         decided += moved
         if not moved:
-            break  # another process is at it
+            break  # another process is doing it
     return decided
 
 
 async def _end_chunk(db: Db, searches: Sequence[UUID], policy: Policy) -> Chunk:
-    """Let one chunk follow, and drop the searches that its lookups left without anybody."""
+    """End one chunk of lookups, and drop the searches that have no open lookup after that."""
     chunk = await end_lookups(db, searches, policy.not_found, CHUNK)
     if not chunk.left:
         return chunk

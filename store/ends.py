@@ -1,9 +1,9 @@
-"""The lookups follow the end of their search, in chunks, each a commit that anybody can resume.
+"""End the lookups of an ended search, in chunks. Each chunk is one commit; any process can continue with the next.
 
 A number goes to every lookup that itself holds one of the search's keys, names the provider that gave it, and has no
 number: open, failed, unresolved, or not_found within its window. Without a number, the lookup that the search began
-for ends, and so do those that bring no identifier and no provider more; the others are decided anew
-(`store/lookups.py`). The same statement serves late numbers and late "no number"s.
+for ends, and so does every lookup that adds no identifier and no provider; the others are decided anew
+(`store/lookups.py`). The same statement serves late numbers and late "no number" answers.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ CHUNK = 1000  # lookups of one commit
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """What one chunk did: *lookups* ended; *unswept* searches have more lookups that end, or are decided anew.
+    """The effect of one chunk: *lookups* that ended; *unswept* searches, which have more lookups to end or decide anew.
 
-    *left* are other searches, for which some of those lookups had waited.
+    *left*: other searches, for which some of the ended lookups had waited.
     """
 
     lookups: Sequence[UUID]
@@ -31,12 +31,13 @@ class Chunk:
 
 
 async def end_lookups(db: Db, searches: Sequence[UUID], not_found: timedelta, limit: int = CHUNK) -> Chunk:
-    """open, not_found, failed or unresolved -> as their search ended: up to *limit* lookups of these *searches*.
+    """End up to *limit* lookups of these *searches* as their search ended.
 
-    The searches share the limit evenly, so that a neighbour of a large one ends at once. A search whose lookups have
-    all ended is swept in the same statement. Call inside a transaction.
+    The lookups are open, not_found, failed or unresolved. The searches share the limit evenly, so that a small search
+    need not wait for a large one. A search whose lookups have all ended is marked swept in the same statement. Call
+    inside a transaction.
     """
-    # With two years of months, planning takes 50 ms and the statement 5; the planner would plan it anew each time.
+    # With two years of months, planning takes 50 ms and the statement 5; by default it would be planned each time.
     await db.execute("SET LOCAL plan_cache_mode = 'force_generic_plan'")
     row = await db.fetchrow(
         """
@@ -46,12 +47,12 @@ async def end_lookups(db: Db, searches: Sequence[UUID], not_found: timedelta, li
              CROSS JOIN LATERAL (
                    SELECT id, begun_for, keys, asked, providers, status, reason, numbers, wrong, ended_at
                      FROM searches
-                    WHERE searches.id = wanted.id   -- each in its month: an array would be looked for in all of them
+                    WHERE searches.id = wanted.id   -- each in its month: an array would be searched for in all of them
                       AND ended_at IS NOT NULL
                       AND NOT swept
                    OFFSET 0) AS search
         ), numbered AS (
-            -- A lookup that holds a key lies at the search that it waits for or took from: the key leads there.
+            -- The key of a lookup leads to the search that the lookup waits for or took its answer from.
             SELECT candidate.id, candidate.search_id, ended.id AS ended_id, ended.begun_for, ended.status,
                    ended.reason, ended.numbers, candidate.provider
               FROM ended
@@ -72,7 +73,7 @@ async def end_lookups(db: Db, searches: Sequence[UUID], not_found: timedelta, li
                                   OR lookups.final_status = 'not_found'
                                      AND lookups.finished_at > now() - $2::interval)
                              AND lookups.keys && ended.keys
-                          OFFSET 0) AS lookups   -- by the index, whatever the planner expects of the other CTEs
+                          OFFSET 0) AS lookups   -- forces the index, whatever the planner expects of the other CTEs
                     CROSS JOIN LATERAL (
                           SELECT wanted.provider
                             FROM unnest(lookups.providers) WITH ORDINALITY AS wanted (provider, place)
@@ -169,7 +170,7 @@ async def end_lookups(db: Db, searches: Sequence[UUID], not_found: timedelta, li
 
 
 async def lock_ends(db: Db, searches: Sequence[UUID]) -> None:
-    """Lock these *searches* before their lookups: the order of locks. Call inside a transaction."""
+    """Lock these *searches* before their lookups, as the order of locks requires. Call inside a transaction."""
     await db.execute(
         "SELECT FROM searches WHERE id = ANY($1::uuid[]) ORDER BY id FOR NO KEY UPDATE",
         searches,
@@ -177,7 +178,7 @@ async def lock_ends(db: Db, searches: Sequence[UUID]) -> None:
 
 
 async def unswept_searches(db: Db, limit: int) -> list[UUID]:
-    """Return ended searches whose lookups have not all followed: the process that ended them died meanwhile."""
+    """Return ended searches that are not swept: the process that ended them died before it was done."""
     rows = await db.fetch(
         """
         SELECT id

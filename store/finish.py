@@ -1,7 +1,7 @@
-"""How a job ends: one statement for inline answers, callbacks, polls and the reconciler.
+"""Finish jobs: one statement for inline answers, callbacks, polls and the reconciler.
 
-It takes the row out of `jobs`, so the first to do so wins. In the same statement the ledger is settled, and either
-the next provider's job is queued or the search ends. That commit is the end; `store/ends.py` lets the lookups follow.
+It takes the row out of `jobs`, so the first process to do so wins. The same statement settles the ledger, and queues
+the next provider's job or ends the search. That commit is the end; `store/ends.py` ends the lookups after it.
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ class Ended:
 
 
 async def finish(db: Db, endings: Sequence[Ending], configured: Sequence[str]) -> dict[UUID, Ended]:
-    """queued, submitting or awaiting -> answered, failed, unknown or lost.
+    """End the jobs that are still open and whose attempt and request_id match; return them by id.
 
-    End the jobs that are still open and whose attempt and request_id fit; return them by id. For one job, only the
-    first of *endings* counts. Providers that are not *configured* are passed over.
+    queued, submitting or awaiting -> answered, failed, unknown or lost. For one job, only the first of *endings*
+    counts. Providers that are not *configured* are skipped.
     """
     first: dict[UUID, Ending] = {}
     for ending in endings:
@@ -51,7 +51,7 @@ async def finish(db: Db, endings: Sequence[Ending], configured: Sequence[str]) -
                 AS ending (job_id, ends_as, attempt, request_id, answered_by, mobile, number,
                            charged, possible, error, raw, stop, next_id, seen_state, seen_request_id)
         ), gone AS (
-            -- Here the race is decided: a row can be taken out once.
+            -- This decides the race: a row can be deleted only once.
             DELETE FROM jobs
              USING ending
              WHERE jobs.id = ending.job_id
@@ -68,12 +68,12 @@ async def finish(db: Db, endings: Sequence[Ending], configured: Sequence[str]) -
                       jobs.polls, jobs.reserved, jobs.reserved_on, jobs.submitted_at,
                       ARRAY(SELECT turn FROM unnest(jobs.todo) WITH ORDINALITY AS todo (turn, place)
                              WHERE turn = ANY($16::text[]) ORDER BY todo.place) AS todo,
-                      -- A question that was taken back may be answered all the same: it costs on the day it does.
+                      -- A question that was taken back may still be answered: then it costs on that day.
                       COALESCE(jobs.reserved_on, (now() AT TIME ZONE 'UTC')::date) AS day,
                       ending.ends_as::job_state, ending.answered_by, ending.mobile, ending.number, ending.next_id,
                       ending.stop,
                       COALESCE(ending.request_id, jobs.request_id) AS request_id,
-                      -- What went wrong before an answer came is of no interest any more.
+                      -- An answer makes earlier errors irrelevant.
                       COALESCE(ending.error, CASE WHEN ending.ends_as <> 'answered' THEN jobs.error END) AS error,
                       COALESCE(ending.raw, CASE WHEN ending.ends_as <> 'answered' THEN jobs.raw END) AS raw,
                       COALESCE(ending.charged, 0) AS charged,
@@ -115,7 +115,7 @@ async def finish(db: Db, endings: Sequence[Ending], configured: Sequence[str]) -
                    unknown = usage.unknown + excluded.unknown,
                    lost = usage.lost + excluded.lost
         ), heard AS (
-            -- What the search knows with this answer. A late number may have ended it before: then it stays ended.
+            -- The search's state with this answer. A late number may have ended it before: then it stays ended.
             SELECT gone.*, searches.ended_at AS ended_before,
                    gone.mobile IS NOT NULL AND gone.mobile <> ALL (searches.wrong) AS is_found,
                    CASE WHEN gone.mobile = ANY (searches.wrong) THEN $17
@@ -151,7 +151,7 @@ async def finish(db: Db, endings: Sequence[Ending], configured: Sequence[str]) -
                    reason = CASE WHEN heard.complaint IS NULL THEN searches.reason
                                  ELSE left(concat_ws('; ', searches.reason, heard.provider || ': ' || heard.complaint),
                                            2000) END,
-                   -- A second number, of a provider that was still being asked when the first one came.
+                   -- A second number, from a provider that was still being asked when the first one came.
                    swept = searches.swept AND (NOT heard.is_found OR heard.ended_before IS NULL),
                    ended_at = CASE WHEN heard.goes_on THEN NULL
                                    WHEN heard.is_found THEN now()

@@ -1,7 +1,7 @@
-"""Write many concurrent items in few commits, and give each caller the fate of its own item.
+"""Write many concurrent items in few commits, and give each caller the result of its own item.
 
-There is no timer: a flusher takes what is queued. Alone, an item is written at once; under load the batches grow
-while the commit before them is on its way.
+There is no timer: a flusher takes what is queued. A lone item is written at once; under load, batches grow while the
+previous commit is under way.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 MEBIBYTE = 1 << 20
-FIRST_PAUSE, LONGEST_PAUSE = 0.05, 1.0  # seconds between two tries while the database is away
+FIRST_PAUSE, LONGEST_PAUSE = 0.05, 1.0  # seconds between two tries while the database is unusable
 
 
 class Closed(Exception):
-    """The process is stopping and takes nothing more."""
+    """The process is stopping and accepts no more items."""
 
 
 class Full(Exception):
-    """More is queued than can be written soon."""
+    """The backlog is full: more is queued than can be written soon."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +43,8 @@ class _Queued(Generic[Item, Result]):
 class GroupCommit(Generic[Item, Result]):
     """A queue of items and the flushers that write them through *flush*.
 
-    *flush* commits a batch and returns one result per item, in order. Not yet answered items may number *backlog* and
-    weigh *backlog_bytes*, as *size* weighs them.
+    *flush* commits a batch and returns one result per item, in order. At most *backlog* items and *backlog_bytes*, as
+    measured by *size*, may be unanswered at a time.
     """
 
     def __init__(
@@ -64,25 +64,25 @@ class GroupCommit(Generic[Item, Result]):
         self._size = size
         self._backlog_bytes = backlog_bytes
         self._queue: deque[_Queued[Item, Result]] = deque()
-        self._items = self._bytes = 0  # put and not yet answered
+        self._items = self._bytes = 0  # queued or being written
         self._running: set[asyncio.Task[None]] = set()
         self._closed = False
 
     async def submit(self, item: Item, *, within: float = math.inf) -> Result:
         """Commit *item* and return its result.
 
-        While the database is away the item waits for it. A caller that is cancelled does not take its item along.
-        Raises Closed, Full, what *flush* raised for this item, or TimeoutError after *within* seconds: then the item
-        may have been written or not.
+        While the database is unusable, the item waits. Cancelling the caller does not cancel the item. Raise Closed,
+        Full, the error that *flush* raised for this item, or TimeoutError after *within* seconds: then the item may
+        have been written or not.
         """
         written = self.put(item, within=within)
         async with asyncio.timeout(None if within == math.inf else within):
-            return await written  # cancelling this gives up the result, not the item: that is in the queue
+            return await written  # cancelling this drops the result, not the item: that is in the queue
 
     def put(self, item: Item, *, within: float = math.inf) -> asyncio.Future[Result]:
-        """Queue *item*; the future has its result once it is committed.  Raises Closed, Full.
+        """Queue *item* and return a future of its result, set after the commit. Raise Closed, Full.
 
-        An item that still waits for the database after *within* seconds is not written any more.
+        An item that still waits for the database after *within* seconds is refused with TimeoutError.
         """
         size = self._size(item)
         if self._closed:
@@ -99,16 +99,16 @@ class GroupCommit(Generic[Item, Result]):
         return queued.written
 
     async def close(self) -> None:
-        """Take nothing more, and write all that was taken."""
+        """Accept no more items, and write all that were accepted."""
         self._closed = True
         while self._running:
             await asyncio.wait(self._running)
 
     async def _drain(self) -> None:
-        """Write what is queued until nothing is.
+        """Write batches until the queue is empty.
 
-        Between the last look at the queue and the end, nothing else runs: an item that is put later starts a flusher
-        of its own. A done callback would run later than that.
+        No other task runs between the last look at the queue and the end, so an item that is put later starts a new
+        flusher. A done callback would run too late for that.
         """
         pause = FIRST_PAUSE
         try:
@@ -134,13 +134,13 @@ class GroupCommit(Generic[Item, Result]):
         return batch
 
     async def _write(self, batch: list[_Queued[Item, Result]]) -> bool:
-        """Answer the batch; or put back what may still wait, and return False, when the database is away."""
+        """Write and answer the batch. When the database is unusable, put back what may wait and return False."""
         try:
             answered = list(zip(batch, await self._flush([queued.item for queued in batch]), strict=True))
         except asyncio.CancelledError:
             self._refuse(batch, ConnectionAbortedError("the process ended"))
             raise
-        except Exception as error:  # noqa: BLE001  whatever it is, the callers have to hear of it
+        except Exception as error:  # noqa: BLE001  the callers get every error
             if _can_wait(error, alone=len(batch) == 1):
                 return self._put_back(batch, error)
             if len(batch) > 1:
@@ -154,7 +154,7 @@ class GroupCommit(Generic[Item, Result]):
         return True
 
     async def _one_by_one(self, batch: list[_Queued[Item, Result]]) -> bool:
-        """Let one bad row fail alone, and rows that met others in the wrong order pass."""
+        """Write the items of the batch alone, after one bad row or a deadlock; return False as `_write` does."""
         for index, queued in enumerate(batch):
             if not await self._write([queued]):
                 self._queue.extendleft(reversed(batch[index + 1 :]))
@@ -173,7 +173,7 @@ class GroupCommit(Generic[Item, Result]):
             self._answered(queued)
             if not queued.written.done():
                 queued.written.set_exception(error)
-                queued.written.exception()  # the caller may be gone: not a warning
+                queued.written.exception()  # marks it as retrieved: a caller that is gone is no warning
 
     def _answered(self, queued: _Queued[Item, Result]) -> None:
         self._items -= 1
@@ -181,5 +181,5 @@ class GroupCommit(Generic[Item, Result]):
 
 
 def _can_wait(error: Exception, *, alone: bool) -> bool:
-    """Tell a database that is away from a row at fault; a deadlock is tried one by one first."""
+    """Tell whether the item may wait: the database is unusable. After a deadlock, the items are tried alone first."""
     return isinstance(error, UNREACHABLE) and (alone or not isinstance(error, asyncpg.TransactionRollbackError))

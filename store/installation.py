@@ -1,4 +1,4 @@
-"""What this installation keeps about itself: the secret with which identifiers are hashed."""
+"""The installation's own row: the secret with which identifiers are hashed."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 
 
 class IdentityKeyError(Exception):
-    """IDENTITY_KEY is not the key with which this database was filled; the message says what to do."""
+    """IDENTITY_KEY is missing, or not the key of this database; the message says what to do."""
 
 
 async def create_identity_key(db: Db, given: str | None) -> None:
-    """Remember which identity key this database is filled with, once; make one where none is *given*."""
+    """Store the identity key of a new database: a fingerprint of the *given* key, or else a random key."""
     key = given.encode() if given else secrets.token_bytes(32)
     await db.execute(
         """
@@ -35,7 +35,7 @@ async def create_identity_key(db: Db, given: str | None) -> None:
 
 
 class Installation:
-    """The policy of this installation, read once: a process may start before its database answers."""
+    """The reuse policy of this installation, read on first use: a process may start before its database answers."""
 
     def __init__(self, pool: asyncpg.Pool[Any], settings: Settings) -> None:
         self._pool = pool
@@ -43,7 +43,7 @@ class Installation:
         self._policy: Policy | None = None
 
     async def policy(self) -> Policy:
-        """Return how answers are reused.  Raises IdentityKeyError when IDENTITY_KEY is not this database's."""
+        """Return how answers are reused. Raise IdentityKeyError when IDENTITY_KEY is not this database's."""
         if self._policy is None:
             self._policy = Policy(
                 hash=await read_hasher(self._pool, self._settings),
@@ -56,7 +56,7 @@ class Installation:
 
 
 async def read_hasher(db: Db, settings: Settings) -> Hasher:
-    """Return the hasher of this database's identity key.  Raises IdentityKeyError when IDENTITY_KEY is another one."""
+    """Return the hasher with this database's identity key. Raise IdentityKeyError when IDENTITY_KEY is another one."""
     row = await db.fetchrow("SELECT identity_key, identity_fingerprint FROM installation")
     given = settings.identity_key.get_secret_value().encode() if settings.identity_key else None
     stored: bytes | None = row["identity_key"] if row else None
@@ -76,5 +76,5 @@ async def read_hasher(db: Db, settings: Settings) -> Hasher:
 
 
 def identity_fingerprint(key: bytes) -> bytes:
-    """Return what tells one identity key from another without giving it away."""
+    """Return 16 bytes that distinguish identity keys without revealing them."""
     return hmac.digest(b"ringback identity key", key, "sha256")[:16]

@@ -1,4 +1,4 @@
-"""Events become lookups: a whole batch in one transaction, two to four statements, each person asked for once."""
+"""Turn events into lookups: a batch in one transaction of two to four statements; ask for each person once."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from store.searches import (
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """A CRM's message, verbatim, with the wishes in it: all are stored, or none."""
+    """A CRM's message, verbatim, with its wishes: all of them are stored, or none."""
 
     source: str
     body: bytes = field(repr=False)
@@ -37,7 +37,7 @@ class Event:
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """The lookup of a wish; that of the first event when this one is a duplicate."""
+    """The lookup of a wish; the first event's lookup when this event is a *duplicate*."""
 
     id: UUID
     status: str
@@ -45,7 +45,7 @@ class Receipt:
 
 
 async def ingest(pool: asyncpg.Pool[Any], events: Sequence[Event], policy: Policy) -> list[list[Receipt]]:
-    """Commit a lookup for every wish of *events*; return them event by event, wish by wish."""
+    """Commit a lookup for every wish of *events*; return a receipt for each, by event and wish."""
     batch = _Batch(events, policy)
     async with transaction(pool, acknowledge=True) as connection:
         fingerprints, keys = await _lock(connection, batch)
@@ -67,7 +67,7 @@ class _Entry:
 
 
 class _Batch:
-    """The wishes of a batch while their fates are decided, one after the other."""
+    """The wishes of a batch, and what is decided for each, one after the other."""
 
     def __init__(self, events: Sequence[Event], policy: Policy) -> None:
         self.events = events
@@ -82,7 +82,7 @@ class _Batch:
     def decide(
         self, world: World, fingerprints: dict[bytes, UUID], known: dict[UUID, asyncpg.Record], now: datetime
     ) -> None:
-        """Decide every wish, in order, so that one can join the search of an earlier one of its batch."""
+        """Decide every wish in order, so that it can join the search of an earlier wish of the batch."""
         for entry in self.entries:
             first = fingerprints[entry.fingerprint]
             if first != entry.wish.id:
@@ -102,7 +102,7 @@ class _Batch:
     def _duplicate(
         self, entry: _Entry, first: UUID, known: dict[UUID, asyncpg.Record], now: datetime
     ) -> Receipt | None:
-        """Return the lookup that the same event made before, unless that is gone or its answer is too old."""
+        """Return the earlier lookup of the same event, unless it is gone or its answer is too old."""
         if taken := self._taken.get(first):
             return Receipt(taken.id, taken.status, duplicate=True)
         row = known.get(first)
@@ -111,19 +111,19 @@ class _Batch:
         return Receipt(first, row["status"], duplicate=True)
 
     def results(self) -> list[list[Receipt]]:
-        """Return the lookups, event by event."""
+        """Return the receipts, by event."""
         return [[self._taken[wish.id] for wish in event.wishes] for event in self.events]
 
 
 def _entry(event: Event, wish: Wish, policy: Policy) -> _Entry:
-    # The record is part of it: two records of one person may come in one event.
+    # The record is part of the fingerprint: one event may have two records of one person.
     event_id, record_id = wish.event_id or "", wish.record_id or ""
     fingerprint = policy.hash("event", event.source, event_id, record_id, wish.fingerprint)
     return _Entry(event, wish, keys_of(wish.contact, wish.record_id, policy.hash), fingerprint, uuid7())
 
 
 def _is_reused(lookup: asyncpg.Record, now: datetime, policy: Policy) -> bool:
-    """Tell whether an event without an id would get the answer of this lookup again."""
+    """Tell whether an event without an id reuses this lookup's answer."""
     match lookup["status"]:
         case "found":
             return bool(lookup["finished_at"] > now - policy.found)
@@ -136,7 +136,7 @@ def _is_reused(lookup: asyncpg.Record, now: datetime, policy: Policy) -> bool:
 
 
 async def _lock(db: Db, batch: _Batch) -> tuple[dict[bytes, UUID], list[asyncpg.Record]]:
-    """Claim and lock the fingerprints and the keys of the batch, sorted; return whose they are, and the keys' rows."""
+    """Insert and lock the batch's fingerprints and keys, sorted; return each fingerprint's lookup, and the key rows."""
     fingerprints = {entry.fingerprint: entry.wish.id for entry in reversed(batch.entries)}
     keys: dict[bytes, UUID] = {}
     for entry in batch.entries:

@@ -1,4 +1,4 @@
-"""Answers to jobs that are over: a late one still counts where the job ended without an answer."""
+"""Settle late answers: an answer to a finished job still counts if the job ended without one."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ NOTHING = Decimal(0)
 
 @dataclass(frozen=True, slots=True)
 class Late:
-    """A late answer that counted. *ended* are the searches whose lookups follow now, dropped ones among them."""
+    """A late answer that counted. *ended*: the searches whose lookups follow now, including dropped ones."""
 
     search_id: UUID
     lookup_id: UUID
@@ -26,15 +26,15 @@ class Late:
 
 
 async def settle_late(db: Db, ending: Ending, *, verified: bool = False) -> Late | None:
-    """unknown, lost or failed -> answered: a job that ended without an answer has one after all.
+    """Apply a late answer to a job that ended without one: unknown, lost or failed -> answered.
 
-    A possible charge is decided. A number ends the search as found, whatever it ended as or still waits for, and
-    drops newer searches that no provider was asked for, if their first lookups take the number. Without a number,
-    the search ends as if the answer had come in time. Call inside a transaction. Return None when the job had its
-    answer, or when *ending* belongs to another request.
+    Settle the possible charge. A number ends the search as found, whatever its status, and drops newer searches for
+    which no provider was asked, if their first lookups take the number. Without a number, the search ends as if the
+    answer had come in time. Call inside a transaction. Return None when the job had its answer already, or when
+    *ending* belongs to another request.
 
     *verified*: the answer was polled by the request_id of a 202 that a callback had contradicted. Then the request
-    is the right one, and a number counts for an answered job too, if that brought none.
+    is the right one, and a number also counts for an answered job that brought none.
     """
     await _lock(db, ending.job_id)
     if await _was_reported_wrong(db, ending):
@@ -88,7 +88,7 @@ async def settle_late(db: Db, ending: Ending, *, verified: bool = False) -> Late
               JOIN searches ON searches.id = before.search_id
         ), search AS (
             UPDATE searches
-               -- The next provider may be on the wire: its answer is still to come.
+               -- The next provider's question may be on the wire: its answer is still to come.
                SET said = heard.said || CASE WHEN $5::text IS NULL THEN '{}'
                                              ELSE COALESCE((SELECT jsonb_build_object(jobs.provider, 'asked')
                                                               FROM jobs
@@ -100,7 +100,7 @@ async def settle_late(db: Db, ending: Ending, *, verified: bool = False) -> Late
                                  WHEN searches.status IN ('failed', 'unresolved')
                                  THEN search_verdict(heard.said, searches.is_doubtful)
                                  ELSE searches.status END,
-                   -- What the other jobs of the search said stays; this one's doubt is gone.
+                   -- The other jobs' results stay; the doubt about this job is gone.
                    reason = CASE WHEN $5::text IS NULL THEN left(heard.reason, 2000) END,
                    ended_at = CASE WHEN $5::text IS NOT NULL OR searches.ended_at IS NOT NULL
                                    THEN clock_timestamp() END,
@@ -132,7 +132,7 @@ async def settle_late(db: Db, ending: Ending, *, verified: bool = False) -> Late
 
 
 async def _lock(db: Db, finished_id: UUID) -> None:
-    """Lock what the job's search still asks, then the searches of its keys: in the order of locks."""
+    """Lock the open job of the finished job's search, then the searches of its keys: the order of locks."""
     await db.execute(
         """
         SELECT
@@ -163,7 +163,7 @@ async def _lock(db: Db, finished_id: UUID) -> None:
 
 
 async def _was_reported_wrong(db: Db, ending: Ending) -> bool:
-    """Tell whether a person called this number wrong before it came."""
+    """Tell whether a person reported this number as wrong before this answer came."""
     if ending.mobile is None:
         return False
     return bool(
@@ -181,14 +181,14 @@ async def _was_reported_wrong(db: Db, ending: Ending) -> bool:
 
 
 async def _drop_next_question(db: Db, search_id: UUID) -> None:
-    """queued -> gone: the number is there, so the next provider need not be asked."""
+    """Delete the search's queued job: the number is there, so the next provider need not be asked."""
     await db.execute("DELETE FROM jobs WHERE search_id = $1 AND state = 'queued'", search_id)
 
 
 async def _drop_newer_searches(db: Db, search_id: UUID, provider: str) -> list[UUID]:
-    """queued -> gone: searches of the same keys that no provider was asked for, and whose first lookup takes this.
+    """Drop searches of the same keys for which no provider was asked, if their first lookup takes this number.
 
-    A job that is being claimed at this moment is left to its submitter.
+    Leave a job that is being claimed at this moment to its submitter.
     """
     rows = await db.fetch(
         """

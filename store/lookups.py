@@ -1,4 +1,4 @@
-"""Lookups that are decided anew: whose search brought them nothing, or that a person retries or cancels."""
+"""Decide lookups anew: those whose search has no answer for them, and those that a person retries or cancels."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from enrichment.wish import Keys, Policy, facts_of, keys_from_hashes
 from store.database import Db, transaction
 from store.searches import insert_new_searches, lock_known_keys, read_number, save_world
 
-DECIDED_AT_ONCE = 500  # lookups of one transaction
+DECIDED_AT_ONCE = 500  # lookups per transaction
 
 
 async def left_behind(db: Db, searches: Sequence[UUID], limit: int = DECIDED_AT_ONCE) -> list[UUID]:
@@ -39,18 +39,19 @@ async def left_behind(db: Db, searches: Sequence[UUID], limit: int = DECIDED_AT_
 
 
 async def decide_again(pool: asyncpg.Pool[Any], ids: Sequence[UUID], policy: Policy) -> int:
-    """open -> waiting for another search, or final: decide these lookups anew, those with most identifiers first.
+    """Decide these open lookups anew, those with most identifiers first: each joins another search, or ends.
 
-    Return how many were decided; the others have ended, or joined an open search, meanwhile.
+    Return how many were decided. The others ended or joined an open search meanwhile.
     """
     async with transaction(pool) as connection:
         return len(await _decide_locked(connection, ids, policy, _STILL_LEFT_BEHIND))
 
 
 async def retry(pool: asyncpg.Pool[Any], id: UUID, policy: Policy, *, wrong_number: bool = False) -> bool:
-    """failed or unresolved -> open: ask again, doubtful providers too.  With *wrong_number*: found -> open.
+    """Ask again for a failed or unresolved lookup, doubtful providers too; with *wrong_number*, for a found one.
 
-    A wrong number is never given again; those who have it keep it. Return False when the status does not allow it.
+    The wrong number is never given again; lookups that have it keep it. Return False when the lookup's status does
+    not allow this.
     """
     async with transaction(pool) as connection:
         query = _WRONG if wrong_number else _RETRIED
@@ -58,9 +59,9 @@ async def retry(pool: asyncpg.Pool[Any], id: UUID, policy: Policy, *, wrong_numb
 
 
 async def cancel(pool: asyncpg.Pool[Any], id: UUID) -> bool:
-    """queued, held, failed or unresolved -> cancelled.  Return False when the status does not allow it.
+    """Cancel a queued, held, failed or unresolved lookup. Return False when its status does not allow this.
 
-    A question that is on its way will be paid for, so its answer is waited for.
+    A running lookup cannot be cancelled: its question will be paid for, so it waits for the answer.
     """
     async with transaction(pool) as connection:
         await _lock_job_and_search(connection, id)
@@ -82,10 +83,10 @@ async def cancel(pool: asyncpg.Pool[Any], id: UUID) -> bool:
 
 
 async def drop_unneeded(db: Db, searches: Sequence[UUID]) -> list[UUID]:
-    """queued -> gone: a search without an open lookup is not asked.  Return those that ended so.
+    """Drop the queued jobs of searches that have no open lookup; return the searches that this ended.
 
-    Call inside a transaction. A job that is being claimed at this moment is left to its submitter, and a search that
-    another lookup joins at this moment is left to that.
+    Call inside a transaction. Leave a job that is being claimed at this moment to its submitter, and a search that a
+    lookup is joining at this moment to that lookup.
     """
     rows = await db.fetch(
         """
@@ -99,7 +100,7 @@ async def drop_unneeded(db: Db, searches: Sequence[UUID]) -> list[UUID]:
                                  FROM lookups
                                 WHERE lookups.search_id = jobs.search_id
                                   AND lookups.final_status IS NULL)
-               FOR NO KEY UPDATE SKIP LOCKED   -- of both: nobody is waited for, in whatever order
+               FOR NO KEY UPDATE SKIP LOCKED   -- of both: without waiting, the order does not matter
         ), dropped AS (
             DELETE FROM jobs
              USING unneeded
@@ -107,7 +108,7 @@ async def drop_unneeded(db: Db, searches: Sequence[UUID]) -> list[UUID]:
         )
         UPDATE searches
            SET status = CASE WHEN said = '{}' THEN 'dropped' ELSE search_verdict(said, is_doubtful) END,
-               -- It speaks only for those that were asked.
+               -- The status counts only the providers that were asked.
                providers = CASE WHEN said = '{}' THEN providers
                                 ELSE ARRAY(SELECT wanted.provider
                                              FROM unnest(providers) WITH ORDINALITY AS wanted (provider, place)
@@ -142,7 +143,7 @@ async def strays(db: Db, limit: int) -> list[UUID]:
 
 
 async def unhold(db: Db, id: UUID) -> bool:
-    """held -> queued: try now; the job is held again if it must be.  Return False when it was not held."""
+    """Queue a held lookup's job now; the next claim may hold it again. Return False when it was not held."""
     row = await db.fetchrow(
         """
         UPDATE jobs
@@ -157,7 +158,7 @@ async def unhold(db: Db, id: UUID) -> bool:
 
 
 async def possibly_charged(db: Db, id: UUID) -> list[str]:
-    """Return the providers that were perhaps paid without an answer: asking them again may charge again."""
+    """Return the providers that may have charged without answering: asking them again may charge again."""
     rows = await db.fetch(
         """
         SELECT DISTINCT finished_jobs.provider
@@ -174,7 +175,7 @@ async def possibly_charged(db: Db, id: UUID) -> list[str]:
 
 @dataclass(frozen=True, slots=True)
 class _Again:
-    """A locked lookup with what `decide` needs to know of it."""
+    """A locked lookup, with what `decide` needs about it."""
 
     row: asyncpg.Record
     seeker: Seeker
@@ -214,7 +215,7 @@ _WRONG = f"""
 async def _decide_locked(
     db: Db, ids: Sequence[UUID], policy: Policy, query: str, *, insists: bool = False
 ) -> list[UUID]:
-    """Lock keys, searches and lookups, in this order; decide, and write what was decided."""
+    """Lock keys, searches and lookups, in this order; decide, and write the decisions."""
     keys = {key for row in await db.fetch("SELECT keys FROM lookups WHERE id = ANY($1::uuid[])", ids) for key in row[0]}
     locked = await lock_known_keys(db, keys)
     rows = await db.fetch(query, ids)
@@ -246,7 +247,7 @@ def _again(row: asyncpg.Record, policy: Policy, *, insists: bool) -> _Again:
 
 
 def _mark_wrong(world: World, wrong: _Again) -> None:
-    """Mark the number in the searches that gave it, and in those that may still get it from another provider."""
+    """Mark the number as wrong in the searches that gave it, and in those that may still get it."""
     mobile = wrong.row["mobile"]
     for search in world.searches.values():
         gave_it = any(number.mobile == mobile for number in search.numbers.values())
@@ -273,7 +274,7 @@ async def _save_fates(db: Db, fates: Sequence[tuple[_Again, Fate]]) -> None:
         [one.row["id"] for one, _ in fates],
         [fate.search.id for _, fate in fates],
         [None if fate.search.begun_for == one.row["id"] else fate.search.begun_for for one, fate in fates],
-        # A person asked for a search of its own: that has to wait until the open one ends.
+        # A person asked for a new search: it has to wait until the open one ends.
         [one.seeker.insists and fate.status is None and not fate.search.is_new for one, fate in fates],
         [fate.status for _, fate in fates],
         [fate.number and fate.number.mobile for _, fate in fates],
@@ -286,7 +287,7 @@ async def _save_fates(db: Db, fates: Sequence[tuple[_Again, Fate]]) -> None:
 
 
 async def _lock_job_and_search(db: Db, id: UUID) -> None:
-    """Lock in the order of locks; a submitter that claims the job is waited for."""
+    """Lock the job, then its search, as the order of locks requires; wait for a submitter that is claiming the job."""
     await db.execute(
         "SELECT FROM jobs WHERE search_id = (SELECT search_id FROM lookups WHERE id = $1) FOR UPDATE",
         id,

@@ -1,7 +1,7 @@
 """Apply schema.sql step by step, each step once.
 
-A step begins at a line `-- step N: title`. Its checksum is kept with the row that says it was applied: an edit of a
-released step is noticed.
+A step begins at a line `-- step N: title`. The row of an applied step keeps its checksum, so that an edit of a released
+step is noticed.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ log = structlog.get_logger()
 STEP = re.compile(r"^-- step (\d+): (.+)$", re.MULTILINE)
 LOCK = 7_243_391_102_001  # any number, but always this one: only one process migrates at a time
 SHORTEST_PAUSE, LONGEST_PAUSE = 0.1, 2.0  # seconds between two tries to reach the database at the start
-SAY_EVERY = 60.0  # seconds between two lines that say so
+SAY_EVERY = 60.0  # seconds between two log lines about it
 
 
 class SchemaError(Exception):
@@ -59,11 +59,11 @@ def read_steps() -> list[Step]:
 async def migrate(
     connection: asyncpg.Connection[Any], *, identity_key: str | None = None, dry_run: bool = False
 ) -> list[Step]:
-    """Apply the missing steps, and make room for the coming months; return those steps, oldest first.
+    """Apply the missing steps and make the partitions of the coming months; return those steps, oldest first.
 
-    *identity_key* is IDENTITY_KEY; without it, the first migrate makes a key of its own. Safe when several processes
-    run it at once: they take turns, and the later ones find nothing to do.
-    Raises SchemaError when an applied step differs from the file.
+    *identity_key* is IDENTITY_KEY; without it, the first migrate makes a random key. Several processes may run this
+    at once: they take turns, and the later ones find nothing to do. Raise SchemaError when an applied step differs
+    from the file.
     """
     missing = await _apply(connection, dry_run=dry_run)
     if not dry_run:
@@ -102,9 +102,9 @@ async def _apply(connection: asyncpg.Connection[Any], *, dry_run: bool) -> list[
 
 
 async def wait_until_current(url: str, *, name: str, stop: asyncio.Event | None = None) -> bool:
-    """Wait until PostgreSQL can be used, and check that its schema is current; return False if *stop* came first.
+    """Wait until PostgreSQL can be used, and check that its schema is current; return False if *stop* is set first.
 
-    Raises WrongDatabase or SchemaError: what waiting does not mend.
+    Raise WrongDatabase or SchemaError, which waiting does not mend.
     """
     loop = asyncio.get_running_loop()
     stop = stop or asyncio.Event()
@@ -141,7 +141,7 @@ async def _check(url: str, name: str) -> None:
 
 
 async def require_current(db: asyncpg.Pool[Any] | asyncpg.Connection[Any]) -> None:
-    """Check that the database is at the newest step.  Raises SchemaError saying what to do."""
+    """Check that the database is at the newest step. Raise SchemaError, which says what to do, if it is not."""
     applied = await _applied(db)
     missing = [step for step in read_steps() if step.number not in applied]
     if missing:

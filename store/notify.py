@@ -1,6 +1,6 @@
-"""A hint that jobs may be due: a coalesced NOTIFY, and its listener.
+"""Send and receive hints that jobs may be due: a coalesced NOTIFY and its listener.
 
-The listener polls as well, so a hint that fails is dropped.
+The listener also polls, so a hint that fails is dropped.
 """
 
 from __future__ import annotations
@@ -15,17 +15,17 @@ from store.database import UNREACHABLE, DatabaseDown, connect
 
 CHANNEL = "ringback_jobs"
 
-# A commit that notifies takes a lock shared by the whole database, so hints are few and outside of any other commit.
+# A commit that notifies takes a database-wide lock, so hints are few, and each has its own commit.
 SHORTEST_PAUSE = 0.01  # seconds between two hints
-LONGEST_PAUSE = 30.0  # seconds between two tries while the database is away
+LONGEST_PAUSE = 30.0  # seconds between two tries while the database is unusable
 PATIENCE = 5.0  # seconds for one statement
-PING_EVERY = 30.0  # seconds; a listener hears nothing of a connection that died silently
+PING_EVERY = 30.0  # seconds; without pings, a listener does not notice a connection that died silently
 
 _AWAY = (DatabaseDown, asyncpg.PostgresError, *UNREACHABLE)
 
 
 class Notifier:
-    """Sends the hint when woken: at once when idle, and at most once per SHORTEST_PAUSE."""
+    """Sends a hint after each wake: at once when idle, and at most one per SHORTEST_PAUSE."""
 
     def __init__(self, url: str, *, name: str) -> None:
         self._url = url
@@ -33,14 +33,14 @@ class Notifier:
         self._woken = asyncio.Event()
 
     def wake(self) -> None:
-        """Have a hint sent; never wait."""
+        """Request a hint without waiting for it."""
         self._woken.set()
 
     async def run(self) -> None:
-        """Send hints on a connection of its own until cancelled."""
+        """Send hints on a separate connection until cancelled."""
         connection: asyncpg.Connection[Any] | None = None
         pause = SHORTEST_PAUSE
-        self.wake()  # connects now, so that the first hint need not
+        self.wake()  # connects now, so that the first hint need not wait for it
         try:
             while True:
                 await self._woken.wait()
@@ -68,7 +68,7 @@ class Listener:
         self.is_listening = False
 
     async def run(self) -> None:
-        """Listen on a connection of its own until cancelled, and connect again when that is lost."""
+        """Listen on a separate connection until cancelled; connect again when it is lost."""
         pause = SHORTEST_PAUSE
         while True:
             try:
@@ -93,7 +93,7 @@ class Listener:
         await connection.add_listener(CHANNEL, lambda *_: self._wake())
         self.is_listening = True
         while not lost.is_set():
-            self._wake()  # what was committed before we listened, or was missed
+            self._wake()  # for jobs committed before we listened, or missed
             try:
                 async with asyncio.timeout(PING_EVERY):
                     await lost.wait()

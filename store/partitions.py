@@ -1,6 +1,6 @@
-"""History lies in months: each table of it has a partition for every month, made ahead of time.
+"""Make the monthly partitions of the history tables, ahead of time.
 
-A UUIDv7 begins with the milliseconds of its making, so that a month is a range of ids.
+A UUIDv7 begins with the milliseconds of its creation, so a month is a range of ids.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import structlog
 
 Connection: TypeAlias = asyncpg.Connection | asyncpg.pool.PoolConnectionProxy
 
-# What is written once or twice and then only read, each table with the id that says which month a row is of.
+# Tables that are written once or twice and then only read, each with the id that decides a row's month.
 HISTORY = {
     "events": "id",
     "lookups": "id",
@@ -24,37 +24,37 @@ HISTORY = {
     "callbacks": "job_id",
     "ledger": "job_id",
 }
-AHEAD = 2  # months that are there before they begin: whoever makes them may be away for so long
+AHEAD = 2  # months made before they begin: the processes that make them may be down for that long
 LOCK = 7_243_391_102_003  # any number, but always this one: only one process makes partitions at a time
 
-# Why a partition could not be made now; its rows go to the default one meanwhile, and nothing is lost.
+# Why a partition could not be made now. Its rows go to the default partition meanwhile; nothing is lost.
 OBSTACLES = {
-    asyncpg.LockNotAvailableError: "somebody uses the table for long; it is tried again",
-    asyncpg.QueryCanceledError: "the default partition is too large to be looked through while everybody waits",
+    asyncpg.LockNotAvailableError: "another transaction holds the table; this is tried again",
+    asyncpg.QueryCanceledError: "the default partition is too large to search while all processes wait",
     asyncpg.CheckViolationError: "the default partition has rows of that month, and keeps them",
-    asyncpg.DuplicateTableError: "a table of that name is there, and is no partition",
-    asyncpg.InvalidObjectDefinitionError: "another partition has part of that month",
+    asyncpg.DuplicateTableError: "a table of that name exists, and is not a partition",
+    asyncpg.InvalidObjectDefinitionError: "another partition covers part of that month",
 }
-IMPATIENT = (asyncpg.LockNotAvailableError, asyncpg.QueryCanceledError)  # everybody has waited: enough for now
+IMPATIENT = (asyncpg.LockNotAvailableError, asyncpg.QueryCanceledError)  # every process had to wait: enough for now
 
 log = structlog.get_logger()
 
 
 def first_id(moment: datetime) -> UUID:
-    """The least UUIDv7 of that *moment*: an id begins with the milliseconds of its making."""
+    """Return the smallest UUIDv7 of *moment*: an id begins with the milliseconds of its creation."""
     return UUID(int=int(moment.timestamp() * 1000) << 80)
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class Month:
-    """One month, UTC."""
+    """A calendar month in UTC."""
 
     year: int
     number: int
 
     @classmethod
     def of(cls, moment: datetime) -> Month:
-        """The month in which *moment* lies."""
+        """Return the month that contains *moment*."""
         return cls(*moment.astimezone(UTC).timetuple()[:2])
 
     @property
@@ -67,11 +67,11 @@ class Month:
 
     @property
     def ids(self) -> tuple[UUID, UUID]:
-        """Its ids: from the first of these on, and before the second."""
+        """Return the month's range of ids: from the first (inclusive) to the second (exclusive)."""
         return first_id(self.begin), first_id(self.next.begin)
 
     def partition_of(self, table: str) -> str:
-        """The name of this month's part of *table*."""
+        """Return the name of this month's partition of *table*."""
         return f"{table}_{self.year:04}_{self.number:02}"
 
     def __str__(self) -> str:
@@ -79,10 +79,10 @@ class Month:
 
 
 async def ensure_partitions(connection: Connection, *, since: datetime | None = None) -> list[str]:
-    """This month and the next two have their partitions, and so have those from *since* on; the new ones are returned.
+    """Make the missing partitions from *since*, or else this month, to AHEAD months from now; return their names.
 
-    Safe when several processes do so at once.  Nobody waits long for it: what cannot be made at once is logged, and
-    left for the next time.
+    Several processes may do this at once, and no process waits long for it: log a partition that cannot be made at
+    once, and leave it for the next time.
     """
     there = set(await partitions(connection))
     made = []
@@ -110,7 +110,7 @@ def _wanted(since: datetime | None) -> list[Month]:
 
 
 async def partitions(connection: Connection) -> list[tuple[str, Month]]:
-    """The months of each table of the history that are there, the oldest first."""
+    """Return the existing (table, month) partitions of the history, oldest first."""
     rows = await connection.fetch(
         """
         SELECT parent.relname AS of_table, substring(part.relname FROM '_(\\d{4})_\\d{2}$')::int AS year,
@@ -128,13 +128,13 @@ async def partitions(connection: Connection) -> list[tuple[str, Month]]:
 
 
 async def _make(connection: Connection, table: str, month: Month) -> bool:
-    """This month's part of *table* is there; False when somebody else has made it meanwhile."""
+    """Make this month's partition of *table*; return False when another process has made it meanwhile."""
     async with connection.transaction():
         await connection.execute("SET LOCAL lock_timeout = '5s'")
         await connection.execute("SELECT pg_advisory_xact_lock($1)", LOCK)
         if (table, month) in await partitions(connection):
             return False
-        # The names are quoted by PostgreSQL. The options are those of the default partition.
+        # PostgreSQL quotes the names. The options are those of the default partition.
         begin, end = month.ids
         statement = await connection.fetchval(
             """
@@ -148,8 +148,8 @@ async def _make(connection: Connection, table: str, month: Month) -> bool:
             begin,
             end,
         )
-        # Everybody who uses the table waits while we wait for its lock, and while the default partition is searched
-        # for rows of this month. Usually it is empty, and all of it takes milliseconds.
+        # Every user of the table waits while we wait for its lock, and while PostgreSQL searches the default partition
+        # for rows of this month. Usually that is empty, and all of this takes milliseconds.
         await connection.execute("SET LOCAL lock_timeout = '200ms'; SET LOCAL statement_timeout = '2s'")
         await connection.execute(statement)
     return True

@@ -1,4 +1,4 @@
-"""How each provider is, for all processes: registered, paused and well again, resting."""
+"""The state of each provider, shared by all processes: registered, limited, paused, resumed, resting."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from uuid_utils.compat import uuid7
 from enrichment.providers.base import Limit, LimitNews
 from store.database import Db
 
-# A paused provider whose free endpoint tells nothing is asked a question again after so many checks: 10 minutes.
+# A paused provider whose free endpoint reveals nothing is asked a question again after so many checks: 10 minutes.
 MOST_UNTOLD = 20
 
 
 async def register_provider(db: Db, name: str, limits: Iterable[Limit], ceilings: Mapping[int, int]) -> None:
-    """Enter the provider and its limits; *ceilings* are a person's settings, by window in seconds.
+    """Store the provider and its limits; *ceilings* come from the settings, by window in seconds.
 
-    Polls have a limit of their own beside the common one: half of it, in force while questions wait. An allowance
-    that headers corrected stays as it is until what is configured changes: a process that starts knows no better.
+    Polls have a second limit, half of the common one, in force while questions wait. An allowance that headers
+    corrected stays until the configured one changes: a process that starts knows no better.
     """
     allowances = {limit.window: limit.allowance for limit in limits} | dict(ceilings)
     await db.execute("INSERT INTO providers (name) VALUES ($1) ON CONFLICT (name) DO NOTHING", name)
@@ -45,7 +45,7 @@ async def register_provider(db: Db, name: str, limits: Iterable[Limit], ceilings
 
 
 async def correct_limits(db: Db, name: str, news: LimitNews) -> None:
-    """Set the allowance that the headers name, below a person's ceiling, and the rest that they ask for."""
+    """Set the allowance that the headers name, below the configured ceiling, and the rest that they ask for."""
     if news.allowance is not None:
         await db.execute(
             """
@@ -72,10 +72,11 @@ async def correct_limits(db: Db, name: str, news: LimitNews) -> None:
 
 
 async def pause(db: Db, name: str, reason: str, check_after: timedelta, *, said: timedelta = timedelta(0)) -> bool:
-    """Pause the provider, and have its free endpoint asked *check_after* that. False when it was paused already.
+    """Pause the provider, and schedule a check of its free endpoint after *check_after*. Return True if it was active.
 
-    *said*: how long ago.  Since then it may have been asked how it is, and have been well.
-    One that is paused again soon after it was well is asked later: its free endpoint sees less than its paid one.
+    *said*: how long ago the provider gave the reason. Return False if it was resumed since then.
+    A provider that is paused again soon after it was resumed is checked later: its free endpoint sees less than its
+    paid one.
     """
     row = await db.fetchrow(
         """
@@ -97,7 +98,7 @@ async def pause(db: Db, name: str, reason: str, check_after: timedelta, *, said:
 
 
 async def claim_check(db: Db, name: str, next_after: timedelta) -> bool:
-    """Claim the check of a paused provider that is due, and schedule the next. False when none is."""
+    """Claim the due check of a paused provider, and schedule the next. Return False when none is due."""
     row = await db.fetchrow(
         """
         UPDATE providers
@@ -114,9 +115,9 @@ async def claim_check(db: Db, name: str, next_after: timedelta) -> bool:
 
 
 async def note_untold(db: Db, name: str) -> bool:
-    """Count a check that told nothing of the paused provider. True when that was the last: then it is to be resumed.
+    """Count a check that revealed nothing about the paused provider. Return True after the last: then resume it.
 
-    The next question tells more: if the account cannot ask, it pauses the provider again, for longer.
+    The next question reveals more: if the account still cannot ask, it pauses the provider again, for longer.
     """
     untold = await db.fetchval(
         "UPDATE providers SET untold = untold + 1 WHERE name = $1 AND paused_at IS NOT NULL RETURNING untold", name
@@ -125,7 +126,7 @@ async def note_untold(db: Db, name: str) -> bool:
 
 
 async def resume(db: Db, name: str) -> bool:
-    """Let go of the provider's pause, so that the lookups that it held go on. False when it was not paused."""
+    """Resume the provider, so that the lookups that it held go on. Return False when it was not paused."""
     row = await db.fetchrow(
         """
         UPDATE providers
@@ -141,15 +142,15 @@ async def resume(db: Db, name: str) -> bool:
 
 
 async def find_providers(db: Db) -> dict[str, str | None]:
-    """Return why each registered provider is paused, None for one that is not."""
+    """Return for each registered provider the reason of its pause, or None."""
     rows = await db.fetch("SELECT name, paused_reason FROM providers ORDER BY name")
     return {row["name"]: row["paused_reason"] for row in rows}
 
 
 async def pass_turns(db: Db, name: str, limit: int = 500) -> int:
-    """queued at a paused provider -> queued at the next one that is not paused, which it follows; else held.
+    """Move the queued jobs of a paused provider to their next provider that is not paused; else hold them.
 
-    Return how many were moved or held.
+    The paused provider then comes last. Return how many jobs were moved or held.
     """
     rows = await db.fetch(
         """
@@ -159,7 +160,7 @@ async def pass_turns(db: Db, name: str, limit: int = 500) -> int:
             SELECT jobs.id
               FROM jobs
              WHERE provider = $1 AND state = 'queued' AND held IS NULL AND tries = 0 AND EXISTS (SELECT FROM paused)
-             ORDER BY due_at, id   -- as its index has them: those whose turn was passed are not read again
+             ORDER BY due_at, id   -- in index order: jobs that were moved are not read again
              LIMIT $2
                FOR UPDATE SKIP LOCKED
         ), again AS MATERIALIZED (
@@ -183,7 +184,7 @@ async def pass_turns(db: Db, name: str, limit: int = 500) -> int:
     await db.execute(
         """
         UPDATE jobs
-           -- Whoever was asked under an id may still answer under it: the next one gets another.
+           -- A provider that was asked under an id may still answer under it: the next provider gets a new id.
            SET id = CASE WHEN turn.provider IS NULL OR jobs.attempt = 0 THEN jobs.id ELSE moved.new_id END,
                provider = COALESCE(turn.provider, jobs.provider),
                todo = CASE WHEN turn.provider IS NULL THEN jobs.todo
@@ -201,7 +202,7 @@ async def pass_turns(db: Db, name: str, limit: int = 500) -> int:
                 ORDER BY wanted.place
                 LIMIT 1) AS turn ON true
          WHERE jobs.id = moved.id
-           AND jobs.provider = $3   -- not when somebody else has passed its turn meanwhile
+           AND jobs.provider = $3   -- not when another process has moved it meanwhile
            AND jobs.state = 'queued'
            AND jobs.held IS NULL
         """,
@@ -213,10 +214,10 @@ async def pass_turns(db: Db, name: str, limit: int = 500) -> int:
 
 
 async def release_held(db: Db, name: str, held: str, limit: int) -> int:
-    """held -> queued: up to *limit* jobs that this provider can answer, the oldest first.
+    """Queue up to *limit* held jobs that this provider can answer, oldest first; return how many.
 
-    Nothing held as `paused` is released while the provider still is.  A job held at another provider is queued
-    there, and passed on by `pass_turns`.
+    A job held as `paused` is not released while the provider is still paused. A job held at another provider is
+    queued there, and `pass_turns` moves it.
     """
     rows = await db.fetch(
         """

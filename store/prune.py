@@ -1,4 +1,4 @@
-"""Look at months of history, and drop those of which nothing is needed any more."""
+"""Look at months of history, and drop those that nothing needs any more."""
 
 from __future__ import annotations
 
@@ -49,13 +49,13 @@ async def oldest_month(connection: Connection) -> Month | None:
 
 
 async def without_month(connection: Connection, cutoff: datetime) -> int:
-    """Count the lookups from before *cutoff* in the default partition: they came before their month was made."""
+    """Count the lookups from before *cutoff* in the default partition: they came before their month's was made."""
     count: int = await connection.fetchval("SELECT count(*) FROM lookups_default WHERE id < $1", first_id(cutoff))
     return count
 
 
 async def look_at(connection: Connection, month: Month, cutoff: datetime) -> Found:
-    """Count what *month* has, and what of it is needed. What ended before *cutoff* is not needed for its age."""
+    """Count the rows of *month* and those still needed. A row that ended before *cutoff* is not needed for its age."""
     looked_at = datetime.now(UTC)
     async with connection.transaction(readonly=True):
         await connection.execute("SET LOCAL statement_timeout = '600s'")
@@ -115,13 +115,12 @@ async def look_at(connection: Connection, month: Month, cutoff: datetime) -> Fou
 
 
 async def drop_month(connection: Connection, found: Found) -> bool:
-    """Drop this month of every table. Return False when something of it has become needed since the look.
+    """Drop this month of every table. Return False when one of its rows has become needed since the look.
 
-    Every process waits meanwhile, for milliseconds. Raise LockNotAvailableError when one of the tables is in use for
-    longer than that.
+    All processes wait meanwhile, for milliseconds. Raise LockNotAvailableError when a table is in use for longer.
     """
     async with connection.transaction():
-        # Shorter than PostgreSQL waits before it looks for a deadlock: a process at work has precedence.
+        # Shorter than PostgreSQL's deadlock_timeout: other processes take precedence.
         await connection.execute("SET LOCAL lock_timeout = '150ms'; SET LOCAL statement_timeout = '2s'")
         await connection.execute(f"LOCK TABLE {', '.join(f'ONLY {table}' for table in HISTORY)}")
         if await _has_become_needed(connection, found):
@@ -140,10 +139,10 @@ async def drop_month(connection: Connection, found: Found) -> bool:
 
 
 async def _has_become_needed(connection: Connection, found: Found) -> bool:
-    """Tell whether something happened to the month since the look.
+    """Tell whether a row of the month has become needed since the look.
 
-    That is: one of its lookups, or an older one, was asked again, and may have ended since; a late answer ended one of
-    its searches, and not all lookups have followed; or a lookup waits for one of them.
+    One of its lookups, or an older one, was asked again, and may have ended since; or a late answer ended one of its
+    searches, and not all lookups have followed; or a lookup waits for one of its searches.
     """
     needed: bool = await connection.fetchval(
         """

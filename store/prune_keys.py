@@ -1,7 +1,7 @@
 """Delete the keys and fingerprints that lead only to history that is gone.
 
-A shared key is kept for ever, although it leads nowhere: without it, the people who have that address would be taken
-for one person again. It is a hash and a flag, and there is one for each contested address.
+A shared key is kept for ever, although it leads nowhere: without it, the people who share that address would be taken
+for one person again. It is a hash and a flag, one for each contested address.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ CHUNK = 10_000  # rows that one statement looks at
 
 
 async def drop_keys(connection: Connection, cutoff: datetime) -> AsyncIterator[int]:
-    """Remove the links to searches from before *cutoff* that are gone, and delete keys that are left without a link.
+    """Remove links to searches from before *cutoff* that are gone, and delete the keys that have no link left.
 
-    Yield the number of deleted keys of each chunk. A key that another transaction has locked is skipped: that
-    transaction is about to change its links.
+    Yield the number of deleted keys of each chunk. Skip a key that another transaction has locked: that transaction
+    is about to change its links.
     """
     async for gone in _by_chunks(connection, _KEYS, cutoff):
         yield gone
@@ -43,7 +43,7 @@ async def _by_chunks(connection: Connection, statement: str, cutoff: datetime) -
             yield row["gone"]
 
 
-# LIMIT 1 keeps the planner from reading all searches to hash them: each id is looked for in its month.
+# LIMIT 1 keeps the planner from hashing all searches: each id is looked up in its month.
 _KEYS = """
     WITH chunk AS MATERIALIZED (
         SELECT key, searches

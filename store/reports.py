@@ -1,4 +1,4 @@
-"""What the API and the console read; nothing here changes a row."""
+"""Read what the API and the console show; nothing here changes a row."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ NEWEST = UUID(int=2**128 - 1)  # no id is newer
 
 
 async def read_lookups(db: Db, ids: Sequence[UUID]) -> list[dict[str, Any]]:
-    """These lookups with their jobs, newest first; unknown ids are left out."""
+    """Return these lookups with their jobs, newest first; leave out unknown ids."""
     rows = await db.fetch(
         """
         SELECT lookups.id, lookup_status.status, lookups.mobile, lookups.mobile_raw, lookups.region,
@@ -37,7 +37,7 @@ async def read_lookups(db: Db, ids: Sequence[UUID]) -> list[dict[str, Any]]:
 
 
 def _shaped(row: asyncpg.Record, jobs: list[dict[str, Any]]) -> dict[str, Any]:
-    """A lookup shows the credits of the jobs that were asked for it: those of others show at their own."""
+    """Return the lookup as the API shows it, with the credits of its own jobs only: other lookups show theirs."""
     return dict(row) | {
         "problems": [{"path": path, "message": message} for path, message in json.loads(row["problems"] or "[]")],
         "credits": sum((job["credits"] for job in jobs), Decimal(0)),
@@ -71,9 +71,9 @@ async def _jobs(db: Db, lookup_ids: Sequence[UUID]) -> dict[UUID, list[dict[str,
 async def list_lookups(
     db: Db, *, status: str | None, record_id: str | None, before: UUID | None, limit: int
 ) -> list[UUID]:
-    """The ids of up to *limit* lookups older than *before*, newest first, of this status and record.
+    """Return the ids of up to *limit* lookups older than *before*, of this status and record, newest first.
 
-    A statement for each question: one for all of them would be planned for none, and read everything.
+    Each kind of list has its own statement: the planner would make one statement for all read everything.
     """
     older_than = before or NEWEST
     if record_id is not None:
@@ -91,8 +91,9 @@ async def _list_all(db: Db, before: UUID, limit: int) -> list[UUID]:
 
 
 async def _list_final(db: Db, status: str, before: UUID, limit: int) -> list[UUID]:
-    """In the order of the index by status, which ANY leaves to sort by: the order of the ids alone would lead the
-    planner to read everything newer that has another status.
+    """Return lookups with this final status, in the order of the index by status.
+
+    ANY keeps the status as a sort key. Sorted by id alone, the planner would read all newer lookups of other statuses.
     """
     rows = await db.fetch(
         """
@@ -111,7 +112,7 @@ async def _list_final(db: Db, status: str, before: UUID, limit: int) -> list[UUI
 
 
 async def _list_of_record(db: Db, record_id: str, status: str | None, before: UUID, limit: int) -> list[UUID]:
-    """One record's lookups are few: they are all read, and those of another status left out."""
+    """Return one record's lookups with this status. A record has few lookups, so all of them are read."""
     rows = await db.fetch(
         """
         SELECT lookups.id
@@ -132,7 +133,7 @@ async def _list_of_record(db: Db, record_id: str, status: str | None, before: UU
 
 
 async def _list_open(db: Db, status: str, before: UUID, limit: int) -> list[UUID]:
-    """The candidates are read off the open jobs, never out of the history; the view has the last word on each."""
+    """Return open lookups with this status: read candidates from the open jobs, not the history, and check each."""
     found: dict[UUID, None] = {}
     while len(found) < limit:
         candidates = [*await CANDIDATES[status](db, before, limit), *await _joined(db, before, limit)]
@@ -145,7 +146,7 @@ async def _list_open(db: Db, status: str, before: UUID, limit: int) -> list[UUID
 
 
 async def _queued(db: Db, before: UUID, limit: int) -> list[asyncpg.Record]:
-    """The newest lookups whose search was not asked about yet."""
+    """Return the newest lookups whose search has asked no provider yet."""
     rows: list[asyncpg.Record] = await db.fetch(
         """
         SELECT candidate.id, (SELECT status FROM lookup_status WHERE lookup_status.id = candidate.id) AS status
@@ -164,7 +165,7 @@ async def _queued(db: Db, before: UUID, limit: int) -> list[asyncpg.Record]:
 
 
 async def _running(db: Db, before: UUID, limit: int) -> list[asyncpg.Record]:
-    """The newest lookups with a question on its way, or with one behind them."""
+    """Return the newest lookups whose search has a question under way, or has asked one before."""
     rows: list[asyncpg.Record] = await db.fetch(
         """
         SELECT candidate.id, (SELECT status FROM lookup_status WHERE lookup_status.id = candidate.id) AS status
@@ -199,7 +200,7 @@ async def _running(db: Db, before: UUID, limit: int) -> list[asyncpg.Record]:
 
 
 async def _held(db: Db, before: UUID, limit: int) -> list[asyncpg.Record]:
-    """The newest lookups that wait for budget or for a paused provider."""
+    """Return the newest lookups that wait for budget or for a paused provider."""
     rows: list[asyncpg.Record] = await db.fetch(
         """
         SELECT candidate.id, (SELECT status FROM lookup_status WHERE lookup_status.id = candidate.id) AS status
@@ -218,7 +219,7 @@ async def _held(db: Db, before: UUID, limit: int) -> list[asyncpg.Record]:
 
 
 async def _joined(db: Db, before: UUID, limit: int) -> list[asyncpg.Record]:
-    """The newest open lookups that wait for a search which began for another."""
+    """Return the newest open lookups that wait for a search that began for another lookup."""
     rows: list[asyncpg.Record] = await db.fetch(
         """
         SELECT candidate.id, (SELECT status FROM lookup_status WHERE lookup_status.id = candidate.id) AS status
@@ -236,13 +237,13 @@ async def _joined(db: Db, before: UUID, limit: int) -> list[asyncpg.Record]:
     return rows
 
 
-# Each part of these has an index of its own, or is walked from the newest on, whichever the planner finds shorter.
-# Whether a late answer has ended a lookup while its job runs is looked up for the candidates of one page only.
+# Each part of these statements uses an index, or reads from the newest on, whichever the planner finds cheaper.
+# Whether a late answer ended a lookup while its job runs is checked for the candidates of one page only.
 CANDIDATES = {"queued": _queued, "running": _running, "held": _held}
 
 
 async def usage_by_day(db: Db, since: date) -> list[asyncpg.Record]:
-    """Credits by provider and UTC day, newest day first."""
+    """Return the credits by provider and UTC day, newest day first."""
     rows: list[asyncpg.Record] = await db.fetch(
         """
         SELECT provider, day, sum(reserved) AS reserved, sum(charged) AS charged, sum(possible) AS possibly_charged
@@ -257,7 +258,7 @@ async def usage_by_day(db: Db, since: date) -> list[asyncpg.Record]:
 
 
 async def outstanding(db: Db) -> list[asyncpg.Record]:
-    """The open jobs by provider and state, with the age of the oldest: what `ringback status` shows."""
+    """Return the open jobs by provider and state, with the age of the oldest, for `ringback status`."""
     rows: list[asyncpg.Record] = await db.fetch(
         """
         SELECT provider, COALESCE('held: ' || held, state::text) AS state, count(*) AS jobs,
@@ -271,7 +272,7 @@ async def outstanding(db: Db) -> list[asyncpg.Record]:
 
 
 async def provider_states(db: Db) -> list[asyncpg.Record]:
-    """How each provider is."""
+    """Return each provider's pause, rest and breaker."""
     rows: list[asyncpg.Record] = await db.fetch(
         """
         SELECT name, paused_reason, paused_at, check_at, rest_until, open_until, failures
@@ -283,12 +284,12 @@ async def provider_states(db: Db) -> list[asyncpg.Record]:
 
 
 async def lookups_by_status(db: Db, since: datetime) -> list[asyncpg.Record]:
-    """How many lookups that began since then ended how."""
+    """Count by status the lookups created since then."""
     rows: list[asyncpg.Record] = await db.fetch(
         """
         SELECT COALESCE(final_status::text, 'open') AS status, count(*) AS lookups
           FROM lookups
-         WHERE id >= $1   -- an id says when it was made, and in which month it lies
+         WHERE id >= $1   -- an id tells when it was made, and in which month it lies
          GROUP BY 1
          ORDER BY 1
         """,
@@ -298,6 +299,6 @@ async def lookups_by_status(db: Db, since: datetime) -> list[asyncpg.Record]:
 
 
 async def has_deadlines(db: Db) -> bool:
-    """The server ends a statement that hangs."""
+    """Tell whether the server ends a statement that hangs."""
     bound: bool = await db.fetchval("SELECT current_setting('statement_timeout') <> '0'")
     return bound

@@ -1,4 +1,4 @@
-"""Raw bodies older than RETAIN_DAYS are emptied; results stay until their month is pruned.
+"""Empty raw bodies older than RETAIN_DAYS; results stay until their month is pruned.
 
 Each table is walked once, in the order of its ids, from where the last pass stopped.
 """
@@ -16,7 +16,7 @@ from store.partitions import first_id
 
 FIRST = UUID(int=0)
 
-# Each empties up to $3 bodies between two ids, and returns the ids that it met. A body that is empty was walked past.
+# Each statement empties up to $3 bodies between two ids, and returns their ids. It skips bodies that are empty already.
 _EMPTY = {
     "events": """
         UPDATE events
@@ -47,7 +47,7 @@ _EMPTY = {
 
 
 async def empty_bodies(pool: asyncpg.Pool[Any], older_than: timedelta, limit: int) -> int:
-    """Empty up to *limit* raw bodies of each table that are older than that; return how many were."""
+    """Empty up to *limit* raw bodies of each table that are older than *older_than*; return how many."""
     before = first_id(datetime.now(UTC) - older_than)
     emptied = 0
     for table, statement in _EMPTY.items():

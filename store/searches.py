@@ -1,4 +1,4 @@
-"""Searches and the keys that lead to them: locked, read, and written back after a decision.
+"""Lock and read searches and the keys that lead to them, and write them back after a decision.
 
 Order of locks: keys (sorted), then searches (sorted). Intake holds both until its commit, so a search that it read as
 open cannot end before the lookup that joins it is visible.
@@ -23,7 +23,7 @@ from store.database import Db
 
 @dataclass(frozen=True, slots=True)
 class Locked:
-    """What is known under some keys, locked until the transaction ends; *stored* is what the rows of `keys` say."""
+    """The searches of some keys, locked until the transaction ends; *stored*: the rows of `keys` as they were read."""
 
     world: World
     stored: Mapping[bytes, Sequence[UUID]]
@@ -77,13 +77,13 @@ async def save_world(db: Db, locked: Locked) -> None:
 
 
 async def insert_new_searches(db: Db, world: World) -> None:
-    """Insert the searches that decisions began, each with its first job: queued."""
+    """Insert the searches that decisions began, each with its first job, queued."""
     if searches := [search for search in world.searches.values() if search.is_new]:
         await db.execute(f"WITH {NEW_SEARCHES} SELECT", *new_search_columns(searches))
 
 
-# Two CTEs of a statement whose first parameters are `new_search_columns`. Arrays of arrays travel as text:
-# PostgreSQL's own are rectangular.
+# Two CTEs of a statement whose first parameters are `new_search_columns`. Arrays of arrays are sent as text, because
+# PostgreSQL's are rectangular.
 NEW_SEARCHES = """
     new_search AS (
         SELECT *, string_to_array(chain, ',') AS turns
@@ -131,7 +131,7 @@ def hashes(values: Iterable[bytes]) -> str:
 
 
 def read_number(raw: str, region: str) -> Number | None:
-    """Read a kept national number with the region that was missing."""
+    """Parse a stored national number with the *region* that was missing before."""
     phone = read_phone(raw, region)
     return Number(phone.e164, raw, phone.region, phone.line_type) if phone else None
 
@@ -170,7 +170,7 @@ async def _save_keys(db: Db, world: World, keys: Sequence[bytes]) -> None:
 
 
 async def _save_searches(db: Db, searches: Sequence[Search]) -> None:
-    """A number that could be read now ends its search anew: then its lookups follow."""
+    """Write changed searches back. A search whose ended_at changed is not swept any more: its lookups follow again."""
     await db.execute(
         """
         UPDATE searches

@@ -1,4 +1,4 @@
-"""What the reconciler looks for: everything that waits for something that may never come."""
+"""Find and claim what the reconciler acts on: jobs that wait for something that may never come."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class OverdueJob:
 
 @dataclass(frozen=True, slots=True)
 class Poll:
-    """A job to poll, *after* so many seconds. *is_check*: it is over, and only its answer is verified."""
+    """A job to poll, *after* so many seconds. *is_check*: the job has ended; the poll verifies its answer."""
 
     id: UUID
     request_id: str
@@ -43,12 +43,12 @@ class Poll:
 
 @dataclass(frozen=True, slots=True)
 class Outstanding:
-    """What there is to do for the reconciler's duties; True where it is not known yet."""
+    """The reconciler's duties that have something to do; True where that is not known yet."""
 
     jobs: bool = True
     held: bool = True  # or a provider is paused
     unswept: bool = True
-    joined: bool = True  # open lookups that wait for a search which began for another
+    joined: bool = True  # open lookups that wait for a search that began for another lookup
 
 
 async def look(db: Db) -> Outstanding:
@@ -67,7 +67,7 @@ async def look(db: Db) -> Outstanding:
 
 
 async def expired_leases(db: Db, limit: int) -> list[OverdueJob]:
-    """submitting jobs whose submitter fell silent."""
+    """Return submitting jobs whose lease has expired: their submitter fell silent."""
     rows = await db.fetch(
         """
         SELECT id, provider, state::text, attempt, request_id, callback_expected
@@ -83,7 +83,7 @@ async def expired_leases(db: Db, limit: int) -> list[OverdueJob]:
 
 
 async def past_deadline(db: Db, deadline: timedelta, limit: int) -> list[OverdueJob]:
-    """awaiting jobs that are due and cannot be polled any more: no request_id, or older than *deadline*."""
+    """Return awaiting jobs that are due and cannot be polled any more: no request_id, or older than *deadline*."""
     rows = await db.fetch(
         """
         SELECT due.*
@@ -93,7 +93,7 @@ async def past_deadline(db: Db, deadline: timedelta, limit: int) -> list[Overdue
                  FROM jobs
                 WHERE provider = providers.name AND state = 'awaiting' AND due_at <= now()
                   AND (request_id IS NULL OR submitted_at < now() - $1::interval)
-                ORDER BY due_at, id   -- as jobs_waiting has them: nothing else is read
+                ORDER BY due_at, id   -- in the order of jobs_waiting: nothing else is read
                 LIMIT $2) AS due
          LIMIT $2
         """,
@@ -104,7 +104,7 @@ async def past_deadline(db: Db, deadline: timedelta, limit: int) -> list[Overdue
 
 
 async def queued_too_long(db: Db, at_most: timedelta, limit: int) -> list[OverdueJob]:
-    """queued jobs, held or not, older than *at_most*."""
+    """Return queued jobs, held or not, older than *at_most*."""
     rows = await db.fetch(
         """
         SELECT id, provider, state::text, attempt, request_id, callback_expected
@@ -135,11 +135,10 @@ async def claim_polls(
     longest: timedelta,
     deadline: timedelta,
 ) -> list[Poll]:
-    """awaiting jobs of *provider* that are due, with a permit each; the next poll is scheduled at once.
+    """Claim due awaiting jobs of *provider*, with a permit each, and schedule their next polls at once.
 
-    So a poll that comes to nothing needs no writing, and one that is never made is made up for.  While questions
-    wait to be asked, polls take no more than half of the allowance.  A paused account is polled all the same: what
-    it was asked before may be answered.
+    So a poll without a result writes nothing, and a poll that was never made is repeated. While questions wait, polls
+    take no more than half of the allowance. A paused provider is polled too: it may answer earlier questions.
     """
     async with transaction(pool) as connection:
         gate = await read_gate(
@@ -159,10 +158,10 @@ async def claim_polls(
 
 
 async def has_due_polls(db: Db, provider: str) -> bool:
-    """Whether `claim_polls` would find a job: asked first, because it takes the provider's lock."""
+    """Tell whether `claim_polls` would find a job; ask this first, because `claim_polls` takes the provider's lock."""
     found: bool = await db.fetchval(
         """
-        SELECT COALESCE((SELECT min(due_at)   -- the first in its index; for EXISTS, all might be read until one is due
+        SELECT COALESCE((SELECT min(due_at)   -- the first in its index; EXISTS might read all until one is due
                            FROM jobs
                           WHERE provider = $1 AND state = 'awaiting') <= now(), false)
             OR EXISTS (SELECT FROM finished_jobs WHERE provider = $1 AND check_at <= now())
@@ -203,7 +202,7 @@ async def _take_due(
         ), polled AS (
             UPDATE jobs
                SET polls = polls + 1,
-                   -- Twice as long each time, and a tenth of jitter; at the deadline at the latest.
+                   -- Twice as long each time, with a tenth of jitter; at the deadline at the latest.
                    due_at = LEAST(now() + LEAST($3::interval * power(2, LEAST(polls, 20)), $4::interval)
                                           * (0.9 + 0.2 * random()),
                                   submitted_at + $5::interval)
@@ -244,7 +243,7 @@ async def _take_due(
 
 
 async def wait_for_callback(db: Db, job_id: UUID, attempt: int, patience: timedelta) -> bool:
-    """submitting -> awaiting: its submitter fell silent after asking, perhaps; the callback's token finds the job."""
+    """Move a job submitting -> awaiting: its submitter may have asked, and the callback's token finds the job."""
     row = await db.fetchrow(
         """
         UPDATE jobs
@@ -266,7 +265,7 @@ async def wait_for_callback(db: Db, job_id: UUID, attempt: int, patience: timede
 
 
 async def poll_now(db: Db, job_ids: list[UUID]) -> None:
-    """awaiting: these jobs are due to be polled at once, because something about their callbacks is odd."""
+    """Schedule polls of these awaiting jobs at once, because their callbacks were unclear."""
     await db.execute(
         """
         UPDATE jobs
@@ -280,12 +279,12 @@ async def poll_now(db: Db, job_ids: list[UUID]) -> None:
 
 
 async def end_check(db: Db, job_id: UUID) -> None:
-    """The doubt about this job, which is over, is settled: it is polled no more."""
+    """Stop polling a finished job: the doubt about its answer is settled."""
     await db.execute("UPDATE finished_jobs SET check_at = NULL WHERE id = $1", job_id)
 
 
 async def keep_unreadable(db: Db, job_id: UUID, reason: str, body: bytes) -> None:
-    """awaiting: what a poll said, and we could not read, is kept for a person."""
+    """Store an awaiting job's unreadable poll answer (its first 64 KiB), for a person to read."""
     await db.execute(
         "UPDATE jobs SET error = $2, raw = $3 WHERE id = $1 AND state = 'awaiting'",
         job_id,
@@ -295,9 +294,9 @@ async def keep_unreadable(db: Db, job_id: UUID, reason: str, body: bytes) -> Non
 
 
 async def pass_over_removed(pool: asyncpg.Pool[Any], configured: Sequence[str], limit: int) -> int:
-    """queued at a provider that is not *configured* -> queued at the next one that is; else its search ends.
+    """Move queued jobs of providers that are not *configured* to their next configured provider; else end the search.
 
-    Return how many jobs were taken from such providers.
+    Return how many jobs were moved or dropped.
     """
     async with transaction(pool) as connection:
         jobs = await connection.fetch(

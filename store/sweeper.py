@@ -1,4 +1,4 @@
-"""The background task that lets lookups follow the ends of their searches."""
+"""The background task that ends the lookups of ended searches."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ log = structlog.get_logger()
 
 
 class Sweeper:
-    """Sweeps ended searches one after the other; the reconciler finds those that this process leaves behind."""
+    """Sweeps ended searches one after the other; the reconciler sweeps those that this process leaves behind."""
 
     def __init__(self, pool: asyncpg.Pool[Any], installation: Installation, wake: Callable[[], None]) -> None:
         self._pool = pool
@@ -28,13 +28,13 @@ class Sweeper:
         self._task: asyncio.Task[None] | None = None
 
     def add(self, searches: Iterable[UUID]) -> None:
-        """Sweep these *searches* soon; never wait."""
+        """Queue these *searches* to be swept, without waiting."""
         self._searches.update(dict.fromkeys(searches))
         if self._searches and self._task is None:
             self._task = asyncio.create_task(self._run())
 
     async def close(self) -> None:
-        """Wait until everything added is swept or given up."""
+        """Wait until every added search is swept or given up."""
         while self._task is not None:
             await asyncio.wait([self._task])
 

@@ -1,1 +1,1 @@
-"""Calls out: asks the providers, polls them, and writes down what came of it. Never listens."""
+"""Call out: ask the providers, poll them, and store the outcomes. Never listen."""

@@ -1,4 +1,4 @@
-"""python -m submitter: ask the providers, one loop for each, and store what they answer."""
+"""python -m submitter: ask the providers, one loop for each, and store their answers."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from submitter.submit import Submitter
 
 log = structlog.get_logger()
 
-# After the last call has been answered, or timed out, its outcome may need the database to come back.
+# After the last call was answered or timed out, writing its outcome may have to wait for the database.
 WRITING_TIMEOUT = 10.0  # seconds
 
 
 async def work(process: Process, stop: asyncio.Event) -> None:
-    """Ask questions until *stop*; then let those in flight finish, and store their outcomes."""
+    """Ask questions until *stop*; then wait for those in flight, and store their outcomes."""
 
     def wake() -> None:
         for submitter in submitters:

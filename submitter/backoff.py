@@ -1,4 +1,4 @@
-"""How long to wait before asking again."""
+"""Exponential backoff with jitter."""
 
 from __future__ import annotations
 
@@ -9,6 +9,6 @@ LONGEST = 600.0  # seconds
 
 
 def backoff(tries: int, *, first: float = FIRST, longest: float = LONGEST) -> float:
-    """Seconds before the next try after *tries* failures: twice as long each time, with half of it left to chance."""
+    """Return the seconds to wait after *tries* failures: twice as long each time, half of it random."""
     whole = min(longest, first * 2.0 ** min(tries, 30))
     return whole * (0.5 + random.random() / 2)  # noqa: S311  not a secret

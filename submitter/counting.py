@@ -1,4 +1,4 @@
-"""What the submitter and the reconciler count while they work; /metrics of any receiver shows the sums."""
+"""Count events in the submitter and the reconciler; /metrics of any receiver shows the sums."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ from store.database import UNREACHABLE
 
 EVERY = 5.0  # seconds between two additions
 
-# Of this process, as a Prometheus registry is: whoever counts need not be handed anything.
+# Global to this process, like a Prometheus registry, so that no caller has to pass it on.
 _counted: Counter[Count] = Counter()
 
 
 def count(name: str, provider: str, label: str = "", amount: float = 1) -> None:
-    """The counter is *amount* higher, for all to see within seconds."""
+    """Add *amount* to a counter; /metrics shows it within seconds."""
     _counted[Count(name, provider, label)] += amount  # type: ignore[assignment]  # amounts may be seconds
 
 
 async def keep_adding(pool: asyncpg.Pool[Any]) -> None:
-    """Until this is cancelled, what was counted is added up in the database; what cannot be now, is next time."""
+    """Add the counts to the database every EVERY seconds until cancelled; keep those that fail for the next time."""
     while True:
         await asyncio.sleep(EVERY)
         await add_up(pool)
 
 
 async def add_up(pool: asyncpg.Pool[Any]) -> None:
-    """What was counted here is in the database."""
+    """Add this process's counts to the database."""
     counts = dict(_counted)
     if not counts:
         return

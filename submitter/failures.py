@@ -1,4 +1,4 @@
-"""What a loop says about an error that it outlives."""
+"""Log the errors that a loop survives."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ log = structlog.get_logger()
 
 
 def log_failure(error: Exception, **where: Any) -> None:
-    """Log *error* by its kind: transactions that met, a database that is away, or a defect of ours with its place."""
+    """Log *error* by its kind: conflicting transactions, an unusable database, or a bug with its place."""
     if isinstance(error, asyncpg.TransactionRollbackError):
         log.info("transaction_retried", error=type(error).__name__, **where)
     elif isinstance(error, UNREACHABLE):

@@ -1,4 +1,4 @@
-"""Ends jobs for the submitter and the reconciler, and says so in the log."""
+"""End jobs for the submitter and the reconciler, and log it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ log = structlog.get_logger()
 
 
 class Finisher:
-    """Ends jobs in one commit, wakes submitters for the next providers, and has large searches swept."""
+    """Ends jobs in one commit, wakes submitters for the next providers, and queues large searches to be swept."""
 
     def __init__(self, pool: asyncpg.Pool[Any], installation: Installation, wake: Callable[[], None]) -> None:
         self._pool = pool
@@ -28,9 +28,9 @@ class Finisher:
         self.sweeper = Sweeper(pool, installation, wake)
 
     async def end(self, endings: Sequence[Ending], *, verified: Collection[UUID] = ()) -> Applied:
-        """End the jobs, unless they had ended before; then a late answer still counts.
+        """End the jobs. An answer to a job that ended before without one counts as a late answer.
 
-        *verified* are jobs whose answer was polled by the request_id of a 202.
+        *verified*: jobs whose answer was polled by the request_id of a 202.
         """
         if not endings:
             return Applied({}, {}, ())
@@ -44,7 +44,7 @@ class Finisher:
         return applied
 
     async def end_apart(self, endings: Sequence[Ending], *, verified: Collection[UUID] = ()) -> Applied:
-        """End the jobs together; if one of them cannot be written, each alone. Log those that fail: they stay open."""
+        """End the jobs together or, if that fails, each alone. Log the jobs that fail: they stay open."""
         try:
             return await self.end(endings, verified=verified)
         except asyncpg.PostgresError as error:
@@ -64,7 +64,7 @@ class Finisher:
 
 
 def log_applied(applied: Applied) -> None:
-    """Log the ended jobs of one commit in one line for each way in which they ended."""
+    """Log the ended jobs of one commit, one line for each way in which they ended."""
     groups: dict[tuple[str, str, str | None, str | None], list[str]] = {}
     for job in applied.ended.values():
         key = (job.provider, job.state, job.search_status, job.next_provider)

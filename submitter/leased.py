@@ -1,9 +1,9 @@
-"""The one shape of leased work: claim what is due, work on each item once, renew the leases, undo failed claims.
+"""Leased work: claim due items, work on each one once, renew the leases, undo failed claims.
 
-Jobs are asked this way; readings and deliveries are to follow. The source says how items are claimed, renewed and put
-back in PostgreSQL, and what to do with one; this loop keeps the slots, the leases and the order of shutting down.
+Jobs are asked this way; readings and deliveries are to follow. The source claims, renews and puts back items in
+PostgreSQL, and works on one; this loop manages the slots, the leases and the shutdown.
 
-    claim    committed before anything is sent; when it fails, it may have been committed all the same: undone later
+    claim    committed before anything is sent; a claim that fails may have been committed nevertheless: undone later
     lease    counted from before the claim was sent; an item whose lease is over is not begun
     slot     taken while an item is worked on; free while its result is being written
     rescue   the reconciler's: items of a process that fell silent
@@ -31,12 +31,12 @@ log = structlog.get_logger()
 LOOK_EVERY = 1.0  # seconds between two looks without a hint: the truth is in the table, NOTIFY is a hint
 IDLE_LOOK_EVERY = 5.0  # seconds, while nothing waits and hints arrive
 RENEWALS_PER_LEASE = 6  # so that five may fail
-UNWRITTEN = 2  # this many times the slots may be claimed at once, worked on or with a result not yet written
+UNWRITTEN = 2  # items that may be claimed at once, per slot: worked on, or with a result not yet written
 TOGETHER = 4  # while more than 1/4 of the slots are busy, wait for 1/4 to be free before the next claim
 
 
 class Item(Protocol):
-    """What is claimed: fenced by its attempt, and due *after* so many seconds."""
+    """A claimed item: fenced by its *attempt*, and due *after* so many seconds."""
 
     @property
     def id(self) -> UUID: ...
@@ -61,44 +61,44 @@ class Batch(Generic[ItemT]):
 
 @dataclass(slots=True)
 class Lease:
-    """How long an item is this process's, on the event loop's clock."""
+    """The time until which an item belongs to this process, on the event loop's clock."""
 
     until: float
 
     @property
     def is_over(self) -> bool:
-        """Tell whether the item may be another process's by now."""
+        """Tell whether another process may have the item by now."""
         return asyncio.get_running_loop().time() >= self.until
 
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What came of an item: being *written*; if that fails, *again* writes it later, apart from the others."""
+    """The result of an item: *written* is done when it is stored; if that fails, *again* writes it later, alone."""
 
     written: asyncio.Future[None]
     again: Callable[[BaseException], Coroutine[Any, Any, None]]
 
 
 class Source(Protocol[ItemT]):
-    """Where the items come from, and what is done with one."""
+    """The origin of the items, and the work on one of them."""
 
     name: str
 
     async def claim(self, most: int, claim_id: UUID) -> Batch[ItemT]:
-        """Claim up to *most* due items, committed."""
+        """Claim up to *most* due items, and commit."""
 
     async def renew(self, items: Sequence[ItemT]) -> set[UUID]:
         """Renew the leases of these items; return those that are still this process's."""
 
     async def undo(self, claim_id: UUID) -> Sequence[UUID]:
-        """Put back what a failed claim took all the same; return it."""
+        """Put back and return the items that a failed claim took nevertheless."""
 
     async def work(self, item: ItemT, lease: Lease) -> Result:
         """Work on *item* unless its lease is over."""
 
 
 class LeasedWork(Generic[ItemT]):
-    """The items of one source in one process."""
+    """The loop that works on the items of one source in one process."""
 
     def __init__(self, source: Source[ItemT], *, slots: int, lease_seconds: float) -> None:
         self.awake = asyncio.Event()  # set it as a hint that something is due
@@ -106,8 +106,8 @@ class LeasedWork(Generic[ItemT]):
         self._source = source
         self._slots = slots
         self._lease_seconds = lease_seconds
-        self._enough = max(1, slots // TOGETHER)  # free slots, for a claim
-        # By id and attempt: the next attempt may be claimed before the task of this one has left.
+        self._enough = max(1, slots // TOGETHER)  # free slots needed before the next claim
+        # By id and attempt: the next attempt may be claimed before the task of this one has finished.
         self._leases: dict[tuple[UUID, int], tuple[ItemT, Lease]] = {}
         self._working = 0
         self._tasks: set[asyncio.Future[None]] = set()  # items being worked on, and results being written
@@ -115,7 +115,7 @@ class LeasedWork(Generic[ItemT]):
         self._failed_claims: list[UUID] = []
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Claim and work until *stop*; then wait for what is in flight, and for its results to be written."""
+        """Claim and work until *stop*; then wait for the items in flight and the writing of their results."""
         renewing = asyncio.create_task(self._renew_leases())
         failures = 0
         while not stop.is_set():
@@ -138,12 +138,12 @@ class LeasedWork(Generic[ItemT]):
         renewing.cancel()
 
     async def settled(self) -> None:
-        """Wait until every claimed item is worked on, and its result written."""
+        """Wait until every claimed item is done and its result written."""
         while self._tasks:
             await asyncio.wait(self._tasks)
 
     async def claim_once(self) -> Batch[ItemT]:
-        """Claim once; every claimed item is worked on in a task of its own."""
+        """Claim once, and start a task for every claimed item."""
         await self._undo_failed_claims()
         # Counted from before the claim is sent: the database counts from when it writes the row.
         lease_until = asyncio.get_running_loop().time() + self._lease_seconds
@@ -151,7 +151,7 @@ class LeasedWork(Generic[ItemT]):
         try:
             batch = await self._source.claim(self._free, claim_id)
         except BaseException:
-            self._failed_claims.append(claim_id)  # it may have been committed all the same
+            self._failed_claims.append(claim_id)  # it may have been committed nevertheless
             raise
         for item in batch.items:
             lease = Lease(lease_until)
@@ -162,7 +162,7 @@ class LeasedWork(Generic[ItemT]):
 
     @property
     def _free(self) -> int:
-        """How many more may be claimed: the free slots, unless results pile up."""
+        """Return how many more items may be claimed: the free slots, fewer when unwritten results pile up."""
         return min(self._slots - self._working, UNWRITTEN * self._slots - len(self._leases))
 
     def _keep(self, task: asyncio.Future[None]) -> None:
@@ -177,12 +177,12 @@ class LeasedWork(Generic[ItemT]):
                 log.warning("claim_undone", source=self._source.name, ids=[str(id) for id in undone])
 
     async def _work(self, item: ItemT, lease: Lease) -> None:
-        """Work on the item; its slot is free then, and its lease runs on until the result is written."""
+        """Work on the item, then free its slot; keep its lease until the result is written."""
         try:
             if item.after > 0:
                 await asyncio.sleep(item.after)
             result = await self._source.work(item, lease)
-        except Exception as error:  # noqa: BLE001  a mistake of ours: it must not take the others along
+        except Exception as error:  # noqa: BLE001  a bug of ours must not stop the other items
             self._let_go(item, error)
         else:
             self._tasks.add(result.written)
@@ -200,7 +200,7 @@ class LeasedWork(Generic[ItemT]):
             self._keep(asyncio.create_task(self._write_again(item, result, error)))
 
     async def _write_again(self, item: ItemT, result: Result, error: BaseException) -> None:
-        """Write the result while its lease runs on: it may have been paid for."""
+        """Try again to write the result, and keep its lease meanwhile: it may have been paid for."""
         try:
             await result.again(error)
         except Exception as last:  # noqa: BLE001  it is logged, and the reconciler takes over
@@ -232,7 +232,7 @@ class LeasedWork(Generic[ItemT]):
             await first_of(self.awake.wait(), stop.wait(), timeout=every)
 
     async def _renew_leases(self) -> None:
-        """Renew leases while their items are worked on, or their results not yet written."""
+        """Renew leases until the results of their items are written."""
         loop = asyncio.get_running_loop()
         period = self._lease_seconds / RENEWALS_PER_LEASE
         while True:
@@ -253,7 +253,7 @@ class LeasedWork(Generic[ItemT]):
 
 
 async def first_of(*waits: Coroutine[Any, Any, object], timeout: float) -> None:
-    """Wait until one of *waits* has come true, or *timeout* seconds have passed."""
+    """Wait until one of *waits* is done, or *timeout* seconds have passed."""
     tasks = [asyncio.ensure_future(wait) for wait in waits]
     try:
         await asyncio.wait(tasks, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)

@@ -1,4 +1,4 @@
-"""What a provider's headers say about its limits, put in force for all processes."""
+"""Apply the limits in a provider's headers, for all processes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from store.database import UNREACHABLE
 
 
 class LimitHeaders:
-    """One provider's headers, as one process sees them; only what changed is written."""
+    """The limits in one provider's headers, as one process sees them; only changes are written."""
 
     def __init__(self, pool: asyncpg.Pool[Any], provider: Provider) -> None:
         self._pool = pool
@@ -20,7 +20,7 @@ class LimitHeaders:
         self._allowances: dict[int, int] = {}
 
     async def heed(self, response: HttpResponse) -> None:
-        """Keep to the allowance and to the rest that the headers name."""
+        """Store the allowance and the rest that the headers name, so that all processes keep to them."""
         news = self._provider.read_limits(response)
         if news is None or (news.rest is None and self._allowances.get(news.window) == news.allowance):
             return

@@ -1,7 +1,7 @@
-"""What came of the questions, written down: many outcomes in one go, and none of them dropped.
+"""Write the outcomes of questions: many in one commit, and none of them dropped.
 
-An answer may have been paid for, so writing it is tried until it succeeds; every statement matches the attempt, so
-that writing twice, or too late, changes nothing.
+An answer may have been paid for, so the writer tries until it succeeds. Every statement matches the attempt, so
+writing twice, or too late, changes nothing.
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ from submitter.finishing import Finisher
 
 log = structlog.get_logger()
 
-# A question whose 202 was lost can only be answered by its callback: so many graces are left to it.
+# A question whose 202 was lost can only be answered by its callback: wait so many graces for that.
 GRACES_WITHOUT_REQUEST_ID = 5
-# Where no callback can come, the first poll need not wait for one. Nyne: "every few seconds at first".
+# Without callbacks, the first poll need not wait for one. Nyne: "every few seconds at first".
 FIRST_POLL_WITHOUT_CALLBACK = timedelta(seconds=5)
 CHECK_PAUSED_AFTER = timedelta(seconds=5)
 REST_AFTER_429 = 1.0  # seconds, at least
@@ -43,14 +43,14 @@ REST_AFTER_429 = 1.0  # seconds, at least
 
 @dataclass(frozen=True, slots=True)
 class Withheld:
-    """A claimed question that was not sent after all."""
+    """The outcome of a claimed question that was not sent."""
 
     reason: str
 
 
 @dataclass(frozen=True, slots=True)
 class JobOutcome:
-    """What a provider's answer to *job* says."""
+    """The outcome of asking *job*."""
 
     provider: Provider
     job: ClaimedJob
@@ -64,7 +64,7 @@ Step = Ending | Acceptance | Requeueing
 
 
 class OutcomeWriter:
-    """Writes outcomes for all providers of a process; `write` is the flush of a GroupCommit."""
+    """Writes outcomes for all providers of a process; a GroupCommit calls `write` as its flush."""
 
     def __init__(self, pool: asyncpg.Pool[Any], settings: Settings, finisher: Finisher) -> None:
         self._pool = pool
@@ -72,14 +72,14 @@ class OutcomeWriter:
         self._finisher = finisher
         self.wake = finisher.wake
         self._failing: set[str] = set()  # providers whose last answers were failures: a success closes the breaker
-        self.giving_up = asyncio.Event()  # at the end of a drain: the leases will expire, and the reconciler decides
+        self.giving_up = asyncio.Event()  # at the end of a drain: the leases expire, and the reconciler decides
 
     def note_failing(self, provider: str) -> None:
-        """Another process saw this provider fail: our next success has to be noted."""
+        """Note that another process saw this provider fail, so that our next success closes the breaker."""
         self._failing.add(provider)
 
     async def write(self, batch: Sequence[JobOutcome]) -> list[None]:
-        """Every outcome is committed. Tried again until the database is back, or until giving up."""
+        """Commit every outcome; while the database is unusable, try again until it is back, or until giving up."""
         steps = [self._step(told) for told in batch]
         failures = 0
         while True:
@@ -94,7 +94,7 @@ class OutcomeWriter:
                     raise
 
     async def gives_up(self, seconds: float) -> bool:
-        """Wait; return whether the writer gives up within so many *seconds*."""
+        """Wait up to *seconds*; return whether the writer gives up meanwhile."""
         try:
             async with asyncio.timeout(seconds):
                 return await self.giving_up.wait()
@@ -124,7 +124,7 @@ class OutcomeWriter:
                 )  # fmt: skip
 
     async def _release_unsent(self, unsent: Sequence[Requeueing]) -> None:
-        """Put right what a takeover believed of questions that were never sent."""
+        """Correct the jobs that a takeover ended as unknown, although their questions were never sent."""
         if unsent:
             async with transaction(self._pool) as connection:
                 searches = await asked.release_unsent(connection, [(one.job_id, one.attempt) for one in unsent])
@@ -176,7 +176,7 @@ class OutcomeWriter:
         return Requeueing(job.id, job.attempt, after, counts=True, error=outcome.reason)
 
     async def _note_health(self, batch: Sequence[JobOutcome]) -> None:
-        """The providers' rows say what these outcomes say about them: paused, resting, failing, or well."""
+        """Update the providers' rows from these outcomes: paused, resting, failing, or well."""
         failures: Counter[str] = Counter()
         blocked: defaultdict[str, list[UUID]] = defaultdict(list)
         probed = {told.provider.name for told in batch if told.job.is_probe}
@@ -210,13 +210,13 @@ class OutcomeWriter:
 
 
 async def note_pause(pool: asyncpg.Pool[Any], provider: str, reason: str, *, said: float = 0.0) -> None:
-    """The provider is paused for all processes, and whoever reads the log knows why; it said so *said* seconds ago."""
+    """Pause the provider for all processes, and log why. It gave the reason *said* seconds ago."""
     if await providers.pause(pool, provider, reason, CHECK_PAUSED_AFTER, said=timedelta(seconds=said)):
         log.error("provider_paused", provider=provider, why=without_words(reason))
 
 
 async def note_throttled(pool: asyncpg.Pool[Any], provider: str, after: float | None) -> None:
-    """The provider rests, for as long as its 429 said."""
+    """Let the provider rest for *after* seconds, as its 429 asked, or at least REST_AFTER_429."""
     rest = max(after or 0.0, REST_AFTER_429)
     await providers.correct_limits(pool, provider, LimitNews(rest=rest))
     log.warning("throttled", provider=provider, rest=rest)

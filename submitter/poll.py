@@ -1,4 +1,4 @@
-"""Polls one provider for the answers that no callback brought."""
+"""Poll one provider for the answers that no callback brought."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Poller:
         self._first = grace if process.settings.public_url else min(grace, FIRST_POLL_WITHOUT_CALLBACK)
 
     async def poll_once(self) -> int:
-        """Every due job was polled, as far as permits go, and what the answers say is stored; how many were."""
+        """Poll every due job, as far as permits allow, and store the answers; return how many were polled."""
         if not await sweep.has_due_polls(self._pool, self._provider.name):
             return 0
         polls = await sweep.claim_polls(
@@ -72,7 +72,7 @@ class Poller:
             case Running():
                 return None
             case Unreadable(reason):
-                # It stays awaiting: the body is kept for a person, and the next poll may be readable.
+                # The job stays awaiting: a person can read the stored body, and the next poll may be readable.
                 await sweep.keep_unreadable(self._pool, poll.id, reason, answer.body)
                 log.warning("poll_unreadable", job=str(poll.id), why=without_words(reason))
                 return None
@@ -96,7 +96,7 @@ class Poller:
         return ending
 
     async def _verify(self, endings: Sequence[Ending]) -> None:
-        """Jobs that were over when their 202 came: a number that they did not bring still counts."""
+        """Apply the polled answers of finished jobs, and end their checks; a number they did not bring still counts."""
         applied = await self._finisher.end_apart(
             [ending for ending in endings if ending.state == "answered"],
             verified={ending.job_id for ending in endings},

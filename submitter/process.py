@@ -1,4 +1,4 @@
-"""What the submitter and the reconciler have in common as processes: start, stop, and what they hold."""
+"""The process frame of the submitter and the reconciler: start, stop, and shared resources."""
 
 from __future__ import annotations
 
@@ -42,10 +42,10 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True, slots=True)
 class Process:
-    """What a process holds; all of it is closed when it stops."""
+    """The resources of a process; all of them are closed when it stops."""
 
     settings: Settings
-    url: str  # of PostgreSQL, past any pooler
+    url: str  # of PostgreSQL, bypassing any pooler
     pool: asyncpg.Pool[Any]
     providers: dict[str, Provider]
     sessions: dict[str, aiohttp.ClientSession]
@@ -86,7 +86,7 @@ async def _run(
 
 
 async def _open(stack: AsyncExitStack, name: str, settings: Settings, url: str, stop: asyncio.Event) -> Process | None:
-    """Open the process once the database is there and current; None if *stop* came first."""
+    """Open the process once the database is usable and current; return None if *stop* is set first."""
     while await wait_until_current(url, name=name, stop=stop):
         try:
             return await stack.enter_async_context(open_process(name, settings, url))
@@ -98,7 +98,7 @@ async def _open(stack: AsyncExitStack, name: str, settings: Settings, url: str, 
 
 @asynccontextmanager
 async def open_process(name: str, settings: Settings, url: str) -> AsyncIterator[Process]:
-    """Hold what a process needs inside the block, the providers and their limits registered."""
+    """Hold the process's resources inside the block, with the providers and their limits registered."""
     async with AsyncExitStack() as stack:
         pool = await open_pool(url, name=name, size=settings.database_pool)
         stack.push_async_callback(close_pool, pool)

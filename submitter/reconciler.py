@@ -1,6 +1,6 @@
-"""python -m submitter.reconciler: looks for everything that waits for something that may never come.
+"""python -m submitter.reconciler: find the jobs that wait for something that may never come.
 
-Each duty is a loop of its own, so that none waits for another: a rescue is never held up by a slow poll.
+Each duty runs in its own loop, so that none waits for another: a slow poll never delays a rescue.
 """
 
 from __future__ import annotations
@@ -48,13 +48,13 @@ STALE_EVERY = 600.0
 MONTHS_EVERY = 3600.0
 BODIES_EVERY = 3600.0
 CHECK_EVERY = timedelta(seconds=30)  # between two looks at a paused provider's free endpoint
-# Nothing waits for ever: not even for a budget that nobody raises, or an account that nobody tops up. A month's
-# budget comes back within 31 days; the rest is slack.
+# Nothing waits for ever, not even for a budget that is never raised or an account that is never topped up. A monthly
+# budget returns within 31 days; the rest is slack.
 QUEUED_AT_MOST = timedelta(days=35)
 
 
 class Reconciler:
-    """The duties; every one is a pass over what is due now, and returns how much it found."""
+    """The duties. Each one makes a pass over what is due now, and returns how many rows it found."""
 
     def __init__(self, process: Process, finisher: Finisher) -> None:
         self._process = process
@@ -65,7 +65,7 @@ class Reconciler:
         self._wake = finisher.wake
 
     async def rescue(self) -> int:
-        """submitting with an expired lease: the question may have been sent; its submitter will not tell."""
+        """Take over submitting jobs with an expired lease: the question may have been sent, the submitter is silent."""
         expired = await sweep.expired_leases(self._pool, BATCH)
         endings = []
         for job in expired:
@@ -81,7 +81,7 @@ class Reconciler:
         return len(expired)
 
     async def give_up(self) -> int:
-        """awaiting and past all hope: no request_id to poll by, or past the deadline."""
+        """End awaiting jobs that cannot be answered any more: no request_id to poll by, or past the deadline."""
         overdue = await sweep.past_deadline(self._pool, self._settings.job_deadline, BATCH)
         await self._end([
             replace(
@@ -96,7 +96,7 @@ class Reconciler:
         return len(overdue)
 
     async def end_stale(self) -> int:
-        """queued for longer than anything should be."""
+        """End jobs that were queued for longer than QUEUED_AT_MOST."""
         stale = await sweep.queued_too_long(self._pool, QUEUED_AT_MOST, BATCH)
         reason = f"could not be asked for {QUEUED_AT_MOST.days} days"
         await self._end([
@@ -106,17 +106,17 @@ class Reconciler:
         return len(stale)
 
     async def sweep_searches(self) -> int:
-        """Let lookups follow the ends that another process left behind, and decide those anew whose search is gone."""
+        """End the lookups of searches that another process left unswept; decide lookups whose search is gone anew."""
         searches = await unswept_searches(self._pool, BATCH)
         decided = await follow_ends(self._pool, searches, self._process.policy) if searches else 0
         if stray := await strays(self._pool, BATCH):
             decided += await decide_again(self._pool, stray, self._process.policy)
         if decided:
             self._wake()
-        return 0  # what could not be swept now is not tried again at once
+        return 0  # do not retry at once what could not be swept now
 
     async def pass_over_removed(self) -> int:
-        """Queue at the next provider what waits for one that is no longer in PROVIDERS, or end its search."""
+        """Move jobs of providers that are no longer in PROVIDERS to the next provider, or end their searches."""
         passed = await pass_over_removed(self._pool, self._process.policy.providers, BATCH)
         if passed:
             log.warning("removed_provider_passed_over", jobs=passed)
@@ -133,15 +133,15 @@ class Reconciler:
         return emptied
 
     async def make_months(self) -> int:
-        """The coming months have their partitions."""
+        """Make the partitions of the coming months."""
         async with self._pool.acquire(timeout=ACQUIRE_TIMEOUT) as connection:
             made = await ensure_partitions(connection)
         if made:
             log.info("partitions_made", partitions=made)
-        return 0  # what could not be made now is not tried again at once
+        return 0  # do not retry at once what could not be made now
 
     async def look_after_providers(self) -> int:
-        """Paused providers are asked how they are; what was held for a provider or a budget goes on if it can."""
+        """Check the paused providers; release the jobs held for a provider or a budget, if they can go on."""
         released = 0
         for provider in self._process.providers.values():
             await self._check(provider)
@@ -153,7 +153,7 @@ class Reconciler:
         return released
 
     async def _check(self, provider: Provider) -> None:
-        """Ask a paused provider's free endpoint; resume it when it is well, or has told nothing for too long."""
+        """Ask a paused provider's free endpoint; resume it when it is well, or has revealed nothing too often."""
         if not await providers.claim_check(self._pool, provider.name, CHECK_EVERY):
             return
         answer = await send(self._process.sessions[provider.name], provider.health())
@@ -161,7 +161,7 @@ class Reconciler:
             case HttpResponse():
                 health = provider.read_health(answer)
             case Unsent(reason):
-                health = Health(well=False, reason=reason)  # it is away, and so would a question be
+                health = Health(well=False, reason=reason)  # unreachable: a question would fail too
             case Unanswered(reason):
                 health = Health(well=None, reason=reason)
         if health.well or (health.well is None and await providers.note_untold(self._pool, provider.name)):
@@ -190,7 +190,7 @@ class Reconciler:
 
 
 async def repeat(duty: Callable[[], Awaitable[int]], every: float, stop: asyncio.Event) -> None:
-    """*duty* is done until *stop*: again at once after a full batch, else *every* so many seconds."""
+    """Repeat *duty* until *stop*: at once after a full batch, else after *every* seconds."""
     failures = 0
     while not stop.is_set():
         try:
@@ -208,20 +208,20 @@ async def repeat(duty: Callable[[], Awaitable[int]], every: float, stop: asyncio
 
 
 class Watch:
-    """Looks once a second at what is outstanding, so that duties with nothing to do cost no statement."""
+    """Checks once a second what is outstanding, so that duties with nothing to do cost no statement."""
 
     def __init__(self, process: Process) -> None:
         self._pool = process.pool
         self.seen = sweep.Outstanding()
 
     async def look(self) -> int:
-        """Look at what is outstanding."""
+        """Read what is outstanding from the database."""
         self.seen = await sweep.look(self._pool)
         return 0
 
 
 def when(holds: Callable[[], bool], duty: Callable[[], Awaitable[int]]) -> Callable[[], Awaitable[int]]:
-    """Return *duty*, done only while *holds* does."""
+    """Return a duty that runs *duty* only while *holds* returns True."""
 
     @wraps(duty)
     async def guarded() -> int:
@@ -231,7 +231,7 @@ def when(holds: Callable[[], bool], duty: Callable[[], Awaitable[int]]) -> Calla
 
 
 async def work(process: Process, stop: asyncio.Event) -> None:
-    """Do all duties until *stop*; finish the polls in flight."""
+    """Run all duties until *stop*; then finish the polls in flight."""
     notifier = Notifier(process.url, name="reconciler notifier")
     notifying = asyncio.create_task(notifier.run())
     finisher = Finisher(process.pool, process.installation, notifier.wake)

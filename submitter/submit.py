@@ -1,4 +1,4 @@
-"""Asks one provider: claims due jobs, sends each question once, hands its answer to the writer."""
+"""Ask one provider: claim due jobs, send each question once, hand its answer to the writer."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from submitter.transport import Unanswered, Unsent, send
 log = structlog.get_logger()
 
 
-# An outcome that the database refuses is tried so often, three minutes in all: a person may mend what refuses it.
+# Tries to write an outcome that the database refuses, over three minutes: a person may mend the cause meanwhile.
 WRITE_AGAIN, FIRST_PAUSE, LONGEST_PAUSE = 8, 1.0, 60.0
 
 
@@ -58,7 +58,7 @@ class Submitter:
         self._limit_headers = LimitHeaders(pool, provider)
 
     async def claim(self, most: int, claim_id: UUID) -> Batch[ClaimedJob]:
-        """Claim due jobs within the limits and budgets; pass on what waits for a paused provider."""
+        """Claim due jobs within the limits and budgets; move jobs that wait for a paused provider to the next."""
         claimed = await claim(
             self._pool,
             self.name,
@@ -82,7 +82,7 @@ class Submitter:
         return await asked.renew(self._pool, [(job.id, job.attempt) for job in items], self._settings.lease)
 
     async def undo(self, claim_id: UUID) -> Sequence[UUID]:
-        """Queue again what a failed claim took all the same: none of it was sent."""
+        """Queue again the jobs that a failed claim took nevertheless: none of them was sent."""
         async with transaction(self._pool) as connection:
             return await asked.undo_claim(connection, claim_id)
 
@@ -92,7 +92,7 @@ class Submitter:
         return Result(self._outcomes.put(told), partial(self._write_again, told))
 
     async def _write_again(self, told: JobOutcome, error: BaseException) -> None:
-        """Write an outcome that failed alone, later each time: it may have been paid for."""
+        """Write an outcome that failed alone, with longer waits each time: it may have been paid for."""
         for tries in range(WRITE_AGAIN):
             log.error("outcome_held", job=str(told.job.id), exc_info=error)
             if await self._writer.gives_up(backoff(tries, first=FIRST_PAUSE, longest=LONGEST_PAUSE)):
@@ -107,7 +107,7 @@ class Submitter:
 
     async def _ask(self, job: ClaimedJob, lease: Lease) -> JobOutcome:
         if lease.is_over:
-            # This process was frozen: the job may be another's by now. Nothing was sent, so nothing is owed.
+            # This process was frozen: another process may have the job by now. Nothing was sent, so nothing is owed.
             return JobOutcome(self.provider, job, Withheld("the lease ran out before it was sent"))
         url = None
         if self._calls_back and self._settings.public_url:
@@ -136,7 +136,7 @@ class Submitter:
 
 
 def read_budgets(settings: Settings) -> list[Budget]:
-    """The budgets that are set, for all providers together and for each."""
+    """Return the budgets that are set, for all providers together and for each."""
     found = []
     for provider in (None, *settings.providers):
         for period in ("day", "month"):

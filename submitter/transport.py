@@ -1,6 +1,6 @@
-"""The only way out to a provider: one request, one answer, every wait with its deadline.
+"""The only way out to a provider: one request, one answer, a deadline for every wait.
 
-What matters is what may be repeated. A request that was never sent may; one that was sent and not answered may not.
+It tells what may be repeated: a request that was never sent may, one that was sent and not answered may not.
 """
 
 from __future__ import annotations
@@ -23,25 +23,25 @@ KEEPALIVE = 4.0  # seconds
 
 @dataclass(frozen=True, slots=True)
 class Unsent:
-    """The provider was never reached: asking again is safe."""
+    """The request never reached the provider: asking again is safe."""
 
     reason: str
 
 
 @dataclass(frozen=True, slots=True)
 class Unanswered:
-    """The request was sent, perhaps; its answer never came whole."""
+    """The request may have been sent; no complete answer came."""
 
     reason: str
 
 
 def open_session(*, limit: int, timeout: float) -> aiohttp.ClientSession:
-    """A session for one provider: its own connections, so that one slow provider does not hold up another."""
-    # Well before the whole is over, or a connection that never came about would look like an answer that did not.
+    """Open a session for one provider, with its own connections: a slow provider does not delay another."""
+    # Well below the total timeout, or a connection that was never made would look like a missing answer.
     connect = min(CONNECT_TIMEOUT, timeout / 2)
     return aiohttp.ClientSession(
         connector=aiohttp.TCPConnector(limit=limit, keepalive_timeout=KEEPALIVE, ttl_dns_cache=60),
-        # (sock_read would be another timer for each request, which could only run out after the whole.)
+        # (sock_read would be another timer for each request, and could only expire after the total.)
         timeout=aiohttp.ClientTimeout(total=timeout, connect=connect, sock_connect=connect),
         cookie_jar=aiohttp.DummyCookieJar(),
         headers={"User-Agent": "ringback", "Accept": "application/json"},
@@ -49,14 +49,14 @@ def open_session(*, limit: int, timeout: float) -> aiohttp.ClientSession:
 
 
 async def send(session: aiohttp.ClientSession, request: HttpRequest) -> HttpResponse | Unsent | Unanswered:
-    """What came of *request*: its response, or the certainty that it was not sent, or neither.
+    """Send *request* and return its response, or Unsent if it was certainly not sent, or Unanswered.
 
     Paid requests are POSTs: aiohttp repeats other methods by itself on a connection that has died
     (https://github.com/aio-libs/aiohttp/issues/10790).
     """
     headers, data = dict(request.headers), None
     if request.body is not None:
-        # Not json=: that takes three times as long to write the same bytes.
+        # Not json=: that takes three times as long for the same bytes.
         headers["Content-Type"], data = "application/json", json.dumps(request.body).encode()
     try:
         async with session.request(
@@ -76,7 +76,7 @@ async def send(session: aiohttp.ClientSession, request: HttpRequest) -> HttpResp
 
 
 async def _read(response: aiohttp.ClientResponse) -> bytes:
-    """The body, or its first BODY_AT_MOST bytes: more than that is nothing we can read anyway."""
+    """Return the body's first BODY_AT_MOST bytes: we could not use a longer one anyway."""
     parts = []
     left = BODY_AT_MOST
     while left > 0 and (part := await response.content.read(left)):

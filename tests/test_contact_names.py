@@ -166,7 +166,7 @@ def test_a_first_name_alone_is_nobody(written: str) -> None:
 
         assert contact is None
         assert [path for path, _ in problems] == ["name"]
-        assert "nobody" in problems[0][1]
+        assert "not enough" in problems[0][1]
 
 
 @pytest.mark.parametrize("written", ["山田太郎", "김민수", "สมชาย", "Jane Doe", "J Doe"])

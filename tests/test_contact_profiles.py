@@ -162,7 +162,7 @@ def test_a_member_id_stands_for_a_slug(written: str) -> None:
 )
 def test_a_member_id_that_lost_its_case_is_refused(written: str) -> None:
     """A member's id is base64: in lower case it no longer names one person."""
-    assert "nobody's" in problems_of(profile_url=written)["profile_url"]
+    assert "leads to no profile" in problems_of(profile_url=written)["profile_url"]
 
 
 def test_a_member_id_that_was_cut_off_is_refused() -> None:

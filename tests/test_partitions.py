@@ -184,7 +184,7 @@ async def test_nobody_waits_long_for_a_partition(pool: Pool) -> None:
                 await take_one(pool, work_email="jane@acme.co")
         await transaction.rollback()
 
-    assert [line["why"] for line in logs] == ["somebody uses the table for long; it is tried again"]
+    assert [line["why"] for line in logs] == ["another transaction holds the table; this is tried again"]
     assert set(await ensure(pool)) == {THIS.next.partition_of(table) for table in HISTORY}
 
 

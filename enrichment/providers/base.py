@@ -1,4 +1,4 @@
-"""What every provider is to us: requests to build and responses to read, with no I/O."""
+"""The interface of a provider: build requests and read responses, without I/O."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from enrichment.settings import Settings
 
 @dataclass(frozen=True, slots=True)
 class HttpRequest:
-    """A request to a provider. Headers carry secrets and bodies carry people: neither is ever shown."""
+    """A request to a provider. Headers hold secrets and bodies hold personal data: repr shows neither."""
 
     method: str
     url: str
@@ -42,7 +42,7 @@ class Limit:
 
 @dataclass(frozen=True, slots=True)
 class LimitNews:
-    """What a response's headers say about a limit: the allowance in force, and a rest to keep, in seconds."""
+    """The limits in a response's headers: the allowance in force, and a rest to keep, in seconds."""
 
     allowance: int | None = None
     window: int = 60
@@ -51,7 +51,7 @@ class LimitNews:
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """What a provider's free endpoint says: *well* when questions can be asked, None when it does not tell.
+    """The state of an account, from the provider's free endpoint. *well*: it can ask; None when the answer is silent.
 
     *balance* in credits, if named.
     """
@@ -62,7 +62,7 @@ class Health:
 
 
 class Provider(ABC):
-    """Everything we know about one provider. No reading of what it sends ever raises."""
+    """Everything we know about one provider. No read_ method ever raises."""
 
     __slots__ = ()
 
@@ -73,11 +73,11 @@ class Provider(ABC):
     @classmethod
     @abstractmethod
     def from_settings(cls, settings: Settings) -> Self:
-        """Build the provider with the address, price and keys that are set; the receiver has no keys."""
+        """Build the provider with the configured address, price and keys; the receiver has no keys."""
 
     @abstractmethod
     def can_ask(self, contact: Contact) -> bool:
-        """Tell whether *contact* carries an identifier the provider can use."""
+        """Tell whether *contact* has an identifier that the provider can use."""
 
     @abstractmethod
     def submit(self, contact: Contact, callback_url: str | None) -> HttpRequest:
@@ -97,7 +97,7 @@ class Provider(ABC):
 
     @abstractmethod
     def read_limits(self, response: HttpResponse) -> LimitNews | None:
-        """Read from the headers what is new about our allowance, if anything."""
+        """Read the allowance and rest from the headers; None if they name neither."""
 
 
 class CallsBack(Provider):
@@ -107,7 +107,7 @@ class CallsBack(Provider):
 
     @abstractmethod
     def poll(self, request_id: str) -> HttpRequest:
-        """Build the free question about a question."""
+        """Build the free request for the state of a question."""
 
     @abstractmethod
     def read_poll(self, response: HttpResponse) -> Outcome:
@@ -115,4 +115,4 @@ class CallsBack(Provider):
 
     @abstractmethod
     def read_callback(self, body: bytes) -> Outcome:
-        """Read a callback; return Unreadable for what is none."""
+        """Read a callback; return Unreadable if it is not one."""

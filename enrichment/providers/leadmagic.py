@@ -1,6 +1,6 @@
 """LeadMagic answers at once: POST /v1/people/mobile-finder, 5 credits for a number found, nothing for none.
 
-Its words, and ours. Where no address is given, https://leadmagic.io/docs/v1/making-api-calls
+Its words, and ours. Source, unless a line names another: https://leadmagic.io/docs/v1/making-api-calls
 
     POST /v1/people/mobile-finder
     200 mobile_number: text, integer, list Answered     whatever `message` says: its wordings vary
@@ -98,7 +98,7 @@ class LeadMagic(Provider):
         return bool(contact.profile_url or contact.work_email or contact.personal_email)
 
     def submit(self, contact: Contact, callback_url: str | None) -> HttpRequest:
-        """Build the question from all identifiers there are: together they match more."""
+        """Build the question from all identifiers of the contact: together they match more."""
         body = {
             "profile_url": contact.profile_url and quote(contact.profile_url),
             "work_email": contact.work_email,
@@ -108,7 +108,7 @@ class LeadMagic(Provider):
         return HttpRequest("POST", self._url("/v1/people/mobile-finder"), self._headers(), given)
 
     def read_submit(self, response: HttpResponse) -> Outcome:
-        """Read the answer to the question. Never raises."""
+        """Read the answer to the question. Never raise."""
         if response.status == 200:
             return self._read_answer(response)
         if 200 <= response.status < 300:
@@ -122,8 +122,8 @@ class LeadMagic(Provider):
     def read_health(self, response: HttpResponse) -> Health:
         """Read the balance: well with at least one price in an account that is not frozen.
 
-        A 200 in another shape is well: the key was taken, and the next question tells the rest. A pause that waited
-        for a field which was renamed would never end.
+        A 200 in another shape is well: the key was accepted, and the next question reveals the rest. A pause that
+        waited for a renamed field would never end.
         """
         account = read_object(response.body)
         if response.status != 200 or account is None:
@@ -136,8 +136,8 @@ class LeadMagic(Provider):
         return Health(well=True, balance=balance)
 
     def read_limits(self, response: HttpResponse) -> LimitNews | None:
-        """Read the allowance of this minute. Never raises."""
-        return read_limit_news(response, LIMITS[:1])  # its headers speak of minutes only
+        """Read the allowance of this minute. Never raise."""
+        return read_limit_news(response, LIMITS[:1])  # its headers are about minutes only
 
     def _read_answer(self, response: HttpResponse) -> Outcome:
         """Read a 200: the number, or none."""
@@ -148,7 +148,7 @@ class LeadMagic(Provider):
         numbers = read_numbers(named, words_are_odd=False)
         if numbers.mobile is None and (numbers.odd or ("mobile_number" not in answer and holds_numbers(answer))):
             return Unreadable("a mobile_number in a form never seen")
-        # credits_consumed is always there. Without it and the number this is some other page, no answer.
+        # credits_consumed is always there. Without it and a number, this is some other page, not an answer.
         is_answer = bool(answer.keys() & {"mobile_number", "credits_consumed"}) or _says_no_match(response.body)
         if numbers.mobile is None and (_complains(answer) or not is_answer):
             return Unreadable(self._complaint(response).advised("a 200 that is no answer"))
@@ -170,7 +170,7 @@ def _complains(answer: dict[str, Any]) -> bool:
 
 
 def _is_unwell(response: HttpResponse) -> bool | None:
-    """Return False where the account's state is said, None where it is not."""
+    """Return False if the response names the account's state; else None."""
     refused = response.status in {401, 402} or (response.status == 403 and is_vendors_own(response.body))
     return False if refused else None
 
@@ -201,13 +201,13 @@ def _read_failure(response: HttpResponse, complaint: Complaint) -> Outcome:
 
 
 def _says_no_match(body: bytes) -> bool:
-    """Tell whether a body is about a person who was not found, and not about a wrong address."""
+    """Tell whether a 404's body means that the person was not found, not that the address is wrong."""
     words = read_words(body)
     return _NO_MATCH.search(words) is not None and _NO_SUCH_PATH.search(words) is None
 
 
 def _throttle(response: HttpResponse) -> float | None:
-    """Read the wait from the headers, or from the body where a proxy took the headers."""
+    """Read the wait from the headers, or from the body if a proxy removed the headers."""
     wait = read_wait(response)
     if wait is not None:
         return wait

@@ -1,4 +1,4 @@
-"""Find the numbers in whatever a vendor puts in a number's place: a text, an integer, lists and objects of them.
+"""Find the numbers in a vendor's field for a number: a text, an integer, or lists and objects of them.
 
 https://github.com/MichaelFanous2/nyne-skills: "fullphone": [{"fullphone": "...", "type": "mobile"}]
 """
@@ -14,9 +14,9 @@ from enrichment.phone_words import says_no_number
 from enrichment.providers.replies import storable
 
 DEEPEST = 4  # lists and objects in one another
-MOST_ENTRIES = 50  # that are looked at
+MOST_ENTRIES = 50  # read
 FEWEST_OF_AN_INTEGER = 10**5  # a smaller one is a count, or a code
-# Where a number may stand, the likeliest first; a key that says mobile says so of its numbers.
+# Keys of numbers, the likeliest first; a key that says mobile makes its numbers mobiles.
 NUMBER_KEYS = (
     "mobile", "mobile_number", "mobile_phone", "mobiles", "mobile_numbers", "mobile_phones", "cell", "cell_phone",
     "best_phone", "best_number", "fullphone", "phone", "phone_number", "number", "phones", "phone_numbers", "numbers",
@@ -33,7 +33,7 @@ _BETWEEN_LINES = re.compile(r"[\r\n\t\v\f]+")
 
 @dataclass(frozen=True, slots=True)
 class Numbers:
-    """What was found: texts for `Answered`, and whether there was anything that is neither number nor nothing."""
+    """The numbers found: texts for `Answered`, and whether any other value is neither a number nor empty."""
 
     mobile: str | None = field(repr=False)
     second_choice: str | None = field(repr=False)
@@ -41,9 +41,9 @@ class Numbers:
 
 
 def read_numbers(value: object, *, words_are_odd: bool) -> Numbers:
-    """Read *value*: its mobiles first, then numbers of no kind, then others. Words for nothing are nothing.
+    """Read the numbers in *value*: mobiles first, then numbers of no stated kind, then others; skip words for nothing.
 
-    *words_are_odd*: a text without digits is neither a number nor a promise that there is none.
+    *words_are_odd*: a text without digits counts as neither a number nor the statement that there is none.
     """
     kinds: dict[str, list[str]] = {"mobile": [], "": [], "other": []}
     odd = False
@@ -60,7 +60,7 @@ def read_numbers(value: object, *, words_are_odd: bool) -> Numbers:
 
 
 def holds_numbers(value: object, *, key: str = "", depth: int = 2 * DEEPEST) -> bool:
-    """Tell whether something in *value* looks like a phone number: by its plus, or by the name of its place."""
+    """Tell whether something in *value* looks like a phone number: by its plus, or by its key."""
     if isinstance(value, Mapping):
         inner = list(value.items())[:MOST_ENTRIES]
         return depth > 0 and any(
@@ -75,7 +75,7 @@ def holds_numbers(value: object, *, key: str = "", depth: int = 2 * DEEPEST) -> 
 
 
 def _entries(value: object, kind: str, depth: int) -> Iterator[tuple[object, str]]:
-    """Yield all that stands where a number may stand and is not empty, with its kind: mobile, other or ""."""
+    """Yield each non-empty value in the place of a number, with its kind: mobile, other or ""."""
     if value is None or value is False or value in (0, "", [], {}):
         return
     if isinstance(value, str):
@@ -93,7 +93,7 @@ def _entries(value: object, kind: str, depth: int) -> Iterator[tuple[object, str
 
 
 def _labelled(text: str, kind: str) -> Iterator[tuple[object, str]]:
-    """Take a text apart that calls some of its numbers mobile: "Office +49 30 123456, Mobil +49 151 23456789"."""
+    """Split a text that calls some of its numbers mobile: "Office +49 30 123456, Mobil +49 151 23456789"."""
     parts = _BETWEEN_NUMBERS.split(text) if len(text) <= NUMBER_AT_MOST else []
     kinds = [_kind(part) for part in parts]
     if "mobile" in kinds and set(kinds) != {"mobile"} and all(map(_LIKE_A_NUMBER.search, parts)):
@@ -108,7 +108,7 @@ def _kind(*words: object) -> str:
 
 
 def _text(entry: object) -> str | None:
-    """Return the text of one entry; None for what can be no number."""
+    """Return the text of one entry; None if it cannot be a number."""
     if isinstance(entry, float) and entry.is_integer():
         entry = int(entry)
     if isinstance(entry, int) and not isinstance(entry, bool):
@@ -119,7 +119,7 @@ def _text(entry: object) -> str | None:
 
 
 def _joined(texts: list[str]) -> str | None:
-    """Join as many whole *texts* as are kept: a number that was cut would be another one."""
+    """Join as many whole *texts* as fit: a number that was cut would be another number."""
     joined = ""
     for text in texts:
         longer = f"{joined}; {text}" if joined else text

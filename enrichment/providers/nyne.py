@@ -1,6 +1,6 @@
-"""Nyne takes the question with a 202 and answers by callback; meanwhile it can be polled, which is free.
+"""Nyne accepts the question with a 202 and answers by callback; meanwhile it can be polled, which is free.
 
-Its words, and ours. Where no address is given, https://api.nyne.ai/documentation/person/phone
+Its words, and ours. Source, unless a line names another: https://api.nyne.ai/documentation/person/phone
 
     POST /person/phone
     2xx with a request_id                  Accepted     {success, data, timestamp} around it, or bare
@@ -73,7 +73,7 @@ from enrichment.providers.replies import (
 from enrichment.providers.waits import read_limit_news, read_wait
 from enrichment.settings import Settings
 
-# https://api.nyne.ai/documentation/person/phone.md; whether polls count is not said, so they do.
+# https://api.nyne.ai/documentation/person/phone.md does not say whether polls count, so we count them.
 LIMITS = (Limit(100, 60), Limit(1000, 3600))
 LONGEST_REQUEST_ID = 128  # characters
 _RUNNING = frozenset({"queued", "processing", "pending"})
@@ -130,7 +130,7 @@ class Nyne(CallsBack):
         return HttpRequest("POST", self._url("/person/phone"), self._headers(), given)
 
     def read_submit(self, response: HttpResponse) -> Outcome:
-        """Read the answer to the question. Never raises."""
+        """Read the answer to the question. Never raise."""
         job = _job(response.body)
         if _status(job) == "not_found" and _request_id(job):
             return Answered(None, request_id=_request_id(job))
@@ -140,19 +140,19 @@ class Nyne(CallsBack):
         if _status(job) in {"completed", "failed"}:
             outcome = self._read_job(job)
             if isinstance(outcome, Unreadable) and request_id is not None:
-                return Accepted(request_id, outcome.reason)  # the job is there: its poll may be readable
+                return Accepted(request_id, outcome.reason)  # the job exists: its poll may be readable
             return outcome
         if request_id is None:
             return Unreadable(self._complaint(response).advised("a success without a request_id"))
         return Accepted(request_id)
 
     def poll(self, request_id: str) -> HttpRequest:
-        """Build the free question about a question."""
+        """Build the free request for the state of a question."""
         url = self._url(f"/person/phone?request_id={quote(request_id, safe='')}")
         return HttpRequest("GET", url, self._headers())
 
     def read_poll(self, response: HttpResponse) -> Outcome:
-        """Read what the job has come to. Never raises."""
+        """Read the job's state from a poll. Never raise."""
         job = _job(response.body)
         if 200 <= response.status < 300:
             return self._read_job(job)
@@ -162,7 +162,7 @@ class Nyne(CallsBack):
         return _read_failed_poll(response, complaint)
 
     def read_callback(self, body: bytes) -> Outcome:
-        """Read what the job has come to from the body that a poll would have had. Never raises."""
+        """Read the job's state from a callback, whose body is that of a poll. Never raise."""
         return self._read_job(_job(body))
 
     def health(self) -> HttpRequest:
@@ -170,10 +170,10 @@ class Nyne(CallsBack):
         return HttpRequest("GET", self._url("/usage"), self._headers())
 
     def read_health(self, response: HttpResponse) -> Health:
-        """Read the balance: well with a positive one, which is what each question needs, or with no limit.
+        """Read the balance: well if it is positive, which each question needs, or unlimited.
 
-        A 200 in another shape is well: the key was taken, and the next question tells the rest. A pause that waited
-        for a field which was renamed would never end.
+        A 200 in another shape is well: the key was accepted, and the next question reveals the rest. A pause that
+        waited for a renamed field would never end.
         """
         usage = _job(response.body)
         if response.status != 200 or usage is None:
@@ -186,7 +186,7 @@ class Nyne(CallsBack):
         return Health(well=True, balance=balance)
 
     def read_limits(self, response: HttpResponse) -> LimitNews | None:
-        """Read the allowance of this minute or hour. Never raises."""
+        """Read the allowance of this minute or hour. Never raise."""
         return read_limit_news(response, self.limits)
 
     def _read_job(self, job: dict[str, Any] | None) -> Outcome:
@@ -223,7 +223,7 @@ class Nyne(CallsBack):
 
 
 def _read_failed_submit(response: HttpResponse, complaint: Complaint) -> Outcome:
-    """Read the answer to a POST that is no 2xx: it is retried only where no job can have been made."""
+    """Read a POST's answer that is not 2xx: retry only if no job can have been made."""
     outcome: Outcome
     match response.status:
         case 403 if not is_vendors_own(response.body):
@@ -242,11 +242,11 @@ def _read_failed_submit(response: HttpResponse, complaint: Complaint) -> Outcome
 
 
 def _read_failed_poll(response: HttpResponse, complaint: Complaint) -> Outcome:
-    """Read the answer to a GET that is no 2xx: it costs nothing, so whatever may pass is asked again."""
+    """Read a GET's answer that is not 2xx: asking costs nothing, so retry every error that may pass."""
     outcome: Outcome
     match response.status:
         case 404 if _job(response.body) is None:
-            # Not Nyne's word but a gateway's, in the middle of a deployment perhaps.
+            # Not Nyne's answer but a gateway's, perhaps during a deployment.
             outcome = Retry(str(complaint), after=read_wait(response))
         case 404:
             outcome = Forgotten(complaint.advised("Nyne does not know the request"))
@@ -264,26 +264,26 @@ def _read_failed_poll(response: HttpResponse, complaint: Complaint) -> Outcome:
 
 
 def _read_blocked(response: HttpResponse, complaint: Complaint) -> Outcome:
-    """Read a 403 that Nyne did not write: a firewall's, perhaps because of this one question."""
+    """Read a 403 that Nyne did not write: a firewall's, which may object to this one question."""
     return Retry(complaint.advised("a firewall refused it"), after=read_wait(response), blocked=True)
 
 
 def _is_unwell(response: HttpResponse) -> bool | None:
-    """Return False where the account's state is said, None where it is not."""
+    """Return False if the response names the account's state; else None."""
     refused = response.status in {401, 402} or (response.status == 403 and is_vendors_own(response.body))
     return False if refused else None
 
 
 def _read_throttle(response: HttpResponse, complaint: Complaint) -> Outcome:
-    """Read a 429: too fast, or as older pages have it, out of credits."""
-    # Without a code the words decide, or an empty account would be asked for ever: a 429 costs no attempt.
+    """Read a 429: too fast or, on older pages, out of credits."""
+    # Without a code, the words decide: otherwise an empty account would be asked for ever, as a 429 costs no attempt.
     if _MEANS_CREDITS.search(complaint.code or complaint.words.lower()):
         return Pause(complaint.advised(_ADVICE[402]))
     return Retry(str(complaint), after=read_wait(response), throttled=True)
 
 
 def _job(body: bytes) -> dict[str, Any] | None:
-    """Return the job in *body*, out of its envelope if it has one."""
+    """Return the job in *body*, without its envelope if it has one."""
     whole = read_object(body)
     data = whole.get("data") if whole else None
     return data if isinstance(data, dict) else whole
@@ -296,7 +296,7 @@ def _status(job: dict[str, Any] | None) -> str:
 
 
 def _request_id(job: dict[str, Any] | None) -> str | None:
-    """Return Nyne's handle, opaque: <hex>_<Unix time, perhaps with a fraction>_<number> so far."""
+    """Return Nyne's opaque handle; so far <hex>_<Unix time, perhaps with a fraction>_<number>."""
     value = job.get("request_id") if job else None
     if isinstance(value, int) and not isinstance(value, bool) and 0 < value < 10**18:
         return str(value)
@@ -306,7 +306,7 @@ def _request_id(job: dict[str, Any] | None) -> str | None:
 
 
 def _looks_completed(job: dict[str, Any]) -> bool:
-    """Tell whether a job with a status word never seen is done all the same."""
+    """Tell whether a job with an unknown status word looks completed."""
     return not job.get("error") and (job.get("completed") is True or isinstance(job.get("result"), dict))
 
 

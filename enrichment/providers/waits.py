@@ -1,4 +1,4 @@
-"""How long a provider asks us to wait, and what its headers say about our allowance.
+"""Read how long a provider asks us to wait, and its headers about our allowance.
 
 Retry-After          seconds or an HTTP date      https://www.rfc-editor.org/rfc/rfc9110#section-10.2.3
 RateLimit-Limit      requests in a window         https://leadmagic.io/docs/v1/developer-experience
@@ -16,9 +16,9 @@ from email.utils import parsedate_to_datetime
 
 from enrichment.providers.base import HttpResponse, Limit, LimitNews
 
-LONGEST_WAIT = 3600.0  # seconds; a longer one is cut to an hour
+LONGEST_WAIT = 3600.0  # seconds; longer waits are cut to an hour
 LONGEST_HEADER = 64  # characters
-MOST_REQUESTS = 10**9  # in any window; beyond is no limit
+MOST_REQUESTS = 10**9  # in any window; more is no limit
 # A reset above this is a moment, not a duration: 2001 as Unix time, or 31 years of waiting.
 FIRST_MOMENT = 1_000_000_000.0
 
@@ -31,15 +31,15 @@ def read_wait(response: HttpResponse) -> float | None:
         seconds = _seconds_until(asked, response)
     if seconds is not None:
         return _clamped(seconds)
-    # Every answer names the end of the window; only who is over the limit has to wait for it.
+    # Every answer names the end of the window; a caller has to wait for it only when over the limit.
     return _reset(response) if response.status == 429 else None
 
 
 def read_limit_news(response: HttpResponse, documented: Sequence[Limit]) -> LimitNews | None:
-    """Read what the headers say about the one of the *documented* limits they mean; None when they say nothing."""
+    """Read the headers about one of the *documented* limits; None when they name none."""
     allowance = _number(_rate_limit(response, "limit"))
     if allowance is not None and not 1 <= allowance <= MOST_REQUESTS:
-        allowance = None  # an allowance of nothing would silence us for good
+        allowance = None  # an allowance of zero would stop us for ever
     rest = read_wait(response) if response.status == 429 else None
     if rest is None and _number(_rate_limit(response, "remaining")) == 0:
         rest = _reset(response)
@@ -50,7 +50,7 @@ def read_limit_news(response: HttpResponse, documented: Sequence[Limit]) -> Limi
 
 
 def _window(allowance: float | None, reset: float | None, documented: Sequence[Limit]) -> int:
-    """Choose the window meant: no header names it, so one that lasts until *reset* and allows about as much."""
+    """Choose the most likely window, which no header names: it lasts until *reset* and has a similar allowance."""
     possible = [limit for limit in documented if limit.window >= (reset or 0)] or [documented[-1]]
     if allowance is None:
         return possible[0].window
@@ -72,7 +72,7 @@ def _seconds_until(date: str, response: HttpResponse) -> float | None:
 
 
 def _now(response: HttpResponse) -> datetime:
-    """Return the provider's clock where it shows it, or a wrong clock of either side would be waited for."""
+    """Return the provider's time if the response has a Date, so that a wrong clock on either side does no harm."""
     return _moment(_header(response, "date")) or datetime.now(UTC)
 
 
