@@ -74,8 +74,8 @@ class Search:
 class Seeker:
     """A lookup that seeks a number: a new one, or one that is decided anew.
 
-    *insists*: a person retried it, so doubtful providers are asked too. *refused*: the number that a person called
-    wrong.
+    *insists*: a person retried it, so doubtful providers are asked too. *refused*: numbers that a person called
+    wrong at this lookup.
     """
 
     id: UUID
@@ -84,7 +84,7 @@ class Seeker:
     providers: tuple[str, ...]
     region: str | None = None
     insists: bool = False
-    refused: str | None = field(default=None, repr=False)
+    refused: frozenset[str] = field(default=frozenset(), repr=False)
     new_search: UUID = field(default_factory=uuid7)  # the id of the search that it may begin
 
 
@@ -179,10 +179,10 @@ def _fate(
     unanswered = [name for name in seeker.providers if not _has_answered(name, seeker, recent)]
     doubts = {name: doubted for name in unanswered if (doubted := _doubt(name, seeker, recent))}
     doubtful = next(iter(doubts.values()), None)
-    wrong = _wrong_numbers(touching, now, policy)  # asking who gave one would bring it again, whoever seeks
+    wrong = _wrong_numbers(seeker, touching, now, policy)  # asking who gave one would bring it again, whoever seeks
     missing = tuple(name for name in unanswered if name not in doubts and name not in wrong)
     gave = [wrong[name] for name in seeker.providers if name in wrong]
-    if not missing and (seeker.refused or (gave and not doubtful)):
+    if not missing and ((seeker.insists and seeker.refused) or (gave and not doubtful)):
         return Fate((gave or touching)[0], "not_found", reason=NOBODY_LEFT)
     if recent and not (seeker.insists and missing):
         ended = doubtful or next((search for search in recent if search.status == "not_found"), recent[0])
@@ -197,7 +197,7 @@ def _fate(
 def _number_to_take(
     seeker: Seeker, touching: Sequence[Search], now: datetime, policy: Policy, read: ReadNumber
 ) -> Fate | None:
-    wrong = set().union(*(search.wrong for search in touching))
+    wrong = seeker.refused.union(*(search.wrong for search in touching))
     for search in touching:
         if search.ended_at is not None and search.ended_at <= now - policy.found:
             continue
@@ -225,14 +225,14 @@ def _doubt(provider: str, seeker: Seeker, recent: Iterable[Search]) -> Search | 
     return next((search for search in recent if search.said.get(provider) in feared), None)
 
 
-def _wrong_numbers(touching: Iterable[Search], now: datetime, policy: Policy) -> dict[str, Search]:
+def _wrong_numbers(seeker: Seeker, touching: Iterable[Search], now: datetime, policy: Policy) -> dict[str, Search]:
     """Return the providers whose number a person called wrong within the window of numbers, and where."""
     return {
         name: search
         for search in touching
         if search.ended_at is None or search.ended_at > now - policy.found
         for name, number in search.numbers.items()
-        if number.mobile in search.wrong
+        if number.mobile in search.wrong or number.mobile in seeker.refused
     }
 
 
@@ -259,7 +259,7 @@ def _begin(
         asked=set(seeker.keys.asked),
         providers=seeker.providers,
         facts=facts,
-        wrong=set().union(*(search.wrong for search in touching), {seeker.refused} if seeker.refused else ()),
+        wrong=set().union(seeker.refused, *(search.wrong for search in touching)),
         is_doubtful=is_doubtful and not seeker.insists,
         is_retry=seeker.insists,
         chain=chain,

@@ -157,12 +157,12 @@ CASES = [
          seeker(LM, **JANE, personal_email=OTHER, insists=True), asks=LM),
     # A number that a person called wrong.
     Case("wrong, another provider is left", [ended(numbers={"leadmagic": NUMBER}, wrong=WRONG, status="found")],
-         seeker(BOTH, **JANE, insists=True, refused=NUMBER.mobile), asks=("nyne",)),
+         seeker(BOTH, **JANE, insists=True, refused=frozenset(WRONG)), asks=("nyne",)),
     Case("wrong, no other provider is left", [ended(numbers={"leadmagic": NUMBER}, wrong=WRONG, status="found")],
-         seeker(LM, **JANE, insists=True, refused=NUMBER.mobile), "not_found", reason=NOBODY_LEFT),
+         seeker(LM, **JANE, insists=True, refused=frozenset(WRONG)), "not_found", reason=NOBODY_LEFT),
     Case("wrong, but another number is known",
          [ended(numbers={"leadmagic": NUMBER, "nyne": Number("+447400123456")}, wrong=WRONG, status="found")],
-         seeker(BOTH, **JANE, insists=True, refused=NUMBER.mobile), "found"),
+         seeker(BOTH, **JANE, insists=True, refused=frozenset(WRONG)), "found"),
     # Keys: which contacts share.
     Case("another person", [ended(**FOUND)], seeker(LM, profile_url="linkedin.com/in/bob"), asks=LM),
     Case("a name without a company is nobody else's", [known(name="Jane Doe", **FOUND)],
