@@ -221,11 +221,16 @@ async def release_unsent(db: Db, unsent: Sequence[tuple[UUID, int]]) -> list[UUI
     return [row["id"] for row in rows if row["follows"]]
 
 
-async def undo_claim(db: Db, claim_id: UUID) -> list[UUID]:
+async def undo_claim(db: Db, provider: str, claim_id: UUID) -> list[UUID]:
     """submitting -> queued: a claim whose commit failed, as far as its submitter can tell, was kept all the same.
 
-    Nothing of it was sent. Call inside a transaction. Return the jobs.
+    Nothing of it was sent. Its commit may still be waiting for a standby: it holds the provider's meters until then.
+    Call inside a transaction. Return the jobs.
     """
+    await db.execute(
+        'SELECT FROM limits WHERE provider = $1 ORDER BY purpose, "window" FOR UPDATE',
+        provider,
+    )
     rows = await db.fetch(
         """
         SELECT id, attempt

@@ -84,7 +84,7 @@ class Submitter:
     async def undo(self, claim_id: UUID) -> Sequence[UUID]:
         """Queue again what a failed claim took all the same: none of it was sent."""
         async with transaction(self._pool) as connection:
-            return await asked.undo_claim(connection, claim_id)
+            return await asked.undo_claim(connection, self.name, claim_id)
 
     async def work(self, item: Claimed, lease: Lease) -> Result:
         """Ask the provider once, and hand its answer to the writer."""

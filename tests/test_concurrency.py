@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any, cast
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -14,11 +13,10 @@ from store.endings import apply_endings
 from store.lookups import cancel, retry
 from tests.at_work import AtWork
 from tests.factories import finished_job, job, lookup
-from tests.order import Order
+from tests.order import Order, one_connection
 from tests.wishes import MOBILE, OTHER_MOBILE, POLICY, answer, finish_jobs, jobs, read, status, take, wish
 
 if TYPE_CHECKING:
-    from tests.order import Connection
     from tests.wishes import Pool
 
 
@@ -41,24 +39,12 @@ async def test_cancelling_what_is_just_being_claimed(world: AtWork, order: Order
     assert await status(world.pool, row["lookup_id"]) == "running"
 
 
-class OneConnection:
-    """A pool of one connection, whose transaction is the test's."""
-
-    def __init__(self, connection: Connection) -> None:
-        self._connection = connection
-
-    @asynccontextmanager
-    async def acquire(self, **_: Any) -> AsyncIterator[Connection]:
-        """Lend the connection."""
-        yield self._connection
-
-
 async def test_an_event_and_a_retry_make_one_search_where_their_keys_were_pruned(pool: Pool, order: Order) -> None:
     """The event commits first: the retry waits for its search, although neither found a key."""
     old = await lookup(pool, work_email="jane@acme.co", final_status="failed")
     await pool.execute("DELETE FROM keys")
     async with order.first() as first:
-        (new,) = await take(cast("Pool", OneConnection(first)), wish(work_email="jane@acme.co"))
+        (new,) = await take(one_connection(first), wish(work_email="jane@acme.co"))
         retried = await order.waiting(retry(pool, old["id"], POLICY))
 
     assert await retried
