@@ -117,6 +117,7 @@ CREATE TABLE lookups (
     line_type       text,
     provider        text,                                -- whose number it is
     reason          text,                                -- why there is no number
+    refused         text[]        NOT NULL DEFAULT '{}', -- numbers that a person called wrong here: never given again
 
     CONSTRAINT a_contact_has_an_identifier
         CHECK (COALESCE(profile_url, work_email, personal_email, name) IS NOT NULL),

@@ -12,7 +12,7 @@ a search's answer is for lookups that themselves hold one of its keys (docs/deci
     six searches in the window already                              ends: not_found or unresolved, with that reason
 
 A provider is covered when it answered "no number" to all identifiers of the contact within the window, or when its
-answer is unknown, lost, or still to come: asking again might pay twice.
+answer is unknown, lost, or still to come, however long ago it was asked: asking again might pay twice.
 """
 
 from __future__ import annotations
@@ -74,8 +74,8 @@ class Search:
 class Seeker:
     """A lookup that seeks a number: a new one, or one that is decided anew.
 
-    *insists*: a person retried it, so doubtful providers are asked too. *refused*: the number that a person reported
-    wrong.
+    *insists*: a person retried it, so doubtful providers are asked too. *refused*: the numbers that a person reported
+    wrong at this lookup.
     """
 
     id: UUID
@@ -84,7 +84,7 @@ class Seeker:
     providers: tuple[str, ...]
     region: str | None = None
     insists: bool = False
-    refused: str | None = field(default=None, repr=False)
+    refused: frozenset[str] = field(default=frozenset(), repr=False)
     new_search: UUID = field(default_factory=uuid7)  # the id of the search that it may begin
 
 
@@ -177,14 +177,15 @@ def _fate(
             return Fate(search)
     recent = [search for search in touching if search.ended_at and search.ended_at > now - policy.not_found]
     unanswered = [name for name in seeker.providers if not _has_answered(name, seeker, recent)]
-    doubts = {name: doubted for name in unanswered if (doubted := _doubt(name, seeker, recent))}
+    doubts = {name: doubted for name in unanswered if (doubted := _doubt(name, seeker, touching))}
     doubtful = next(iter(doubts.values()), None)
-    wrong = _wrong_numbers(touching, now, policy)  # the provider of a wrong number would give it again, to any seeker
+    # The provider of a wrong number would give it again, to any seeker.
+    wrong = _wrong_numbers(seeker, touching, now, policy)
     missing = tuple(name for name in unanswered if name not in doubts and name not in wrong)
     gave = [wrong[name] for name in seeker.providers if name in wrong]
-    if not missing and (seeker.refused or (gave and not doubtful)):
+    if not missing and ((seeker.insists and seeker.refused) or (gave and not doubtful)):
         return Fate((gave or touching)[0], "not_found", reason=NOBODY_LEFT)
-    if recent and not (seeker.insists and missing):
+    if (recent or doubtful) and not (seeker.insists and missing):
         ended = doubtful or next((search for search in recent if search.status == "not_found"), recent[0])
         status: Literal["not_found", "unresolved"] = "unresolved" if doubtful else "not_found"
         if not missing or (policy.stops_in_doubt and doubtful):
@@ -197,7 +198,7 @@ def _fate(
 def _number_to_take(
     seeker: Seeker, touching: Sequence[Search], now: datetime, policy: Policy, read: ReadNumber
 ) -> Fate | None:
-    wrong = set().union(*(search.wrong for search in touching))
+    wrong = seeker.refused.union(*(search.wrong for search in touching))
     for search in touching:
         if search.ended_at is not None and search.ended_at <= now - policy.found:
             continue
@@ -215,24 +216,39 @@ def _number_to_take(
 
 def _has_answered(provider: str, seeker: Seeker, recent: Iterable[Search]) -> bool:
     """Tell whether *provider* answered "no number" for all identifiers of the seeker."""
-    answered = [search.asked for search in recent if search.said.get(provider) == "answered"]
+    answered = [search.asked for search in recent if _said_no_number(provider, search)]
     return bool(answered) and seeker.keys.identifiers <= set().union(*answered)
 
 
-def _doubt(provider: str, seeker: Seeker, recent: Iterable[Search]) -> Search | None:
-    """Return the search in which *provider* was asked with an unknown answer: asking again might pay twice."""
+def _said_no_number(provider: str, search: Search) -> bool:
+    number = search.numbers.get(provider)
+    return search.said.get(provider) == "answered" and (number is None or number.mobile is None)
+
+
+def _doubt(provider: str, seeker: Seeker, newest_first: Iterable[Search]) -> Search | None:
+    """Return the search in which *provider* was asked with an unknown answer: asking again might pay twice.
+
+    No window ends a doubt; a later answer of the same provider, about all that was asked, does.
+    """
     feared = ("asked",) if seeker.insists else ("asked", *IN_DOUBT)
-    return next((search for search in recent if search.said.get(provider) in feared), None)
+    answered: set[bytes] = set()
+    for search in newest_first:
+        said = search.said.get(provider)
+        if said in feared and not search.asked <= answered:
+            return search
+        if said == "answered":
+            answered |= search.asked
+    return None
 
 
-def _wrong_numbers(touching: Iterable[Search], now: datetime, policy: Policy) -> dict[str, Search]:
+def _wrong_numbers(seeker: Seeker, touching: Iterable[Search], now: datetime, policy: Policy) -> dict[str, Search]:
     """Return the providers whose number was reported wrong within the window of numbers, each with its search."""
     return {
         name: search
         for search in touching
         if search.ended_at is None or search.ended_at > now - policy.found
         for name, number in search.numbers.items()
-        if number.mobile in search.wrong
+        if number.mobile in search.wrong or number.mobile in seeker.refused
     }
 
 
@@ -259,7 +275,7 @@ def _begin(
         asked=set(seeker.keys.asked),
         providers=seeker.providers,
         facts=facts,
-        wrong=set().union(*(search.wrong for search in touching), {seeker.refused} if seeker.refused else ()),
+        wrong=set().union(seeker.refused, *(search.wrong for search in touching)),
         is_doubtful=is_doubtful and not seeker.insists,
         is_retry=seeker.insists,
         chain=chain,

@@ -221,11 +221,16 @@ async def release_unsent(db: Db, unsent: Sequence[tuple[UUID, int]]) -> list[UUI
     return [row["id"] for row in rows if row["follows"]]
 
 
-async def undo_claim(db: Db, claim_id: UUID) -> list[UUID]:
+async def undo_claim(db: Db, provider: str, claim_id: UUID) -> list[UUID]:
     """Move a claim's jobs submitting -> queued and return them: its submitter saw the commit fail, and sent nothing.
 
-    PostgreSQL may have committed the claim nevertheless. Call inside a transaction.
+    PostgreSQL may have committed the claim nevertheless, or may still wait for a standby to: the claim holds the
+    provider's meters until then. Call inside a transaction.
     """
+    await db.execute(
+        'SELECT FROM limits WHERE provider = $1 ORDER BY purpose, "window" FOR UPDATE',
+        provider,
+    )
     rows = await db.fetch(
         """
         SELECT id, attempt

@@ -78,7 +78,7 @@ async def end_lookups(db: Db, searches: Sequence[UUID], not_found: timedelta, li
                           SELECT wanted.provider
                             FROM unnest(lookups.providers) WITH ORDINALITY AS wanted (provider, place)
                            WHERE ended.numbers -> wanted.provider ->> 'mobile' IS NOT NULL
-                             AND ended.numbers -> wanted.provider ->> 'mobile' <> ALL (ended.wrong)
+                             AND ended.numbers -> wanted.provider ->> 'mobile' <> ALL (ended.wrong || lookups.refused)
                            ORDER BY wanted.place
                            LIMIT 1) AS given
                     LIMIT $3) AS candidate

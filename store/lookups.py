@@ -184,7 +184,7 @@ class _Again:
 _COLUMNS = """
         SELECT lookups.id, lookups.record_id, lookups.profile_url, lookups.work_email, lookups.personal_email,
                lookups.name, lookups.company, lookups.region_hint, lookups.providers, lookups.keys,
-               lookups.identifiers, lookups.insists, lookups.mobile, lookups.search_id
+               lookups.identifiers, lookups.insists, lookups.mobile, lookups.refused
           FROM lookups
 """
 _STILL_LEFT_BEHIND = f"""
@@ -224,7 +224,7 @@ async def _decide_locked(
     now = datetime.now(UTC)
     fates: list[tuple[_Again, Fate]] = []
     for one in again:
-        if one.seeker.refused:
+        if one.row["mobile"]:
             _mark_wrong(locked.world, one)
         fates.append((one, decide(one.seeker, locked.world, now, policy, read_number)))
     await save_world(db, locked)
@@ -240,7 +240,7 @@ def _again(row: asyncpg.Record, policy: Policy, *, insists: bool) -> _Again:
     )  # fmt: skip
     wanted = tuple(name for name in row["providers"] if name in policy.providers) or tuple(row["providers"])
     keys: Keys = keys_from_hashes(contact, frozenset(row["keys"]), frozenset(row["identifiers"]), policy.hash)
-    refused = row["mobile"] if insists else None
+    refused = frozenset(row["refused"]).union([row["mobile"]] if insists and row["mobile"] else [])
     facts = facts_of(contact, policy.hash)
     seeker = Seeker(row["id"], keys, facts, wanted, contact.region, insists or row["insists"], refused)
     return _Again(row, seeker)
@@ -264,11 +264,11 @@ async def _save_fates(db: Db, fates: Sequence[tuple[_Again, Fate]]) -> None:
                final_status = new.status::final_status,
                finished_at = CASE WHEN new.status IS NOT NULL THEN now() END,
                mobile = new.mobile, mobile_raw = new.mobile_raw, region = new.region, line_type = new.line_type,
-               provider = new.provider, reason = new.reason
+               provider = new.provider, reason = new.reason, refused = string_to_array(new.refused, ',')
           FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::bool[], $5::text[], $6::text[], $7::text[], $8::text[],
-                      $9::text[], $10::text[], $11::text[])
+                      $9::text[], $10::text[], $11::text[], $12::text[])
             AS new (id, search_id, reused_from, insists, status, mobile, mobile_raw, region, line_type, provider,
-                    reason)
+                    reason, refused)
          WHERE lookups.id = new.id
         """,
         [one.row["id"] for one, _ in fates],
@@ -283,6 +283,7 @@ async def _save_fates(db: Db, fates: Sequence[tuple[_Again, Fate]]) -> None:
         [fate.number and fate.number.line_type for _, fate in fates],
         [fate.provider for _, fate in fates],
         [fate.reason for _, fate in fates],
+        [",".join(sorted(one.seeker.refused)) for one, _ in fates],
     )
 
 

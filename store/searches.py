@@ -30,14 +30,13 @@ class Locked:
 
 
 async def lock_known_keys(db: Db, keys: Iterable[bytes]) -> Locked:
-    """Lock those of *keys* that exist, and the searches that they lead to."""
+    """Lock *keys*, and the searches that they lead to. One that was pruned is put back, so that intake waits for it."""
     rows = await db.fetch(
         """
-        SELECT key, shared, searches
-          FROM keys
-         WHERE key = ANY($1::bytea[])
-         ORDER BY key
-           FOR NO KEY UPDATE
+        INSERT INTO keys (key, searches)
+        SELECT key, '{}' FROM unnest($1::bytea[]) AS known (key)
+            ON CONFLICT (key) DO UPDATE SET shared = keys.shared
+        RETURNING key, shared, searches
         """,
         sorted(keys),
     )

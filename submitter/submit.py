@@ -84,7 +84,7 @@ class Submitter:
     async def undo(self, claim_id: UUID) -> Sequence[UUID]:
         """Queue again the jobs that a failed claim took nevertheless: none of them was sent."""
         async with transaction(self._pool) as connection:
-            return await asked.undo_claim(connection, claim_id)
+            return await asked.undo_claim(connection, self.name, claim_id)
 
     async def work(self, item: ClaimedJob, lease: Lease) -> Result:
         """Ask the provider once, and hand its answer to the writer."""

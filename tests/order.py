@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, cast
 
 import asyncpg
 
@@ -13,6 +13,7 @@ from store.database import connect
 
 if TYPE_CHECKING:
     Connection: TypeAlias = asyncpg.Connection[Any]
+    Pool: TypeAlias = asyncpg.Pool[Any]
 
 Result = TypeVar("Result")
 
@@ -53,6 +54,21 @@ class Order:
         await watcher.close()
         assert not task.done(), "it did not wait"
         return task
+
+
+def one_connection(connection: Connection) -> Pool:
+    """Return a pool of this connection, whose transaction is the test's."""
+    return cast("Pool", _OneConnection(connection))
+
+
+class _OneConnection:
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    @asynccontextmanager
+    async def acquire(self, **_: Any) -> AsyncIterator[Connection]:
+        """Lend the connection."""
+        yield self._connection
 
 
 async def waiting_for_a_lock(watcher: Connection) -> list[int]:

@@ -10,11 +10,11 @@ import pytest
 
 from enrichment.states import AnsweredBy
 from store.endings import apply_endings
-from store.lookups import cancel
+from store.lookups import cancel, retry
 from tests.at_work import AtWork
 from tests.factories import finished_job, job, lookup
-from tests.order import Order
-from tests.wishes import MOBILE, OTHER_MOBILE, POLICY, answer, finish_jobs, jobs, read, status
+from tests.order import Order, one_connection
+from tests.wishes import MOBILE, OTHER_MOBILE, POLICY, answer, finish_jobs, jobs, read, status, take, wish
 
 if TYPE_CHECKING:
     from tests.wishes import Pool
@@ -37,6 +37,20 @@ async def test_cancelling_what_is_just_being_claimed(world: AtWork, order: Order
 
     assert await task is False
     assert await status(world.pool, row["lookup_id"]) == "running"
+
+
+async def test_an_event_and_a_retry_make_one_search_where_their_keys_were_pruned(pool: Pool, order: Order) -> None:
+    """The event commits first: the retry waits for its search, although neither found a key."""
+    old = await lookup(pool, work_email="jane@acme.co", final_status="failed")
+    await pool.execute("DELETE FROM keys")
+    async with order.first() as first:
+        (new,) = await take(one_connection(first), wish(work_email="jane@acme.co"))
+        retried = await order.waiting(retry(pool, old["id"], POLICY))
+
+    assert await retried
+    assert await jobs(pool) == 1
+    rows = [await read(pool, id) for id in (old["id"], new.id)]
+    assert rows[0]["search_id"] == rows[1]["search_id"]
 
 
 @pytest.mark.parametrize("winner", ["callback", "poll"])

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -64,6 +65,7 @@ class Case:
 
 LM = ("leadmagic",)
 BOTH = ("leadmagic", "nyne")
+FORGETS = replace(POLICY, found=timedelta(0), not_found=timedelta(0))
 HOLDS = replace(POLICY, stops_in_doubt=True)
 JANE = {"profile_url": SLUG, "work_email": EMAIL}
 FOUND: dict[str, Any] = {"numbers": {"leadmagic": NUMBER}, "status": "found"}
@@ -88,6 +90,8 @@ CASES = [
     Case("a number, and more identifiers", [ended(**FOUND)], seeker(LM, **JANE, personal_email=OTHER), "found"),
     Case("a number of 89 days ago", [ended(**FOUND, days_ago=89.9)], seeker(LM, **JANE), "found"),
     Case("a number of 90 days ago", [ended(**FOUND, days_ago=90)], seeker(LM, **JANE), asks=LM),
+    Case("a number is no \"no number\", though reused for less long", [ended(**FOUND, days_ago=10)], seeker(LM, **JANE),
+         asks=LM, policy=replace(POLICY, found=timedelta(days=7))),
     Case("a number of a provider that is not named", [ended(**FOUND)], seeker(("nyne",), **JANE), asks=("nyne",)),
     Case("a number that was called wrong", [ended(numbers={"leadmagic": NUMBER}, wrong=WRONG, status="found")],
          seeker(LM, **JANE), "not_found", reason=NOBODY_LEFT),
@@ -136,7 +140,17 @@ CASES = [
     *(Case(f"{state}, and more identifiers", [doubted(state)], seeker(LM, **JANE, personal_email=OTHER), "unresolved",
            reason="leadmagic: timeout") for state in ("unknown", "lost", "asked")),
     Case("doubt about one of two", [doubted("unknown")], seeker(BOTH, **JANE), asks=("nyne",)),
-    Case("doubt, 30 days ago", [doubted("unknown", days_ago=30)], seeker(LM, **JANE), asks=LM),
+    Case("doubt, 300 days ago", [doubted("unknown", days_ago=300)], seeker(LM, **JANE), "unresolved",
+         reason="leadmagic: timeout"),
+    Case("doubt, and no answer is reused", [doubted("unknown")], seeker(LM, **JANE), "unresolved",
+         reason="leadmagic: timeout", policy=FORGETS),
+    Case("doubt, 300 days ago, about one of two", [doubted("unknown", days_ago=300)], seeker(BOTH, **JANE),
+         asks=("nyne",)),
+    Case("doubt that a retry settled", [doubted("unknown", days_ago=300), ended(days_ago=200)],
+         seeker(LM, **JANE), asks=LM),
+    Case("doubt that a retry for less did not settle",
+         [doubted("unknown", days_ago=300), known(work_email=EMAIL, said={"leadmagic": "answered"}, days_ago=200)],
+         seeker(LM, **JANE), "unresolved", reason="leadmagic: timeout"),
     Case("doubt about one of two, and a person decides", [doubted("unknown")], seeker(BOTH, **JANE), "unresolved",
          reason="leadmagic: timeout", policy=HOLDS),
     Case("a person insists", [doubted("unknown")], seeker(LM, **JANE, insists=True), asks=LM),
@@ -157,12 +171,12 @@ CASES = [
          seeker(LM, **JANE, personal_email=OTHER, insists=True), asks=LM),
     # A number that a person called wrong.
     Case("wrong, another provider is left", [ended(numbers={"leadmagic": NUMBER}, wrong=WRONG, status="found")],
-         seeker(BOTH, **JANE, insists=True, refused=NUMBER.mobile), asks=("nyne",)),
+         seeker(BOTH, **JANE, insists=True, refused=frozenset(WRONG)), asks=("nyne",)),
     Case("wrong, no other provider is left", [ended(numbers={"leadmagic": NUMBER}, wrong=WRONG, status="found")],
-         seeker(LM, **JANE, insists=True, refused=NUMBER.mobile), "not_found", reason=NOBODY_LEFT),
+         seeker(LM, **JANE, insists=True, refused=frozenset(WRONG)), "not_found", reason=NOBODY_LEFT),
     Case("wrong, but another number is known",
          [ended(numbers={"leadmagic": NUMBER, "nyne": Number("+447400123456")}, wrong=WRONG, status="found")],
-         seeker(BOTH, **JANE, insists=True, refused=NUMBER.mobile), "found"),
+         seeker(BOTH, **JANE, insists=True, refused=frozenset(WRONG)), "found"),
     # Keys: which contacts share.
     Case("another person", [ended(**FOUND)], seeker(LM, profile_url="linkedin.com/in/bob"), asks=LM),
     Case("a name without a company is nobody else's", [known(name="Jane Doe", **FOUND)],

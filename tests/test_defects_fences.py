@@ -20,7 +20,7 @@ from submitter.reconciler import QUEUED_AT_MOST
 from tests.at_work import AtWork, until, wish_for
 from tests.factories import job
 from tests.fake_provider import FakeProvider, found
-from tests.order import Order
+from tests.order import Order, one_connection
 from tests.waiting_jobs import ago, overdue, silent
 from tests.wishes import job_of, status
 
@@ -189,6 +189,26 @@ async def test_a_claim_that_was_kept_though_its_commit_failed_stranded_its_jobs(
         fake.questions.append(found())
         await world.ask("leadmagic")
         assert (await status(world.pool, lookup_id), len(fake.paid)) == ("found", 1)
+
+
+async def test_a_claim_whose_commit_went_on_without_its_caller_stranded_its_jobs(
+    start: Start, fake: FakeProvider, order: Order
+) -> None:
+    """Its commit waits for a standby: what undoes the claim waits for that, and finds the jobs."""
+    async with start() as world:
+        lookup_id = await wish_for(world)
+        claim_id = uuid7()
+        async with order.first() as first:
+            committing = await claim(
+                one_connection(first), "leadmagic", most=1, price=Decimal(5), lease=timedelta(seconds=20),
+                callback_expected=False, claim_id=claim_id,
+            )  # fmt: skip
+            undoing = await order.waiting(world.submitters["leadmagic"].undo(claim_id))
+
+        assert list(await undoing) == [job.id for job in committing.jobs]
+        now = await job_of(world.pool, lookup_id)
+        assert now is not None
+        assert (now["state"], now["reserved"], fake.paid) == ("queued", 0, [])
 
 
 async def test_a_submitter_that_stopped_after_a_failed_claim_left_its_jobs_in_doubt(

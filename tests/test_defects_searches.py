@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from tests.wishes import Pool
 
 EMAIL = "jane@acme.co"
+JANE = "linkedin.com/in/janedoe"
 
 # A provider that was taken out of PROVIDERS
 
@@ -183,6 +184,25 @@ async def test_a_wrong_number_stayed_wrong_in_a_search_that_was_open_already(poo
     assert (await read(pool, first.id))["mobile"] is None
 
 
+@pytest.mark.parametrize("late", [False, True])
+async def test_a_wrong_number_came_back_through_a_search_that_was_not_marked(pool: Pool, late: bool) -> None:
+    """A lookup remembers the numbers that it refused: no search's late answer gives one back to it."""
+    other = await take_one(pool, work_email=EMAIL, providers=("nyne",))
+    doubted = await end(pool, other.id, state="unknown")
+    by_profile = await take_one(pool, profile_url=JANE, providers=("leadmagic",))
+    await end(pool, by_profile.id, mobile=MOBILE)
+    refusing = await take_one(pool, profile_url=JANE, work_email=EMAIL, providers=BOTH)
+    assert (await read(pool, refusing.id))["mobile"] == MOBILE
+    await retry_wrong(pool, refusing.id)
+
+    if late:
+        await end(pool, refusing.id)
+    await apply(pool, answer(doubted, "callback", MOBILE))
+
+    assert (await read(pool, other.id))["mobile"] == MOBILE
+    assert (await read(pool, refusing.id))["mobile"] is None
+
+
 # UNKNOWN_POLICY=hold
 
 
@@ -196,7 +216,7 @@ async def test_doubt_was_not_left_to_a_person(start: Start, fake: FakeProvider) 
         await world.ask("leadmagic")
         assert (await status(world.pool, first.id), await jobs(world.pool)) == ("unresolved", 0)
 
-        more = wish(providers=BOTH, work_email=EMAIL, profile_url="linkedin.com/in/janedoe")
+        more = wish(providers=BOTH, work_email=EMAIL, profile_url=JANE)
         fates = await ingest(world.pool, [event(wish(providers=BOTH, work_email=EMAIL)), event(more)], policy)
         assert [fate.status for (fate,) in fates] == ["unresolved", "unresolved"]
         assert await jobs(world.pool) == 0

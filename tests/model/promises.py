@@ -169,6 +169,8 @@ def _wrong_numbers_stay_wrong(end: Ended) -> Iterator[str]:
     for lookup in end.lookups.values():
         if lookup["mobile"] is None:
             continue
+        if lookup["mobile"] in lookup["refused"]:
+            yield f"a number was given again to the lookup that refused it: {lookup['id']}"
         since = end.journal.wrong.get((lookup["search_id"], lookup["mobile"]))
         if since is not None and lookup["finished_at"].timestamp() > since:
             yield f"a wrong number was given again: {lookup['id']}"
@@ -195,8 +197,8 @@ def _numbers_reach_all_they_may(end: Ended) -> Iterator[str]:
             in_window = lookup["final_status"] != "not_found" or (
                 lookup["finished_at"] > search["ended_at"] - end.policy.not_found
             )
-            # A number called wrong at another search of the contact's keys is not taken either.
-            refused = set().union(*(wrong[key] for key in lookup["keys"]))
+            # A number reported wrong at another search of the contact's keys is not taken either.
+            refused = set().union(lookup["refused"], *(wrong[key] for key in lookup["keys"]))
             may = {usable[name] for name in lookup["providers"] if name in usable} - refused
             if may and in_window and lookup["id"] not in end.journal.aged_lookups:
                 yield (
