@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import re
 import unicodedata
 from urllib.parse import unquote
@@ -20,9 +21,10 @@ _LABEL = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
 _TOP_LEVEL = re.compile(r"[a-z]{2,63}|xn--[a-z0-9-]{1,59}")
 
 _PLAIN = re.compile(r"[A-Za-z0-9._+-]+@[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)+")
-_EDGE = re.compile(r"(?:%20|%0a|%0d|%09|%c2%a0|%e2%80%8b|%ef%bb%bf|&nbsp;)", re.IGNORECASE)
+_EDGE = re.compile(r"(?:%20|%0a|%0d|%09|%c2%a0|%e2%80%8b|%ef%bb%bf|%22|%2c|%3b|%3c|%3e|&nbsp;)", re.IGNORECASE)
+_APOSTROPHE = re.compile(r"(?<=[a-z])’(?=[a-z][^@]*@)", re.IGNORECASE)  # as word processors write it
 _COMMENT = re.compile(r"\([^()@]*\)(?=@)")  # jane(work)@acme.co, RFC 5322
-_BETWEEN = re.compile(r"[,;|<>()\[\]\"“”«»„]+")
+_BETWEEN = re.compile(r"[,;|<>()\[\]\"“”«»„、「」『』【】《》]+")
 _CONNECTORS = frozenset({"and", "or", "und", "oder", "et", "ou", "y", "o", "e", "en", "of", "och", "og", "i", "lub"})
 
 # Domains in which no person has an address. https://www.rfc-editor.org/rfc/rfc2606
@@ -41,11 +43,13 @@ testmail testlead testcontact fake fakeemail dummy dummyemail placeholder exampl
 anonymous anonymized anonymised asdf asdfasdf asdfgh qwerty qwertz foobar donotemail dontemail youremail yourname
 myemail firstnamelastname namesurname vornamenachname keine keineemail keinemail unbekannt sinemail sincorreo
 desconocido inconnu sconosciuto desconhecido ninguno aucun nessuno nenhum geen onbekend objectobject
+changeme notanemail donthaveone idonthaveone needemail needsemail emailneeded updateemail bademail wrongemail
+invalidemail unknownemail emailunknown missingemail emailmissing emailpending pasdemail pasdeemail pasdemailconnu
 """
 _PLACEHOLDER_LOCAL = frozenset(_WORDS_OF_PLACEHOLDER_LOCAL.split())
 # Words that are junk only where the domain repeats them (a@a.com, email@email.com) or is junk too.
 _WORDS_OF_JUNK_TWICE = """
-email mail mailbox domain company user you your me us abc abcd info admin contact hello
+email mail mailbox domain company user you your me us abc abcd xyz info admin contact hello optout bounce temp change
 """
 _JUNK_TWICE = frozenset(_WORDS_OF_JUNK_TWICE.split())
 
@@ -71,11 +75,14 @@ def _addresses(text: str) -> list[str]:
     if _PLAIN.fullmatch(text):
         return [text]
     if not text.isascii() and len(text) <= LONGEST_WIDE:  # normalizing takes the square of a run of accents
-        text = unicodedata.normalize("NFKC", text)  # full-width letters and signs
-    if "%" in text or "&" in text:
-        text = _EDGE.sub(" ", text).strip()
-    if "@" not in text:
-        text = unquote(text)  # jane%40acme.co
+        text = _APOSTROPHE.sub("'", unicodedata.normalize("NFKC", text))  # full-width letters and signs
+    if "&" in text and ";" in text:
+        text = html.unescape(text)
+    for _ in range(3):
+        if "%" in text:
+            text = _EDGE.sub(" ", text).strip()
+        if "@" not in text:
+            text = unquote(text)  # jane%40acme.co, jane%2540acme.co
     text = _COMMENT.sub("", text)
     if any(map(_is_broken, text.split())):
         return []
@@ -97,7 +104,7 @@ def _addresses_in(chunk: str) -> list[str]:
     label, colon, rest = chunk.rpartition(":")
     if colon and "@" in rest and "@" not in label:
         mailto = label.strip().lower().endswith("mailto")
-        chunk = unquote(rest.partition("?")[0]) if mailto else rest
+        chunk = unquote(rest.lstrip("/").partition("?")[0]) if mailto else rest
     found: list[str] = []
     for word in chunk.split():
         if "@" in word:
@@ -109,7 +116,7 @@ def _addresses_in(chunk: str) -> list[str]:
 
 def _without_query(word: str) -> str:
     local, at, domain = word.partition("@")
-    return f"{local}{at}{domain.partition('?')[0]}"
+    return f"{local.lstrip('=')}{at}{domain.partition('?')[0]}"  # a spreadsheet's formula begins with =
 
 
 def _read_address(written: str) -> str:
@@ -137,7 +144,8 @@ def _is_placeholder(local: str, domain: str) -> bool:
     label = domain.partition(".")[0].replace("-", "").rstrip("0123456789")
     if bare != label:
         made_up = len(bare) == 1 == len(label) and domain.endswith(".com")  # x@y.com
-        return made_up or (is_junk_word(bare) and is_junk_word(label))  # foo@bar.com
+        junk = is_junk_word(bare) and (is_junk_word(label) or label in _JUNK_TWICE)
+        return made_up or junk  # foo@bar.com, name@company.com
     return len(bare) < 3 or bare in _JUNK_TWICE or is_junk_word(bare)
 
 

@@ -88,8 +88,13 @@ _NAMES = {
     """,
 }
 _KNOWN = {name: field for field, names in _NAMES.items() for name in names.split()}
+# Names that say so without a value in the form of one: of a text inside an object that is not understood.
+_IDENTIFIERS = frozenset(
+    name for field in ("profile_url", "work_email", "personal_email") for name in _NAMES[field].split()
+) - {"profile"}
 
 _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
+_LINKEDIN = re.compile(r"linked[ _-]?in", re.IGNORECASE)  # LinkedIn would be two words
 _IDENTIFYING_WORDS = frozenset({"mail", "email", "emails", "mails", "linkedin", "profile"})
 # Words that make a field one about an identifier, not an identifier itself: email_status, linkedin_followers.
 _WORDS_OF_ABOUT_IDENTIFIERS = """
@@ -224,12 +229,16 @@ def looks_identifying(name: str, value: Any) -> bool:
         return True
     if isinstance(value, str) and is_nothing(" ".join(value[:100].split())):
         return False
-    words = [word.casefold() for word in _WORD.findall(name[:200])]
+    return _is_named_as_identifier(name)
+
+
+def _is_named_as_identifier(name: str) -> bool:
+    words = [word.casefold() for word in _WORD.findall(_LINKEDIN.sub(" linkedin ", name[:200]))]
     return bool(_IDENTIFYING_WORDS.intersection(words)) and not _ABOUT_IDENTIFIERS.intersection(words)
 
 
 def _holds_identifier(value: Any) -> bool:
-    """Tell whether *value* contains an e-mail address or a LinkedIn URL, within the limits of the search."""
+    """Tell whether *value* contains an identifier, by its own form or by the name of its place."""
     waiting: list[tuple[Any, int]] = [(value, 0)]
     for _ in range(_MOST_NODES):
         if not waiting:
@@ -239,9 +248,19 @@ def _holds_identifier(value: Any) -> bool:
             if _is_identifier(one):
                 return True
         elif isinstance(one, list | dict) and depth < _DEEPEST:
+            if isinstance(one, dict) and any(_is_named_text(*item) for item in islice(one.items(), _MOST_NODES)):
+                return True
             parts = one.values() if isinstance(one, dict) else one
             waiting.extend((part, depth + 1) for part in islice(parts, _MOST_NODES))
     return False
+
+
+def _is_named_text(name: str, value: Any) -> bool:
+    return (
+        isinstance(value, str)
+        and not is_nothing(" ".join(value[:100].split()))
+        and (fold_field(name) in _IDENTIFIERS or _is_named_as_identifier(name))
+    )
 
 
 def _is_identifier(text: str) -> bool:

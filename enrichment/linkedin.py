@@ -11,7 +11,7 @@ import re
 import unicodedata
 from urllib.parse import unquote
 
-from enrichment.nothing import NOTHING, is_template
+from enrichment.nothing import NOTHING, is_junk_word, is_template
 from enrichment.texts import JOINERS, QUOTES, TEMPLATE, Unusable, collapse, unwrap
 
 PREFIX = "linkedin.com/in/"
@@ -35,6 +35,9 @@ _SCHEME = re.compile(r"(?:https?:/*|[a-z][a-z0-9+.-]{0,20}://|//+)", re.IGNORECA
 _PATH = re.compile(r"[^\s<>()\[\]{}\"|;,^`]*")
 _NEXT = re.compile(r"https?:|//|www\.|(?:[a-z]{2,3}\.)?linkedin\.com", re.IGNORECASE)
 _QUERY = re.compile(r"[?#&]")
+_PARAMETER = re.compile(r";[\w.-]{1,40}=")
+_CUT_OFF = re.compile(r"\.{2,}$|…$")
+_AFTER_SLUG = QUOTES + JOINERS + " \"'`<>()[]{},;!\\"
 _PUB_PART = re.compile(r"[0-9a-f]{1,3}")
 _LOCALE = re.compile(r"[a-z]{2}(?:[_-][a-z]{2})?")
 _MOBILE_PREFIXES = frozenset({"mwlite", "comm", "m", "profile"})
@@ -45,7 +48,8 @@ me unavailable example examples sample test testing tester your-name yourname yo
 username user-name user profile profile-url public-profile slug vanity name fullname full-name firstname-lastname
 first-last firstnamelastname first-name-last-name firstname lastname linkedin linkedin-profile linkedin-url
 placeholder dummy fake asdf asdfasdf qwerty foo bar foobar foo-bar redacted deleted removed invalid error 404 false
-true nobody anonymous not-on-linkedin no-linkedin no-profile object-object xyz in pub
+true nobody anonymous not-on-linkedin no-linkedin no-profile object-object xyz in pub testuser test-profile
+page-not-found linkedin-member linkedin-user search edit login signup settings
 """
 _PLACEHOLDERS = frozenset(_WORDS_OF_PLACEHOLDERS.split())
 
@@ -55,6 +59,7 @@ _NO_SLUG = f"the part after /in/ has letters, digits and hyphens only; needed is
 _TOO_LONG = f"the part after /in/ has at most {LONGEST_SLUG} characters"
 _LOST_CASE = f"a member id in lower case leads to no profile; {_COPY}"
 _CUT_SHORT = f"this member id is not whole; {_COPY}"
+_CUT_URL = f"this address was cut off; {_COPY}"
 _NOT_PROFILES = {
     "company": f"this is a company's page; needed is a person's: {_WANTED}",
     "school": f"this is a school's page; needed is a person's: {_WANTED}",
@@ -74,6 +79,8 @@ def read_profiles(text: str) -> tuple[str, ...]:
     """Return every profile in the tidied *text*, each once, as linkedin.com/in/<slug>. Raise Unusable if none is."""
     if is_template(text):
         raise Unusable(TEMPLATE)
+    if _CUT_OFF.search(text):  # the rest of it may be another person's
+        raise Unusable(_CUT_URL)
     text = unwrap(text.replace("\\", "/"))
     slugs, problem = _slugs_in(text)
     for _ in range(3):
@@ -89,7 +96,7 @@ def read_profiles(text: str) -> tuple[str, ...]:
         return profiles
     if problem:
         raise problem
-    urn = _URN.search(text)
+    urn = _URN.search(unquote(text))
     return (PREFIX + (_read_slug(urn[1]) if urn else _slug_alone(text)),)
 
 
@@ -152,6 +159,8 @@ def _ends_well(tail: str) -> bool:
         return True
     if tail[0] in "([{^":
         return False
+    if _PARAMETER.match(tail):  # tracking behind a semicolon
+        return True
     following = tail.lstrip(" ,;")
     return not following[:1].isalnum() or _NEXT.match(following) is not None
 
@@ -188,9 +197,11 @@ def _slug_in(segments: list[str]) -> str:
             return _read_slug(id)
     if kind != "in":
         raise Unusable(_NOT_PROFILES.get(kind, f"this is not a person's page; needed is {_WANTED}"))
+    while len(path) > 2 and path[1].lower() == "in":  # /in/in/janedoe
+        path = path[1:]
     if len(path) == 1:
         raise Unusable(f"the part after /in/ is missing; needed is {_WANTED}")
-    return _read_slug(path[1])
+    return _read_slug("/".join(path[1:3]) if "/".join(path[1:3]).lower() in NOTHING else path[1])
 
 
 def _read_pub(parts: list[str]) -> str:
@@ -219,7 +230,7 @@ def _read_slug(raw: str) -> str:
         return slug
     if _CUT_MEMBER_ID.fullmatch(slug):
         raise Unusable(_CUT_SHORT)
-    slug = unicodedata.normalize("NFC", unicodedata.normalize("NFC", slug).lower()).strip(QUOTES + JOINERS + " ")
+    slug = unicodedata.normalize("NFC", unicodedata.normalize("NFC", slug).lower()).strip(_AFTER_SLUG)
     if len(slug) > LONGEST_SLUG:
         raise Unusable(_TOO_LONG)
     plain = _PLAIN_SLUG.fullmatch(slug)
@@ -228,9 +239,19 @@ def _read_slug(raw: str) -> str:
     ):
         raise Unusable(_NO_SLUG)
     repeated = len(slug) > 2 and len(set(slug)) == 1
-    if slug in _PLACEHOLDERS or repeated or _bare(slug) in _NOTHING or not slug.strip("0-"):
+    if repeated or _is_placeholder(slug) or _bare(slug) in _NOTHING or not slug.strip("0-"):
         raise Unusable(f"this page belongs to no particular person; {_COPY}")
     return slug
+
+
+def _is_placeholder(slug: str) -> bool:
+    """Tell whether the slug fills a form: your_name, null-null, test-user."""
+    words = slug.replace("_", "-").strip("-").split("-")
+    if "-".join(words) in _PLACEHOLDERS:
+        return True
+    return len(words) > 1 and all(
+        len(word) > 2 and (word in _PLACEHOLDERS or word in _NOTHING or is_junk_word(word)) for word in words
+    )
 
 
 def _bare(text: str) -> str:

@@ -10,7 +10,21 @@ from enrichment.texts import TEMPLATE, Unusable
 LONGEST_NAME = 255  # characters; the longest company that Nyne's sibling endpoints take
 
 _PLACEHOLDER = "this is a placeholder; needed is the person's own name"
-_FILLERS = frozenset({"undefined", "null", "none", "nan", "nil", "n/a", "#n/a", "unknown", "(null)", "<null>"})
+_FILLERS = frozenset({
+    "undefined", "null", "none", "nan", "nil", "n/a", "#n/a", "unknown", "(null)", "<null>", "(unknown)", "(none)",
+    "tbd", "tba", "lnu", "fnu",
+})  # fmt: skip
+_WORDS_OF_TITLES = """
+mr mrs ms miss mx dr prof professor sir dame lord lady rev hon herr frau hr fr dipl ing mag sr sra srta señor señora
+don doña mme mlle monsieur madame sig signor signora dott dhr mevr mw pan pani
+"""
+_TITLES = frozenset(_WORDS_OF_TITLES.split())
+_WORDS_OF_REMARKS = """
+do not call|do not contact|do not use|do not email|do not mail|delete me|please delete|duplicate contact|former member
+former employee|website visitor|website lead|web lead|wireless caller|unknown caller|sales team|support team
+click here|contact us|object object|true false|system administrator|admin admin|info info
+"""
+_REMARKS = frozenset(_WORDS_OF_REMARKS.strip().replace("\n", "|").split("|"))
 _NOT_PEOPLE = re.compile(r"linkedin (?:member|user)|.*\((?:sample|test|demo)(?: contact| lead)?\)", re.IGNORECASE)
 _WORDS_OF_NOT_COMPANIES = """
 test|testing|company|company name|your company|my company|test company|example company|sample company|test inc
@@ -31,13 +45,19 @@ def read_name(text: str) -> str | None:
     text = _without_fillers(text)
     if is_nothing(text):
         return None
-    if _NOT_PEOPLE.fullmatch(text) or all(is_junk_word(word.strip(".,;")) for word in text.casefold().split()):
+    if _NOT_PEOPLE.fullmatch(text) or _is_junk(text.casefold()):
         raise Unusable(_PLACEHOLDER)
     if "@" in text or "://" in text or "linkedin.com" in text.lower():
         raise Unusable("this is an address, not a name")
     if not any(map(str.isalpha, text)):
         raise Unusable("a name with letters")
     return text
+
+
+def _is_junk(folded: str) -> bool:
+    """Tell whether the name fills a form, or says what the record is: FIRST_NAME LAST_NAME, Lead #123, Do not call."""
+    words = [word for word in re.split(r"[\s.,;:#_()-]+", folded) if word and not word.isdecimal()]
+    return bool(words) and (" ".join(words) in _REMARKS or all(map(is_junk_word, words)))
 
 
 def _without_fillers(name: str) -> str:
@@ -72,8 +92,10 @@ def join_names(first: str | None, last: str | None) -> str | None:
 
 
 def is_whole_name(name: str) -> bool:
-    """Tell whether *name* alone can name a person: two words, or a script without spaces."""
-    return sum(not _is_filler(word) for word in name.split()) > 1 or len(_UNSPACED.findall(name)) > 1
+    """Tell whether *name* alone can name a person: two words, not counting titles and initials, or unspaced script."""
+    words = [word for word in name.split() if not _is_filler(word) and word.strip(".,").casefold() not in _TITLES]
+    two = len(words) > 1 and any(sum(map(str.isalpha, word)) > 1 for word in words)
+    return two or len(_UNSPACED.findall(name)) > 1
 
 
 def _holds_something(text: str) -> bool:

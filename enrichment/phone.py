@@ -208,7 +208,7 @@ def _without_prefix(code: int, national: str) -> Iterator[str]:
     """Yield *national* without each prefix that may stand between country code and number."""
     metadata = PhoneMetadata.metadata_for_region(phonenumbers.region_code_for_country_code(code))
     prefix = metadata.national_prefix if metadata else None
-    for one in dict.fromkeys(filter(None, (prefix, "0", f"00{code}", str(code)))):
+    for one in dict.fromkeys(filter(None, (f"00{code}", prefix, "0", str(code)))):
         if national.startswith(one):
             yield national.removeprefix(one)
     if code == MEXICO:  # +52 1 before mobiles until 2019, 044 and 045 before that

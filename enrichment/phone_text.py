@@ -28,7 +28,9 @@ _BULLET = re.compile(r"\s*(?:[*•#●○■█]\s+|#)")
 _CONJUNCTION = re.compile(r"(?<=\d\d\d) {1,5}\+ {1,5}(?=\d)")  # a plus that joins two numbers
 _TRUNK_ZERO = re.compile(r"(?<=\d)[ .\-)\]]{0,3}[(\[] ?0 ?[)\]]")
 _ENUMERATION = re.compile(r" ?\d{1,2}[.)] +(?=[\d(])")
-_REMARK = re.compile(r"[(\[] ?\d{1,5} ?[)\]] ?$")
+# (2), (2024-05-01), and without its end (90%)
+_REMARK = re.compile(r"[(\[] ?(?:\d{1,5}|\d{1,4}[-./]\d{1,2}[-./]\d{1,4}) ?[)\]]? ?$")
+_NEXT_ITEM = re.compile(r" \d{1,2}[.)] +$")  # the second of "1) +1 415 555 0132 2) +1 415 555 0199"
 _LAST_GROUP = re.compile(r"- ?\d{1,4} ?$")
 _EXTENSION_TAIL = re.compile(r" ?\d{1,7}[ .)\]]*")
 _EXTENSION = re.compile(
@@ -39,7 +41,7 @@ _EXTENSION = re.compile(
 # ASCII for characters and Unicode categories: dashes, spaces, invisible characters, accents of decomposed letters.
 _MEANINGS = {"Pd": "-", "Zs": " ", "Cf": "", "Mn": "", "\u2212": "-", "…": "...", "·": ".", "’": "'", "‘": "'"}
 # Numbers as a spreadsheet writes them: 14155550132.0, 1.4155550132E+10, 14,155,550,132
-_WITH_DECIMALS = re.compile(r"(?<![\d.,])(\d{6,15})[.,]0{1,2}(?![\d.,])")
+_WITH_DECIMALS = re.compile(r"(?<![\d.,])(\d{6,15})[.,]0{1,6}(?![\d.,])")
 _SCIENTIFIC = re.compile(r"(?<![\d.,])(\d)(?:[.,](\d{1,15}))?[eE]\+?(\d{1,2})(?!\d)")
 _WITH_THOUSANDS = re.compile(r"(?<![\d.,])\d{1,3}(?:,\d{3}){2,4}(?![\d,])")
 
@@ -199,7 +201,7 @@ def _readings(plus: bool, text: str) -> Iterator[Reading]:
     if slash and _count(head) >= FEWEST_OF_SEVERAL:
         yield Reading(_digits(head), sure_only=True)
     yield Reading(whole)
-    if last := _LAST_GROUP.search(text):
+    if (last := _LAST_GROUP.search(text)) or (last := _NEXT_ITEM.search(text)):
         yield Reading(_digits(text[: last.start()]), sure_only=True)
 
 

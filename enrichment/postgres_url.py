@@ -28,7 +28,7 @@ RENAMED = {
     "currentschema": "search_path", "schema": "search_path", "username": "user", "user id": "user", "userid": "user",
     "uid": "user", "passwd": "password", "pwd": "password", "database": "dbname", "db": "dbname", "server": "host",
     "data source": "host", "hostaddr": "host", "ssl mode": "sslmode", "root certificate": "sslrootcert",
-    "ssl certificate": "sslcert", "ssl key": "sslkey",
+    "ssl_mode": "sslmode", "ssl-mode": "sslmode", "ssl certificate": "sslcert", "ssl key": "sslkey",
 }  # fmt: skip
 TRUE, FALSE = {"true", "1", "yes", "on"}, {"false", "0", "no", "off"}
 SYSTEM_ROOTS = ("/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/cert.pem")
@@ -39,11 +39,13 @@ ENCODE = (
 
 _COMMAND = re.compile(r"^(?:(?:export\s+)?[A-Za-z_]\w*=(?=['\"]?[a-z+:]+://)|psql\s+(?:-d\s+)?)")
 _SCHEME = re.compile(r"^(?:jdbc:)?([a-z]+)(?:\+[a-z0-9_]+)?://(.*)$", re.IGNORECASE | re.DOTALL)
-_HOSTS = r"(?P<hosts>[^@/?#]*)(?:/(?P<path>[^@/?#]*))?(?:\?(?P<query>[^?#]*))?$"
+_HOSTS = r"(?P<hosts>[^@/?#]*)(?:/(?P<path>[^@/?#]*)/?)?(?:\?(?P<query>[^?#]*))?$"
 _STRICT = re.compile(r"^(?:(?P<user>[^@/?#:]*)(?::(?P<password>[^@/?#]*))?@)?" + _HOSTS, re.DOTALL)
 _RAW = re.compile(r"^(?P<user>[^@/?#:]*):(?P<password>.*)@" + _HOSTS, re.DOTALL)
 _HOST = re.compile(r"^(?:\[[0-9a-fA-F:.%]+\]|[\w.%-]*)(?::(?P<port>\d{1,5}))?$")
-_PLACEHOLDER = re.compile(r"^[\[<{(].*(?:password|secret).*[\]>})]$|^\*+$", re.IGNORECASE)
+_PLACEHOLDER = re.compile(
+    r"^[\[<{(].*(?:password|secret).*[\]>})]$|^\*+$|^\$(?:\{\w+\}|[A-Z_]*(?:PASS|PW|SECRET)\w*)$", re.IGNORECASE
+)
 _WORD = re.compile(r"\s*([A-Za-z_]+)\s*=\s*(?:'((?:[^'\\]|\\.)*)'|((?:[^\s\\']|\\.)*))(?=\s|$)", re.DOTALL)
 
 
@@ -107,7 +109,7 @@ def _matched(pattern: re.Pattern[str], rest: str) -> re.Match[str] | None:
 
 
 def _query(query: str) -> dict[str, str]:
-    pairs = (pair.partition("=") for pair in query.split("&") if pair)
+    pairs = (pair.partition("=") for pair in query.replace("&amp;", "&").split("&") if pair)
     return {unquote(name): unquote(value) for name, _, value in pairs}
 
 
@@ -162,7 +164,7 @@ def _translate_ssl(name: str, value: str, parameters: dict[str, str]) -> bool:
         name in {"ssl", "requiressl", "tls"} and value.lower() in TRUE
     ):
         parameters.setdefault("sslmode", "require")
-    elif name in {"ssl", "tls"} and value.lower().replace("_", "-") in SSL_MODES:
+    elif name in {"ssl", "tls"} and value.lower().replace("_", "-") in (*SSL_MODES, "no-verify"):
         parameters.setdefault("sslmode", value)
     else:
         return False

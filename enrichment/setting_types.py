@@ -57,6 +57,9 @@ def without_quotes(text: str) -> str:
 
 def _parts(value: Any) -> Any:
     if isinstance(value, str):
+        text = without_quotes(value)
+        if text.startswith('["') and text.endswith('"]'):  # a list as JSON writes it
+            value = text[1:-1]
         return [part for line in re.split(r"[,\r\n]", without_quotes(value)) if (part := without_quotes(line))]
     return _sound(value)
 
@@ -112,6 +115,12 @@ def _key(value: Any) -> Any:
     return SecretStr(text) if text else None
 
 
+def _sendable(secret: SecretStr | None) -> SecretStr | None:
+    if secret is not None and not _fits_a_header(secret.get_secret_value()):
+        raise ValueError("must be one token without spaces")
+    return secret
+
+
 def _webhook_secret(secret: SecretStr | None) -> SecretStr | None:
     """Check a Standard Webhooks secret: whsec_ and base64 of 24 to 64 bytes."""
     if secret is None:
@@ -137,6 +146,8 @@ def _url(value: str) -> str:
     url = without_quotes(value)
     if re.search(r"\s", url):
         raise ValueError("must be one address, without spaces")
+    if re.search(r"[,;\\{}<>|^`\"]", url):
+        raise ValueError("must be one address, without characters that no address has")
     HttpUrl(url)  # raises what pydantic reports
     if "?" in url or "#" in url:
         raise ValueError("must not have a query or a fragment")
@@ -187,6 +198,7 @@ Tokens = Annotated[tuple[ApiToken, ...], NoDecode, BeforeValidator(_tokens)]
 Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_lower_parts)]
 Fields = Annotated[Mapping[str, str], NoDecode, BeforeValidator(_fields)]
 Key = Annotated[SecretStr | None, BeforeValidator(_key)]
+HeaderToken = Annotated[SecretStr | None, AfterValidator(_sendable), BeforeValidator(_key)]
 WebhookSecret = Annotated[SecretStr | None, AfterValidator(_webhook_secret), BeforeValidator(_key)]
 DatabaseUrl = Annotated[SecretStr | None, AfterValidator(_database_url), BeforeValidator(_sound)]
 Url = Annotated[str, AfterValidator(_url)]

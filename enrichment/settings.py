@@ -15,6 +15,7 @@ from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSetti
 from enrichment.setting_types import (
     DatabaseUrl,
     Fields,
+    HeaderToken,
     Key,
     Keys,
     Level,
@@ -139,7 +140,7 @@ class Settings(BaseSettings):
     budget_credits_per_day: Decimal | None = Field(None, ge=0, description="credits of all providers, per UTC day")
     budget_credits_per_month: Decimal | None = Field(None, ge=0, description="credits of all providers, per UTC month")
 
-    metrics_token: SecretStr | None = Field(None, description="token for /metrics; absent: it is open")
+    metrics_token: HeaderToken = Field(None, description="token for /metrics; absent: it is open")
 
     @classmethod
     def load(cls, role: Role) -> Settings:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 LONGEST_INPUT = 2048  # characters; about the limit of browsers and vendors
 
 # Joiners have a meaning inside Persian and Indic words and emoji: remove them only at edges, and dust everywhere.
@@ -11,6 +13,7 @@ _CLEAN = dict.fromkeys([*range(0x20), *range(0x7F, 0xA0)], " ") | dict.fromkeys(
 QUOTES = "«»“”‘’„"
 _OPENING = " \"'`<([{" + QUOTES + JOINERS
 _CLOSING = _OPENING + ">)]},;:.!"
+_EMPHASIS = re.compile(r"([*_~]{1,3})([^*~]*)\1")  # of Markdown and Slack, and never of a whole address
 
 
 TEMPLATE = "this is a template that was not filled in"
@@ -42,4 +45,7 @@ def collapse(text: str) -> str:
 
 def unwrap(text: str) -> str:
     """Remove the quotes, brackets and punctuation left from the sentence that *text* was copied from."""
-    return text.lstrip(_OPENING).rstrip(_CLOSING)
+    text = text.lstrip(_OPENING).rstrip(_CLOSING)
+    if (emphasized := _EMPHASIS.fullmatch(text)) and ("/" in text or "@" in text):
+        return unwrap(emphasized[2])
+    return text

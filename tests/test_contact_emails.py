@@ -49,6 +49,18 @@ from tests.test_contact import problems_of, usable
         ("work: jane@acme.co", "jane@acme.co"),
         ("E-Mail geschäftlich: jane@acme.co", "jane@acme.co"),
         ("Jane@Acme.co <jane@acme.co>", "jane@acme.co"),
+        ("mailto://jane@acme.co", "jane@acme.co"),
+        ("=jane@acme.co", "jane@acme.co"),
+        ("**jane@acme.co**", "jane@acme.co"),
+        ("_jane@acme.co_", "jane@acme.co"),
+        ("jane@acme.co%22", "jane@acme.co"),
+        ("%3Cjane@acme.co%3E", "jane@acme.co"),
+        ("jane&#64;acme.co", "jane@acme.co"),
+        ("&lt;jane@acme.co&gt;", "jane@acme.co"),
+        ("jane%2540acme.co", "jane@acme.co"),
+        ("「jane@acme.co」", "jane@acme.co"),
+        ("o’jane@acme.co", "o'jane@acme.co"),
+        ("jane&doe@acme.co", "jane&doe@acme.co"),
     ],
 )
 def test_an_email_has_one_form(written: str, email: str) -> None:
@@ -64,7 +76,8 @@ def test_an_email_has_one_form(written: str, email: str) -> None:
     "written",
     ["a@x.test;b@y.test", "a@x.test, b@y.test", "a@x.test\nb@y.test", "a@x.test | b@y.test", "a@x.test/b@y.test",
      "a@x.test b@y.test", "a@x.test and b@y.test", "a@x.test oder b@y.test", "Ann <a@x.test>, Bob <b@y.test>",
-     "mailto:a@x.test,b@y.test", "['a@x.test', 'b@y.test']", "a@x.test (work); b@y.test (home)"],
+     "mailto:a@x.test,b@y.test", "['a@x.test', 'b@y.test']", "a@x.test (work); b@y.test (home)",
+     "a@x.test、b@y.test"],
 )  # fmt: skip
 def test_several_addresses_are_several(written: str) -> None:
     """The first is the field's, the second takes the free place, whatever stands between them."""
@@ -123,7 +136,9 @@ def test_what_is_no_email_is_named(written: str) -> None:
      "redacted@hubspot.com", "deleted@acme.co", "anonymous@acme.co", "fake@acme.co", "email@email.com",
      "mail@mail.com", "user@user.com", "you@yourcompany.com", "name@domain.com", "your.name@acme.co",
      "firstname.lastname@acme.co", "not-provided@acme.co", "nobody@acme.co", "keine@acme.co", "info@info.com",
-     "foo@bar.com", "x@y.com", "fake@test-test.de"],
+     "foo@bar.com", "x@y.com", "fake@test-test.de", "xyz@xyz.com", "name@company.com", "your@email.com",
+     "no@email.com", "changeme@acme.co", "not.an.email@acme.co", "email.needed@acme.co", "temp@temp.com",
+     "pasdemail@acme.co"],
 )  # fmt: skip
 def test_a_placeholder_is_named_and_not_used(written: str) -> None:
     """A placeholder is neither asked about nor shared by two people.
@@ -141,7 +156,8 @@ def test_a_placeholder_is_named_and_not_used(written: str) -> None:
     "written",
     ["nike@nike.com", "smith@smith.com", "jane.test@acme.co", "jane+test@acme.co", "testa@acme.co", "nan@acme.co",
      "na@acme.co", "jane@testing-labs.com", "none.smith@acme.co", "jane.none@acme.co", "jane@acme.test", "jo@acme.co",
-     "jane@example-media.com", "nulla@acme.co", "jane@noemail.de", "j@b.co", "foo@acme.co"],
+     "jane@example-media.com", "nulla@acme.co", "jane@noemail.de", "j@b.co", "foo@acme.co", "jane@company.com",
+     "jane@email.com", "temple@temple.com"],
 )  # fmt: skip
 def test_a_person_is_no_placeholder(written: str) -> None:
     """Names that resemble a placeholder, and companies that bear their founder's name, are people's addresses."""

@@ -112,7 +112,10 @@ def test_a_word_for_nothing_is_a_field_not_given(field: str, written: str) -> No
      "Mustermann",
      "Nombre Apellido", "Unknown Contact", "Unnamed Person", "Anonymous User", "Sample Contact",
      "New Lead",
-     "Maria Johnson (Sample Contact)", "LinkedIn Member", "Deleted User", "Example Person", "Null User"],
+     "Maria Johnson (Sample Contact)", "LinkedIn Member", "Deleted User", "Example Person", "Null User",
+     "FIRST_NAME LAST_NAME", "first-name last-name", "Lead #123", "Contact 42", "user 7", "Do Not Call",
+     "DO NOT CONTACT", "Delete me", "Duplicate Contact", "Former Member", "Website Visitor", "Wireless Caller",
+     "Admin Admin"],
 )  # fmt: skip
 def test_a_placeholder_name_is_named(written: str) -> None:
     """A name that fills a form looks like a value, and is not one: it is named, and nothing is asked by it."""
@@ -158,7 +161,9 @@ def test_a_part_that_was_not_there_is_left_out(written: str, name: str) -> None:
     assert usable(work_email="jane@acme.co", name=written).name == name
 
 
-@pytest.mark.parametrize("written", ["John", "John -", "John null", "O'Doe", "Dr.", "子"])
+@pytest.mark.parametrize("written", ["John", "John -", "John null", "O'Doe", "Dr.", "子", "Mr Smith", "Dr. Doe",
+                                     "Frau Dr. Müller", "J. D.", "John TBD", "John (unknown)",
+                                     "FNU Doe"])  # fmt: skip
 def test_a_first_name_alone_is_nobody(written: str) -> None:
     """A single word without another identifier is not asked about, with or without a company. monicahq/monica#1687."""
     for company in (None, "Acme"):
@@ -169,7 +174,7 @@ def test_a_first_name_alone_is_nobody(written: str) -> None:
         assert "not enough" in problems[0][1]
 
 
-@pytest.mark.parametrize("written", ["山田太郎", "김민수", "สมชาย", "Jane Doe", "J Doe"])
+@pytest.mark.parametrize("written", ["山田太郎", "김민수", "สมชาย", "Jane Doe", "J Doe", "Dr. Jane Doe", "Mr J Doe"])
 def test_a_whole_name_is_enough(written: str) -> None:
     """Two words are a name; so is one in a script that writes names without a space."""
     assert read_contact(name=written) == (Contact(name=written), ())

@@ -76,6 +76,17 @@ def test_a_profile_has_one_form(written: str) -> None:
         "https://www.linkedin.com/in/janedoe&trk=people-guest",
         "https://www.linkedin.com/in/janedoe&amp;trk=x",
         "https://www.linkedin.com/in/janedoe%3Ftrk%3Dx",
+        "https://www.linkedin.com/in/janedoe;trk=people-guest",
+        "https://www.linkedin.com/in/janedoe%22",
+        "https://www.linkedin.com/in/janedoe%27",
+        "https://www.linkedin.com/in/janedoe%3E",
+        "https://www.linkedin.com/in/janedoe%29",
+        "https://www.linkedin.com/in/janedoe%2C",
+        "https://www.linkedin.com/in/janedoe%5C",
+        "https://www.linkedin.com/in/in/janedoe",
+        "**https://www.linkedin.com/in/janedoe**",
+        "_https://www.linkedin.com/in/janedoe_",
+        "~~https://www.linkedin.com/in/janedoe~~",
     ],
 )
 def test_a_profile_is_found_inside_what_was_copied(written: str) -> None:
@@ -208,6 +219,9 @@ def test_a_member_id_that_was_cut_off_is_refused() -> None:
         ("linkedin.com/in/jane%2Fdoe", "letters, digits and hyphens"),
         ("linkedin.com/in/---", "letters, digits and hyphens"),
         ("linkedin.com/in/jane%FF", "UTF-8"),
+        ("https://www.linkedin.com/in/jane...", "cut off"),
+        ("https://www.linkedin.com/in/jane-d…", "cut off"),
+        ("jane-d..", "cut off"),
         ("linkedin.com/in/" + "a-b" * 34, "100"),
         ("Jane Doe", "letters, digits and hyphens"),
         ("jane@acme.co", "another site"),
@@ -227,7 +241,9 @@ def test_what_is_no_profile_is_named_as_what_it_is(written: str, says: str) -> N
 @pytest.mark.parametrize(
     "slug",
     ["undefined", "null", "NULL", "None", "nan", "n-a", "N%2FA", "na", "unknown", "not-available", "no-linkedin", "me",
-     "example", "test", "your-name", "username", "firstname-lastname", "unavailable", "xxx", "0", "tbd", "keine"],
+     "example", "test", "your-name", "username", "firstname-lastname", "unavailable", "xxx", "0", "tbd", "keine",
+     "n/a", "N/D/", "null-null", "undefined_undefined", "your_name", "first_last", "test-user", "dummy-profile",
+     "linkedin-member", "page-not-found", "search"],
 )  # fmt: skip
 def test_a_placeholder_slug_is_no_profile(slug: str) -> None:
     """A word for nothing behind /in/ looks like a value, so it is named; two people must not share it.

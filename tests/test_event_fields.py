@@ -139,6 +139,14 @@ def test_mapped_names_come_before_guesses() -> None:
         ("Main E-Mail Adr.", "jane at acme"),
         ("linkedin_member", "janedoe"),
         ("profile_link_2", "janedoe"),
+        ("LinkedIn__c", "in/janedoe"),
+        ("Her LinkedIn", "janedoe"),
+        ("CustomLinkedInField", "janedoe"),
+        ("Linked-In (private)", "janedoe"),
+        ("LINKED_IN 2", "janedoe"),
+        ("socials", {"linkedin": "in/janedoe"}),
+        ("social", {"networks": [{"LinkedIn": "janedoe"}]}),
+        ("fields", {"LinkedIn Handle": "janedoe"}),
     ],
 )
 def test_what_looks_like_an_identifier_is_never_dropped_in_silence(name: str, value: Any) -> None:
@@ -169,6 +177,8 @@ def test_what_looks_like_an_identifier_is_never_dropped_in_silence(name: str, va
         ("lifecyclestage", "lead"),
         ("tags", ["a", "b"]),
         ("amount", 12.5),
+        ("LinkedIn Followers", "500+"),
+        ("socials", {"linkedin": "n/a", "twitter": "@janedoe", "linkedInConnections": "500"}),
     ],
 )
 def test_what_is_no_identifier_is_ignored(name: str, value: Any) -> None:

@@ -110,7 +110,9 @@ async def test_what_cannot_be_used_is_kept_and_says_so(
     assert (told["mobile_raw"], told["reason"]) == (mobile, f"leadmagic: {reason}")
 
 
-@pytest.mark.parametrize("word", ["N/A", "null", "-", "Not found", "No mobile number found", "0000000000", False, []])
+@pytest.mark.parametrize(
+    "word", ["N/A", "null", "-", "Not found", "No mobile number found", "0000000000", False, [], -1, "not_found"]
+)
 async def test_a_word_for_nothing_is_no_number_and_costs_nothing(world: AtWork, fake: FakeProvider, word: Any) -> None:
     """By LeadMagic's answer and by Nyne's poll."""
     by_leadmagic, by_nyne = await wish_for(world), await overdue(world)

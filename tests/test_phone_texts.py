@@ -40,6 +40,9 @@ def e164(written: str, region: str | None = None) -> str | None:
         ("«+14155550132»", None, "+14155550132"),
         ("+14155550132?", None, "+14155550132"),
         ("1. 0151 23456789", "DE", "+4915123456789"),
+        ("+1 415 555 0132 (90%)", None, "+14155550132"),
+        ("+49 1512 3456789 [85 %]", None, "+4915123456789"),
+        ("+1 415 555 0132 (2024-05-01)", None, "+14155550132"),
     ],
 )
 def test_words_around_a_number_are_ignored(written: str, region: str | None, number: str) -> None:
@@ -106,6 +109,8 @@ def test_a_masked_number_is_none(written: str, region: str | None) -> None:
         ("+49 170 123456; +49 170 1234567", None, "+491701234567"),  # the first is only possible
         ("+1 415 555 0132 or 0199", None, "+14155550132"),
         ("1) 415-555-0132; 2) 415-555-0199", "US", "+14155550132"),
+        ("1) +14155550132 2) +14155550199", None, "+14155550132"),
+        ("1. +49 151 23456789 2. +49 160 1234567", None, "+4915123456789"),
     ],
 )
 def test_of_several_numbers_the_first_valid_one_counts(written: str, region: str | None, number: str) -> None:
@@ -259,6 +264,10 @@ def test_a_number_that_a_bound_cuts_is_none() -> None:
         "No mobile number found for this contact.", "mobile not found", "error 404: not found", "Unlisted",
         "kein Eintrag", "Keine Nummer gefunden", "nicht vorhanden", "unbekannt", "numéro non trouvé", "sin datos",
         "não encontrado", "nessun numero", "niet gevonden", "brak", "нет данных", "なし", "没有",
+        "not_found", "NOT_FOUND", "no_match", "mobile_not_found", "NoMatch", "notFound", "no-results", "null, null",
+        "N/A; N/A", "N/A / N/A", "none | none", "N/A (mobile)", "mobile: N/A", "phone: none", "{{mobile}}", "XXX", "x",
+        "error", "Error!", "-1", "404", "+", "+1", "未登録", "removed", "DNC", '{"mobile": null}',
+        "nope", "Nothing found", "[null]", "null null",
     ],
 )  # fmt: skip
 def test_a_word_for_nothing_is_no_number(words: str) -> None:
@@ -268,8 +277,10 @@ def test_a_word_for_nothing_is_no_number(words: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "words", ["+14155550132", "4155550132", "Do not call +1 415 555 0132", "ask reception", "+1 415-555-XXXX", "Nora"]
-)
+    "words",
+    ["+14155550132", "4155550132", "Do not call +1 415 555 0132", "ask reception", "+1 415-555-XXXX", "Nora",
+     "N/A 4155550132", "+1 415", "555-0132", "Xavier"],
+)  # fmt: skip
 def test_other_words_are_not_taken_for_nothing(words: str) -> None:
     """A number with a remark, a mask, or words that promise nothing."""
     assert not says_no_number(words)

@@ -232,6 +232,12 @@ def test_a_value_is_read_as_it_was_meant(
         ("PUBLIC_URL", "ftp://x.test"),
         ("PUBLIC_URL", "https://"),
         ("PUBLIC_URL", "https://x.test\nhttps://y.test"),
+        ("PUBLIC_URL", "https://x.test,https://y.test"),
+        ("PUBLIC_URL", "https://x.test;"),
+        ("PUBLIC_URL", "https://{{host}}"),
+        ("PUBLIC_URL", "https://x.test\\callbacks"),
+        ("METRICS_TOKEN", "two words"),
+        ("METRICS_TOKEN", "one\ntwo"),
         ("NYNE_BASE_URL", "https://x.test?key=1"),
         ("DEFAULT_REGION", "USA"),
         ("DEFAULT_REGION", "XX"),
@@ -265,7 +271,8 @@ def test_a_value_that_cannot_be_used_is_named(environment: pytest.MonkeyPatch, n
 
 
 @pytest.mark.parametrize(
-    "value", ["one,two", "one\ntwo\n", '"one,two"', '"one","two"', " one ,\r\n two,, ", "'one'\n'two'"]
+    "value",
+    ["one,two", "one\ntwo\n", '"one,two"', '"one","two"', " one ,\r\n two,, ", "'one'\n'two'", '["one", "two"]'],
 )
 def test_tokens_are_separated_by_commas_or_lines(environment: pytest.MonkeyPatch, value: str) -> None:
     """However they were put into the file (docker/for-linux#1208)."""

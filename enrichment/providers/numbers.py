@@ -78,6 +78,8 @@ def _entries(value: object, kind: str, depth: int) -> Iterator[tuple[object, str
     """Yield each non-empty value in the place of a number, with its kind: mobile, other or ""."""
     if value is None or value is False or value in (0, "", [], {}):
         return
+    if isinstance(value, int | float) and value <= 0:  # minus one, in place of none
+        return
     if isinstance(value, str):
         if not says_no_number(value):
             yield from _labelled(value, kind)
