@@ -9,6 +9,7 @@ from sandbox.callbacks import false_number
 from sandbox.people import Person
 
 GIVEN_UP = "given up after"  # MAX_ATTEMPTS definite failures
+NEVER_SENT = "it was never sent"  # given up as unknown while its submitter slept, which then said so
 DOUBTFUL = frozenset({"unknown", "lost"})
 SAYS_FAILED = "ny-failed"  # the word that makes Nyne say so
 NEVER_CAME = "a callback for another job, and no 202 that contradicts it"
@@ -119,7 +120,7 @@ def _job(job: Json, truth: Json | None, someone: Person) -> list[str]:
     if state == "answered":
         should = (truth["credits"], 0)
     elif state == "failed":
-        allowed = (job["error"] or "").startswith(GIVEN_UP) or (
+        allowed = (job["error"] or "").startswith((GIVEN_UP, NEVER_SENT)) or (
             name == "nyne" and any(SAYS_FAILED in text for text in someone.texts)
         )
         if not allowed:

@@ -15,7 +15,9 @@ from chaos.check_truth import everything_is_true, nobody_fooled_us
 from chaos.crm import Sent
 from chaos.crowd import Event, Wish
 from chaos.evidence import Evidence
+from chaos.journal import Happened
 from chaos.overheard import Exchange
+from chaos.plan import KINDS, Fault
 from chaos.vendors import Books, Json
 from chaos.verdict import Verdict
 from chaos.watch import Takeover
@@ -312,7 +314,14 @@ def the_late_number_came_from_another_search(seen: Evidence) -> None:
     of("again", seen)["jobs"] = [job("ann", "nyne", 0, "inline", state="failed", error="given up after 8 attempts")]
 
 
-@pytest.mark.parametrize("change", [the_first_is_in_doubt, the_late_number_came_from_another_search])
+def it_was_never_sent(seen: Evidence) -> None:
+    """A submitter that slept wakes after its question was given up: nothing was sent, and nothing charged."""
+    the_first_is_in_doubt(seen)
+    of("ann", seen).update(status="failed")
+    of("ann", seen)["jobs"][0].update(state="failed", possibly_charged=0, error="it was never sent")
+
+
+@pytest.mark.parametrize("change", [the_first_is_in_doubt, the_late_number_came_from_another_search, it_was_never_sent])
 def test_what_searches_may_do_is_no_offence(change: Change) -> None:
     """A provider in doubt is not asked again; a late number reaches those who share a key."""
     seen = evidence()
@@ -320,6 +329,16 @@ def test_what_searches_may_do_is_no_offence(change: Change) -> None:
     change(seen)
 
     assert judged(5, seen).offences == []
+
+
+def test_nothing_can_be_taken_over_while_nothing_can_connect() -> None:
+    """A takeover has half a minute in which PostgreSQL lets processes in."""
+    seen = evidence()
+    seen.takeovers[0].seconds.append(31.0)
+    kind = next(kind for kind in KINDS if kind.name == "pool exhaustion")
+    seen.happened.append(Happened(Fault(kind, 0, 2, 0, 0.5), AT + 3, AT + 5))
+
+    assert judged(7, seen).offences == []
 
 
 @pytest.mark.parametrize(("number", "change"), CHANGES, ids=lambda value: getattr(value, "__name__", None))
