@@ -56,7 +56,7 @@ def read_name(text: str) -> str | None:
 
 def _is_junk(folded: str) -> bool:
     """Tell whether the name fills a form, or says what the record is: FIRST_NAME LAST_NAME, Lead #123, Do not call."""
-    words = [word for word in re.split(r"[\s.,;:#_()-]+", folded) if word and not word.isdecimal()]
+    words = [word for word in re.split(r"[\s.,;:_()-]+|#\d+", folded) if word]
     return bool(words) and (" ".join(words) in _REMARKS or all(map(is_junk_word, words)))
 
 
@@ -94,7 +94,8 @@ def join_names(first: str | None, last: str | None) -> str | None:
 def is_whole_name(name: str) -> bool:
     """Tell whether *name* alone can name a person: two words, not counting titles and initials, or unspaced script."""
     words = [word for word in name.split() if not _is_filler(word) and word.strip(".,").casefold() not in _TITLES]
-    two = len(words) > 1 and any(sum(map(str.isalpha, word)) > 1 for word in words)
+    initials = all(word.isalpha() and len(word) == 1 for word in (word.strip(".,") for word in words))
+    two = len(words) > 1 and not initials
     return two or len(_UNSPACED.findall(name)) > 1
 
 

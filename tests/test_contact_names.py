@@ -113,7 +113,7 @@ def test_a_word_for_nothing_is_a_field_not_given(field: str, written: str) -> No
      "Nombre Apellido", "Unknown Contact", "Unnamed Person", "Anonymous User", "Sample Contact",
      "New Lead",
      "Maria Johnson (Sample Contact)", "LinkedIn Member", "Deleted User", "Example Person", "Null User",
-     "FIRST_NAME LAST_NAME", "first-name last-name", "Lead #123", "Contact 42", "user 7", "Do Not Call",
+     "FIRST_NAME LAST_NAME", "first-name last-name", "Lead #123", "Do Not Call",
      "DO NOT CONTACT", "Delete me", "Duplicate Contact", "Former Member", "Website Visitor", "Wireless Caller",
      "Admin Admin"],
 )  # fmt: skip
