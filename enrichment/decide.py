@@ -127,12 +127,14 @@ class World:
         self.links[key] = []
 
     def link(self, key: bytes, search: Search, now: datetime, policy: Policy) -> None:
-        """Let *key* lead to *search*; forget searches that are past every window."""
+        """Let *key* lead to *search*; forget searches past every window, and settled ones where there are many."""
         links = self.links.setdefault(key, [])
         if search.id in links:
             return
         kept = [id for id in links if (known := self.searches.get(id)) and not _is_past(known, now, policy)]
-        self.links[key] = [*kept, search.id][-MOST_LINKS:]
+        while len(kept) >= MOST_LINKS:
+            kept.remove(next((id for id in kept if _is_settled(self.searches[id])), kept[0]))
+        self.links[key] = [*kept, search.id]
 
 
 def decide(seeker: Seeker, world: World, now: datetime, policy: Policy, read: ReadNumber) -> Fate:
@@ -293,6 +295,11 @@ def _each(groups: Iterable[Iterable[Search]]) -> Iterator[Search]:
             if search.id not in seen:
                 seen.add(search.id)
                 yield search
+
+
+def _is_settled(search: Search) -> bool:
+    """Tell whether *search* has ended, and without a doubt: forgetting it costs an answer, and pays for none twice."""
+    return search.ended_at is not None and not {"asked", *IN_DOUBT}.intersection(search.said.values())
 
 
 def _is_past(search: Search, now: datetime, policy: Policy) -> bool:

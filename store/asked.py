@@ -145,12 +145,19 @@ async def requeue(db: Db, requeueings: Sequence[Requeueing]) -> set[UUID]:
     # This is a separate statement: a late answer may have been committed while the first waited for the job's lock.
     await db.execute(
         """
-        DELETE FROM jobs
-         USING searches
-         WHERE jobs.search_id = ANY($1::uuid[])
-           AND searches.id = jobs.search_id
-           AND searches.ended_at IS NOT NULL
-           AND jobs.state = 'queued'
+        WITH gone AS (
+            DELETE FROM jobs
+             USING searches
+             WHERE jobs.search_id = ANY($1::uuid[])
+               AND searches.id = jobs.search_id
+               AND searches.ended_at IS NOT NULL
+               AND jobs.state = 'queued'
+            RETURNING jobs.search_id, jobs.provider
+        )
+        UPDATE searches
+           SET said = said - gone.provider   -- 'asked': it is not in flight any more
+          FROM gone
+         WHERE searches.id = gone.search_id
         """,
         [row["search_id"] for row in rows],
     )

@@ -45,12 +45,15 @@ class Receipt:
 
 
 async def ingest(pool: asyncpg.Pool[Any], events: Sequence[Event], policy: Policy) -> list[list[Receipt]]:
-    """Commit a lookup for every wish of *events*; return a receipt for each, by event and wish."""
+    """Commit a lookup for every wish of *events*; return a receipt for each, by event and wish.
+
+    Events whose earlier commit went through unheard may come again: they find their own lookups.
+    """
     batch = _Batch(events, policy)
     async with transaction(pool, acknowledge=True) as connection:
-        fingerprints, keys = await _lock(connection, batch)
+        fingerprints, seen, keys = await _lock(connection, batch)
         locked = await lock_searches(connection, keys, but=batch.proposed)
-        known = await _known_lookups(connection, set(fingerprints.values()) - batch.lookups)
+        known = await _known_lookups(connection, seen)
         batch.decide(locked.world, fingerprints, known, datetime.now(UTC))
         await save_world(connection, locked)
         await _insert(connection, batch, locked.world)
@@ -72,7 +75,6 @@ class _Batch:
     def __init__(self, events: Sequence[Event], policy: Policy) -> None:
         self.events = events
         self.entries = [_entry(event, wish, policy) for event in events for wish in event.wishes]
-        self.lookups = {entry.wish.id for entry in self.entries}
         self.proposed = {entry.new_search for entry in self.entries}
         self.fates: dict[UUID, Fate] = {}
         self._policy = policy
@@ -85,6 +87,9 @@ class _Batch:
         """Decide every wish in order, so that it can join the search of an earlier wish of the batch."""
         for entry in self.entries:
             first = fingerprints[entry.fingerprint]
+            if first == entry.wish.id and first in known:  # an earlier commit of this event went through unheard
+                self._taken[first] = Receipt(first, known[first]["status"], duplicate=False)
+                continue
             if first != entry.wish.id:
                 if (again := self._duplicate(entry, first, known, now)) is not None:
                     self._taken[entry.wish.id] = again
@@ -135,8 +140,11 @@ def _is_reused(lookup: asyncpg.Record, now: datetime, policy: Policy) -> bool:
             return True
 
 
-async def _lock(db: Db, batch: _Batch) -> tuple[dict[bytes, UUID], list[asyncpg.Record]]:
-    """Insert and lock the batch's fingerprints and keys, sorted; return each fingerprint's lookup, and the key rows."""
+async def _lock(db: Db, batch: _Batch) -> tuple[dict[bytes, UUID], set[UUID], list[asyncpg.Record]]:
+    """Insert and lock the batch's fingerprints and keys, sorted.
+
+    Return each fingerprint's lookup, the lookups of those that were there before, and the key rows.
+    """
     fingerprints = {entry.fingerprint: entry.wish.id for entry in reversed(batch.entries)}
     keys: dict[bytes, UUID] = {}
     for entry in batch.entries:
@@ -148,17 +156,17 @@ async def _lock(db: Db, batch: _Batch) -> tuple[dict[bytes, UUID], list[asyncpg.
             INSERT INTO fingerprints (fingerprint, lookup_id)
             SELECT * FROM unnest($1::bytea[], $2::uuid[])   -- sorted: two batches cannot wait for each other
                 ON CONFLICT (fingerprint) DO UPDATE SET lookup_id = fingerprints.lookup_id
-            RETURNING fingerprint, lookup_id
+            RETURNING fingerprint, lookup_id, xmax <> 0 AS was_there   -- locked, before it was updated
         ), key AS (
             INSERT INTO keys (key, searches)
             SELECT key, ARRAY[search_id] FROM unnest($3::bytea[], $4::uuid[]) AS new (key, search_id)
                 ON CONFLICT (key) DO UPDATE SET shared = keys.shared
             RETURNING key, shared, searches
         )
-        SELECT fingerprint AS key, true AS is_fingerprint, NULL AS shared, ARRAY[lookup_id] AS searches
+        SELECT fingerprint AS key, true AS is_fingerprint, was_there, NULL AS shared, ARRAY[lookup_id] AS searches
           FROM fingerprint
         UNION ALL
-        SELECT key, false, shared, searches
+        SELECT key, false, NULL, shared, searches
           FROM key
         """,
         sorted(fingerprints),
@@ -167,7 +175,8 @@ async def _lock(db: Db, batch: _Batch) -> tuple[dict[bytes, UUID], list[asyncpg.
         [keys[key] for key in sorted(keys)],
     )
     claimed = {row["key"]: row["searches"][0] for row in rows if row["is_fingerprint"]}
-    return claimed, [row for row in rows if not row["is_fingerprint"]]
+    seen = {row["searches"][0] for row in rows if row["was_there"]}
+    return claimed, seen, [row for row in rows if not row["is_fingerprint"]]
 
 
 async def _known_lookups(db: Db, ids: set[UUID]) -> dict[UUID, asyncpg.Record]:

@@ -320,6 +320,18 @@ def test_a_kept_number_that_is_read_ends_its_search_anew() -> None:
     assert search.numbers["leadmagic"].mobile == "+447400123456"
 
 
+@pytest.mark.parametrize("unsettled", [{"said": {"leadmagic": "unknown"}, "status": "unresolved"}, OPEN])
+def test_a_key_leads_to_what_is_unsettled_however_many_come_after(unsettled: dict[str, Any]) -> None:
+    """Forgotten, an open or a doubtful question would be asked and paid for again."""
+    oldest = ended(**unsettled, days_ago=2)
+    world = the_world(oldest, *(ended() for _ in range(MOST_LINKS)))
+
+    world.link(only_key(EMAIL), known(work_email=EMAIL), NOW, POLICY)
+
+    links = world.links[only_key(EMAIL)]
+    assert (links[0], len(links)) == (oldest.id, MOST_LINKS)
+
+
 def test_a_key_leads_to_few_searches() -> None:
     """The newest 32 are kept, and none that is past every window."""
     world = the_world(*(ended(days_ago=91 if n == 0 else 1) for n in range(MOST_LINKS + 2)))

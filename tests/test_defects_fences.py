@@ -15,14 +15,15 @@ from uuid_utils.compat import uuid7
 from rig.proxy import proxied
 from store.asked import Acceptance, Requeueing, accept, renew, requeue
 from store.claim import BUDGET_LOCK, Budget, claim
-from store.database import UNREACHABLE
+from store.database import UNREACHABLE, transaction
 from submitter.reconciler import QUEUED_AT_MOST
-from tests.at_work import AtWork, until, wish_for
+from tests.at_work import BOTH, AtWork, until, wish_for
+from tests.claims import take as take_claim
 from tests.factories import job
 from tests.fake_provider import FakeProvider, found
 from tests.order import Order, one_connection
 from tests.waiting_jobs import ago, overdue, silent
-from tests.wishes import job_of, status
+from tests.wishes import answer, apply, end, job_of, status, take_one
 
 if TYPE_CHECKING:
     from tests.conftest import Start
@@ -209,6 +210,23 @@ async def test_a_claim_whose_commit_went_on_without_its_caller_stranded_its_jobs
         now = await job_of(world.pool, lookup_id)
         assert now is not None
         assert (now["state"], now["reserved"], fake.paid) == ("queued", 0, [])
+
+
+async def test_a_question_that_was_sent_back_after_a_late_number_stayed_in_flight_for_ever(db: Pool) -> None:
+    """It is dropped, and so is the word that it was asked: a lookup of that provider alone is not kept from it."""
+    first = await take_one(db, work_email="jane@acme.co", providers=BOTH)
+    doubted = await end(db, first.id, state="unknown")
+    (claimed,) = (await take_claim(db, "nyne")).jobs
+    await apply(db, answer(doubted, "callback"))
+    async with transaction(db) as connection:
+        await requeue(connection, [Requeueing(claimed.id, claimed.attempt, LATER, counts=True, error="HTTP 503")])
+
+    by_nyne = await take_one(db, work_email="jane@acme.co", providers=("nyne",))
+
+    assert (await status(db, first.id), by_nyne.status) == ("found", "queued")
+    now = await job_of(db, by_nyne.id)
+    assert now is not None
+    assert now["provider"] == "nyne"
 
 
 async def test_a_submitter_that_stopped_after_a_failed_claim_left_its_jobs_in_doubt(

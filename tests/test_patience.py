@@ -90,6 +90,24 @@ async def test_a_commit_that_was_cut_off_is_made_again_and_once(client: Client, 
     await blocker.close()
 
 
+async def test_a_commit_whose_answer_was_lost_is_acknowledged_once_it_is_found(
+    database_url: str, pool: Pool, make_settings: MakeSettings
+) -> None:
+    """When the connection breaks after the commit, the event is written again, and finds its own lookup."""
+    async with proxied(database_url) as proxy, receiver_at(proxy.url, make_settings) as client:
+        proxy.lose_answers_to(b"COMMIT")
+        posting = asyncio.create_task(client.post("/events/generic", EVENT))
+        await held(proxy)
+        proxy.mend()
+        async with asyncio.timeout(SOON):
+            answer = await posting
+
+    assert answer.status == 202
+    (lookup,) = lookups(answer)
+    assert (lookup["status"], lookup["duplicate"]) == ("queued", False)
+    assert (await stored(pool))[:2] == (1, 1)
+
+
 async def test_an_outage_that_lasts_is_a_503(
     database_url: str, make_settings: MakeSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
