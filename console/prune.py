@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from store.partitions import Connection
     from store.prune import Found, Needed
 
+MOST_DAYS = 36_500  # as for REUSE_FOUND_DAYS
 TRIES = 20  # attempts to lock all tables of a month for some milliseconds
 PAUSE = 0.5  # seconds between two tries, and up to as much again at random
 
@@ -37,7 +38,9 @@ class Pruned:
 
 def prune(
     *,
-    older_than: Annotated[int, typer.Option("--older-than", metavar="DAYS", min=0, help="Keep what is newer.")],
+    older_than: Annotated[
+        int, typer.Option("--older-than", metavar="DAYS", min=0, max=MOST_DAYS, help="Keep what is newer.")
+    ],
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be dropped; change nothing.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
 ) -> None:

@@ -78,6 +78,11 @@ def test_credits_with_three_decimals_are_rounded_to_cents(consumed: str, credits
         {"error": "contact_not_found"},
         {"error": "No contact found for john@acme.test"},
         {"detail": "No mobile number found for this contact."},
+        {"error": "not_found", "message": "Contact could not be found"},
+        {"message": "We couldn't find this contact"},
+        {"message": "Could not find a matching profile."},
+        {"message": "Person does not exist"},
+        {"error": "Unable to find a mobile number"},
     ],
 )
 def test_a_404_about_the_person_is_no_number(words: dict[str, str]) -> None:
@@ -94,6 +99,8 @@ def test_a_404_about_the_person_is_no_number(words: dict[str, str]) -> None:
         b'{"message": "Not Found"}',
         b'{"detail": "Not Found"}',
         b'{"message": "no Route matched with those values"}',
+        b'{"message": "The requested URL could not be found"}',
+        b'{"message": "This endpoint does not exist"}',
         b'{"message": "Cannot POST /v2/people/mobile-finder: not found"}',
     ],
 )

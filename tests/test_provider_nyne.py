@@ -92,6 +92,14 @@ def test_a_poll_may_always_be_repeated(status: int, body: bytes) -> None:
     assert isinstance(nyne.read_poll(HttpResponse(status, {}, body)), Retry)
 
 
+@pytest.mark.parametrize("status", ["not_found", "Not Found", "not-found", "no_match", "No results", "no_data"])
+def test_a_status_of_no_match_is_no_number(status: str) -> None:
+    """However the word is written, nobody waits for the deadline of a job that has ended."""
+    body = json.dumps({"request_id": "a1", "status": status}).encode()
+
+    assert nyne.read_callback(body) == Answered(None, request_id="a1")
+
+
 @quick
 @given(mobile=anything)
 def test_any_form_of_a_number_has_an_outcome(mobile: object) -> None:

@@ -50,6 +50,16 @@ async def test_too_little_is_refused_with_the_reason(database_url: str, tmp_path
     assert "the same would be paid for twice (REUSE_FOUND_DAYS). The least is 90." in told.err
 
 
+@pytest.mark.parametrize("days", ["99999999999", "1000000"])
+async def test_more_days_than_the_calendar_has_are_refused(database_url: str, tmp_path: Path, days: str) -> None:
+    """A mistyped number is one message and exit code 2, no traceback."""
+    told = await ringback("prune", "--older-than", days, cwd=tmp_path, DATABASE_URL=database_url)
+
+    assert (told.code, told.out) == (2, "")
+    assert "--older-than" in told.err
+    assert "Traceback" not in told.err
+
+
 async def test_a_young_database_has_nothing_to_drop(database_url: str, tmp_path: Path) -> None:
     """The empty state says so, and is no failure."""
     told = await ringback("prune", "--older-than", "90", cwd=tmp_path, DATABASE_URL=database_url)

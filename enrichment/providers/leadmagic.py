@@ -60,7 +60,10 @@ _NO_SUCH_PERSON = frozenset({"profile_not_found", "resource_not_found"})
 _PERSON = (
     r"(?:contact|person|people|profile|prospect|lead|user|mobile|phone|number|e-?mail|match|data|results?|records?)"
 )
-_NO_MATCH = re.compile(rf"\b{_PERSON}\b[\w\s]{{0,40}}\bnot found|\bno\b[\w\s]{{0,40}}\b{_PERSON}\b|{_PERSON}_not_found")
+_NO_MATCH = re.compile(
+    rf"\b{_PERSON}\b[\w\s]{{0,40}}\b(?:not (?:be )?found|does(?: not|n['’]t) exist)"
+    rf"|\b(?:no|(?:could|can|did)(?: ?not|n['’]t) find|unable to find)\b[\w\s]{{0,40}}\b{_PERSON}\b|{_PERSON}_not_found"
+)
 _NO_SUCH_PATH = re.compile(r"\b(?:route|path|endpoint|url|page|method|api|get|post)\b")
 _ADVICE = {
     401: "the key was refused; check LEADMAGIC_API_KEY",

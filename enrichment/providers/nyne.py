@@ -77,6 +77,7 @@ from enrichment.settings import Settings
 LIMITS = (Limit(100, 60), Limit(1000, 3600))
 LONGEST_REQUEST_ID = 128  # characters
 _RUNNING = frozenset({"queued", "processing", "pending"})
+_NOT_FOUND = frozenset({"no_match", "no_matches", "no_result", "no_results", "no_data", "notfound"})
 _MEANS_CREDITS = re.compile(r"credit|quota|balance")
 _ADVICE = {
     401: "the key was refused; check NYNE_API_KEY and NYNE_API_SECRET",
@@ -292,7 +293,8 @@ def _job(body: bytes) -> dict[str, Any] | None:
 def _status(job: dict[str, Any] | None) -> str:
     """Return the job's status word, "" without one."""
     status = job.get("status") if job else None
-    return status.strip().lower() if isinstance(status, str) else ""
+    word = re.sub(r"[\s-]+", "_", status.strip().lower()) if isinstance(status, str) else ""
+    return "not_found" if word in _NOT_FOUND else word
 
 
 def _request_id(job: dict[str, Any] | None) -> str | None:
