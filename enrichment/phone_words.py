@@ -33,7 +33,7 @@ _DENIALS = re.compile(
 
 def says_no_number(text: str) -> bool:
     """Tell whether *text* is a word or a sentence for nothing: "N/A", "-", "Not found", "kein Eintrag", "0"."""
-    if not any(map(str.isalpha, text)) and sum(map(str.isdecimal, text)) < FEWEST_DIGITS:
+    if not any(map(str.isalpha, text)) and sum(map(str.isdecimal, text[:LONGEST_TEXT])) < FEWEST_DIGITS:
         return True
     if text.startswith("+"):
         return False
