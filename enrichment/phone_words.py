@@ -21,7 +21,7 @@ _NOTHINGS = frozenset(_WORDS.split())
 # Words for the place of a number, which say nothing of one: "N/A (mobile)", {"mobile": null}
 _PLACES = frozenset(["mobile", "mobil", "phone", "phones", "cell", "number", "handy", "tel", "value"])
 _MASK = re.compile(r"[x*]+")
-FEWEST_DIGITS = 4  # a country's code, a status or a minus one has fewer
+_SIGNED = re.compile(r"[-\u2212+]\s?\d{0,3}")  # minus one in place of none, or a country's code alone
 # Sentences: "No mobile number found for this contact.", "Keine Nummer gefunden", "could not be found"
 _DENIALS = re.compile(
     r"\b(?:no|not|none|nothing|never|without|cannot|can't|couldn't|doesn't|isn't|wasn't|unable|unavailable|unknown|missing"
@@ -33,7 +33,7 @@ _DENIALS = re.compile(
 
 def says_no_number(text: str) -> bool:
     """Tell whether *text* is a word or a sentence for nothing: "N/A", "-", "Not found", "kein Eintrag", "0"."""
-    if not any(map(str.isalpha, text)) and sum(map(str.isdecimal, text[:LONGEST_TEXT])) < FEWEST_DIGITS:
+    if _SIGNED.fullmatch(text.strip()):
         return True
     if text.startswith("+"):
         return False

@@ -266,7 +266,7 @@ def test_a_number_that_a_bound_cuts_is_none() -> None:
         "não encontrado", "nessun numero", "niet gevonden", "brak", "нет данных", "なし", "没有",
         "not_found", "NOT_FOUND", "no_match", "mobile_not_found", "NoMatch", "notFound", "no-results", "null, null",
         "N/A; N/A", "N/A / N/A", "none | none", "N/A (mobile)", "mobile: N/A", "phone: none", "{{mobile}}", "XXX", "x",
-        "error", "Error!", "-1", "404", "+", "+1", "未登録", "removed", "DNC", '{"mobile": null}',
+        "error", "Error!", "-1", "+", "+1", "未登録", "removed", "DNC", '{"mobile": null}',
         "nope", "Nothing found", "[null]", "null null",
     ],
 )  # fmt: skip
