@@ -19,6 +19,7 @@ Act = Callable[[World, Fault], AbstractAsyncContextManager[None]]
 
 STATUSES = {"leadmagic": (503, 502, 500, 504), "nyne": (503, 500, 502, 504)}
 LOCKED_ROWS = 30
+RECOVERED_WITHIN = 30.0  # seconds
 GONE = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError)
 
 
@@ -69,7 +70,7 @@ async def _crash(world: World, fault: Fault) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def _terminate(world: World, fault: Fault) -> AsyncIterator[None]:
-    admin = await session(world.postgres)
+    admin = await _session_soon(world)
     try:
         await _terminate_share(admin, fault.strength)
         yield
@@ -80,7 +81,7 @@ async def _terminate(world: World, fault: Fault) -> AsyncIterator[None]:
 @asynccontextmanager
 async def _exhaust(world: World, fault: Fault) -> AsyncIterator[None]:
     strangers: list[asyncpg.Connection[Any]] = []
-    admin = await session(world.postgres)
+    admin = await _session_soon(world)
     taking = asyncio.create_task(_take_connections(world, strangers))
     try:
         await asyncio.sleep(0.2)
@@ -101,6 +102,16 @@ async def _take_connections(world: World, strangers: list[asyncpg.Connection[Any
             await asyncio.sleep(0.02)  # full: wait until a session ends
 
 
+async def _session_soon(world: World) -> asyncpg.Connection[asyncpg.Record]:
+    """Open a session, also right after a crash, when PostgreSQL is still recovering."""
+    async with asyncio.timeout(RECOVERED_WITHIN):
+        while True:
+            try:
+                return await session(world.postgres)
+            except GONE:
+                await asyncio.sleep(0.1)
+
+
 async def _terminate_share(admin: asyncpg.Connection[Any], share: float) -> None:
     await admin.execute(
         """
@@ -115,7 +126,7 @@ async def _terminate_share(admin: asyncpg.Connection[Any], share: float) -> None
 
 @asynccontextmanager
 async def _idle_in_transaction(world: World, fault: Fault) -> AsyncIterator[None]:
-    stranger = await session(world.postgres)
+    stranger = await _session_soon(world)
     try:
         await stranger.execute("BEGIN; SET LOCAL lock_timeout = '1s'")
         for statement in (

@@ -109,10 +109,10 @@ class PatientPool(AnyPool):
 
     async def _release_late(self, connection: Any, committing: asyncio.Future[str]) -> None:
         self.stuck.discard(committing)
-        if committing.cancelled() or committing.exception():
-            log.warning("commit_unknown")
-            connection.terminate()
-        with suppress(*UNREACHABLE):
+        with suppress(*UNREACHABLE):  # after a crash of the server the pool has already let go of the connection
+            if committing.cancelled() or committing.exception():
+                log.warning("commit_unknown")
+                connection.terminate()
             await super().release(connection)
 
 
