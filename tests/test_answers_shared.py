@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 from uuid import UUID
@@ -12,7 +11,6 @@ import pytest
 from enrichment.decide import ASKED_OFTEN, MOST_SEARCHES, NOBODY_LEFT
 from store.endings import follow_ends
 from store.ends import unswept_searches
-from store.intake import Receipt
 from store.lookups import cancel, retry
 from store.sweep import pass_over_removed
 from tests.wishes import (
@@ -27,7 +25,8 @@ from tests.wishes import (
     job_of,
     jobs,
     read,
-    status,
+    searches,
+    statuses,
     take,
     take_one,
     wish,
@@ -40,17 +39,6 @@ JANE = "linkedin.com/in/jane"
 BOB = "linkedin.com/in/bob"
 EMAIL, OTHER = "jane@acme.co", "jane@mail.co"
 BOTH = ("leadmagic", "nyne")
-
-
-async def searches(pool: Pool) -> int:
-    """Count all searches."""
-    count: int = await pool.fetchval("SELECT count(*) FROM searches")
-    return count
-
-
-async def statuses(pool: Pool, taken: Sequence[Receipt]) -> list[str]:
-    """Return the statuses of these lookups."""
-    return [await status(pool, one.id) for one in taken]
 
 
 # Late numbers

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import multiprocessing
 import time
-from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
@@ -17,7 +16,7 @@ from enrichment.states import JobEnd
 from store.database import UNREACHABLE, close_pool, open_pool, transaction
 from store.endings import apply_endings, follow_ends
 from store.ends import CHUNK, end_lookups, unswept_searches
-from store.intake import Receipt, ingest
+from store.intake import ingest
 from tests.order import Order
 from tests.wishes import (
     MOBILE,
@@ -31,7 +30,9 @@ from tests.wishes import (
     job_of,
     jobs,
     read,
+    searches,
     status,
+    statuses,
     take,
     take_one,
     wish,
@@ -44,17 +45,6 @@ JANE = "linkedin.com/in/jane"
 BOB = "linkedin.com/in/bob"
 EMAIL, OTHER = "jane@acme.co", "jane@mail.co"
 BOTH = ("leadmagic", "nyne")
-
-
-async def searches(pool: Pool) -> int:
-    """Count all searches."""
-    count: int = await pool.fetchval("SELECT count(*) FROM searches")
-    return count
-
-
-async def statuses(pool: Pool, taken: Sequence[Receipt]) -> list[str]:
-    """Return the statuses of these lookups."""
-    return [await status(pool, one.id) for one in taken]
 
 
 # One person at one instant

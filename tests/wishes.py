@@ -95,6 +95,17 @@ def answer(job_id: UUID, by: AnsweredBy, mobile: str | None = MOBILE, **more: An
     return Ending(job_id=job_id, state="answered", answered_by=by, mobile=mobile, charged=Decimal(3), **more)
 
 
+async def searches(pool: Pool) -> int:
+    """Count all searches."""
+    count: int = await pool.fetchval("SELECT count(*) FROM searches")
+    return count
+
+
+async def statuses(pool: Pool, taken: Sequence[Receipt]) -> list[str]:
+    """Return the statuses of these lookups."""
+    return [await status(pool, one.id) for one in taken]
+
+
 async def finish_jobs(db: Db, endings: Sequence[Ending]) -> dict[UUID, Ended]:
     """End these jobs and their searches; their lookups do not follow yet."""
     return await finish(db, endings, PROVIDERS)
