@@ -28,7 +28,8 @@
 -- the outcome. The reconciler polls jobs without a callback, takes over the jobs of a dead submitter, and ends jobs
 -- that passed their deadline. All three finish a job through one statement (store/finish.py): it takes the row out of
 -- `jobs`, so the first process to do so wins, and it ends the search or queues the next provider. That commit is the
--- end. The search's lookups follow in chunks (store/ends.py); until all have, `swept` is false.
+-- end. The search's lookups follow in chunks (store/ends.py), most of them in the same commit; a search with lookups
+-- that have yet to follow is `unswept`.
 --
 -- Open jobs are in `jobs`, which is small and busy. Ended jobs are in `finished_jobs`, and written once. So the cost of
 -- a claim, a sweep or a rescue depends on the jobs that are due, never on history.
@@ -169,19 +170,20 @@ CREATE TABLE searches (
     status       search_status,
     reason       text,
     ended_at     timestamptz,
-    swept        boolean     NOT NULL DEFAULT false,    -- every lookup has followed its end
+    unswept      boolean     NOT NULL DEFAULT false,    -- it has ended, and some of its lookups have yet to follow
 
     CONSTRAINT ended_exactly_with_a_status
         CHECK ((ended_at IS NOT NULL) = (status IS NOT NULL)),
-    CONSTRAINT swept_only_after_its_end
-        CHECK (NOT swept OR ended_at IS NOT NULL),
+    CONSTRAINT unswept_only_after_its_end
+        CHECK (NOT unswept OR ended_at IS NOT NULL),
     CONSTRAINT a_search_asks_about_something
         CHECK (cardinality(asked) > 0 AND cardinality(providers) > 0)
 ) PARTITION BY RANGE (id);
 CREATE TABLE searches_default PARTITION OF searches DEFAULT WITH (
     fillfactor = 80, autovacuum_vacuum_scale_factor = 0.05, autovacuum_analyze_scale_factor = 0.05
 );
-CREATE INDEX searches_unswept ON searches (ended_at) WHERE ended_at IS NOT NULL AND NOT swept;
+-- By id, which never changes: so a search that ends without leaving a lookup behind changes no index.
+CREATE INDEX searches_unswept ON searches (id) WHERE unswept;
 
 -- Which searches know of an identifier. A key is a hash; a shared one is an address of several people, not used.
 CREATE TABLE keys (

@@ -72,12 +72,12 @@ WITH new AS MATERIALIZED (
            CASE WHEN found THEN provider END
       FROM new
 ), search AS (
-    INSERT INTO searches (id, begun_for, keys, asked, providers, names, said, numbers, status, ended_at, swept)
+    INSERT INTO searches (id, begun_for, keys, asked, providers, names, said, numbers, status, ended_at)
     SELECT search_id, lookup_id, keys, keys, ARRAY['leadmagic', 'nyne'], ARRAY['Jane Doe'],
            jsonb_build_object(provider, 'answered'),
            CASE WHEN found THEN jsonb_build_object(provider, jsonb_build_object('mobile', '+14155552671'))
                 ELSE '{}' END,
-           CASE WHEN found THEN 'found' ELSE 'not_found' END::search_status, at, true
+           CASE WHEN found THEN 'found' ELSE 'not_found' END::search_status, at
       FROM new
 ), key AS (
     INSERT INTO keys (key, searches) SELECT unnest(keys), ARRAY[search_id] FROM new

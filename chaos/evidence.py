@@ -254,7 +254,7 @@ async def _unfinished(connection: asyncpg.Connection[Any]) -> dict[str, int]:
                (SELECT count(*) FROM searches WHERE ended_at IS NULL) AS "open searches",
                (SELECT count(*)
                   FROM searches
-                 WHERE ended_at IS NOT NULL AND NOT swept) AS "searches that are not swept",
+                 WHERE unswept) AS "searches that are not swept",
                (SELECT count(*)
                   FROM keys
                  WHERE NOT shared

@@ -50,6 +50,7 @@ class Ending:
     seen_request_id: str | None = None
     next_id: UUID = field(default_factory=uuid7)  # the next provider's job, if there is one
 
+    @property
     def number_json(self) -> str:
         """Return the number, or the text that could not be read, as `searches.numbers` holds it."""
         return json.dumps({

@@ -217,10 +217,10 @@ async def release_unsent(db: Db, unsent: Sequence[tuple[UUID, int]]) -> list[UUI
            SET said = heard.said,
                status = CASE WHEN searches.status = 'unresolved' THEN search_verdict(heard.said, searches.is_doubtful)
                              ELSE searches.status END,
-               swept = searches.swept AND searches.status <> 'unresolved'
+               unswept = searches.unswept OR searches.status IS NOT DISTINCT FROM 'unresolved'
           FROM heard
          WHERE searches.id = heard.id
-        RETURNING searches.id, searches.ended_at IS NOT NULL AND NOT searches.swept AS follows
+        RETURNING searches.id, searches.unswept AS follows
         """,
         ids,
         [attempt for _, attempt in unsent],

@@ -43,6 +43,11 @@ SERVER_SETTINGS = {
 }
 
 STATEMENTS_KEPT = 100  # prepared statements of one connection
+# For kept statements; as a statement, because PgBouncer refuses settings that it does not know.
+PLANNED_ONCE = """
+    SET plan_cache_mode = force_generic_plan;  -- each month of the history makes planning longer than running
+    SET enable_seqscan = off;  -- a plan made while a month was empty would read through it when it is full
+"""
 _OUR_OWN = re.compile(r"[?&]statement_cache_size=0$")  # in a URL: meant for the pool, not for the server
 
 
@@ -209,7 +214,7 @@ async def open_pool(url: str, *, name: str, size: int) -> PatientPool:
             command_timeout=COMMAND_TIMEOUT,
             server_settings=SERVER_SETTINGS | {"application_name": f"ringback {name}"},
             target_session_attrs=_wanted(url),
-            init=_init,
+            init=_plan_once if kept else _init,
             reset=_nothing_to_reset,
         )
     except ValueError as error:
@@ -229,9 +234,14 @@ async def _init(connection: asyncpg.Connection[Any]) -> None:
     keep_alive(connection)
 
 
+async def _plan_once(connection: asyncpg.Connection[Any]) -> None:
+    keep_alive(connection)
+    await connection.execute(PLANNED_ONCE)
+
+
 async def _nothing_to_reset(_: asyncpg.Connection[Any]) -> None:
-    # asyncpg's reset is a round trip at every release. We do not need it: we never SET, LISTEN, or take a session's
-    # advisory lock on a pooled connection. An open transaction is still rolled back.
+    # asyncpg's reset is a round trip at every release. We do not need it: after `init` we never SET, LISTEN, or take a
+    # session's advisory lock on a pooled connection. An open transaction is still rolled back.
     return
 
 

@@ -15,7 +15,7 @@ import asyncpg
 
 from enrichment.wish import Policy
 from store.database import Db, transaction
-from store.ends import CHUNK, Chunk, end_lookups, lock_ends
+from store.ends import CHUNK, Chunk, end_lookups, lock_unswept, mark
 from store.finish import Ended, finish
 from store.late import Late, settle_late
 from store.lookups import decide_again, drop_unneeded, left_behind
@@ -56,12 +56,15 @@ async def apply_endings(
                 late[ending.job_id] = settled
     searches = {job.search_id for job in ended.values() if job.search_status is not None}
     searches.update(id for one in late.values() for id in one.ended)
+    unswept: list[UUID] = []
     if going_on := [job.search_id for job in ended.values() if job.next_provider is not None]:
-        searches.update(await drop_unneeded(db, going_on))
-    if not searches:
-        return Applied(ended, late, ())
-    chunk = await _end_chunk(db, sorted(searches), policy)
-    return Applied(ended, late, chunk.unswept)
+        unswept += await drop_unneeded(db, going_on)
+    if searches:
+        chunk = await _end_chunk(db, sorted(searches), policy)
+        if chunk.unswept:
+            await mark(db, chunk.unswept, unswept=True)
+            unswept += chunk.unswept
+    return Applied(ended, late, unswept)
 
 
 async def follow_ends(pool: asyncpg.Pool[Any], searches: Sequence[UUID], policy: Policy) -> int:
@@ -69,8 +72,12 @@ async def follow_ends(pool: asyncpg.Pool[Any], searches: Sequence[UUID], policy:
     unswept, decided = list(searches), 0
     for _ in range(ROUNDS):
         async with transaction(pool) as connection:
-            await lock_ends(connection, unswept)
-            chunk = await _end_chunk(connection, unswept, policy)
+            locked = await lock_unswept(connection, unswept)
+            if not locked:
+                break
+            chunk = await _end_chunk(connection, locked, policy)
+            if swept := set(locked).difference(chunk.unswept):
+                await mark(connection, sorted(swept), unswept=False)
         unswept = list(chunk.unswept)
         if not unswept:
             break

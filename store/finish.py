@@ -12,46 +12,22 @@ from typing import TYPE_CHECKING
 from uuid import UUID
 
 from enrichment.ending import REPORTED_WRONG
+from store.columns import Columns
 from store.database import Db
 
 if TYPE_CHECKING:
     from enrichment.ending import Ending
 
+ENDINGS = Columns(
+    first=3,
+    job_id="uuid", state="text", attempt="int", request_id="text", answered_by="text", mobile="text",
+    number_json="jsonb", charged="numeric", possible="bool", error="text", raw="text", stop="bool", next_id="uuid",
+    seen_state="text", seen_request_id="text",
+)  # fmt: skip
 
-@dataclass(frozen=True, slots=True)
-class Ended:
-    """A job that has ended. *search_status* is None while the next provider is asked."""
-
-    job_id: UUID
-    search_id: UUID
-    lookup_id: UUID  # the lookup that the search began for
-    provider: str
-    state: str
-    search_status: str | None
-    next_provider: str | None
-
-
-async def finish(db: Db, endings: Sequence[Ending], configured: Sequence[str]) -> dict[UUID, Ended]:
-    """End the jobs that are still open and whose attempt and request_id match; return them by id.
-
-    queued, submitting or awaiting -> answered, failed, unknown or lost. For one job, only the first of *endings*
-    counts. Providers that are not *configured* are skipped.
-    """
-    first: dict[UUID, Ending] = {}
-    for ending in endings:
-        first.setdefault(ending.job_id, ending)
-    ordered = sorted(first.values(), key=lambda ending: ending.job_id)
-    rows = await db.fetch(
-        """
-        WITH ending AS (
-            SELECT *
-              FROM unnest($1::uuid[], $2::text[], $3::int[], $4::text[], $5::text[], $6::text[], $7::jsonb[],
-                          $8::numeric[], $9::bool[], $10::text[], $11::text[], $12::bool[], $13::uuid[],
-                          $14::text[], $15::text[])
-                AS ending (job_id, ends_as, attempt, request_id, answered_by, mobile, number,
-                           charged, possible, error, raw, stop, next_id, seen_state, seen_request_id)
-        ), gone AS (
-            -- This decides the race: a row can be deleted only once.
+# The race is decided here: a row can be deleted only once.
+GONE = """
+        gone AS MATERIALIZED (
             DELETE FROM jobs
              USING ending
              WHERE jobs.id = ending.job_id
@@ -67,18 +43,22 @@ async def finish(db: Db, endings: Sequence[Ending], configured: Sequence[str]) -
             RETURNING jobs.id, jobs.search_id, jobs.lookup_id, jobs.provider, jobs.place, jobs.attempt,
                       jobs.polls, jobs.reserved, jobs.reserved_on, jobs.submitted_at,
                       ARRAY(SELECT turn FROM unnest(jobs.todo) WITH ORDINALITY AS todo (turn, place)
-                             WHERE turn = ANY($16::text[]) ORDER BY todo.place) AS todo,
+                             WHERE turn = ANY($1::text[]) ORDER BY todo.place) AS todo,
                       -- A question that was taken back may still be answered: then it costs on that day.
                       COALESCE(jobs.reserved_on, (now() AT TIME ZONE 'UTC')::date) AS day,
-                      ending.ends_as::job_state, ending.answered_by, ending.mobile, ending.number, ending.next_id,
-                      ending.stop,
+                      ending.state::job_state AS ends_as, ending.answered_by, ending.mobile, ending.number_json,
+                      ending.next_id, ending.stop,
                       COALESCE(ending.request_id, jobs.request_id) AS request_id,
                       -- An answer makes earlier errors irrelevant.
-                      COALESCE(ending.error, CASE WHEN ending.ends_as <> 'answered' THEN jobs.error END) AS error,
-                      COALESCE(ending.raw, CASE WHEN ending.ends_as <> 'answered' THEN jobs.raw END) AS raw,
+                      COALESCE(ending.error, CASE WHEN ending.state <> 'answered' THEN jobs.error END) AS error,
+                      COALESCE(ending.raw, CASE WHEN ending.state <> 'answered' THEN jobs.raw END) AS raw,
                       COALESCE(ending.charged, 0) AS charged,
                       CASE WHEN ending.possible THEN jobs.reserved ELSE 0 END AS possible
-        ), kept AS (
+        )
+"""
+
+BOOKED = """
+        kept AS (
             INSERT INTO finished_jobs (id, search_id, lookup_id, provider, state, answered_by, attempt, polls,
                                        request_id, credits, possible, reserved_on, submitted_at, error, raw)
             SELECT id, search_id, lookup_id, provider, ends_as, answered_by, attempt, polls, request_id,
@@ -114,21 +94,39 @@ async def finish(db: Db, endings: Sequence[Ending], configured: Sequence[str]) -
                    failed = usage.failed + excluded.failed,
                    unknown = usage.unknown + excluded.unknown,
                    lost = usage.lost + excluded.lost
-        ), heard AS (
-            -- The search's state with this answer. A late number may have ended it before: then it stays ended.
-            SELECT gone.*, searches.ended_at AS ended_before,
-                   gone.mobile IS NOT NULL AND gone.mobile <> ALL (searches.wrong) AS is_found,
-                   CASE WHEN gone.mobile = ANY (searches.wrong) THEN $17
-                        WHEN gone.ends_as <> 'answered' OR gone.mobile IS NULL THEN gone.error END AS complaint,
-                   searches.said || jsonb_build_object(gone.provider, gone.ends_as) AS heard,
-                   CASE WHEN gone.number ->> 'raw' IS NULL AND gone.mobile IS NULL THEN searches.numbers
-                        ELSE searches.numbers || jsonb_build_object(gone.provider, gone.number) END AS known,
-                   searches.ended_at IS NULL AND (gone.mobile IS NULL OR gone.mobile = ANY (searches.wrong))
-                       AND NOT gone.stop AND gone.todo <> '{}' AS goes_on
-              FROM gone
-              JOIN searches ON searches.id = gone.search_id
-             ORDER BY searches.id
-               FOR NO KEY UPDATE OF searches
+        )
+"""
+
+# The search hears the answer. A late number may have ended it before: then it stays ended.
+HEARD = """
+        heard AS (
+            UPDATE searches
+               SET (said, numbers, reason, ended_at, status) = (
+                   SELECT heard.said,
+                          CASE WHEN gone.number_json ->> 'raw' IS NULL AND gone.mobile IS NULL THEN searches.numbers
+                               ELSE searches.numbers || jsonb_build_object(gone.provider, gone.number_json) END,
+                          CASE WHEN heard.complaint IS NULL THEN searches.reason
+                               ELSE left(concat_ws('; ', searches.reason, gone.provider || ': ' || heard.complaint),
+                                         2000) END,
+                          CASE WHEN next.is_asked THEN NULL
+                               WHEN heard.is_found THEN now()
+                               ELSE COALESCE(searches.ended_at, now()) END,
+                          CASE WHEN next.is_asked THEN NULL
+                               WHEN heard.is_found THEN 'found'
+                               WHEN searches.status IS NOT NULL THEN searches.status
+                               ELSE search_verdict(heard.said, searches.is_doubtful) END
+                     FROM (SELECT searches.said || jsonb_build_object(gone.provider, gone.ends_as) AS said,
+                                  gone.mobile IS NOT NULL AND gone.mobile <> ALL (searches.wrong) AS is_found,
+                                  CASE WHEN gone.mobile = ANY (searches.wrong) THEN $2
+                                       WHEN gone.ends_as <> 'answered' OR gone.mobile IS NULL THEN gone.error
+                                  END AS complaint) AS heard
+                    CROSS JOIN LATERAL (
+                          SELECT searches.ended_at IS NULL AND NOT heard.is_found
+                                 AND NOT gone.stop AND gone.todo <> '{}' AS is_asked) AS next)
+              FROM (SELECT * FROM gone ORDER BY search_id) AS gone   -- the order of locks
+             WHERE searches.id = gone.search_id
+            RETURNING gone.id, gone.search_id, gone.lookup_id, gone.provider, gone.ends_as, gone.place, gone.todo,
+                      gone.next_id, searches.status::text AS status
         ), chained AS (
             -- The next provider that is not paused; when all are, the first of them holds the job.
             INSERT INTO jobs (id, search_id, lookup_id, provider, held, place, todo)
@@ -142,51 +140,43 @@ async def finish(db: Db, endings: Sequence[Ending], configured: Sequence[str]) -
                      LEFT JOIN providers ON providers.name = wanted.provider
                     ORDER BY providers.paused_at IS NOT NULL, wanted.place
                     LIMIT 1) AS turn
-             WHERE heard.goes_on
+             WHERE heard.status IS NULL
             RETURNING search_id, provider
-        ), ended AS (
-            UPDATE searches
-               SET said = heard.heard,
-                   numbers = heard.known,
-                   reason = CASE WHEN heard.complaint IS NULL THEN searches.reason
-                                 ELSE left(concat_ws('; ', searches.reason, heard.provider || ': ' || heard.complaint),
-                                           2000) END,
-                   -- A second number, from a provider that was still being asked when the first one came.
-                   swept = searches.swept AND (NOT heard.is_found OR heard.ended_before IS NULL),
-                   ended_at = CASE WHEN heard.goes_on THEN NULL
-                                   WHEN heard.is_found THEN now()
-                                   ELSE COALESCE(searches.ended_at, now()) END,
-                   status = CASE WHEN heard.goes_on THEN NULL
-                                 WHEN heard.is_found THEN 'found'
-                                 WHEN searches.status IS NOT NULL THEN searches.status
-                                 ELSE search_verdict(heard.heard, searches.is_doubtful) END
-              FROM heard
-             WHERE searches.id = heard.search_id
-            RETURNING searches.id, searches.status::text AS status
         )
-        SELECT heard.id, heard.search_id, heard.lookup_id, heard.provider, heard.ends_as::text AS state, ended.status,
+        SELECT heard.id, heard.search_id, heard.lookup_id, heard.provider, heard.ends_as::text AS state, heard.status,
                chained.provider AS next_provider
           FROM heard
-          JOIN ended ON ended.id = heard.search_id
           LEFT JOIN chained ON chained.search_id = heard.search_id
-        """,
-        [e.job_id for e in ordered],
-        [e.state for e in ordered],
-        [e.attempt for e in ordered],
-        [e.request_id for e in ordered],
-        [e.answered_by for e in ordered],
-        [e.mobile for e in ordered],
-        [e.number_json() for e in ordered],
-        [e.charged for e in ordered],
-        [e.possible for e in ordered],
-        [e.error for e in ordered],
-        [e.raw for e in ordered],
-        [e.stop for e in ordered],
-        [e.next_id for e in ordered],
-        [e.seen_state for e in ordered],
-        [e.seen_request_id for e in ordered],
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """A job that has ended. *search_status* is None while the next provider is asked."""
+
+    job_id: UUID
+    search_id: UUID
+    lookup_id: UUID  # the lookup that the search began for
+    provider: str
+    state: str
+    search_status: str | None
+    next_provider: str | None
+
+
+async def finish(db: Db, endings: Sequence[Ending], configured: Sequence[str]) -> dict[UUID, Ended]:
+    """End the jobs that are still open and whose attempt and request_id match; return them by id.
+
+    queued, submitting or awaiting -> answered, failed, unknown or lost. For one job, only the first of *endings*
+    counts. Providers that are not *configured* are skipped.
+    """
+    first: dict[UUID, Ending] = {}
+    for ending in endings:
+        first.setdefault(ending.job_id, ending)
+    rows = await db.fetch(
+        f"WITH {ENDINGS.cte('ending')}, {GONE}, {BOOKED}, {HEARD}",
         list(configured),
         REPORTED_WRONG,
+        *ENDINGS.of(sorted(first.values(), key=lambda ending: ending.job_id)),
     )
     return {
         row["id"]: Ended(

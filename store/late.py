@@ -103,8 +103,7 @@ async def settle_late(db: Db, ending: Ending, *, verified: bool = False) -> Late
                    -- The other jobs' results stay; the doubt about this job is gone.
                    reason = CASE WHEN $5::text IS NULL THEN left(heard.reason, 2000) END,
                    ended_at = CASE WHEN $5::text IS NOT NULL OR searches.ended_at IS NOT NULL
-                                   THEN clock_timestamp() END,
-                   swept = false
+                                   THEN clock_timestamp() END
               FROM heard
              WHERE searches.id = heard.id
             RETURNING searches.ended_at IS NOT NULL AS has_ended
@@ -118,7 +117,7 @@ async def settle_late(db: Db, ending: Ending, *, verified: bool = False) -> Late
         ending.answered_by,
         ending.charged or NOTHING,
         ending.mobile,
-        ending.number_json(),
+        ending.number_json,
         ending.error,
         verified,
     )

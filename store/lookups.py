@@ -114,7 +114,8 @@ async def drop_unneeded(db: Db, searches: Sequence[UUID]) -> list[UUID]:
                                              FROM unnest(providers) WITH ORDINALITY AS wanted (provider, place)
                                             WHERE said ? wanted.provider
                                             ORDER BY wanted.place) END,
-               ended_at = now()
+               ended_at = now(),
+               unswept = true
           FROM unneeded
          WHERE searches.id = unneeded.search_id
            AND searches.ended_at IS NULL

@@ -86,7 +86,7 @@ async def look_at(connection: Connection, month: Month, cutoff: datetime) -> Fou
                       FROM lookups
                      WHERE id >= $1 AND id < $2) AS lookup
              CROSS JOIN
-                   (SELECT count(*) FILTER (WHERE ended_at IS NULL OR NOT swept) AS searching,
+                   (SELECT count(*) FILTER (WHERE ended_at IS NULL OR unswept) AS searching,
                            count(*) FILTER (WHERE ended_at >= $3) AS ended_recently
                       FROM searches
                      WHERE id >= $1 AND id < $2) AS search
@@ -150,7 +150,7 @@ async def _has_become_needed(connection: Connection, found: Found) -> bool:
             OR EXISTS (SELECT FROM lookups WHERE search_id >= $1 AND search_id < $2 AND final_status IS NULL)
             OR EXISTS (SELECT FROM jobs WHERE lookup_id < $2 AND (lookup_id >= $1 OR id >= $3))
             OR EXISTS (SELECT FROM jobs WHERE search_id >= $1 AND search_id < $2)
-            OR EXISTS (SELECT FROM searches WHERE ended_at IS NOT NULL AND NOT swept AND id >= $1 AND id < $2)
+            OR EXISTS (SELECT FROM searches WHERE unswept AND id >= $1 AND id < $2)
             OR EXISTS (SELECT FROM finished_jobs WHERE id >= $3 AND lookup_id < $2)
         """,
         *found.month.ids,

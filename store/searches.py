@@ -169,7 +169,7 @@ async def _save_keys(db: Db, world: World, keys: Sequence[bytes]) -> None:
 
 
 async def _save_searches(db: Db, searches: Sequence[Search]) -> None:
-    """Write changed searches back. A search whose ended_at changed is not swept any more: its lookups follow again."""
+    """Write changed searches back. A search whose end changed is unswept: its lookups follow again."""
     await db.execute(
         """
         UPDATE searches
@@ -177,7 +177,8 @@ async def _save_searches(db: Db, searches: Sequence[Search]) -> None:
                names = ARRAY(SELECT jsonb_array_elements_text(new.names::jsonb)),
                numbers = new.numbers::jsonb, wrong = string_to_array(new.wrong, ','),
                status = new.status::search_status, ended_at = new.ended_at,
-               swept = searches.swept AND searches.ended_at IS NOT DISTINCT FROM new.ended_at
+               unswept = new.ended_at IS NOT NULL
+                         AND (searches.unswept OR searches.ended_at IS DISTINCT FROM new.ended_at)
           FROM unnest($1::uuid[], $2::text[], $3::bytea[], $4::bytea[], $5::text[], $6::text[], $7::text[],
                       $8::timestamptz[], $9::text[])
             AS new (id, keys, slug, member, names, numbers, status, ended_at, wrong)

@@ -58,7 +58,7 @@ async def look(db: Db) -> Outstanding:
         SELECT EXISTS (SELECT FROM jobs) OR EXISTS (SELECT FROM finished_jobs WHERE check_at IS NOT NULL) AS jobs,
                EXISTS (SELECT FROM jobs WHERE held IS NOT NULL)
                OR EXISTS (SELECT FROM providers WHERE paused_at IS NOT NULL) AS held,
-               EXISTS (SELECT FROM searches WHERE ended_at IS NOT NULL AND NOT swept) AS unswept,
+               EXISTS (SELECT FROM searches WHERE unswept) AS unswept,
                EXISTS (SELECT FROM lookups WHERE reused_from IS NOT NULL AND final_status IS NULL) AS joined
         """
     )
@@ -330,7 +330,8 @@ async def pass_over_removed(pool: asyncpg.Pool[Any], configured: Sequence[str], 
             UPDATE searches
                SET status = CASE WHEN said = '{}' THEN 'failed' ELSE search_verdict(said, is_doubtful) END,
                    reason = concat_ws('; ', searches.reason, gone.provider || ': it is no longer in PROVIDERS'),
-                   ended_at = now()
+                   ended_at = now(),
+                   unswept = true
               FROM gone
              WHERE searches.id = gone.search_id
                AND searches.ended_at IS NULL

@@ -58,7 +58,7 @@ async def _search(db: Db, lookup: dict[str, Any], keys: Keys) -> asyncpg.Record:
         "said": "{}",
     }
     if status is not None:
-        values |= {"status": "dropped" if status in ("cancelled", "suppressed") else status, "swept": True}
+        values |= {"status": "dropped" if status in ("cancelled", "suppressed") else status}
         values["ended_at"] = lookup["finished_at"]
     if status == "found":
         values["said"] = json.dumps({lookup["provider"]: "answered"})

@@ -44,11 +44,11 @@ SELECT past.lookup_id, past.lookup_id, 'generic', 'crm-' || past.number % 10000,
        NULLIF(first.lookup_id, past.lookup_id)
   FROM past JOIN past AS first ON first.number = past.own;
 
-INSERT INTO searches (id, begun_for, keys, asked, providers, names, said, numbers, status, ended_at, swept)
+INSERT INTO searches (id, begun_for, keys, asked, providers, names, said, numbers, status, ended_at, unswept)
 SELECT search_id, lookup_id, keys, keys[1:1], '{{leadmagic,nyne}}', ARRAY['Jane Doe'],
        jsonb_build_object('nyne', CASE status WHEN 'unresolved' THEN 'lost' ELSE 'answered' END),
        CASE status WHEN 'found' THEN '{{"nyne": {{"mobile": "+15551234567"}}}}'::jsonb ELSE '{{}}' END,
-       CASE status WHEN 'cancelled' THEN 'dropped' ELSE status END::search_status, at, number % {left_each} <> 1
+       CASE status WHEN 'cancelled' THEN 'dropped' ELSE status END::search_status, at, number % {left_each} = 1
   FROM past WHERE number = own;
 
 INSERT INTO keys (key, searches) SELECT unnest(keys), ARRAY[search_id] FROM past WHERE number = own;

@@ -200,9 +200,9 @@ async def test_the_next_provider_was_asked_though_nobody_waited_any_more(pool: P
 
     await apply(pool, ending(job["id"]))
 
-    search = await pool.fetchrow("SELECT status::text, providers, swept FROM searches")
+    search = await pool.fetchrow("SELECT status::text, providers, unswept FROM searches")
     assert search is not None
-    assert tuple(search) == ("not_found", ["leadmagic"], True)  # it does not speak for Nyne
+    assert tuple(search) == ("not_found", ["leadmagic"], False)  # it does not speak for Nyne
     assert await jobs(pool) == 0
     assert (await take_one(pool, work_email=EMAIL, providers=BOTH)).status == "queued"
 

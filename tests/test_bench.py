@@ -67,8 +67,8 @@ async def test_pgbench_writes_the_rows_that_ours_write(script: str, finals: str 
         assert [row["final_status"] for row in lookups] == [finals] * count
         for table, rows in ROWS[script].items():
             assert await connection.fetchval(f"SELECT count(*) FROM {table}") == rows * count, table  # noqa: S608
-        statuses = await connection.fetch("SELECT status::text, swept FROM searches")
-        assert {tuple(row) for row in statuses} == {(finals, finals is not None)}
+        statuses = await connection.fetch("SELECT status::text, unswept FROM searches")
+        assert {tuple(row) for row in statuses} == {(finals, False)}
         assert not await connection.fetchval("SELECT sum(reserved) FROM usage")
 
 

@@ -61,7 +61,7 @@ async def test_a_number_that_comes_while_its_search_is_swept(
     monkeypatch.setattr("store.endings.CHUNK", CHUNK)
     taken = await take(pool, *(wish(work_email="jane@acme.co") for _ in range(3 * CHUNK)))
     job_id = await end(pool, taken[0].id, state="unknown")
-    await pool.execute("UPDATE searches SET swept = false")
+    await pool.execute("UPDATE searches SET unswept = true")
     search_id = (await read(pool, taken[0].id))["search_id"]
     with BREAKS[broken]() if broken else nullcontext():
         async with order.first() as first:

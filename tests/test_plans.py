@@ -24,7 +24,7 @@ from store import asked, lookups, providers, prune_keys, reports, sweep
 from store.callbacks import Callback, record_callbacks
 from store.claim import claim
 from store.connection import WritingConnection
-from store.database import SERVER_SETTINGS
+from store.database import PLANNED_ONCE, SERVER_SETTINGS
 from store.endings import apply_endings, follow_ends
 from store.ends import unswept_searches
 from store.intake import ingest
@@ -314,6 +314,7 @@ async def test_no_hot_statement_reads_through_a_table(db: Connection, deed: str,
 async def test_the_end_of_lookups_is_planned_once(seeded_url: str) -> None:
     """Each month makes its plan larger: to plan it at every end would take ten times as long as the end itself."""
     connection = await asyncpg.connect(seeded_url, server_settings=SERVER_SETTINGS)
+    await connection.execute(PLANNED_ONCE)
     try:
         for _ in range(3):
             await capture(connection, ends)

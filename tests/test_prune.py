@@ -125,13 +125,13 @@ async def keep_job_of_search(pool: Pool) -> None:
 async def keep_search(pool: Pool) -> None:
     """Insert an open search without an open lookup: the process died between two commits."""
     search = await factories.search_of(pool, (await lookup(pool))["id"])
-    await pool.execute("UPDATE searches SET status = NULL, ended_at = NULL, swept = false WHERE id = $1", search["id"])
+    await pool.execute("UPDATE searches SET status = NULL, ended_at = NULL WHERE id = $1", search["id"])
 
 
 async def keep_unswept(pool: Pool) -> None:
     """Insert an ended search whose lookups have not all followed."""
     search = await factories.search_of(pool, (await lookup(pool))["id"])
-    await pool.execute("UPDATE searches SET swept = false WHERE id = $1", search["id"])
+    await pool.execute("UPDATE searches SET unswept = true WHERE id = $1", search["id"])
 
 
 async def keep_awaited(pool: Pool) -> None:

@@ -146,7 +146,7 @@ IMPOSSIBLE: list[tuple[str, Break]] = [
     ("insists_only_while_open", a_lookup(final_status="failed", insists=True)),
     ("ended_exactly_with_a_status", a_search("ended_at = now()")),
     ("ended_exactly_with_a_status", a_search("status = 'failed'")),
-    ("swept_only_after_its_end", a_search("swept = true")),
+    ("unswept_only_after_its_end", a_search("unswept = true")),
     ("a_search_asks_about_something", a_search("asked = '{}'")),
     ("a_search_asks_about_something", a_search("providers = '{}'")),
     ("key_is_a_hash", statement("INSERT INTO keys (key, searches) VALUES ('jane@acme.co', '{}')")),

@@ -324,7 +324,7 @@ async def overtaken(world: AtWork, job_id: UUID, state: str) -> None:
     await finished_job(world.pool, state, id=job_id, lookup_id=row["lookup_id"], request_id=row["request_id"])
     status = BEFORE[state].split()[1]
     await world.pool.execute(
-        "UPDATE searches SET status = $2::text::search_status, ended_at = now(), swept = true WHERE id = $1",
+        "UPDATE searches SET status = $2::text::search_status, ended_at = now() WHERE id = $1",
         row["search_id"],
         status,
     )

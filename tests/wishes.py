@@ -17,6 +17,7 @@ from enrichment.states import AnsweredBy, JobEnd
 from enrichment.wish import Hasher, Policy, Wish
 from store.database import Db, transaction
 from store.endings import Applied, apply_endings, follow_ends
+from store.ends import mark
 from store.finish import Ended, finish
 from store.intake import Event, Receipt, ingest
 
@@ -107,8 +108,10 @@ async def statuses(pool: Pool, taken: Sequence[Receipt]) -> list[str]:
 
 
 async def finish_jobs(db: Db, endings: Sequence[Ending]) -> dict[UUID, Ended]:
-    """End these jobs and their searches; their lookups do not follow yet."""
-    return await finish(db, endings, PROVIDERS)
+    """End these jobs and their searches; their lookups have yet to follow."""
+    ended = await finish(db, endings, PROVIDERS)
+    await mark(db, [job.search_id for job in ended.values() if job.search_status is not None], unswept=True)
+    return ended
 
 
 async def apply(pool: Pool, *endings: Ending, policy: Policy = POLICY) -> Applied:

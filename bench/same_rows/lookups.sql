@@ -44,7 +44,7 @@ WITH gone AS (
        SET said = jsonb_build_object(gone.provider, 'answered'),
            numbers = jsonb_build_object(gone.provider, jsonb_build_object(
                          'mobile', '+14155552671', 'raw', '+14155552671', 'region', 'US', 'line_type', 'unknown')),
-           status = 'found', ended_at = now(), swept = true
+           status = 'found', ended_at = now()
       FROM gone
      WHERE searches.id = gone.search_id
 )

@@ -330,7 +330,8 @@ class Actor:
         """Let a search, and the lookups that took its answer, have ended months ago."""
         days = self.chance.choice((31, 91))
         id = await self.pool.fetchval(
-            "SELECT id FROM searches WHERE swept AND ended_at > now() - interval '10 days' ORDER BY random() LIMIT 1"
+            "SELECT id FROM searches WHERE NOT unswept AND ended_at > now() - interval '10 days'"
+            " ORDER BY random() LIMIT 1"
         )
         if id is None:
             return

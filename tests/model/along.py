@@ -35,7 +35,8 @@ NEVER = {
           FROM lookups
           JOIN searches ON searches.id = lookups.search_id
          WHERE lookups.final_status IS NULL
-           AND searches.swept
+           AND searches.ended_at IS NOT NULL
+           AND NOT searches.unswept
     """,
     "no lookup waits for a question that will be asked": """
         SELECT jobs.id, jobs.search_id, jobs.place, jobs.attempt

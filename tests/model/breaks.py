@@ -77,13 +77,9 @@ def no_lock() -> Iterator[None]:
 @contextmanager
 def no_fence() -> Iterator[None]:
     """Sweep a search even if its end has changed since it was read."""
-    broken = _without(store.ends, "end_lookups", "AND searches.ended_at = ended.ended_at")
-    with patch.object(store.endings, "end_lookups", broken), patch.object(store.endings, "lock_ends", _no_locks):
+    broken = _without(store.ends, "lock_unswept", "FOR NO KEY UPDATE")
+    with patch.object(store.endings, "lock_unswept", broken):
         yield
-
-
-async def _no_locks(*_: Any) -> None:
-    """Lock nothing: the fence has to hold alone."""
 
 
 BREAKS = {"hearsay": hearsay, "no sharing": no_sharing, "no lock": no_lock, "no fence": no_fence}

@@ -94,7 +94,7 @@ def _nothing_waits(end: Ended) -> Iterator[str]:
             search = end.searches.get(lookup["search_id"])
             yield f"a lookup waits for ever: {lookup['id']}, its search {search and search['status']}"
     for search in end.searches.values():
-        if not search["swept"]:
+        if search["ended_at"] is None or search["unswept"]:
             yield f"a search is never swept: {search['id']} {search['status']}"
 
 

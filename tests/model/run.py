@@ -127,7 +127,7 @@ async def _drain(actors: Sequence[Actor], pool: asyncpg.Pool[Any], broken: async
         if not await pool.fetchval(
             """
             SELECT EXISTS (SELECT FROM jobs)
-                OR EXISTS (SELECT FROM searches WHERE ended_at IS NOT NULL AND NOT swept)
+                OR EXISTS (SELECT FROM searches WHERE unswept)
                 OR EXISTS (SELECT FROM lookups WHERE final_status IS NULL)
             """
         ):
