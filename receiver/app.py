@@ -38,7 +38,7 @@ from store.sweeper import Sweeper
 
 log = structlog.get_logger()
 
-FLUSHERS = 3  # commits in flight per queue; with more, batches get smaller and no faster
+FLUSHERS = 2  # commits in flight per queue; with more, batches get smaller, and each has its own cost
 MOST_EVENTS = 64  # per commit; an event may have a hundred contacts
 MOST_CALLBACKS = 256  # per commit
 # At SIGTERM, seconds for cancelled handlers to end, and for their queued items to be written.

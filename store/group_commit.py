@@ -1,7 +1,7 @@
 """Write many concurrent items in few commits, and give each caller the result of its own item.
 
-There is no timer: a flusher takes what is queued. A lone item is written at once; under load, batches grow while the
-previous commit is under way.
+A flusher takes what is queued, without waiting for more: a lone item is written at once; under load, batches grow
+while the previous commit is under way.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ Result = TypeVar("Result")
 
 MEBIBYTE = 1 << 20
 FIRST_PAUSE, LONGEST_PAUSE = 0.05, 1.0  # seconds between two tries while the database is unusable
+TICK = 0.05  # seconds between two looks at the deadlines: one timer for all items, because one for each costs more
 
 
 class Closed(Exception):
@@ -32,7 +33,7 @@ class Full(Exception):
     """The backlog is full: more is queued than can be written soon."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class _Queued(Generic[Item, Result]):
     item: Item
     size: int
@@ -64,7 +65,9 @@ class GroupCommit(Generic[Item, Result]):
         self._size = size
         self._backlog_bytes = backlog_bytes
         self._queue: deque[_Queued[Item, Result]] = deque()
-        self._items = self._bytes = 0  # queued or being written
+        self._unanswered: set[_Queued[Item, Result]] = set()  # queued or being written
+        self._bytes = 0  # of these
+        self._clock: asyncio.TimerHandle | None = None
         self._running: set[asyncio.Task[None]] = set()
         self._closed = False
 
@@ -75,25 +78,25 @@ class GroupCommit(Generic[Item, Result]):
         Full, the error that *flush* raised for this item, or TimeoutError after *within* seconds: then the item may
         have been written or not.
         """
-        written = self.put(item, within=within)
-        async with asyncio.timeout(None if within == math.inf else within):
-            return await written  # cancelling this drops the result, not the item: that is in the queue
+        return await self.put(item, within=within)  # cancelling this drops the result, not the item: that is queued
 
     def put(self, item: Item, *, within: float = math.inf) -> asyncio.Future[Result]:
         """Queue *item* and return a future of its result, set after the commit. Raise Closed, Full.
 
-        An item that still waits for the database after *within* seconds is refused with TimeoutError.
+        After *within* seconds the future is a TimeoutError.
         """
         size = self._size(item)
         if self._closed:
             raise Closed
-        if self._items >= self._backlog or self._bytes + size > self._backlog_bytes:
+        if len(self._unanswered) >= self._backlog or self._bytes + size > self._backlog_bytes:
             raise Full
         loop = asyncio.get_running_loop()
-        self._items += 1
-        self._bytes += size
         queued = _Queued(item, size, loop.time() + within, loop.create_future())
         self._queue.append(queued)
+        self._unanswered.add(queued)
+        self._bytes += size
+        if self._clock is None and within < math.inf:
+            self._clock = loop.call_later(TICK, self._tick)
         if len(self._running) < self._flushers:
             self._running.add(loop.create_task(self._drain()))
         return queued.written
@@ -171,13 +174,27 @@ class GroupCommit(Generic[Item, Result]):
     def _refuse(self, batch: Sequence[_Queued[Item, Result]], error: Exception) -> None:
         for queued in batch:
             self._answered(queued)
-            if not queued.written.done():
-                queued.written.set_exception(error)
-                queued.written.exception()  # marks it as retrieved: a caller that is gone is no warning
+            _fail(queued, error)
 
     def _answered(self, queued: _Queued[Item, Result]) -> None:
-        self._items -= 1
+        self._unanswered.discard(queued)
         self._bytes -= queued.size
+
+    def _tick(self) -> None:
+        """Fail the futures whose deadline has passed. An item that is being written may be committed all the same."""
+        loop = asyncio.get_running_loop()
+        now = loop.time()
+        for queued in self._unanswered:
+            if queued.deadline <= now:
+                _fail(queued, TimeoutError("it waited too long for the database"))
+        waits = any(queued.deadline < math.inf for queued in self._unanswered)
+        self._clock = loop.call_later(TICK, self._tick) if waits else None
+
+
+def _fail(queued: _Queued[Item, Result], error: Exception) -> None:
+    if not queued.written.done():
+        queued.written.set_exception(error)
+        queued.written.exception()  # marks it as retrieved: a caller that is gone is no warning
 
 
 def _can_wait(error: Exception, *, alone: bool) -> bool:

@@ -22,6 +22,7 @@ NUMBER_KEYS = (
     "best_phone", "best_number", "fullphone", "phone", "phone_number", "number", "phones", "phone_numbers", "numbers",
     "raw_number", "value",
 )  # fmt: skip
+_KEYS = frozenset(NUMBER_KEYS)
 _KIND_KEYS = ("type", "line_type", "phone_type", "kind", "label")
 _MOBILE = re.compile(r"mobil|cell|handy|wireless|portable|m[oó]vil|celular")
 _OTHER = re.compile(r"land|fix|home|work|office|direct|fax|voip|toll|main|business|company|switchboard|hq|festnetz")
@@ -86,10 +87,12 @@ def _entries(value: object, kind: str, depth: int) -> Iterator[tuple[object, str
     elif isinstance(value, list) and depth:
         for entry in value[:MOST_ENTRIES]:
             yield from _entries(entry, kind, depth - 1)
-    elif isinstance(value, Mapping) and depth and value.keys() & set(NUMBER_KEYS):
-        said = _kind(*(value.get(key) for key in _KIND_KEYS)) or kind
+    elif isinstance(value, Mapping) and depth and not _KEYS.isdisjoint(value):
+        words = [value[key] for key in _KIND_KEYS if key in value]
+        said = (_kind(*words) if words else "") or kind
         for key in NUMBER_KEYS:
-            yield from _entries(value.get(key), said or _kind(key), depth - 1)
+            if key in value:
+                yield from _entries(value[key], said or _KIND_OF[key], depth - 1)
     else:
         yield value, kind
 
@@ -97,6 +100,9 @@ def _entries(value: object, kind: str, depth: int) -> Iterator[tuple[object, str
 def _labelled(text: str, kind: str) -> Iterator[tuple[object, str]]:
     """Split a text that calls some of its numbers mobile: "Office +49 30 123456, Mobil +49 151 23456789"."""
     parts = _BETWEEN_NUMBERS.split(text) if len(text) <= NUMBER_AT_MOST else []
+    if len(parts) < 2:
+        yield text, kind
+        return
     kinds = [_kind(part) for part in parts]
     if "mobile" in kinds and set(kinds) != {"mobile"} and all(map(_LIKE_A_NUMBER.search, parts)):
         yield from zip(parts, kinds, strict=True)
@@ -107,6 +113,9 @@ def _labelled(text: str, kind: str) -> Iterator[tuple[object, str]]:
 def _kind(*words: object) -> str:
     said = " ".join(word for word in words if isinstance(word, str)).lower()
     return "mobile" if _MOBILE.search(said) else "other" if _OTHER.search(said) else ""
+
+
+_KIND_OF = {key: _kind(key) for key in NUMBER_KEYS}
 
 
 def _text(entry: object) -> str | None:
