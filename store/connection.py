@@ -37,21 +37,25 @@ class NotReplicated(Exception):
 def _watching(method: Method) -> Method:
     """Wrap a *method* that sends a statement: close the connection when its server is read-only.
 
-    The wrapper raises NotReplicated when the server warns that it stopped waiting for the standby.
+    The wrapper raises NotReplicated when the server warns that it stopped waiting for the standby. Only a statement
+    that commits can bring that warning.
     """
 
     @wraps(method)
-    async def watched(connection: WritingConnection, *args: Any, **kwargs: Any) -> Any:
-        connection.unreplicated = False
-        connection.add_log_listener(connection.hear)
+    async def watched(connection: WritingConnection, query: str, *args: Any, **kwargs: Any) -> Any:
+        commits = query == COMMIT or not connection.is_in_transaction()
+        if commits:
+            connection.unreplicated = False
+            connection.add_log_listener(connection.hear)
         try:
-            result = await method(connection, *args, **kwargs)
+            result = await method(connection, query, *args, **kwargs)
         except asyncpg.ReadOnlySQLTransactionError:
             connection.terminate()
             raise
         finally:
-            connection.remove_log_listener(connection.hear)
-        if connection.unreplicated:
+            if commits:
+                connection.remove_log_listener(connection.hear)
+        if commits and connection.unreplicated:
             raise NotReplicated("committed, and perhaps not replicated to the standby")
         return result
 
