@@ -6,7 +6,7 @@ import asyncio
 import signal
 import socket
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import structlog
 import uvicorn
@@ -51,6 +51,14 @@ class Server(uvicorn.Server):
             )
         )
         self._door = door
+        self._stopped = asyncio.Event()
+
+    async def main_loop(self) -> None:
+        """Renew the Date header once a second, until `stop`. uvicorn's own loop wakes ten times a second."""
+        while not await self.on_tick(0):
+            with suppress(TimeoutError):
+                async with asyncio.timeout(1.0):
+                    await self._stopped.wait()
 
     @contextmanager
     def capture_signals(self) -> Generator[None, None, None]:
@@ -74,3 +82,4 @@ class Server(uvicorn.Server):
         """Accept no more requests, finish those in flight, and let `serve` return."""
         self._door.ready, self._door.closed = False, True
         self.should_exit = True
+        self._stopped.set()

@@ -206,7 +206,7 @@ async def open_pool(url: str, *, name: str, size: int) -> PatientPool:
             min_size=0,
             max_size=size,
             max_queries=50_000,
-            max_inactive_connection_lifetime=300.0,
+            max_inactive_connection_lifetime=60.0,
             loop=None,
             connection_class=WritingConnection,
             record_class=asyncpg.Record,
