@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from uuid import UUID
 
+from store.columns import Columns
 from store.database import Db
 from store.lookups import drop_unneeded
 
@@ -35,10 +36,19 @@ class Requeueing:
     was_sent: bool = True  # False: certainly not sent, whatever a takeover assumed
 
 
+ACCEPTANCES = Columns(
+    job_id="uuid", attempt="int", request_id="text", look_after="interval", error="text", raw="text"
+)  # fmt: skip
+REQUEUEINGS = Columns(job_id="uuid", attempt="int", after="interval", counts="bool", error="text", was_sent="bool")
+
+
 async def accept(db: Db, acceptances: Sequence[Acceptance]) -> set[UUID]:
     """Move jobs submitting -> awaiting, or store the lost request_id of an awaiting job. Return the changed jobs."""
-    rows = await db.fetch(
-        """
+    rows = await db.fetch(f"WITH {ACCEPTANCES.cte('acceptance')} {_ACCEPT}", *ACCEPTANCES.of(acceptances))
+    return {row["id"] for row in rows}
+
+
+_ACCEPT = """
         UPDATE jobs
            SET state = 'awaiting',
                request_id = acceptance.request_id,
@@ -46,23 +56,14 @@ async def accept(db: Db, acceptances: Sequence[Acceptance]) -> set[UUID]:
                due_at = now() + acceptance.look_after,
                error = acceptance.error,
                raw = acceptance.raw
-          FROM unnest($1::uuid[], $2::int[], $3::text[], $4::interval[], $5::text[], $6::text[])
-            AS acceptance (job_id, attempt, request_id, look_after, error, raw)
+          FROM acceptance
          WHERE jobs.id = acceptance.job_id
            AND jobs.attempt = acceptance.attempt
            AND (jobs.state = 'submitting'
                 -- A submitter presumed dead reports late. No other process has asked, so its report is true.
                 OR jobs.state = 'awaiting' AND jobs.request_id IS NULL AND acceptance.request_id IS NOT NULL)
         RETURNING jobs.id
-        """,
-        [a.job_id for a in acceptances],
-        [a.attempt for a in acceptances],
-        [a.request_id for a in acceptances],
-        [a.look_after for a in acceptances],
-        [a.error for a in acceptances],
-        [a.raw for a in acceptances],
-    )
-    return {row["id"] for row in rows}
+"""
 
 
 async def check_overtaken(db: Db, acceptances: Sequence[Acceptance]) -> None:
@@ -99,14 +100,15 @@ async def requeue(db: Db, requeueings: Sequence[Requeueing]) -> set[UUID]:
     A job that was certainly not sent also returns from `awaiting`, where a takeover put it. Drop a job whose search
     ended by a late answer meanwhile. Call inside a transaction.
     """
-    ordered = sorted(requeueings, key=lambda r: r.job_id)
-    rows = await db.fetch(
-        """
-        WITH requeueing AS (
-            SELECT *
-              FROM unnest($1::uuid[], $2::int[], $3::interval[], $4::bool[], $5::text[], $6::bool[])
-                AS requeueing (job_id, attempt, after, counts, error, was_sent)
-        ), mine AS MATERIALIZED (
+    rows = await db.fetch(f"WITH {REQUEUEINGS.cte('requeueing')}, {_REQUEUE}", *REQUEUEINGS.of(requeueings))
+    searches = [row["search_id"] for row in rows]
+    await _drop_answered(db, searches)
+    await drop_unneeded(db, searches)  # a job whose lookups found their number elsewhere is dropped too
+    return {row["id"] for row in rows}
+
+
+_REQUEUE = """
+        mine AS MATERIALIZED (
             SELECT jobs.id, jobs.provider, jobs.reserved, jobs.reserved_on, after, counts, requeueing.error
               FROM jobs
               JOIN requeueing ON requeueing.job_id = jobs.id AND requeueing.attempt = jobs.attempt
@@ -134,15 +136,11 @@ async def requeue(db: Db, requeueings: Sequence[Requeueing]) -> set[UUID]:
           FROM mine
          WHERE jobs.id = mine.id
         RETURNING jobs.id, jobs.search_id
-        """,
-        [r.job_id for r in ordered],
-        [r.attempt for r in ordered],
-        [r.after for r in ordered],
-        [r.counts for r in ordered],
-        [r.error for r in ordered],
-        [r.was_sent for r in ordered],
-    )
-    # This is a separate statement: a late answer may have been committed while the first waited for the job's lock.
+"""
+
+
+async def _drop_answered(db: Db, searches: Sequence[UUID]) -> None:
+    """Drop the queued jobs of ended searches: a late answer may have been committed before this statement began."""
     await db.execute(
         """
         WITH gone AS (
@@ -159,11 +157,8 @@ async def requeue(db: Db, requeueings: Sequence[Requeueing]) -> set[UUID]:
           FROM gone
          WHERE searches.id = gone.search_id
         """,
-        [row["search_id"] for row in rows],
+        searches,
     )
-    # A job whose lookups found their number elsewhere is dropped too.
-    await drop_unneeded(db, [row["search_id"] for row in rows])
-    return {row["id"] for row in rows}
 
 
 async def release_unsent(db: Db, unsent: Sequence[tuple[UUID, int]]) -> list[UUID]:

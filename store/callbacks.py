@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
+from operator import getitem
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
@@ -15,6 +16,7 @@ import structlog
 from enrichment.ending import Ending, read_ending
 from enrichment.outcome import Answered, Outcome, Refused, Unreadable
 from enrichment.states import Verdict
+from store.columns import Columns
 from store.database import UNREACHABLE, Db, transaction
 from store.endings import Applied, apply_endings
 from store.finish import Ended
@@ -171,23 +173,26 @@ async def _insert(db: Db, callbacks: Sequence[Callback], recorded: Sequence[Call
         (callback.job_id, hashlib.blake2b(callback.body, digest_size=16).digest()): (callback, record)
         for callback, record in reversed(list(zip(callbacks, recorded, strict=True)))
     }
-    ordered = sorted(rows)
-    await db.execute(
-        """
+    stored = [
+        {
+            "job_id": job_id, "body_hash": body_hash, "provider": callback.provider, "lookup_id": record.lookup_id,
+            "body": callback.body, "verdict": record.verdict, "flag": record.flag,
+        }
+        for (job_id, body_hash), (callback, record) in sorted(rows.items(), key=lambda row: row[0])
+    ]  # fmt: skip
+    await db.execute(f"WITH {CALLBACKS.cte('callback')} {_STORE}", *CALLBACKS.of(stored, getitem))
+
+
+CALLBACKS = Columns(
+    job_id="uuid", body_hash="bytea", provider="text", lookup_id="uuid", body="bytea", verdict="text", flag="text"
+)  # fmt: skip
+_STORE = """
         INSERT INTO callbacks (job_id, body_hash, provider, lookup_id, body, verdict, flag)
-        SELECT *
-          FROM unnest($1::uuid[], $2::bytea[], $3::text[], $4::uuid[], $5::bytea[], $6::text[], $7::text[])
+        SELECT job_id, body_hash, provider, lookup_id, body, verdict, flag
+          FROM callback
             ON CONFLICT (job_id, body_hash) DO UPDATE
            SET times = callbacks.times + 1,
                verdict = CASE WHEN excluded.verdict IN ('applied', 'late') THEN excluded.verdict
                               ELSE callbacks.verdict END,
                flag = CASE WHEN excluded.verdict IN ('applied', 'late') THEN NULL ELSE callbacks.flag END
-        """,
-        [job_id for job_id, _ in ordered],
-        [body_hash for _, body_hash in ordered],
-        [rows[key][0].provider for key in ordered],
-        [rows[key][1].lookup_id for key in ordered],
-        [rows[key][0].body for key in ordered],
-        [rows[key][1].verdict for key in ordered],
-        [rows[key][1].flag for key in ordered],
-    )
+"""

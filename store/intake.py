@@ -6,6 +6,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from operator import getitem
 from typing import Any
 from uuid import UUID
 
@@ -14,9 +15,11 @@ from uuid_utils.compat import uuid7
 
 from enrichment.decide import Fate, Seeker, World, decide
 from enrichment.wish import Keys, Policy, Wish, facts_of, keys_of
+from store.columns import Columns
 from store.database import Db, transaction
 from store.searches import (
     NEW_SEARCHES,
+    SEARCHES,
     hashes,
     lock_searches,
     new_search_columns,
@@ -203,25 +206,32 @@ async def _insert(db: Db, batch: _Batch, world: World) -> None:
     rows = [_lookup_row(entry, batch.fates[entry.wish.id]) for entry in entries]
     new = [search for search in world.searches.values() if search.is_new]
     await db.execute(
-        f"WITH {NEW_SEARCHES}, {_NEW_LOOKUPS}",
+        f"WITH {NEW_SEARCHES}, {EVENTS.cte('event')}, {MOVED.cte('new_fingerprint')}, {LOOKUPS.cte('new')}, {_INSERT}",
         *new_search_columns(new),
-        [event.id for event in kept],
-        [event.source for event in kept],
-        [event.body for event in kept],
+        *EVENTS.of(list(kept)),
         list(batch.moved_fingerprints),
         list(batch.moved_fingerprints.values()),
-        *map(list, zip(*rows, strict=True)),
+        *LOOKUPS.of(rows, getitem),
     )
 
 
-_NEW_LOOKUPS = """
-    new_event AS (
+EVENTS = Columns(SEARCHES.next, id="uuid", source="text", body="bytea")
+MOVED = Columns(EVENTS.next, fingerprint="bytea", lookup_id="uuid")
+LOOKUPS = Columns(
+    MOVED.next,
+    id="uuid", event_id="uuid", source="text", record_id="text", profile_url="text", work_email="text",
+    personal_email="text", name="text", company="text", region_hint="text", providers="text", problems="text",
+    keys="text", identifiers="text", search_id="uuid", reused_from="uuid", status="text", mobile="text",
+    mobile_raw="text", region="text", line_type="text", provider="text", reason="text",
+)  # fmt: skip
+_INSERT = """
+    inserted_event AS (
         INSERT INTO events (id, source, body)
-        SELECT * FROM unnest($14::uuid[], $15::text[], $16::bytea[])
+        SELECT id, source, body FROM event
     ), moved AS (
         UPDATE fingerprints
            SET lookup_id = new.lookup_id
-          FROM unnest($17::bytea[], $18::uuid[]) AS new (fingerprint, lookup_id)
+          FROM new_fingerprint AS new
          WHERE fingerprints.fingerprint = new.fingerprint
     )
     INSERT INTO lookups (id, event_id, source, record_id, profile_url, work_email, personal_email, name, company,
@@ -231,25 +241,34 @@ _NEW_LOOKUPS = """
            region_hint, string_to_array(providers, ','), problems::jsonb, keys::bytea[], identifiers::bytea[],
            search_id, reused_from, status::final_status, CASE WHEN status IS NOT NULL THEN now() END,
            mobile, mobile_raw, region, line_type, provider, reason
-      FROM unnest($19::uuid[], $20::uuid[], $21::text[], $22::text[], $23::text[], $24::text[], $25::text[],
-                  $26::text[], $27::text[], $28::text[], $29::text[], $30::text[], $31::text[], $32::text[],
-                  $33::uuid[], $34::uuid[], $35::text[], $36::text[], $37::text[], $38::text[], $39::text[],
-                  $40::text[], $41::text[])
-        AS new (id, event_id, source, record_id, profile_url, work_email, personal_email, name, company,
-                region_hint, providers, problems, keys, identifiers, search_id, reused_from,
-                status, mobile, mobile_raw, region, line_type, provider, reason)
+      FROM new
 """
 
 
-def _lookup_row(entry: _Entry, fate: Fate) -> tuple[Any, ...]:
+def _lookup_row(entry: _Entry, fate: Fate) -> dict[str, Any]:
     wish, contact, number = entry.wish, entry.wish.contact, fate.number
-    begun_for = fate.search.begun_for
-    return (
-        wish.id, entry.event.id, entry.event.source, wish.record_id,
-        contact.profile_url, contact.work_email, contact.personal_email, contact.name, contact.company,
-        contact.region, ",".join(wish.providers), json.dumps(list(wish.problems)) if wish.problems else None,
-        hashes(entry.keys.own), hashes(entry.keys.identifiers), fate.search.id,
-        None if begun_for == wish.id else begun_for,
-        fate.status, number and number.mobile, number and number.raw, number and number.region,
-        number and number.line_type, fate.provider, fate.reason,
-    )  # fmt: skip
+    return {
+        "id": wish.id,
+        "event_id": entry.event.id,
+        "source": entry.event.source,
+        "record_id": wish.record_id,
+        "profile_url": contact.profile_url,
+        "work_email": contact.work_email,
+        "personal_email": contact.personal_email,
+        "name": contact.name,
+        "company": contact.company,
+        "region_hint": contact.region,
+        "providers": ",".join(wish.providers),
+        "problems": json.dumps(list(wish.problems)) if wish.problems else None,
+        "keys": hashes(entry.keys.own),
+        "identifiers": hashes(entry.keys.identifiers),
+        "search_id": fate.search.id,
+        "reused_from": None if fate.search.begun_for == wish.id else fate.search.begun_for,
+        "status": fate.status,
+        "mobile": number and number.mobile,
+        "mobile_raw": number and number.raw,
+        "region": number and number.region,
+        "line_type": number and number.line_type,
+        "provider": fate.provider,
+        "reason": fate.reason,
+    }

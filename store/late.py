@@ -42,7 +42,27 @@ async def settle_late(db: Db, ending: Ending, *, verified: bool = False) -> Late
             ending, mobile=None, mobile_raw=None, region=None, line_type=None, error=REPORTED_WRONG
         )  # fmt: skip
     row = await db.fetchrow(
-        """
+        SETTLE,
+        ending.job_id,
+        ending.request_id,
+        ending.answered_by,
+        ending.charged or NOTHING,
+        ending.mobile,
+        ending.number_json,
+        ending.error,
+        verified,
+    )
+    if row is None:
+        return None
+    ended = [row["search_id"]] if row["has_ended"] else []
+    if ending.mobile is not None:
+        await _drop_next_question(db, row["search_id"])
+        ended += await _drop_newer_searches(db, row["search_id"], row["provider"])
+    return Late(row["search_id"], row["lookup_id"], tuple(ended))
+
+
+# The job takes its answer, the ledger and the day their sums, and the search hears the answer.
+SETTLE = """
         WITH before AS (
             SELECT job.id, job.search_id, job.lookup_id, job.provider, job.possible,
                    COALESCE(job.reserved_on, (now() AT TIME ZONE 'UTC')::date) AS day
@@ -111,23 +131,7 @@ async def settle_late(db: Db, ending: Ending, *, verified: bool = False) -> Late
         SELECT before.search_id, before.lookup_id, before.provider,
                COALESCE((SELECT has_ended FROM search), false) AS has_ended
           FROM before
-        """,
-        ending.job_id,
-        ending.request_id,
-        ending.answered_by,
-        ending.charged or NOTHING,
-        ending.mobile,
-        ending.number_json,
-        ending.error,
-        verified,
-    )
-    if row is None:
-        return None
-    ended = [row["search_id"]] if row["has_ended"] else []
-    if ending.mobile is not None:
-        await _drop_next_question(db, row["search_id"])
-        ended += await _drop_newer_searches(db, row["search_id"], row["provider"])
-    return Late(row["search_id"], row["lookup_id"], tuple(ended))
+"""
 
 
 async def _lock(db: Db, finished_id: UUID) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from operator import getitem
 from typing import Any
 from uuid import UUID
 
@@ -13,6 +14,7 @@ import asyncpg
 from enrichment.contact import Contact
 from enrichment.decide import Fate, Seeker, World, decide
 from enrichment.wish import Keys, Policy, facts_of, keys_from_hashes
+from store.columns import Columns
 from store.database import Db, transaction
 from store.searches import insert_new_searches, lock_known_keys, read_number, save_world
 
@@ -258,34 +260,43 @@ def _mark_wrong(world: World, wrong: _Again) -> None:
 
 
 async def _save_fates(db: Db, fates: Sequence[tuple[_Again, Fate]]) -> None:
-    await db.execute(
-        """
+    rows = [_fate_row(one, fate) for one, fate in fates]
+    await db.execute(f"WITH {FATES.cte('new')} {_SAVE_FATES}", *FATES.of(rows, getitem))
+
+
+def _fate_row(one: _Again, fate: Fate) -> dict[str, Any]:
+    id, number = one.row["id"], fate.number
+    return {
+        "id": id,
+        "search_id": fate.search.id,
+        "reused_from": None if fate.search.begun_for == id else fate.search.begun_for,
+        # A person asked for a new search: it has to wait until the open one ends.
+        "insists": one.seeker.insists and fate.status is None and not fate.search.is_new,
+        "status": fate.status,
+        "mobile": number and number.mobile,
+        "mobile_raw": number and number.raw,
+        "region": number and number.region,
+        "line_type": number and number.line_type,
+        "provider": fate.provider,
+        "reason": fate.reason,
+        "refused": ",".join(sorted(one.seeker.refused)),
+    }
+
+
+FATES = Columns(
+    id="uuid", search_id="uuid", reused_from="uuid", insists="bool", status="text", mobile="text", mobile_raw="text",
+    region="text", line_type="text", provider="text", reason="text", refused="text",
+)  # fmt: skip
+_SAVE_FATES = """
         UPDATE lookups
            SET search_id = new.search_id, reused_from = new.reused_from, insists = new.insists,
                final_status = new.status::final_status,
                finished_at = CASE WHEN new.status IS NOT NULL THEN now() END,
                mobile = new.mobile, mobile_raw = new.mobile_raw, region = new.region, line_type = new.line_type,
                provider = new.provider, reason = new.reason, refused = string_to_array(new.refused, ',')
-          FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::bool[], $5::text[], $6::text[], $7::text[], $8::text[],
-                      $9::text[], $10::text[], $11::text[], $12::text[])
-            AS new (id, search_id, reused_from, insists, status, mobile, mobile_raw, region, line_type, provider,
-                    reason, refused)
+          FROM new
          WHERE lookups.id = new.id
-        """,
-        [one.row["id"] for one, _ in fates],
-        [fate.search.id for _, fate in fates],
-        [None if fate.search.begun_for == one.row["id"] else fate.search.begun_for for one, fate in fates],
-        # A person asked for a new search: it has to wait until the open one ends.
-        [one.seeker.insists and fate.status is None and not fate.search.is_new for one, fate in fates],
-        [fate.status for _, fate in fates],
-        [fate.number and fate.number.mobile for _, fate in fates],
-        [fate.number and fate.number.raw for _, fate in fates],
-        [fate.number and fate.number.region for _, fate in fates],
-        [fate.number and fate.number.line_type for _, fate in fates],
-        [fate.provider for _, fate in fates],
-        [fate.reason for _, fate in fates],
-        [",".join(sorted(one.seeker.refused)) for one, _ in fates],
-    )
+"""
 
 
 async def _lock_job_and_search(db: Db, id: UUID) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from operator import getitem
 from typing import Any
 from uuid import UUID
 
@@ -18,6 +19,7 @@ from uuid_utils.compat import uuid7
 from enrichment.decide import Number, Search, World
 from enrichment.facts import Facts
 from enrichment.phone import read_phone
+from store.columns import Columns
 from store.database import Db
 
 
@@ -81,16 +83,13 @@ async def insert_new_searches(db: Db, world: World) -> None:
         await db.execute(f"WITH {NEW_SEARCHES} SELECT", *new_search_columns(searches))
 
 
-# Two CTEs of a statement whose first parameters are `new_search_columns`. Arrays of arrays are sent as text, because
-# PostgreSQL's are rectangular.
-NEW_SEARCHES = """
-    new_search AS (
-        SELECT *, string_to_array(chain, ',') AS turns
-          FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::text[], $5::text[], $6::bytea[], $7::bytea[], $8::text[],
-                      $9::bool[], $10::bool[], $11::text[], $12::uuid[], $13::text[])
-            AS new (id, begun_for, keys, asked, providers, slug, member, names, is_doubtful, is_retry, chain, job_id,
-                    wrong)
-    ), inserted_search AS (
+# New searches as the first parameters of a statement. Arrays of arrays are sent as text: PostgreSQL's are rectangular.
+SEARCHES = Columns(
+    id="uuid", begun_for="uuid", keys="text", asked="text", providers="text", slug="bytea", member="bytea",
+    names="text", is_doubtful="bool", is_retry="bool", wrong="text", chain="text", job_id="uuid",
+)  # fmt: skip
+INSERT_SEARCHES = """
+    inserted_search AS (
         INSERT INTO searches (id, begun_for, keys, asked, providers, slug, member, names, is_doubtful, is_retry,
                               wrong)
         SELECT id, begun_for, keys::bytea[], asked::bytea[], string_to_array(providers, ','), slug, member,
@@ -99,29 +98,45 @@ NEW_SEARCHES = """
           FROM new_search
     ), inserted_job AS (
         INSERT INTO jobs (id, search_id, lookup_id, provider, todo)
-        SELECT job_id, id, begun_for, turns[1], turns[2:]
+        SELECT new_search.job_id, new_search.id, new_search.begun_for, turns[1], turns[2:]
           FROM new_search
+         CROSS JOIN LATERAL string_to_array(new_search.chain, ',') AS turns
     )
 """
+NEW_SEARCHES = f"{SEARCHES.cte('new_search')}, {INSERT_SEARCHES}"
 
 
 def new_search_columns(searches: Sequence[Search]) -> list[list[Any]]:
     """Return the parameters of NEW_SEARCHES."""
-    return [
-        [search.id for search in searches],
-        [search.begun_for for search in searches],
-        [hashes(search.keys) for search in searches],
-        [hashes(search.asked) for search in searches],
-        [",".join(search.providers) for search in searches],
-        [search.facts.slug for search in searches],
-        [search.facts.member for search in searches],
-        [json.dumps(search.facts.names) for search in searches],
-        [search.is_doubtful for search in searches],
-        [search.is_retry for search in searches],
-        [",".join(search.chain) for search in searches],
-        [uuid7() for _ in searches],
-        [",".join(sorted(search.wrong)) for search in searches],
+    rows = [
+        _search_row(search)
+        | {
+            "begun_for": search.begun_for,
+            "asked": hashes(search.asked),
+            "providers": ",".join(search.providers),
+            "is_doubtful": search.is_doubtful,
+            "is_retry": search.is_retry,
+            "chain": ",".join(search.chain),
+            "job_id": uuid7(),
+        }
+        for search in searches
     ]
+    return SEARCHES.of(rows, getitem)
+
+
+def _search_row(search: Search) -> dict[str, Any]:
+    """Return what may change in a search."""
+    return {
+        "id": search.id,
+        "keys": hashes(search.keys),
+        "slug": search.facts.slug,
+        "member": search.facts.member,
+        "names": json.dumps(search.facts.names),
+        "numbers": _numbers(search.numbers),
+        "wrong": ",".join(sorted(search.wrong)),
+        "status": search.status,
+        "ended_at": search.ended_at,
+    }
 
 
 def hashes(values: Iterable[bytes]) -> str:
@@ -170,8 +185,15 @@ async def _save_keys(db: Db, world: World, keys: Sequence[bytes]) -> None:
 
 async def _save_searches(db: Db, searches: Sequence[Search]) -> None:
     """Write changed searches back. A search whose end changed is unswept: its lookups follow again."""
-    await db.execute(
-        """
+    rows = [_search_row(search) for search in searches]
+    await db.execute(f"WITH {CHANGED.cte('new')} {_SAVE_SEARCHES}", *CHANGED.of(rows, getitem))
+
+
+CHANGED = Columns(
+    id="uuid", keys="text", slug="bytea", member="bytea", names="text", numbers="text", wrong="text", status="text",
+    ended_at="timestamptz",
+)  # fmt: skip
+_SAVE_SEARCHES = """
         UPDATE searches
            SET keys = new.keys::bytea[], slug = new.slug, member = new.member,
                names = ARRAY(SELECT jsonb_array_elements_text(new.names::jsonb)),
@@ -179,21 +201,9 @@ async def _save_searches(db: Db, searches: Sequence[Search]) -> None:
                status = new.status::search_status, ended_at = new.ended_at,
                unswept = new.ended_at IS NOT NULL
                          AND (searches.unswept OR searches.ended_at IS DISTINCT FROM new.ended_at)
-          FROM unnest($1::uuid[], $2::text[], $3::bytea[], $4::bytea[], $5::text[], $6::text[], $7::text[],
-                      $8::timestamptz[], $9::text[])
-            AS new (id, keys, slug, member, names, numbers, status, ended_at, wrong)
+          FROM new
          WHERE searches.id = new.id
-        """,
-        [search.id for search in searches],
-        [hashes(search.keys) for search in searches],
-        [search.facts.slug for search in searches],
-        [search.facts.member for search in searches],
-        [json.dumps(search.facts.names) for search in searches],
-        [_numbers(search.numbers) for search in searches],
-        [search.status for search in searches],
-        [search.ended_at for search in searches],
-        [",".join(sorted(search.wrong)) for search in searches],
-    )
+"""
 
 
 def _numbers(numbers: Mapping[str, Number]) -> str:

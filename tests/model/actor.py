@@ -30,7 +30,7 @@ from store.ends import end_lookups, unswept_searches
 from store.intake import Event, ingest
 from tests.model.journal import Journal, Outcome, Sent
 from tests.model.people import Town
-from tests.model.vendor import PRICES, Vendors, Waiting, said
+from tests.model.vendor import PRICES, Vendors, Waiting, said, take_any
 
 Result = TypeVar("Result")
 
@@ -192,7 +192,7 @@ class Actor:
 
     async def hear(self) -> None:
         """Take an answer by callback or poll, or give it up."""
-        waiting = self._any(self.vendors.waiting)
+        waiting = take_any(self.vendors.waiting, self.chance)
         if waiting is None:
             return
         kind = self.chance.random()
@@ -210,7 +210,7 @@ class Actor:
 
     async def hear_late(self) -> None:
         """Take an answer to a question that was given up."""
-        waiting = self._any(self.vendors.late)
+        waiting = take_any(self.vendors.late, self.chance)
         if waiting is not None and self.chance.random() < 0.7:
             await self._call_back(waiting, "late answers")
 
@@ -383,9 +383,6 @@ class Actor:
             f"SELECT id FROM lookups WHERE {condition} ORDER BY random() LIMIT 1"  # noqa: S608
         )
         return id
-
-    def _any(self, things: list[Waiting]) -> Waiting | None:
-        return things.pop(self.chance.randrange(len(things))) if things else None
 
     async def _surely(self, work: Callable[[], Awaitable[Result]], what: str) -> Result:
         """Do *work*, again after a deadlock, as the processes do; anything else that goes wrong is a violation."""

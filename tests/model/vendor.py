@@ -89,3 +89,8 @@ class Vendors:
 def said(ending: Ending) -> Outcome:
     """Return the journal's outcome for an answer; a number that could not be read covers as "nothing" does."""
     return "number" if ending.mobile else "nothing"
+
+
+def take_any(things: list[Waiting], chance: random.Random) -> Waiting | None:
+    """Remove and return any of *things*; None when there are none."""
+    return things.pop(chance.randrange(len(things))) if things else None
