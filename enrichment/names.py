@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from enrichment.nothing import ALSO_NAMES, is_junk_word, is_nothing, is_nothing_beside_a_name, is_template
-from enrichment.texts import TEMPLATE, Unusable
+from enrichment.texts import TEMPLATE, Unusable, tidy
 
 LONGEST_NAME = 255  # characters; the longest company that Nyne's sibling endpoints take
 
@@ -42,7 +42,7 @@ def read_name(text: str) -> str | None:
     """Return the tidied *text* as a person's name; None for a word for nothing. Raise Unusable."""
     if not _holds_something(text):
         return None
-    text = _without_fillers(text)
+    text = tidy(_without_fillers(text))  # a joiner that stood behind a filler joins nothing
     if is_nothing(text):
         return None
     if _NOT_PEOPLE.fullmatch(text) or _is_junk(text.casefold()):

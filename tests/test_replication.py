@@ -44,6 +44,7 @@ async def pool(own_server: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterato
     monkeypatch.setattr(database, "ACQUIRE_TIMEOUT", SHORT)
     await execute(own_server, "DROP TABLE IF EXISTS messages", "CREATE TABLE messages (id int PRIMARY KEY)")
     opened = await open_pool(own_server, name="tests", size=3)
+    await opened.fetchval("SELECT 1")  # connected: on a busy machine that takes longer than the callers wait
     yield opened
     await close_pool(opened)
 
