@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Iterator
 from contextlib import asynccontextmanager
@@ -154,6 +155,30 @@ async def test_commits_that_wait_never_hold_more_than_the_pool(pool: asyncpg.Poo
         waiting = await beside.fetchval("SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'SyncRep'")
 
     assert waiting == pool.get_max_size()
+
+
+async def test_a_session_that_dies_while_its_commit_waits_leaves_nothing_behind(
+    pool: asyncpg.Pool[Any], own_server: str
+) -> None:
+    """The server may crash in the middle of a commit that nobody waits for: no error is left to nobody."""
+    unheard: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: unheard.append(context))
+    assert isinstance(pool, database.PatientPool)
+    async with standby_away(own_server) as beside:
+        for number in range(pool.get_max_size()):
+            with pytest.raises(UNREACHABLE):
+                await store(pool, number)
+        await beside.fetch("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE wait_event = 'SyncRep'")
+
+        async def let_go() -> bool | None:
+            return not pool.stuck or None
+
+        assert await until(let_go)
+    gc.collect()  # an error that nobody took is told when its task goes
+
+    await store(pool, 10)
+    assert await pool.fetchval("SELECT count(*) FROM messages WHERE id = 10") == 1
+    assert unheard == []
 
 
 async def test_stuck_replication_is_told(
