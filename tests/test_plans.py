@@ -311,6 +311,24 @@ async def test_no_hot_statement_reads_through_a_table(db: Connection, deed: str,
         assert sum(read.values()) <= READ_AT_MOST, f"{sum(read.values()):,.0f} rows are read:\n{drawn(plan)}"
 
 
+@pytest.mark.parametrize("mode", ["force_custom_plan", "force_generic_plan"])
+async def test_searches_and_lookups_are_locked_in_order(db: Connection, mode: str) -> None:
+    """An end writes them in the order of their ids: the sorted rows are the outer side of a nested loop."""
+    await db.execute(f"SET plan_cache_mode = {mode}")
+
+    plans = await explain(db, await capture(db, ends))
+
+    updates = [node for plan in plans for node in walk(plan) if node.get("Operation") == "Update"]
+    written = {
+        table: join for node in updates if (table := node["Relation Name"]) != "usage" for join in node["Plans"][:1]
+    }
+    assert written.keys() == {"searches", "lookups"}
+    for join in written.values():
+        outer = join["Plans"][0]
+        assert join["Node Type"] == "Nested Loop", drawn(join)
+        assert outer["Node Type"] == "CTE Scan" or "Sort" in {node["Node Type"] for node in walk(outer)}, drawn(join)
+
+
 async def test_the_end_of_lookups_is_planned_once(seeded_url: str) -> None:
     """Each month makes its plan larger: to plan it at every end would take ten times as long as the end itself."""
     connection = await asyncpg.connect(seeded_url, server_settings=SERVER_SETTINGS)
