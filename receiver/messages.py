@@ -152,7 +152,9 @@ class LookupPage(BaseModel):
 class RetryBody(BaseModel):
     """The body of a retry; it may be left out."""
 
-    wrong_number: bool = Field(False, description="the number of a found lookup is another person's, or dead")
+    wrong_number: bool = Field(
+        False, strict=True, description="the number of a found lookup is another person's, or dead"
+    )
 
 
 class RetryAnswer(BaseModel):

@@ -128,7 +128,10 @@ async def test_a_wrong_number_can_be_reported(client: Client, pool: Pool) -> Non
     assert await pool.fetchval("SELECT provider FROM jobs") == "nyne"
 
 
-@pytest.mark.parametrize("body", [{"wrong_number": "perhaps"}, {"wrong_number": None}, [], "yes"])
+@pytest.mark.parametrize(
+    "body",
+    [{"wrong_number": "perhaps"}, {"wrong_number": "yes"}, {"wrong_number": 1}, {"wrong_number": None}, [], "yes"],
+)
 async def test_a_decision_that_cannot_be_read_is_refused(client: Client, pool: Pool, body: object) -> None:
     """Only {"wrong_number": true or false}, or nothing, is a retry."""
     row = await lookup(pool, final_status="found")
