@@ -17,8 +17,7 @@ from store.database import Db
 
 CHUNK = 1000  # lookups of one commit
 
-# Ended searches, the searches that share a key with each, and the lookups of those that may follow the end. A lookup
-# `follows`, or it is open and stays behind: it waits for the ended search, and has to be decided anew.
+# Ended searches, the searches that share a key with each, and the lookups of those that follow the end.
 CANDIDATES = """
         ended AS MATERIALIZED (
             SELECT search.*, search.status = 'found' AS has_number
@@ -33,7 +32,7 @@ CANDIDATES = """
             SELECT lookup.*, ended.id AS ended_id, ended.begun_for, ended.status, ended.reason, ended.numbers
               FROM ended
              CROSS JOIN LATERAL (
-                   SELECT lookups.id, lookups.search_id, given.provider, verdict.follows
+                   SELECT lookups.id, lookups.search_id, given.provider
                      FROM (SELECT ended.id AS search_id
                             UNION
                            SELECT known.search_id
@@ -55,25 +54,22 @@ CANDIDATES = """
                              AND ended.numbers -> wanted.provider ->> 'mobile' <> ALL (ended.wrong || lookups.refused)
                            ORDER BY wanted.place
                            LIMIT 1) AS given ON ended.has_number AND lookups.keys && ended.keys
-                    CROSS JOIN LATERAL (
-                          SELECT CASE
-                                     WHEN ended.status = 'dropped' THEN false
-                                     WHEN ended.has_number THEN
-                                         given.provider IS NOT NULL
-                                         AND (lookups.final_status IS DISTINCT FROM 'not_found'
-                                              OR lookups.finished_at > now() - $2::interval)
-                                     ELSE
-                                         NOT lookups.insists
-                                         AND (lookups.final_status IS NULL
-                                              OR lookups.final_status IN ('failed', 'unresolved')
-                                                 AND lookups.final_status::text <> ended.status::text)
-                                         AND (lookups.id = ended.begun_for
-                                              OR lookups.identifiers <@ ended.asked
-                                                 AND lookups.keys && ended.keys
-                                                 AND lookups.providers <@ ended.providers)
-                                 END AS follows) AS verdict
-                    WHERE verdict.follows
-                       OR lookups.final_status IS NULL AND lookups.search_id = ended.id
+                    WHERE CASE
+                              WHEN ended.status = 'dropped' THEN false
+                              WHEN ended.has_number THEN
+                                  given.provider IS NOT NULL
+                                  AND (lookups.final_status IS DISTINCT FROM 'not_found'
+                                       OR lookups.finished_at > now() - $2::interval)
+                              ELSE
+                                  NOT lookups.insists
+                                  AND (lookups.final_status IS NULL
+                                       OR lookups.final_status IN ('failed', 'unresolved')
+                                          AND lookups.final_status::text <> ended.status::text)
+                                  AND (lookups.id = ended.begun_for
+                                       OR lookups.identifiers <@ ended.asked
+                                          AND lookups.keys && ended.keys
+                                          AND lookups.providers <@ ended.providers)
+                          END
                     LIMIT $3) AS lookup
         )
 """
@@ -81,40 +77,54 @@ CANDIDATES = """
 # The lookups that follow, and what is left to do.
 DONE = """
         chosen AS MATERIALIZED (
-            -- Of two ends of one lookup, the one with a number. The order is that in which lookups are locked.
+            -- Of two ends of one lookup, the one with a number.
             SELECT DISTINCT ON (id) *, numbers -> provider AS number
               FROM candidate
-             WHERE follows
              ORDER BY id, provider IS NULL, ended_id
+        ), locked AS MATERIALIZED (
+            -- One after the other, in the order of their ids, however the server joins them to their updates.
+            SELECT chosen.*
+              FROM chosen
+             CROSS JOIN LATERAL (
+                   SELECT id FROM lookups WHERE lookups.id = chosen.id LIMIT 1 FOR NO KEY UPDATE) AS held
         ), done AS (
             UPDATE lookups
-               SET final_status = CASE WHEN chosen.provider IS NOT NULL THEN 'found'
-                                       ELSE chosen.status::text END::final_status,
+               SET final_status = CASE WHEN locked.provider IS NOT NULL THEN 'found'
+                                       ELSE locked.status::text END::final_status,
                    finished_at = now(),
-                   mobile      = chosen.number ->> 'mobile',
-                   mobile_raw  = COALESCE(chosen.number ->> 'raw',
-                                          (SELECT chosen.numbers -> wanted.provider ->> 'raw'
+                   mobile      = locked.number ->> 'mobile',
+                   mobile_raw  = COALESCE(locked.number ->> 'raw',
+                                          (SELECT locked.numbers -> wanted.provider ->> 'raw'
                                              FROM unnest(lookups.providers) AS wanted (provider)
-                                            WHERE chosen.numbers ? wanted.provider
+                                            WHERE locked.numbers ? wanted.provider
                                             LIMIT 1)),
-                   region      = chosen.number ->> 'region',
-                   line_type   = chosen.number ->> 'line_type',
-                   provider    = chosen.provider,
-                   reason      = CASE WHEN chosen.provider IS NULL THEN chosen.reason END,
-                   search_id   = chosen.ended_id,
-                   reused_from = NULLIF(chosen.begun_for, lookups.id),
+                   region      = locked.number ->> 'region',
+                   line_type   = locked.number ->> 'line_type',
+                   provider    = locked.provider,
+                   reason      = CASE WHEN locked.provider IS NULL THEN locked.reason END,
+                   search_id   = locked.ended_id,
+                   reused_from = NULLIF(locked.begun_for, lookups.id),
                    insists     = false
-              FROM chosen
-             WHERE lookups.id = chosen.id
+              FROM locked
+             WHERE lookups.id = locked.id
                AND lookups.mobile IS NULL
                AND (lookups.final_status IS NULL OR lookups.final_status IN ('not_found', 'failed', 'unresolved'))
             RETURNING lookups.id
         )
         SELECT ARRAY(SELECT id FROM done) AS lookups,
-               ARRAY(SELECT ended_id
-                       FROM candidate
-                      GROUP BY ended_id
-                     HAVING count(*) >= $3 OR NOT bool_and(follows)) AS unswept,
+               ARRAY(SELECT id
+                       FROM ended
+                      WHERE id IN (SELECT ended_id FROM candidate GROUP BY ended_id HAVING count(*) >= $3)
+                         OR (SELECT true   -- open, and left behind: it has to be decided anew
+                               FROM (SELECT *
+                                       FROM lookups
+                                      WHERE lookups.search_id = ended.id
+                                        AND (lookups.final_status IS NULL
+                                             OR lookups.final_status IN ('not_found', 'failed', 'unresolved'))
+                                     OFFSET 0) AS lookups
+                              WHERE lookups.final_status IS NULL
+                                AND lookups.id NOT IN (SELECT id FROM candidate)
+                              LIMIT 1)) AS unswept,
                ARRAY(SELECT search_id FROM chosen EXCEPT SELECT id FROM ended) AS left
 """
 

@@ -313,20 +313,26 @@ async def test_no_hot_statement_reads_through_a_table(db: Connection, deed: str,
 
 @pytest.mark.parametrize("mode", ["force_custom_plan", "force_generic_plan"])
 async def test_searches_and_lookups_are_locked_in_order(db: Connection, mode: str) -> None:
-    """An end writes them in the order of their ids: the sorted rows are the outer side of a nested loop."""
+    """An end locks them in the order of their ids: the sorted rows are the outer side of a nested loop."""
     await db.execute(f"SET plan_cache_mode = {mode}")
 
     plans = await explain(db, await capture(db, ends))
 
-    updates = [node for plan in plans for node in walk(plan) if node.get("Operation") == "Update"]
-    written = {
-        table: join for node in updates if (table := node["Relation Name"]) != "usage" for join in node["Plans"][:1]
-    }
-    assert written.keys() == {"searches", "lookups"}
-    for join in written.values():
+    nodes = [node for plan in plans for node in walk(plan)]
+    hears = [
+        child
+        for node in nodes
+        if node.get("Subplan Name") == "CTE heard"
+        for child in node["Plans"]
+        if child["Parent Relationship"] == "Outer"
+    ]
+    locks = [node for node in nodes if node.get("Subplan Name") == "CTE locked"]
+    assert hears
+    assert locks
+    for join in hears + locks:
         outer = join["Plans"][0]
         assert join["Node Type"] == "Nested Loop", drawn(join)
-        assert outer["Node Type"] == "CTE Scan" or "Sort" in {node["Node Type"] for node in walk(outer)}, drawn(join)
+        assert outer.get("CTE Name") == "chosen" or "Sort" in {node["Node Type"] for node in walk(outer)}, drawn(join)
 
 
 async def test_the_end_of_lookups_is_planned_once(seeded_url: str) -> None:

@@ -227,6 +227,21 @@ async def test_the_cost_of_a_lookup_is_constant(pool: Pool, mobile: str | None) 
         assert await pool.fetchval("SELECT count(*) FROM lookups WHERE final_status IS NULL") == 0
 
 
+async def test_lookups_that_stay_behind_do_not_crowd_out_those_that_follow(
+    pool: Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many have to be decided anew, the lookup that the search began for ends as it did, and is asked once."""
+    monkeypatch.setattr("store.endings.CHUNK", 2)
+    first = await take_one(pool, profile_url=JANE)
+    await take(pool, *(wish(profile_url=JANE, work_email=f"jane.{number}@acme.co") for number in range(4)))
+    last = await take_one(pool, profile_url=JANE, work_email=EMAIL, personal_email=OTHER)
+    await end(pool, first.id, state="failed")  # the next search begins for the one with most identifiers
+
+    await end(pool, last.id, state="failed")
+
+    assert (await read(pool, last.id))["status"] == "failed"
+
+
 @pytest.mark.parametrize("mobile", [MOBILE, None])
 async def test_another_process_resumes_after_a_crash_between_chunks(pool: Pool, mobile: str | None) -> None:
     """What is not swept is found, and goes on where it stopped."""
