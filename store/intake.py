@@ -20,6 +20,7 @@ from store.database import Db, transaction
 from store.searches import (
     NEW_SEARCHES,
     SEARCHES,
+    answer_row,
     hashes,
     lock_searches,
     new_search_columns,
@@ -246,7 +247,7 @@ _INSERT = """
 
 
 def _lookup_row(entry: _Entry, fate: Fate) -> dict[str, Any]:
-    wish, contact, number = entry.wish, entry.wish.contact, fate.number
+    wish, contact = entry.wish, entry.wish.contact
     return {
         "id": wish.id,
         "event_id": entry.event.id,
@@ -264,11 +265,4 @@ def _lookup_row(entry: _Entry, fate: Fate) -> dict[str, Any]:
         "identifiers": hashes(entry.keys.identifiers),
         "search_id": fate.search.id,
         "reused_from": None if fate.search.begun_for == wish.id else fate.search.begun_for,
-        "status": fate.status,
-        "mobile": number and number.mobile,
-        "mobile_raw": number and number.raw,
-        "region": number and number.region,
-        "line_type": number and number.line_type,
-        "provider": fate.provider,
-        "reason": fate.reason,
-    }
+    } | answer_row(fate)

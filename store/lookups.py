@@ -16,7 +16,7 @@ from enrichment.decide import Fate, Seeker, World, decide
 from enrichment.wish import Keys, Policy, facts_of, keys_from_hashes
 from store.columns import Columns
 from store.database import Db, transaction
-from store.searches import insert_new_searches, lock_known_keys, read_number, save_world
+from store.searches import answer_row, insert_new_searches, lock_known_keys, read_number, save_world
 
 DECIDED_AT_ONCE = 500  # lookups per transaction
 
@@ -265,22 +265,15 @@ async def _save_fates(db: Db, fates: Sequence[tuple[_Again, Fate]]) -> None:
 
 
 def _fate_row(one: _Again, fate: Fate) -> dict[str, Any]:
-    id, number = one.row["id"], fate.number
+    id = one.row["id"]
     return {
         "id": id,
         "search_id": fate.search.id,
         "reused_from": None if fate.search.begun_for == id else fate.search.begun_for,
         # A person asked for a new search: it has to wait until the open one ends.
         "insists": one.seeker.insists and fate.status is None and not fate.search.is_new,
-        "status": fate.status,
-        "mobile": number and number.mobile,
-        "mobile_raw": number and number.raw,
-        "region": number and number.region,
-        "line_type": number and number.line_type,
-        "provider": fate.provider,
-        "reason": fate.reason,
         "refused": ",".join(sorted(one.seeker.refused)),
-    }
+    } | answer_row(fate)
 
 
 FATES = Columns(

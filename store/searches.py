@@ -16,7 +16,7 @@ from uuid import UUID
 import asyncpg
 from uuid_utils.compat import uuid7
 
-from enrichment.decide import Number, Search, World
+from enrichment.decide import Fate, Number, Search, World
 from enrichment.facts import Facts
 from enrichment.phone import read_phone
 from store.columns import Columns
@@ -136,6 +136,20 @@ def _search_row(search: Search) -> dict[str, Any]:
         "wrong": ",".join(sorted(search.wrong)),
         "status": search.status,
         "ended_at": search.ended_at,
+    }
+
+
+def answer_row(fate: Fate) -> dict[str, Any]:
+    """Return what a lookup shows of its fate."""
+    number = fate.number
+    return {
+        "status": fate.status,
+        "mobile": number and number.mobile,
+        "mobile_raw": number and number.raw,
+        "region": number and number.region,
+        "line_type": number and number.line_type,
+        "provider": fate.provider,
+        "reason": fate.reason,
     }
 
 
