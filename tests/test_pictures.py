@@ -39,7 +39,7 @@ def test_a_picture_is_drawn(name: str, tmp_path: Path) -> None:
     pytest.importorskip("matplotlib", reason="the extra bench is not installed")
     path = tmp_path / "new folder" / "picture.svg"
 
-    assert save(path, (8.0, 8.0), PICTURES[name])
+    assert save(path, (8.0, 40.0), PICTURES[name])
 
     assert "<svg" in path.read_text(encoding="utf-8")
 
