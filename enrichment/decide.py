@@ -178,13 +178,15 @@ def _fate(
         if search.ended_at is None:
             return Fate(search)
     recent = [search for search in touching if search.ended_at and search.ended_at > now - policy.not_found]
-    unanswered = [name for name in seeker.providers if not _has_answered(name, seeker, recent)]
+    # A provider taken out of PROVIDERS is not asked; a number that it gave before is taken all the same.
+    asking = tuple(name for name in seeker.providers if name in policy.providers) or seeker.providers
+    unanswered = [name for name in asking if not _has_answered(name, seeker, recent)]
     doubts = {name: doubted for name in unanswered if (doubted := _doubt(name, seeker, touching))}
     doubtful = next(iter(doubts.values()), None)
     # The provider of a wrong number would give it again, to any seeker.
     wrong = _wrong_numbers(seeker, touching, now, policy)
     missing = tuple(name for name in unanswered if name not in doubts and name not in wrong)
-    gave = [wrong[name] for name in seeker.providers if name in wrong]
+    gave = [wrong[name] for name in asking if name in wrong]
     if not missing and ((seeker.insists and seeker.refused) or (gave and not doubtful)):
         return Fate((gave or touching)[0], "not_found", reason=NOBODY_LEFT)
     if (recent or doubtful) and not (seeker.insists and missing):
@@ -194,7 +196,7 @@ def _fate(
             return Fate(ended, status, reason=ended.reason)
         if sum(not search.is_retry for search in recent) >= MOST_SEARCHES:
             return Fate(ended, status, reason=ASKED_OFTEN)
-    return Fate(_begin(seeker, keys, me, missing, touching, world, doubtful is not None))
+    return Fate(_begin(seeker, keys, me, asking, missing, touching, world, doubtful is not None))
 
 
 def _number_to_take(
@@ -258,12 +260,13 @@ def _begin(
     seeker: Seeker,
     keys: frozenset[bytes],
     me: Facts,
+    providers: tuple[str, ...],
     chain: tuple[str, ...],
     touching: Sequence[Search],
     world: World,
     is_doubtful: bool,
 ) -> Search:
-    """Begin a search for *seeker* that asks *chain*; it inherits the facts of searches of the same keys.
+    """Begin a search at *providers* that asks *chain* of them; it inherits the facts of searches of the same keys.
 
     It also inherits their wrong numbers, so that no provider's answer brings one back.
     """
@@ -275,7 +278,7 @@ def _begin(
         begun_for=seeker.id,
         keys=set(keys),
         asked=set(seeker.keys.asked),
-        providers=seeker.providers,
+        providers=providers,
         facts=facts,
         wrong=set().union(seeker.refused, *(search.wrong for search in touching)),
         is_doubtful=is_doubtful and not seeker.insists,

@@ -241,11 +241,11 @@ def _again(row: asyncpg.Record, policy: Policy, *, insists: bool) -> _Again:
         profile_url=row["profile_url"], work_email=row["work_email"], personal_email=row["personal_email"],
         name=row["name"], company=row["company"], region=row["region_hint"],
     )  # fmt: skip
-    wanted = tuple(name for name in row["providers"] if name in policy.providers) or tuple(row["providers"])
     keys: Keys = keys_from_hashes(contact, frozenset(row["keys"]), frozenset(row["identifiers"]), policy.hash)
     refused = frozenset(row["refused"]).union([row["mobile"]] if insists and row["mobile"] else [])
     facts = facts_of(contact, policy.hash)
-    seeker = Seeker(row["id"], keys, facts, wanted, contact.region, insists or row["insists"], refused)
+    providers = tuple(row["providers"])
+    seeker = Seeker(row["id"], keys, facts, providers, contact.region, insists or row["insists"], refused)
     return _Again(row, seeker)
 
 

@@ -66,6 +66,7 @@ class Case:
 LM = ("leadmagic",)
 BOTH = ("leadmagic", "nyne")
 FORGETS = replace(POLICY, found=timedelta(0), not_found=timedelta(0))
+WITHOUT_NYNE = replace(POLICY, providers=LM)
 HOLDS = replace(POLICY, stops_in_doubt=True)
 JANE = {"profile_url": SLUG, "work_email": EMAIL}
 FOUND: dict[str, Any] = {"numbers": {"leadmagic": NUMBER}, "status": "found"}
@@ -177,6 +178,14 @@ CASES = [
     Case("wrong, but another number is known",
          [ended(numbers={"leadmagic": NUMBER, "nyne": Number("+447400123456")}, wrong=WRONG, status="found")],
          seeker(BOTH, **JANE, insists=True, refused=frozenset(WRONG)), "found"),
+    # A provider that was taken out of PROVIDERS.
+    Case("a removed provider's number", [ended(numbers={"nyne": NUMBER}, status="found")],
+         seeker(BOTH, **JANE), "found", policy=WITHOUT_NYNE),
+    Case("a removed provider is not asked", [], seeker(BOTH, **JANE), asks=LM, policy=WITHOUT_NYNE),
+    Case("doubt about a removed provider", [ended(said={"leadmagic": "answered", "nyne": "unknown"})],
+         seeker(BOTH, **JANE), "not_found", policy=WITHOUT_NYNE),
+    Case("only a removed provider is named, and a sweep passes it over", [], seeker(("nyne",), **JANE), asks=("nyne",),
+         policy=WITHOUT_NYNE),
     # Keys: which contacts share.
     Case("another person", [ended(**FOUND)], seeker(LM, profile_url="linkedin.com/in/bob"), asks=LM),
     Case("a name without a company is nobody else's", [known(name="Jane Doe", **FOUND)],

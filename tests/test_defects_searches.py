@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -91,6 +92,19 @@ async def test_an_answer_of_a_removed_provider_was_waited_for_for_ever(
 
     assert await db.fetchval("SELECT state::text FROM finished_jobs WHERE id = $1", row["id"]) == ends
     assert await status(db, row["lookup_id"]) == "unresolved"
+
+
+async def test_a_number_of_a_removed_provider_was_not_given_to_a_retried_lookup(pool: Pool) -> None:
+    """It was paid for: a lookup whose other number was wrong takes it, though its provider is not asked any more."""
+    first = await take_one(pool, work_email=EMAIL, providers=("leadmagic",))
+    await end(pool, first.id, mobile=MOBILE)
+    both = await take_one(pool, work_email=EMAIL, providers=BOTH)
+    other = await take_one(pool, work_email=EMAIL, providers=("nyne",))
+    await end(pool, other.id, mobile=OTHER_MOBILE)
+
+    assert await retry(pool, both.id, replace(POLICY, providers=("leadmagic",)), wrong_number=True)
+
+    assert (await read(pool, both.id))["mobile"] == OTHER_MOBILE
 
 
 # A number that a person calls wrong

@@ -233,10 +233,28 @@ def _asked_twice(end: Ended, earlier: Question, later: Question) -> str | None:
     known = earlier.known_during(began, until)
     if known not in COVERING:
         return None
-    wanted = set(end.lookups[after["begun_for"]]["identifiers"])
-    if known == "nothing" and not wanted <= set(before["asked"]):
+    if known == "nothing":
+        covers = set(end.lookups[after["begun_for"]]["identifiers"]) <= set(before["asked"])
+    else:
+        covers = not set(before["asked"]) <= _answered_since(end, earlier, set(after["keys"]), until)
+    if not covers:
         return None
     return f"{later.provider} was asked again ({known}): {later.job_id} after {earlier.job_id}"
+
+
+def _answered_since(end: Ended, earlier: Question, keys: set[bytes], until: float) -> set[bytes]:
+    """Return all that the provider may have answered until then, in newer searches of these keys: a retry's, say.
+
+    An answer about all that was asked ends the doubt about it.
+    """
+    asked: set[bytes] = set()
+    for question in end.journal.questions.values():
+        search = end.searches[question.search_id]
+        is_newer = question.provider == earlier.provider and search["id"] > earlier.search_id
+        told = (telling.outcome for telling in question.tellings if telling.began < until)
+        if is_newer and keys & set(search["keys"]) and {"nothing", "number"}.intersection(told):
+            asked |= set(search["asked"])
+    return asked
 
 
 def _ledger(end: Ended) -> Iterator[str]:
