@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from operator import getitem
@@ -91,6 +91,8 @@ async def _record(
         endings = [_ending(callback, jobs.get(callback.job_id), default_region) for callback in callbacks]
         chosen = _choose(callbacks, endings, jobs)
         applied = await apply_endings(connection, [e for i in chosen if (e := endings[i]) is not None], policy)
+        if unchanged := set(chosen.values()) - applied.ended.keys() - applied.late.keys():
+            jobs |= await _jobs(connection, unchanged)  # a 202 that was stored meanwhile may name another request
         recorded = [
             _recorded(callback, ending, jobs.get(callback.job_id), applied, is_chosen=index in chosen)
             for index, (callback, ending) in enumerate(zip(callbacks, endings, strict=True))
@@ -126,11 +128,14 @@ def _ending(callback: Callback, job: _Job | None, default_region: str | None) ->
 
 
 def _choose(callbacks: Sequence[Callback], endings: Sequence[Ending | None], jobs: dict[UUID, _Job]) -> dict[int, UUID]:
-    """Choose one ending per job of the batch: the first that names the accepted request."""
+    """Choose one ending per job of the batch: the first answer to the accepted request, else its first failure."""
     chosen: dict[UUID, int] = {}
     for index, (callback, ending) in enumerate(zip(callbacks, endings, strict=True)):
-        if ending is not None and not _is_anothers(ending, jobs.get(callback.job_id)):
-            chosen.setdefault(callback.job_id, index)
+        if ending is None or _is_anothers(ending, jobs.get(callback.job_id)):
+            continue
+        before = endings[chosen.setdefault(callback.job_id, index)]
+        if before is not None and before.state != "answered" == ending.state:
+            chosen[callback.job_id] = index
     return {index: job_id for job_id, index in chosen.items()}
 
 
@@ -153,7 +158,7 @@ def _recorded(
     return CallbackReceipt("ignored", lookup_id)
 
 
-async def _jobs(db: Db, ids: Sequence[UUID]) -> dict[UUID, _Job]:
+async def _jobs(db: Db, ids: Iterable[UUID]) -> dict[UUID, _Job]:
     rows = await db.fetch(
         """
         SELECT known.id, known.lookup_id, known.is_open, known.request_id, lookups.region_hint
