@@ -16,6 +16,7 @@ from enrichment.contact import Contact
 from enrichment.money import cents
 from enrichment.pacing import Meter, permits, spend, wait
 from store.database import Db, transaction
+from store.lookups import drop_unneeded
 
 BUDGET_LOCK = 7_243_391_102_002  # any number, but always this one: budgets are reserved one claim at a time
 
@@ -108,7 +109,10 @@ async def claim(
             times = times[:affordable]
             if not times:
                 return Claim((), held=await _hold(connection, provider))
-        rows = await _take_due(connection, provider, len(times), price, lease, callback_expected, claim_id)
+        due = await _take_due(connection, provider, len(times), price, lease, callback_expected, claim_id)
+        rows = [row for row in due if row["attempt"] is not None]
+        if len(rows) < len(due):
+            await drop_unneeded(connection, [row["search_id"] for row in due if row["attempt"] is None])
         await save_meters(connection, provider, spend(gate.meters, gate.now, times[: len(rows)]))
         if gate.tripped and rows:
             await _shut_behind(connection, provider, lease)
@@ -123,7 +127,7 @@ async def claim(
         )
         for row, at in zip(rows, times, strict=False)
     ]  # fmt: skip
-    return Claim(jobs, more=len(jobs) == len(times), failing=gate.failing)
+    return Claim(jobs, more=len(due) == len(times), failing=gate.failing)
 
 
 async def read_gate(db: Db, provider: str, *purposes: str) -> Gate:
@@ -207,17 +211,18 @@ async def affordable_questions(db: Db, provider: str, price: Decimal, budgets: S
 async def _take_due(
     db: Db, provider: str, most: int, price: Decimal, lease: timedelta, callback_expected: bool, claim_id: UUID
 ) -> list[asyncpg.Record]:
+    """Claim due jobs. Return also those whose search has no open lookup, without an attempt: nobody needs an answer."""
     rows: list[asyncpg.Record] = await db.fetch(
         """
         WITH fresh AS MATERIALIZED (
-            SELECT id, due_at, 1 AS turn
+            SELECT id, search_id, lookup_id, due_at, 1 AS turn
               FROM jobs
              WHERE provider = $1 AND state = 'queued' AND held IS NULL AND tries = 0 AND due_at <= now()
              ORDER BY due_at, id
              LIMIT $2
                FOR UPDATE SKIP LOCKED   -- a second submitter takes the next ones
         ), again AS MATERIALIZED (
-            SELECT id, due_at, 3 AS turn
+            SELECT id, search_id, lookup_id, due_at, 3 AS turn
               FROM jobs
              WHERE provider = $1 AND state = 'queued' AND held IS NULL AND tries > 0 AND due_at <= now()
              ORDER BY due_at, id
@@ -225,12 +230,22 @@ async def _take_due(
                FOR UPDATE SKIP LOCKED
         ), due AS MATERIALIZED (
             -- Three fresh ones, then one that failed before: neither kind can starve the other.
-            SELECT id
-              FROM (SELECT id, turn * row_number() OVER (PARTITION BY turn ORDER BY due_at, id) AS place FROM fresh
-                    UNION ALL
-                    SELECT id, turn * row_number() OVER (PARTITION BY turn ORDER BY due_at, id) FROM again) AS queue
+            SELECT id, search_id, lookup_id
+              FROM (SELECT *, turn * row_number() OVER (PARTITION BY turn ORDER BY due_at, id) AS place
+                      FROM (SELECT * FROM fresh UNION ALL SELECT * FROM again) AS both_kinds) AS queue
              ORDER BY place
              LIMIT $2
+        ), needed AS MATERIALIZED (
+            SELECT due.id, due.search_id, lookups.profile_url, lookups.work_email, lookups.personal_email,
+                   lookups.name, lookups.company, lookups.region_hint,
+                   CASE WHEN lookups.final_status IS NULL AND lookups.search_id = due.search_id THEN true
+                        ELSE (SELECT true   -- one that joined
+                                FROM lookups AS other
+                               WHERE other.search_id = due.search_id
+                                 AND other.final_status IS NULL
+                               LIMIT 1) END AS is_needed
+              FROM due
+              JOIN lookups ON lookups.id = due.lookup_id
         ), claimed AS (
             UPDATE jobs
                SET state = 'submitting',
@@ -242,9 +257,10 @@ async def _take_due(
                    callback_expected = $5,
                    reserved = $3,
                    reserved_on = (now() AT TIME ZONE 'UTC')::date
-              FROM due
-             WHERE jobs.id = due.id
-            RETURNING jobs.id, jobs.search_id, jobs.lookup_id, jobs.attempt, jobs.tries, jobs.reserved_on
+              FROM needed
+             WHERE jobs.id = needed.id
+               AND needed.is_needed
+            RETURNING jobs.id, jobs.lookup_id, jobs.attempt, jobs.tries, jobs.reserved_on
         ), counted AS (
             INSERT INTO usage (provider, day, slot, reserved)
             SELECT $1, reserved_on, pg_backend_pid() % 16, count(*) * $3
@@ -252,11 +268,9 @@ async def _take_due(
              GROUP BY reserved_on
                 ON CONFLICT (provider, day, slot) DO UPDATE SET reserved = usage.reserved + excluded.reserved
         )
-        SELECT claimed.id, claimed.search_id, claimed.lookup_id, claimed.attempt, claimed.tries,
-               lookups.profile_url, lookups.work_email, lookups.personal_email, lookups.name, lookups.company,
-               lookups.region_hint
-          FROM claimed
-          JOIN lookups ON lookups.id = claimed.lookup_id
+        SELECT needed.*, claimed.lookup_id, claimed.attempt, claimed.tries
+          FROM needed
+          LEFT JOIN claimed USING (id)
         """,
         provider,
         most,
