@@ -15,6 +15,7 @@ from enrichment.phone import needs_region, read_phone
 from enrichment.states import AnsweredBy, JobEnd, OpenJobState
 
 REPORTED_WRONG = "it answered with the number that was reported wrong"
+REMOVED = "it is no longer in PROVIDERS"
 RAW_AT_MOST = 65_536  # characters kept of an unreadable body
 ERROR_AT_MOST = 500
 NUMBER_AT_MOST = 200  # of a number as the provider wrote it

@@ -66,6 +66,9 @@ CANDIDATES = """
                                        OR lookups.final_status IN ('failed', 'unresolved')
                                           AND lookups.final_status::text <> ended.status::text)
                                   AND (lookups.id = ended.begun_for
+                                           -- One that a doubt ended may still have a provider to ask, by a retry.
+                                           AND (lookups.final_status IS NULL
+                                                OR lookups.providers <@ ended.providers)
                                        OR lookups.identifiers <@ ended.asked
                                           AND lookups.keys && ended.keys
                                           AND lookups.providers <@ ended.providers)
@@ -97,6 +100,8 @@ DONE = """
                                           (SELECT locked.numbers -> wanted.provider ->> 'raw'
                                              FROM unnest(lookups.providers) AS wanted (provider)
                                             WHERE locked.numbers ? wanted.provider
+                                              -- Written, and not readable; a readable one was reported wrong.
+                                              AND locked.numbers -> wanted.provider ->> 'mobile' IS NULL
                                             LIMIT 1)),
                    region      = locked.number ->> 'region',
                    line_type   = locked.number ->> 'line_type',

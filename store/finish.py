@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from uuid import UUID
 
-from enrichment.ending import REPORTED_WRONG
+from enrichment.ending import REMOVED, REPORTED_WRONG
 from store.columns import Columns
 from store.database import Db
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from enrichment.ending import Ending
 
 ENDINGS = Columns(
-    first=3,
+    first=4,
     job_id="uuid", state="text", attempt="int", request_id="text", answered_by="text", mobile="text",
     number_json="jsonb", charged="numeric", possible="bool", error="text", raw="text", stop="bool", next_id="uuid",
     seen_state="text", seen_request_id="text",
@@ -44,6 +44,8 @@ GONE = """
                       jobs.polls, jobs.reserved, jobs.reserved_on, jobs.submitted_at,
                       ARRAY(SELECT turn FROM unnest(jobs.todo) WITH ORDINALITY AS todo (turn, place)
                              WHERE turn = ANY($1::text[]) ORDER BY todo.place) AS todo,
+                      ARRAY(SELECT turn FROM unnest(jobs.todo) AS todo (turn)
+                             WHERE turn <> ALL($1::text[])) AS removed,
                       -- A question that was taken back may still be answered: then it costs on that day.
                       COALESCE(jobs.reserved_on, (now() AT TIME ZONE 'UTC')::date) AS day,
                       ending.state::job_state AS ends_as, ending.answered_by, ending.mobile, ending.number_json,
@@ -101,13 +103,21 @@ BOOKED = """
 HEARD = """
         heard AS (
             UPDATE searches
-               SET (said, numbers, reason, ended_at, status) = (
+               SET (said, numbers, providers, reason, ended_at, status) = (
                    SELECT heard.said,
                           CASE WHEN gone.number_json ->> 'raw' IS NULL AND gone.mobile IS NULL THEN searches.numbers
                                ELSE searches.numbers || jsonb_build_object(gone.provider, gone.number_json) END,
-                          CASE WHEN heard.complaint IS NULL THEN searches.reason
-                               ELSE left(concat_ws('; ', searches.reason, gone.provider || ': ' || heard.complaint),
-                                         2000) END,
+                          -- A search that stops in doubt does not speak for those that it never asked.
+                          CASE WHEN gone.stop
+                               THEN ARRAY(SELECT named.provider
+                                            FROM unnest(searches.providers) WITH ORDINALITY AS named (provider, place)
+                                           WHERE named.provider <> ALL (gone.todo)
+                                           ORDER BY named.place)
+                               ELSE searches.providers END,
+                          left(NULLIF(concat_ws('; ', searches.reason, gone.provider || ': ' || heard.complaint,
+                                                CASE WHEN NOT heard.is_found AND gone.removed <> '{}'
+                                                     THEN array_to_string(gone.removed, ', ') || ': ' || $3 END), ''),
+                               2000),
                           CASE WHEN next.is_asked THEN NULL
                                WHEN heard.is_found THEN now()
                                ELSE COALESCE(searches.ended_at, now()) END,
@@ -176,6 +186,7 @@ async def finish(db: Db, endings: Sequence[Ending], configured: Sequence[str]) -
         f"WITH {ENDINGS.cte('ending')}, {GONE}, {BOOKED}, {HEARD}",
         list(configured),
         REPORTED_WRONG,
+        REMOVED,
         *ENDINGS.of(sorted(first.values(), key=lambda ending: ending.job_id)),
     )
     return {

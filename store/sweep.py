@@ -11,6 +11,7 @@ from uuid import UUID
 import asyncpg
 from uuid_utils.compat import uuid7
 
+from enrichment.ending import REMOVED
 from enrichment.pacing import permits, spend
 from enrichment.states import OpenJobState
 from store.claim import read_gate, save_meters
@@ -328,8 +329,9 @@ async def pass_over_removed(pool: asyncpg.Pool[Any], configured: Sequence[str], 
                  WHERE todo <> '{}'
             )
             UPDATE searches
-               SET status = CASE WHEN said = '{}' THEN 'failed' ELSE search_verdict(said, is_doubtful) END,
-                   reason = concat_ws('; ', searches.reason, gone.provider || ': it is no longer in PROVIDERS'),
+               SET status = CASE WHEN said = '{}' AND NOT is_doubtful THEN 'failed'
+                                 ELSE search_verdict(said, is_doubtful) END,
+                   reason = concat_ws('; ', searches.reason, gone.provider || ': ' || $4),
                    ended_at = now(),
                    unswept = true
               FROM gone
@@ -340,5 +342,6 @@ async def pass_over_removed(pool: asyncpg.Pool[Any], configured: Sequence[str], 
             list(configured),
             [job["id"] for job in jobs],
             [uuid7() for _ in jobs],
+            REMOVED,
         )
     return len(jobs)
