@@ -33,6 +33,7 @@ MOST_SEARCHES = 6  # for one contact's keys within the window, retries not count
 MOST_LINKS = 32  # searches that a key leads to
 ASKED_OFTEN = f"asked {MOST_SEARCHES} times for this contact already; retry asks again"
 NOBODY_LEFT = "the number was reported wrong, and no other provider is left to ask"
+STILL_ASKED = "a provider has yet to answer; retry asks again"
 IN_DOUBT = ("unknown", "lost")
 
 
@@ -187,16 +188,16 @@ def _fate(
     wrong = _wrong_numbers(seeker, touching, now, policy)
     missing = tuple(name for name in unanswered if name not in doubts and name not in wrong)
     gave = [wrong[name] for name in asking if name in wrong]
-    if not missing and ((seeker.insists and seeker.refused) or (gave and not doubtful)):
+    if not missing and not doubtful and ((seeker.insists and seeker.refused) or gave):
         return Fate((gave or touching)[0], "not_found", reason=NOBODY_LEFT)
     if (recent or doubtful) and not (seeker.insists and missing):
         ended = doubtful or next((search for search in recent if search.status == "not_found"), recent[0])
         status: Literal["not_found", "unresolved"] = "unresolved" if doubtful else "not_found"
         if not missing or (policy.stops_in_doubt and doubtful):
-            return Fate(ended, status, reason=ended.reason)
+            return Fate(ended, status, reason=ended.reason or (STILL_ASKED if doubtful else None))
         if sum(not search.is_retry for search in recent) >= MOST_SEARCHES:
             return Fate(ended, status, reason=ASKED_OFTEN)
-    return Fate(_begin(seeker, keys, me, asking, missing, touching, world, doubtful is not None))
+    return Fate(_begin(seeker, keys, me, missing, touching, world, doubtful is not None))
 
 
 def _number_to_take(
@@ -260,13 +261,12 @@ def _begin(
     seeker: Seeker,
     keys: frozenset[bytes],
     me: Facts,
-    providers: tuple[str, ...],
     chain: tuple[str, ...],
     touching: Sequence[Search],
     world: World,
     is_doubtful: bool,
 ) -> Search:
-    """Begin a search at *providers* that asks *chain* of them; it inherits the facts of searches of the same keys.
+    """Begin a search for *seeker* that asks *chain*; it inherits the facts of searches of the same keys.
 
     It also inherits their wrong numbers, so that no provider's answer brings one back.
     """
@@ -278,7 +278,7 @@ def _begin(
         begun_for=seeker.id,
         keys=set(keys),
         asked=set(seeker.keys.asked),
-        providers=providers,
+        providers=seeker.providers,
         facts=facts,
         wrong=set().union(seeker.refused, *(search.wrong for search in touching)),
         is_doubtful=is_doubtful and not seeker.insists,
