@@ -311,6 +311,8 @@ CREATE TABLE finished_jobs_default PARTITION OF finished_jobs DEFAULT WITH (
 );
 CREATE INDEX finished_jobs_by_lookup ON finished_jobs (lookup_id);
 CREATE INDEX finished_jobs_to_check  ON finished_jobs (check_at) WHERE check_at IS NOT NULL;
+-- Which ended lately, of an old month: those with late answers. `ringback prune` asks while all processes wait.
+CREATE INDEX finished_jobs_by_end    ON finished_jobs USING brin (finished_at) WITH (autosummarize = on);
 
 -- Every callback that carried a valid token, verbatim, once per body.
 CREATE TABLE callbacks (

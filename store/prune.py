@@ -141,8 +141,8 @@ async def drop_month(connection: Connection, found: Found) -> bool:
 async def _has_become_needed(connection: Connection, found: Found) -> bool:
     """Tell whether a row of the month has become needed since the look.
 
-    One of its lookups, or an older one, was asked again, and may have ended since; or a late answer ended one of its
-    searches, and not all lookups have followed; or a lookup waits for one of its searches.
+    One of its lookups, or an older one, was asked again, and may have ended since; or a late answer came; or lookups
+    have yet to follow one of its searches, or wait for one.
     """
     needed: bool = await connection.fetchval(
         """
@@ -152,8 +152,10 @@ async def _has_become_needed(connection: Connection, found: Found) -> bool:
             OR EXISTS (SELECT FROM jobs WHERE search_id >= $1 AND search_id < $2)
             OR EXISTS (SELECT FROM searches WHERE unswept AND id >= $1 AND id < $2)
             OR EXISTS (SELECT FROM finished_jobs WHERE id >= $3 AND lookup_id < $2)
+            OR EXISTS (SELECT FROM finished_jobs WHERE id >= $1 AND id < $2 AND finished_at >= $4)
         """,
         *found.month.ids,
         first_id(found.looked_at - CLOCKS_APART),
+        found.looked_at - CLOCKS_APART,
     )
     return needed

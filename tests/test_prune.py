@@ -20,7 +20,7 @@ from store.lookups import retry
 from store.partitions import HISTORY
 from tests import factories
 from tests.old_history import DAYS, MONTHS, NOW, OLD, OLDER, at, finished_job, lookup, make_months, open_lookup
-from tests.wishes import POLICY, end, status, take, take_one, wish
+from tests.wishes import MOBILE, POLICY, answer, apply, end, read, status, take, take_one, wish
 
 if TYPE_CHECKING:
     Pool: TypeAlias = asyncpg.Pool[Any]
@@ -229,6 +229,20 @@ async def test_what_is_asked_again_at_the_last_moment_stays(history: Pool) -> No
         await end(history, row["id"])
         assert await store.drop_month(connection, found) is False
     assert (await left(history))["lookups"] == 1
+
+
+async def test_a_late_number_at_the_last_moment_stays(history: Pool) -> None:
+    """An answer that comes after the look has a 200: its month stays, though its lookup has followed already."""
+    old = await lookup(history, final_status="unresolved")
+    row = await finished_job(history, state="unknown", answered_by=None, credits=0, possible=3, lookup_id=old["id"])
+    async with history.acquire(timeout=5) as connection:
+        found = await store.look_at(connection, MONTHS[1], NOW - timedelta(days=DAYS))
+        assert not found.needed
+        await apply(history, answer(row["id"], "callback", MOBILE))
+
+        assert await store.drop_month(connection, found) is False
+
+    assert (await read(history, old["id"]))["mobile"] == MOBILE
 
 
 async def test_tables_in_use_are_waited_for_and_then_left(
