@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Sequence
 from datetime import timedelta
 
+import asyncpg
 import structlog
 
 from enrichment.ending import Ending, read_ending
@@ -13,6 +14,7 @@ from enrichment.logs import without_words
 from enrichment.outcome import Pause, Retry, Running, Unreadable
 from enrichment.providers.base import CallsBack, HttpResponse
 from store import sweep
+from store.database import UNREACHABLE
 from store.sweep import Poll
 from submitter.counting import count
 from submitter.finishing import Finisher
@@ -97,10 +99,14 @@ class Poller:
 
     async def _verify(self, endings: Sequence[Ending]) -> None:
         """Apply the polled answers of finished jobs, and end their checks; a number they did not bring still counts."""
-        applied = await self._finisher.end_apart(
-            [ending for ending in endings if ending.state == "answered"],
-            verified={ending.job_id for ending in endings},
-        )
         for ending in endings:
+            answered = [ending] if ending.state == "answered" else []
+            try:
+                applied = await self._finisher.end(answered, verified={ending.job_id})
+            except UNREACHABLE:
+                raise
+            except asyncpg.PostgresError:
+                log.exception("ending_not_written", job=str(ending.job_id))
+                continue  # its check goes on: it is polled again
             await sweep.end_check(self._pool, ending.job_id)
             log.warning("request_verified", job=str(ending.job_id), changed=ending.job_id in applied.late)
