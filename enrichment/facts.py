@@ -4,28 +4,35 @@
     names          up to eight spellings that agree with one another
 
 Two names agree when every word of the shorter occurs in the longer: in any case and accents, an initial standing
-for any word that begins with it. Titles are ignored. Two generations (Jr and Sr) never agree. Names in different
-scripts are not compared.
+for any word that begins with it. Müller may be spelt Muller or Mueller, but those two are two names. Titles are
+ignored. Two generations (Jr and Sr) never agree. Names in different scripts are not compared.
 """
 
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
+from typing import NamedTuple
 
 MOST_NAMES = 8
-# Letters that Unicode does not decompose, and the two ways to write an umlaut without dots.
+# Letters that Unicode does not decompose.
 _LETTERS = str.maketrans({"ø": "o", "ł": "l", "đ": "d", "ð": "d", "ı": "i", "þ": "th", "æ": "ae", "œ": "oe"})
-_UMLAUTS = (("ae", "a"), ("oe", "o"), ("ue", "u"))
+# The other way to write a letter without its mark. It counts only where the mark is written: Joe is not Jo.
+_SPELT_OUT = str.maketrans({"ä": "ae", "ö": "oe", "ü": "ue", "ø": "oe", "å": "aa"})
 _APOSTROPHES = dict.fromkeys(map(ord, "'’‘ʼ`´"))  # O'Brien is one word, however it was typed
 # Titles do not tell people apart: "Dr. Jane Doe, PhD" is Jane Doe.
 _TITLES = frozenset(
     {"dr", "prof", "mr", "mrs", "ms", "miss", "sir", "ing", "dipl", "mag", "herr", "frau", "phd", "mba", "esq"}
 )
 # Father and son may share a house and a mailbox; only these words tell them apart.
-_GENERATIONS = frozenset({"jr", "sr", "ii", "iii", "iv"})
+_GENERATIONS = {
+    "jr": "jr", "jnr": "jr", "junior": "jr", "sr": "sr", "snr": "sr", "senior": "sr",
+    "ii": "ii", "2nd": "ii", "iii": "iii", "3rd": "iii", "iv": "iv", "4th": "iv",
+}  # fmt: skip
+_ALSO_FIRST_NAMES = frozenset({"junior", "senior"})
+_ALSO_INITIALS = frozenset({"v", "vi"})  # the fifth, or Victor, or Vi: a generation only as the last of three words
 
 
 @dataclass(slots=True)
@@ -67,37 +74,58 @@ def fold(text: str) -> str:
     return " ".join("".join(c if c.isalnum() else " " for c in decomposed if not unicodedata.combining(c)).split())
 
 
+class _Name(NamedTuple):
+    """A name's words, each with its spellings; *needed* are those that another name must have as well."""
+
+    words: tuple[frozenset[str], ...]
+    needed: tuple[frozenset[str], ...]
+    generations: frozenset[str]
+
+
 @lru_cache(maxsize=4096)
-def _words(name: str) -> tuple[str, ...]:
-    folded = fold(name)
-    for written, plain in _UMLAUTS:
-        folded = folded.replace(written, plain)
-    words = tuple(folded.split())
-    return tuple(word for word in words if word not in _TITLES and word not in _GENERATIONS) or words
+def _read(name: str) -> _Name:
+    composed = unicodedata.normalize("NFC", name.casefold())
+    plain = fold(composed).split()
+    words = tuple(map(frozenset, zip(plain, fold(composed.translate(_SPELT_OUT)).split(), strict=True)))
+    needed = _needed(plain)
+    generations = {_GENERATIONS[word] for word in plain if word in _GENERATIONS}
+    if len(needed) > 2 and plain[-1] in _ALSO_INITIALS and not name.rstrip().endswith("."):
+        generations.add(plain[-1])
+    return _Name(words, tuple(words[index] for index in needed) or words, frozenset(generations))
 
 
-def _generations(name: str) -> frozenset[str]:
-    return _GENERATIONS.intersection(fold(name).split())
+def _needed(plain: Sequence[str]) -> list[int]:
+    """Return the places of the words that are no title and no generation behind a name."""
+    needed: list[int] = []
+    for index, word in enumerate(plain):
+        # Junior Santos and Carlos Junior are named so: without that word they would be anybody of their family.
+        behind_a_name = len(needed) > (word in _ALSO_FIRST_NAMES)
+        if word not in _TITLES and not (word in _GENERATIONS and behind_a_name):
+            needed.append(index)
+    return needed
 
 
 def names_agree(one: str, other: str) -> bool:
     """Tell whether both may be names of one person."""
-    shorter, longer = sorted((_words(one), _words(other)), key=len)
-    if not shorter or _scripts(shorter).isdisjoint(_scripts(longer)):
+    shorter, longer = sorted((_read(one), _read(other)), key=lambda name: (len(name.needed), len(name.words)))
+    if not shorter.needed or _scripts(shorter.needed).isdisjoint(_scripts(longer.needed)):
         return True
-    if len(_generations(one) | _generations(other)) > 1:
+    if shorter.generations and longer.generations and shorter.generations.isdisjoint(longer.generations):
         return False
-    return _each_occurs(shorter, list(longer))
+    return _each_occurs(shorter.needed, longer)
 
 
-def _each_occurs(words: Iterable[str], among: list[str]) -> bool:
-    """Tell whether every word has its own match among the others; match whole words first."""
+def _each_occurs(needed: Iterable[frozenset[str]], longer: _Name) -> bool:
+    """Tell whether every word has its own match in the longer name; match whole words first."""
+    among = list(longer.words)
     initials = []
-    for word in words:
-        if word in among:
-            among.remove(word)
+    for word in needed:
+        if (same := next((a for a in among if a & word), None)) is not None:
+            among.remove(same)
         else:
             initials.append(word)
+    # A title or a generation is no word that an initial stands for.
+    among = [word for word in among if word in longer.needed]
     for word in initials:
         partner = next((a for a in among if _is_initial(word, a) or _is_initial(a, word)), None)
         if partner is None:
@@ -106,10 +134,11 @@ def _each_occurs(words: Iterable[str], among: list[str]) -> bool:
     return True
 
 
-def _is_initial(letter: str, word: str) -> bool:
-    return len(letter) == 1 and word.startswith(letter)
+def _is_initial(letter: frozenset[str], word: frozenset[str]) -> bool:
+    return any(len(one) == 1 and other.startswith(one) for one in letter for other in word)
 
 
-def _scripts(words: Iterable[str]) -> set[str]:
+def _scripts(words: Iterable[frozenset[str]]) -> set[str]:
     """Return the scripts of the letters, by the first word of their Unicode names: LATIN, CYRILLIC, CJK ..."""
-    return {unicodedata.name(c, "?").partition(" ")[0] for word in words for c in word if c.isalpha()} or {"?"}
+    letters = {letter for word in words for spelling in word for letter in spelling if letter.isalpha()}
+    return {unicodedata.name(letter, "?").partition(" ")[0] for letter in letters} or {"?"}
