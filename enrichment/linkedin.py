@@ -16,7 +16,8 @@ from enrichment.texts import JOINERS, QUOTES, TEMPLATE, Unusable, collapse, unwr
 
 PREFIX = "linkedin.com/in/"
 _MOST_HOSTS = 8  # read in one text
-LONGEST_SLUG = 100  # characters; https://www.linkedin.com/help/linkedin/answer/87
+# Characters; https://www.linkedin.com/help/linkedin/answer/87: "3-100". Names in other scripts may have two: 山田.
+SHORTEST_SLUG, LONGEST_SLUG = 3, 100
 
 # Sales Navigator's exports have member ids in place of slugs. They are base64: lower case destroys them.
 # https://learn.microsoft.com/en-us/linkedin/sales/sync-services/profile-associations
@@ -30,11 +31,16 @@ _HOST = re.compile(
     r"(?<![\w.@-])(?:[a-z0-9-]{1,20}\.){0,3}linkedin\.com(?![\w@-]|\.[a-z0-9])\.?(?::\d{1,5})?(?![@\d])", re.IGNORECASE
 )
 # A redirect (authwall, safelinks) carries the profile percent-encoded, once or more often.
-_ENCODED = re.compile(r"linkedin\.com%(?:25){0,3}2f", re.IGNORECASE)
+_ENCODED = re.compile(r"linkedin(?:\.com%(?:25){0,3}2f|%(?:25){0,3}2ecom)", re.IGNORECASE)
+_FULL_WIDTH = {wide: wide - 0xFEE0 for wide in range(0xFF01, 0xFF5F)} | {0x3002: ".", 0xFF61: "."}
 _SCHEME = re.compile(r"(?:https?:/*|[a-z][a-z0-9+.-]{0,20}://|//+)", re.IGNORECASE)
 _PATH = re.compile(r"[^\s<>()\[\]{}\"|;,^`]*")
 _NEXT = re.compile(r"https?:|//|www\.|(?:[a-z]{2,3}\.)?linkedin\.com", re.IGNORECASE)
 _QUERY = re.compile(r"[?#&]")
+# What follows a slug after ?, # or & that were written as a part of it: tracking, mark-up, or nothing.
+_NO_PART = re.compile(
+    r"(?:[?#]|&(?:amp;|#\d{2,5};)?)(?:$|[&?#]|[\w.-]{1,40}=)|&(?:quot|apos|lt|gt|nbsp)(?:;|$)", re.IGNORECASE
+)
 _PARAMETER = re.compile(r";[\w.-]{1,40}=")
 _CUT_OFF = re.compile(r"\.{2,}$|…$")
 _AFTER_SLUG = QUOTES + JOINERS + " \"'`<>()[]{},;!\\"
@@ -42,22 +48,36 @@ _PUB_PART = re.compile(r"[0-9a-f]{1,3}")
 _LOCALE = re.compile(r"[a-z]{2}(?:[_-][a-z]{2})?")
 _MOBILE_PREFIXES = frozenset({"mwlite", "comm", "m", "profile"})
 _WITH_MEMBER_ID = frozenset({"sales", "talent", "recruiter"})
-# The viewer's own page, pages of members who have left, and words that fill a form.
+# The viewer's own page, LinkedIn's other pages, pages of members who have left, words that fill a form, and answers to
+# "is there a profile?" in a column of profiles.
 _WORDS_OF_PLACEHOLDERS = """
 me unavailable example examples sample test testing tester your-name yourname your-profile yourprofile your-slug
 username user-name user profile profile-url public-profile slug vanity name fullname full-name firstname-lastname
 first-last firstnamelastname first-name-last-name firstname lastname linkedin linkedin-profile linkedin-url
 placeholder dummy fake asdf asdfasdf qwerty foo bar foobar foo-bar redacted deleted removed invalid error 404 false
 true nobody anonymous not-on-linkedin no-linkedin no-profile object-object xyz in pub testuser test-profile
-page-not-found linkedin-member linkedin-user search edit login signup settings
+page-not-found linkedin-member linkedin-user search edit login signup settings home jobs about feed help learning
+mynetwork messaging notifications yes yep yeah url link here view open click found connected connection connect
+hidden confidential restricted locked available later skip skipped done added sent checked verified public active
+inactive same see below above various several multiple see-notes on-file in-crm not-sure notsure unsure maybe
+id profile-id linkedin-id member-id user-id insert-url sim oui hier aqui aquí ici vorhanden gefunden privat gesperrt
+vertraulich siehe-notiz siehe-notizen verbunden später offen
 """
 _PLACEHOLDERS = frozenset(_WORDS_OF_PLACEHOLDERS.split())
+# Words that are placeholders only together: click-here, see-notes-below, add-link-later.
+_WORDS_OF_PHRASES = """
+click see add insert enter paste your the this note notes comment comments website page sure not yet http https www com
+"""
+_PHRASES = frozenset(_WORDS_OF_PHRASES.split())
+_COUNTER = re.compile(r"-\d{1,5}$")  # null-1; what LinkedIn itself adds to a name is longer
 
 _WANTED = "a public LinkedIn profile, like linkedin.com/in/<name>"
 _COPY = f"copy the public profile URL from the person's page: {_WANTED}"
 _NO_SLUG = f"the part after /in/ has letters, digits and hyphens only; needed is {_WANTED}"
+_TOO_SHORT = f"the part after /in/ has at least {SHORTEST_SLUG} characters; needed is {_WANTED}"
 _TOO_LONG = f"the part after /in/ has at most {LONGEST_SLUG} characters"
 _LOST_CASE = f"a member id in lower case leads to no profile; {_COPY}"
+_CUT_SLUG = f"it is not certain where the part after /in/ ends; {_COPY}"
 _CUT_SHORT = f"this member id is not whole; {_COPY}"
 _CUT_URL = f"this address was cut off; {_COPY}"
 _NOT_PROFILES = {
@@ -81,7 +101,7 @@ def read_profiles(text: str) -> tuple[str, ...]:
         raise Unusable(TEMPLATE)
     if _CUT_OFF.search(text):  # the rest of it may be another person's
         raise Unusable(_CUT_URL)
-    text = unwrap(text.replace("\\", "/"))
+    text = unwrap(text.translate(_FULL_WIDTH).replace("\\", "/"))
     slugs, problem = _slugs_in(text)
     for _ in range(3):
         if slugs or not _ENCODED.search(text):
@@ -143,6 +163,7 @@ def _slug_behind(path: str, tail: str) -> str:
         raise Unusable(_WANTED)
     segments = _segments(path)
     slug = _slug_in(segments)
+    _refuse_two(path + tail[:60])
     is_last = path.endswith(segments[-1]) and segments[-2].lower() == "in"
     if is_last and not _ends_well(tail):
         raise Unusable(_NO_SLUG)
@@ -151,6 +172,13 @@ def _slug_behind(path: str, tail: str) -> str:
 
 def _segments(path: str) -> list[str]:
     return [part for part in _QUERY.split(path, maxsplit=1)[0].split("/") if part]
+
+
+def _refuse_two(path: str) -> None:
+    """Raise Unusable if an ampersand in the path joins two names, as in jane&john, instead of beginning tracking."""
+    query = _QUERY.search(path)
+    if query and query[0] == "&" and not _NO_PART.match(path, query.start()):
+        raise Unusable(_CUT_SLUG)
 
 
 def _ends_well(tail: str) -> bool:
@@ -176,6 +204,7 @@ def _slug_alone(text: str) -> str:
         raise Unusable(f"this is a short link; open it and {_COPY}")
     if hosted:
         raise Unusable(f"this is another site; needed is {_WANTED}")
+    _refuse_two(address)
     if len(segments) == 1 and segments[0].lower() not in _NOT_SLUGS:
         return _read_slug(segments[0].removeprefix("@"))
     return _slug_in(segments)
@@ -215,15 +244,7 @@ def _read_pub(parts: list[str]) -> str:
 
 def _read_slug(raw: str) -> str:
     """Decode and normalise a slug, so that equal profiles are equal texts. Raise Unusable."""
-    slug = raw
-    try:
-        for _ in range(3):  # exports encode what was encoded already
-            slug = unquote(slug, errors="strict")
-    except UnicodeDecodeError:
-        raise Unusable(f"the part after /in/ is not UTF-8; needed is {_WANTED}") from None
-    if len(slug) > 3 * LONGEST_SLUG:  # normalizing takes the square of a run of accents
-        raise Unusable(_TOO_LONG)
-    slug = _QUERY.split(collapse(slug).rstrip("/"), maxsplit=1)[0]
+    slug = _decode(raw)
     if _ANY_CASE_MEMBER_ID.fullmatch(slug):
         if not _MEMBER_ID.fullmatch(slug) or not (any(map(str.islower, slug[2:])) and any(map(str.isupper, slug[5:]))):
             raise Unusable(_LOST_CASE)
@@ -239,19 +260,46 @@ def _read_slug(raw: str) -> str:
     ):
         raise Unusable(_NO_SLUG)
     repeated = len(slug) > 2 and len(set(slug)) == 1
-    if repeated or _is_placeholder(slug) or _bare(slug) in _NOTHING or not slug.strip("0-"):
+    if repeated or _is_placeholder(slug) or not slug.strip("0-"):
         raise Unusable(f"this page belongs to no particular person; {_COPY}")
+    if len(slug) < (SHORTEST_SLUG if slug.isascii() else 2):
+        raise Unusable(_TOO_SHORT)
     return slug
 
 
+def _decode(raw: str) -> str:
+    """Return the slug without encoding, width and tracking. Raise Unusable."""
+    slug = raw
+    try:
+        for _ in range(3):  # exports encode what was encoded already
+            slug = unquote(slug, errors="strict")
+    except UnicodeDecodeError:
+        raise Unusable(f"the part after /in/ is not UTF-8; needed is {_WANTED}") from None
+    if len(slug) > 3 * LONGEST_SLUG:  # normalizing takes the square of a run of accents
+        raise Unusable(_TOO_LONG)
+    slug = collapse(slug.translate(_FULL_WIDTH)).rstrip("/").removeprefix("@")
+    query = _QUERY.search(slug)
+    if query is None:
+        return slug
+    if not _NO_PART.match(slug, query.start()):  # jane%3Ftrk%3Dx is jane, jane%23doe is somebody else
+        raise Unusable(_CUT_SLUG)
+    return slug[: query.start()]
+
+
 def _is_placeholder(slug: str) -> bool:
-    """Tell whether the slug fills a form: your_name, null-null, test-user."""
-    words = slug.replace("_", "-").strip("-").split("-")
-    if "-".join(words) in _PLACEHOLDERS:
+    """Tell whether the slug fills a form: your_name, null-null, test-user, undefined-1, yes."""
+    whole = slug.replace("_", "-").strip("-")
+    bare = _COUNTER.sub("", whole)
+    if not _PLACEHOLDERS.isdisjoint((whole, bare)) or not _NOTHING.isdisjoint((_bare(whole), _bare(bare))):
         return True
-    return len(words) > 1 and all(
-        len(word) > 2 and (word in _PLACEHOLDERS or word in _NOTHING or is_junk_word(word)) for word in words
-    )
+    words = bare.split("-")
+    if len(set(words)) == 1 and is_junk_word(words[0]):  # na-na
+        return True
+    return len(words) > 1 and all(len(word) > 2 and (word in _PHRASES or _is_filling(word)) for word in words)
+
+
+def _is_filling(word: str) -> bool:
+    return word in _PLACEHOLDERS or word in _NOTHING or is_junk_word(word)
 
 
 def _bare(text: str) -> str:
@@ -267,4 +315,7 @@ def _is_in_slugs(sign: str) -> bool:
     """Tell whether *sign* occurs in slugs: names in any script, with emoji, dashes and quotes."""
     if sign.isascii():
         return sign.isalnum() or sign in "-_"
-    return unicodedata.category(sign)[0] in "LMNSP" or sign in JOINERS or 0xE0020 <= ord(sign) <= 0xE007F
+    kind = unicodedata.category(sign)
+    if kind in ("Ps", "Pe"):  # a bracket begins a remark: jane【Jane】
+        return sign in QUOTES
+    return kind[0] in "LMNSP" or sign in JOINERS or 0xE0020 <= ord(sign) <= 0xE007F

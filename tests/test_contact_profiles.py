@@ -87,6 +87,18 @@ def test_a_profile_has_one_form(written: str) -> None:
         "**https://www.linkedin.com/in/janedoe**",
         "_https://www.linkedin.com/in/janedoe_",
         "~~https://www.linkedin.com/in/janedoe~~",
+        "https://www.linkedin.com/authwall?sessionRedirect=https%3A%2F%2Fwww%2Elinkedin%2Ecom%2Fin%2Fjanedoe",
+        "https://x.test/r?url=https%253A%252F%252Fwww%252Elinkedin%252Ecom%252Fin%252Fjanedoe",
+        "https://www．linkedin．com/in/janedoe",
+        "ｈｔｔｐｓ：／／ｗｗｗ．ｌｉｎｋｅｄｉｎ．ｃｏｍ／ｉｎ／ｊａｎｅｄｏｅ",
+        "https://www.linkedin.com/in/ｊａｎｅｄｏｅ",
+        "https://www.linkedin.com/in/%EF%BD%8Aanedoe",
+        "ｊａｎｅｄｏｅ",
+        "https://www.linkedin.com/in/@janedoe",
+        "https://www.linkedin.com/in/%40janedoe",
+        "https://www.linkedin.com/in/janedoe%3F",
+        "https://www.linkedin.com/in/janedoe%26trk%3Dx",
+        "https://www.linkedin.com/in/janedoe&quot;",
     ],
 )
 def test_a_profile_is_found_inside_what_was_copied(written: str) -> None:
@@ -219,6 +231,17 @@ def test_a_member_id_that_was_cut_off_is_refused() -> None:
         ("linkedin.com/in/jane%2Fdoe", "letters, digits and hyphens"),
         ("linkedin.com/in/---", "letters, digits and hyphens"),
         ("linkedin.com/in/jane%FF", "UTF-8"),
+        ("linkedin.com/in/jane-doe（Jane）", "letters, digits and hyphens"),
+        ("linkedin.com/in/jane-doe【Jane】", "letters, digits and hyphens"),
+        ("linkedin.com/in/jane%23doe", "not certain"),
+        ("linkedin.com/in/jane%2523doe", "not certain"),
+        ("linkedin.com/in/jane%3Fdoe", "not certain"),
+        ("linkedin.com/in/jane-%26-john", "not certain"),
+        ("linkedin.com/in/jane&john", "not certain"),
+        ("linkedin.com/in/jane&amp;john", "not certain"),
+        ("jane&john", "not certain"),
+        ("linkedin.com/in/jd", "at least 3"),
+        ("jd", "at least 3"),
         ("https://www.linkedin.com/in/jane...", "cut off"),
         ("https://www.linkedin.com/in/jane-d…", "cut off"),
         ("jane-d..", "cut off"),
@@ -243,9 +266,13 @@ def test_what_is_no_profile_is_named_as_what_it_is(written: str, says: str) -> N
     ["undefined", "null", "NULL", "None", "nan", "n-a", "N%2FA", "na", "unknown", "not-available", "no-linkedin", "me",
      "example", "test", "your-name", "username", "firstname-lastname", "unavailable", "xxx", "0", "tbd", "keine",
      "n/a", "N/D/", "null-null", "undefined_undefined", "your_name", "first_last", "test-user", "dummy-profile",
-     "linkedin-member", "page-not-found", "search"],
+     "linkedin-member", "page-not-found", "search", "yes", "y", "x", "n", "ok", "url", "link", "here", "view",
+     "click-here", "found", "connected", "private", "hidden", "confidential", "restricted", "locked", "available",
+     "see-notes", "see-notes-below", "not-sure", "later", "skip", "done", "home", "jobs", "about", "na-na", "null-1",
+     "undefined-1", "profile-id", "id", "insert-url", "Yes-2", "oui", "siehe-notizen"],
 )  # fmt: skip
-def test_a_placeholder_slug_is_no_profile(slug: str) -> None:
+@pytest.mark.parametrize("before", ["https://www.linkedin.com/in/", ""])
+def test_a_placeholder_slug_is_no_profile(slug: str, before: str) -> None:
     """A word for nothing behind /in/ looks like a value, so it is named; two people must not share it.
 
     PostHog/posthog#5527; sentinl/sentinl#53.
@@ -255,3 +282,10 @@ def test_a_placeholder_slug_is_no_profile(slug: str) -> None:
     assert contact is not None
     assert contact.profile_url is None
     assert [path for path, _ in problems] == ["profile_url"]
+
+
+@pytest.mark.parametrize("slug", ["grace-link", "will-page", "sue-see-12345678", "yes-man", "jobs-steve", "ian-home",
+                                  "view-askew-2b", "null-1234567", "na-li", "yves", "here-doe"])  # fmt: skip
+def test_a_name_that_resembles_a_placeholder_is_a_profile(slug: str) -> None:
+    """One word of a form beside a name, or behind it what LinkedIn adds to a name, is a person's page."""
+    assert usable(profile_url=f"linkedin.com/in/{slug}").slug == slug
