@@ -12,18 +12,26 @@ from enrichment.texts import TEMPLATE, Unusable, unwrap
 
 LONGEST_EMAIL = 254  # characters; https://www.rfc-editor.org/errata/eid1690
 LONGEST_WIDE = 400  # characters of a text in which full-width letters are read
+_MOST_LAYERS = 4  # of encoding or quoting around one address
 LONGEST_LOCAL_PART = 64  # characters; RFC 5321, 4.5.3.1.1
 
 _WANTED = "one e-mail address, like name@company.tld"
 _PLACEHOLDER = "this is a placeholder; needed is the person's own address, like name@company.tld"
-_LOCAL_PART = re.compile(r"[a-z0-9!#$%&'*+/=?^_`{|}~-]+(?:\.[a-z0-9!#$%&'*+/=?^_`{|}~-]+)*")
+# A question mark belongs to a URL, x.test/?email=jane, whatever RFC 5322 allows.
+_LOCAL_PART = re.compile(r"[a-z0-9!#$%&'*+/=^_`{|}~-]+(?:\.[a-z0-9!#$%&'*+/=^_`{|}~-]+)*")
 _LABEL = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
 _TOP_LEVEL = re.compile(r"[a-z]{2,63}|xn--[a-z0-9-]{1,59}")
 
 _PLAIN = re.compile(r"[A-Za-z0-9._+-]+@[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)+")
 _EDGE = re.compile(r"(?:%20|%0a|%0d|%09|%c2%a0|%e2%80%8b|%ef%bb%bf|%22|%2c|%3b|%3c|%3e|&nbsp;)", re.IGNORECASE)
 _APOSTROPHE = re.compile(r"(?<=[a-z])’(?=[a-z][^@]*@)", re.IGNORECASE)  # as word processors write it
+_SPACED = re.compile(r"([^\s:@]+) ?@ ?([^\s@]+)")  # jane @acme.co, and no other word
 _COMMENT = re.compile(r"\([^()@]*\)(?=@)")  # jane(work)@acme.co, RFC 5322
+# What stands for one sign of a local part: o%27brien, jane%2Bcrm, jane%252Bcrm.
+_ESCAPED = re.compile(r"%(?:25)*(2[1346-9A-E]|3[0-9DF]|[46][1-9A-F]|5[0-9AEF]|7[0-9A-E]|60)", re.IGNORECASE)
+_ENCODED = re.compile(r"%[0-9a-f]{2}", re.IGNORECASE)
+_BRACED = re.compile(r"\{([^{}]*@[^{}]*)\}")  # braces around a whole address are no template
+_FIELD = re.compile(r"%[A-Za-z_]\w+%")
 _BETWEEN = re.compile(r"[,;|<>()\[\]\"“”«»„、「」『』【】《》]+")
 _CONNECTORS = frozenset({"and", "or", "und", "oder", "et", "ou", "y", "o", "e", "en", "of", "och", "og", "i", "lub"})
 
@@ -74,6 +82,20 @@ def _addresses(text: str) -> list[str]:
     """Return the candidate addresses in *text*; other words beside one, without brackets, make it doubtful."""
     if _PLAIN.fullmatch(text):
         return [text]
+    text = _COMMENT.sub("", _plain(text))
+    if spaced := _SPACED.fullmatch(text):
+        text = f"{spaced[1]}@{spaced[2]}"
+    if any(map(_is_broken, text.split())):
+        return []
+    found: list[str] = []
+    for chunk in _BETWEEN.split(text):
+        if "@" in chunk:
+            found.extend(_addresses_in(chunk))
+    return found
+
+
+def _plain(text: str) -> str:
+    """Return *text* in narrow letters, without the entities and the encoding of a whole address."""
     if not text.isascii() and len(text) <= LONGEST_WIDE:  # normalizing takes the square of a run of accents
         text = _APOSTROPHE.sub("'", unicodedata.normalize("NFKC", text))  # full-width letters and signs
     if "&" in text and ";" in text:
@@ -83,14 +105,7 @@ def _addresses(text: str) -> list[str]:
             text = _EDGE.sub(" ", text).strip()
         if "@" not in text:
             text = unquote(text)  # jane%40acme.co, jane%2540acme.co
-    text = _COMMENT.sub("", text)
-    if any(map(_is_broken, text.split())):
-        return []
-    found: list[str] = []
-    for chunk in _BETWEEN.split(text):
-        if "@" in chunk:
-            found.extend(_addresses_in(chunk))
-    return found
+    return text
 
 
 def _is_broken(word: str) -> bool:
@@ -103,30 +118,61 @@ def _addresses_in(chunk: str) -> list[str]:
     """Return the addresses of *chunk*, which holds no bracket and no comma; none if other words stand beside them."""
     label, colon, rest = chunk.rpartition(":")
     if colon and "@" in rest and "@" not in label:
-        mailto = label.strip().lower().endswith("mailto")
-        chunk = unquote(rest.lstrip("/").partition("?")[0]) if mailto else rest
+        scheme = label.split()[-1].lower() if label.split() else ""
+        if scheme.endswith("mailto"):
+            chunk = unquote(rest.lstrip("/").partition("?")[0])
+        elif rest.startswith("//"):  # http://jane@acme.co, as a column of links writes it
+            chunk = rest.strip("/")
+            if re.search(r"[/?#&]", chunk):  # an address within another site's
+                return []
+        elif "//" in scheme:  # https://user:password@acme.co
+            return []
+        else:
+            chunk = rest
     found: list[str] = []
     for word in chunk.split():
         if "@" in word:
             found.extend(word.split("/") if word.count("@") > 1 else [word])
         elif word.casefold() not in _CONNECTORS and any(map(str.isalnum, word)):
             return []
-    return [_without_query(unwrap(word)) for word in found]
+    return found
 
 
-def _without_query(word: str) -> str:
-    local, at, domain = word.partition("@")
-    return f"{local.lstrip('=')}{at}{domain.partition('?')[0]}"  # a spreadsheet's formula begins with =
+def _bare(word: str) -> str:
+    """Remove the quotes, brackets and formula's = around one address. Raise Unusable."""
+    for _ in range(_MOST_LAYERS):
+        if (inner := unwrap(word.lstrip("=/ "))) == word:
+            return word
+        word = inner
+    raise Unusable(_WANTED)
+
+
+def _decode(local: str) -> str:
+    """Return the local part without percent-encoding, however often it was encoded. Raise Unusable."""
+    for _ in range(_MOST_LAYERS):
+        if "%" not in local or (plain := _ESCAPED.sub(lambda found: chr(int(found[1], 16)), local)) == local:
+            break
+        local = plain
+    if not _ENCODED.search(local):
+        return local
+    raise Unusable(_WANTED)
 
 
 def _read_address(written: str) -> str:
     """Return one address in its one form: lower case, the domain in ASCII. Raise Unusable."""
-    local, _, domain = written.rpartition("@")
-    if is_template(written):
+    local, _, domain = _BRACED.sub(r"\1", written).partition("@")
+    local, domain = _decode(local), domain.partition("?")[0]
+    if is_template(local) or is_template(domain) or _FIELD.search(local):
         raise Unusable(TEMPLATE)
+    local, _, domain = _bare(f"{local}@{domain}").rpartition("@")
     local, domain = local.lower(), _read_domain(domain)
     email = f"{local}@{domain}"
-    if not _LOCAL_PART.fullmatch(local) or len(local) > LONGEST_LOCAL_PART or len(email) > LONGEST_EMAIL:
+    if (
+        not _LOCAL_PART.fullmatch(local)
+        or not any(map(str.isalnum, local))
+        or len(local) > LONGEST_LOCAL_PART
+        or len(email) > LONGEST_EMAIL
+    ):
         raise Unusable(_WANTED)
     if _is_placeholder(local, domain):
         raise Unusable(_PLACEHOLDER)

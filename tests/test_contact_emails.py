@@ -61,6 +61,27 @@ from tests.test_contact import problems_of, usable
         ("「jane@acme.co」", "jane@acme.co"),
         ("o’jane@acme.co", "o'jane@acme.co"),
         ("jane&doe@acme.co", "jane&doe@acme.co"),
+        ("='jane@acme.co'", "jane@acme.co"),
+        ('="jane@acme.co"', "jane@acme.co"),
+        ("={jane@acme.co}", "jane@acme.co"),
+        ("{jane@acme.co}", "jane@acme.co"),
+        ("'=jane@acme.co", "jane@acme.co"),
+        ("=HYPERLINK(\"mailto:jane@acme.co\")", "jane@acme.co"),
+        ("http://jane@acme.co", "jane@acme.co"),
+        ("https://jane@acme.co/", "jane@acme.co"),
+        ("//jane@acme.co", "jane@acme.co"),
+        ("jane%2Bcrm@acme.co", "jane+crm@acme.co"),
+        ("jane%2bcrm@acme.co", "jane+crm@acme.co"),
+        ("jane%252Bcrm@acme.co", "jane+crm@acme.co"),
+        ("o%27brien@acme.co", "o'brien@acme.co"),
+        ("jane%2Edoe@acme.co", "jane.doe@acme.co"),
+        ("%6Aane%2Bcrm%40acme.co", "jane+crm@acme.co"),
+        ("jane@acme.co?cc=joe@acme.co", "jane@acme.co"),
+        ("jane @acme.co", "jane@acme.co"),
+        ("jane@ acme.co", "jane@acme.co"),
+        ("jane @ acme.co", "jane@acme.co"),
+        ("jane\u00a0@acme.co", "jane@acme.co"),
+        ("jane%20@acme.co", "jane@acme.co"),
     ],
 )
 def test_an_email_has_one_form(written: str, email: str) -> None:
@@ -114,6 +135,16 @@ def test_several_addresses_are_several(written: str) -> None:
         "a" * 65 + "@acme.co",
         "jane@" + ".".join(["a" * 60] * 5) + ".co",
         "https://user:secret@acme.co/path",
+        "https://user:secret@acme.co",
+        "https://x.test/?email=jane@acme.co",
+        "x.test/?email=jane@acme.co",
+        "https://x.test/jane@acme.co",
+        "ja ne @acme.co",
+        "jane @acme.co m",
+        "jane @acme .co",
+        "ja%2Fne@acme@acme.co",
+        "'@acme.co",
+        "jan%C3%A9@acme.co",
     ],
 )
 def test_what_is_no_email_is_named(written: str) -> None:
@@ -165,7 +196,11 @@ def test_a_person_is_no_placeholder(written: str) -> None:
 
 
 @pytest.mark.parametrize("written", ["{{contact.email}}", "${email}", "%EMAIL%", "[Email]", "<email>", "*|EMAIL|*",
-                                     "{email}", "{!Contact.Email}", "%%emailaddr%%"])  # fmt: skip
+                                     "{email}", "{!Contact.Email}", "%%emailaddr%%", "{{email}}@acme.co",
+                                     "%EMAIL%@acme.co", "${email}@acme.co", "$email@acme.co", "#{email}@acme.co",
+                                     "%FIRST%.%LAST%@acme.co", "j.%LAST%@acme.co", "{{first}}.{{last}}@acme.co",
+                                     "jane@{{domain}}", "jane@{domain}.co", "jane@%DOMAIN%", "__EMAIL__@acme.co",
+                                     "%7B%7Bemail%7D%7D@acme.co", "{{email}}@{{domain}}"])  # fmt: skip
 def test_an_unfilled_template_is_named(written: str) -> None:
     """NousResearch/hermes-agent#84173: what a template left behind says so."""
     assert "template" in problems_of(work_email=written)["work_email"]
