@@ -20,7 +20,7 @@ from enrichment.emails import read_emails
 from enrichment.linkedin import PREFIX, member_id, read_profiles
 from enrichment.names import is_whole_name, join_names, read_company, read_name
 from enrichment.nothing import is_nothing
-from enrichment.regions import read_region
+from enrichment.regions import has_flag, read_region
 from enrichment.texts import Unusable, tidy
 
 Problem: TypeAlias = tuple[str, str]  # (path of the field, what would be usable)
@@ -128,7 +128,8 @@ def _tidied(given: Texts, field: str, problems: list[Problem]) -> Iterator[tuple
         except Unusable as problem:
             problems.append((path, str(problem)))
         else:
-            if text and not is_nothing(text):
+            # A flag is a country, though it has no letter.
+            if text and (not is_nothing(text) or (field == "region" and has_flag(text))):
                 yield path, text
 
 

@@ -107,7 +107,7 @@ GT GTM Guatemala
 GU GUM Guam
 GW GNB Guinea-Bissau
 GY GUY Guyana
-HK HKG Hong Kong|Hongkong|香港|Hong Kong SAR
+HK HKG Hong Kong|Hongkong|香港|Hong Kong SAR|Hong Kong SAR China|HKSAR
 HM HMD Heard Island
 HN HND Honduras
 HR HRV Croatia|Hrvatska|Kroatien|Croatie|Croazia
@@ -160,7 +160,7 @@ MK MKD North Macedonia|Macedonia
 ML MLI Mali
 MM MMR Myanmar|Burma
 MN MNG Mongolia
-MO MAC Macau|Macao
+MO MAC Macau|Macao|澳門|澳门|Macau SAR|Macao SAR|Macao SAR China|Macau SAR China
 MP MNP Northern Mariana Islands
 MQ MTQ Martinique
 MR MRT Mauritania
@@ -240,7 +240,7 @@ TO TON Tonga
 TR TUR Turkey|Türkiye|Türkei|Turquie|Turquía
 TT TTO Trinidad and Tobago
 TV TUV Tuvalu
-TW TWN Taiwan|台灣|台湾
+TW TWN Taiwan|台灣|台湾|Taiwan Province of China|Taiwan ROC
 TZ TZA Tanzania|Tansania
 UA UKR Ukraine|Україна|Украина|Ucrania
 UG UGA Uganda
@@ -265,6 +265,18 @@ ZA ZAF South Africa|Südafrika|Afrique du Sud|RSA
 ZM ZMB Zambia
 ZW ZWE Zimbabwe
 """
+# Parts of a country that have a code and a dialling code of their own: "Hong Kong, China" is HK.
+_APART = {
+    "CN": "HK MO TW",
+    "DK": "FO GL",
+    "FR": "GF GP MQ NC PF PM RE WF YT",
+    "GB": "AI BM FK GG GI IM JE KY MS SH TC VG",
+    "NL": "AW CW SX",
+    "US": "AS GU MP PR VI",
+}
+# Behind a city, Georgia is as likely the state of the USA, unless the city is known.
+_CITIES_OF_GEORGIA = frozenset({"tbilisi", "tiflis", "batumi", "kutaisi", "rustavi", "zugdidi", "poti"})
+_FLAG = re.compile("[\U0001f1e6-\U0001f1ff]{2}|\U0001f3f4[\U000e0061-\U000e007a]{2}[\U000e0020-\U000e007f]*")
 _LOCALE = re.compile(r"([A-Za-z]{2,3})[-_](?:[A-Za-z]{4}[-_])?([A-Za-z]{2})(?:\.[A-Za-z0-9-]{1,12})?")
 _SUBDIVISION = re.compile(r"([A-Z]{2})-[A-Z0-9]{1,3}")
 _IN_BRACKETS = re.compile(r"\(([A-Za-z]{2})\)$")
@@ -288,8 +300,31 @@ def _names() -> dict[str, str]:
 _NAMES = _names()
 
 
+def has_flag(text: str) -> bool:
+    """Tell whether *text* has a country's flag, which is neither a letter nor a digit."""
+    return _FLAG.search(text) is not None
+
+
 def read_region(text: str) -> str:
     """Return the country of the tidied *text* as two capital letters. Raise Unusable."""
+    if text.isascii() or not has_flag(text):
+        return _read_words(text)
+    words = " ".join(_FLAG.sub(" ", text).split())
+    found = {_of_flag(flag) for flag in _FLAG.findall(text[:100])}
+    if any(map(str.isalnum, words)):
+        found.add(_read_words(words))
+    if len(found) != 1 or (region := found.pop()) is None:
+        raise Unusable(_WANTED)
+    return region
+
+
+def _of_flag(flag: str) -> str | None:
+    """Read a flag by the two letters that it is made of; of a part's flag, as Scotland's, by the country's."""
+    signs, first = (flag[1:3], 0xE0061) if flag[0] == "\U0001f3f4" else (flag, 0x1F1E6)
+    return _NAMES.get("".join(chr(ord(sign) - first + ord("a")) for sign in signs))
+
+
+def _read_words(text: str) -> str:
     if len(text) == 2 and (known := _NAMES.get(text.lower())):
         return known
     if is_template(text):
@@ -317,8 +352,18 @@ def _of_locale(text: str) -> str | None:
 def _of_place(text: str) -> str | None:
     """Read "Germany (DE)" and the last part of "Boston, Massachusetts, United States"."""
     if bracketed := _IN_BRACKETS.search(text):
-        return _NAMES.get(bracketed[1].lower())
-    place, comma, country = text.rpartition(",")
-    country = _folded(country)
+        return _apart(text[: bracketed.start()], _NAMES.get(bracketed[1].lower()))
+    place, comma, last = text.rpartition(",")
+    country = _folded(last)
     # Two letters after a city are as likely a state: Atlanta, GA is not in Gabon.
-    return _NAMES.get(country) if comma and place and len(country) > 2 else None
+    if not comma or not place or len(country) < 3:
+        return None
+    if country == "georgia" and _CITIES_OF_GEORGIA.isdisjoint(_folded(place).split()):
+        return None
+    return _apart(place.rpartition(",")[2], _NAMES.get(country))
+
+
+def _apart(place: str, country: str | None) -> str | None:
+    """Return the code of *place* if it is a part of *country* with a code of its own; else the country's."""
+    part = _NAMES.get(_folded(place))
+    return part if part and country and part in _APART.get(country, "").split() else country

@@ -29,7 +29,9 @@ prenotazioni verkoop inkoop boekhouding administratie klantenservice receptie va
 kundtjanst forsaljning faktura salg kundeservice kundesenter ordre biuro sprzedaz zamowienia ksiegowosc rekrutacja
 kontakty obchod podpora objednavky prodej prodaja ertekesites ugyfelszolgalat titkarsag penzugy iletisim satis
 destek muhasebe vanzari contabilitate zakaz zakazy prodazhi buhgalteria priemnaya asiakaspalvelu myynti toimisto
-laskutus
+laskutus headoffice mainoffice sayhello letstalk letschat getintouch reachus writetous workwithus joinus getstarted
+hellothere ticketing boxoffice versand finanzen immobilien versicherung versicherungen kontakte rathaus gemeinde
+stadtverwaltung gemeindeamt pfarramt pfarrbuero immobiliare inmobiliaria immobilier assurance assurances
 """
 _STRONG = frozenset(_WORDS_OF_STRONG.split())
 # Words that may also be part of a name: they count only if no other word stands beside them.
@@ -44,6 +46,9 @@ supplier suppliers account payments payment pay tax audit treasury ap ar demo we
 global worldwide international corporate academy training school clinic pharmacy hotel restaurant user users praxis
 kanzlei hilfe technik presse personal werkstatt leitung vorstand mitarbeiter service ayuda clientes prensa gerencia
 direccion empresa rh sac imprensa diretoria rp lavoro direzione ik bilgi kadry praca zakupy iroda buh kadr pochta
+hallo hola ola ciao bonjour salut hej hei moin servus ahoj aloha halo hoi namaste merhaba hallå hallaa saludos
+buongiorno gruezi greetings talk chat crew join connect agency agentur agence agencia lager vente ventes insurance
+leasing ticket tickets verein vereine club families family familie famille famiglia familia
 usa emea apac latam dach benelux nordics europe germany deutschland austria schweiz france spain italy
 """
 _WEAK = frozenset(_WORDS_OF_WEAK.split())

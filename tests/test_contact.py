@@ -150,6 +150,8 @@ def test_a_second_profile_is_named() -> None:
         ({"first_name": "Malcolm", "last_name": "X"}, "Malcolm X"),
         ({"first_name": "null", "last_name": "undefined"}, None),
         ({"last_name": "Doe"}, "Doe"),
+        ({"first_name": "Jane", "last_name": "No Last Name"}, "Jane"),
+        ({"first_name": "Jane", "last_name": "Not Provided"}, "Jane"),
     ],
 )
 def test_a_name_may_come_in_parts(fields: dict[str, str], name: str | None) -> None:

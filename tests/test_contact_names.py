@@ -115,7 +115,8 @@ def test_a_word_for_nothing_is_a_field_not_given(field: str, written: str) -> No
      "Maria Johnson (Sample Contact)", "LinkedIn Member", "Deleted User", "Example Person", "Null User",
      "FIRST_NAME LAST_NAME", "first-name last-name", "Lead #123", "Do Not Call",
      "DO NOT CONTACT", "Delete me", "Duplicate Contact", "Former Member", "Website Visitor", "Wireless Caller",
-     "Admin Admin"],
+     "Admin Admin", "Facebook User", "WhatsApp Contact", "Имя Фамилия", "имя", "Imię Nazwisko", "Test123 Test",
+     "Lead 123", "Test1 Test2", "Lastname"],
 )  # fmt: skip
 def test_a_placeholder_name_is_named(written: str) -> None:
     """A name that fills a form looks like a value, and is not one: it is named, and nothing is asked by it."""
@@ -144,10 +145,35 @@ def test_an_unfilled_template_is_named(field: str, written: str) -> None:
 
 
 @pytest.mark.parametrize(
+    "written", ["Jane [Last Name]", "Jane %LASTNAME%", "Jane <last>", "[First Name] Doe", "Jane $lastname",
+                "Jane [[lastname]]", "Jane %%last_name%%", "Jane <Contact.LastName>",
+                "Jane [Contact: Last Name]"],
+)  # fmt: skip
+def test_a_part_that_was_not_filled_in_is_named(written: str) -> None:
+    """Half a template is no name: everybody with that first name would have it."""
+    contact, problems = read_contact(work_email="jane@acme.co", name=written)
+
+    assert contact == Contact(work_email="jane@acme.co")
+    assert "template" in dict(problems)["name"]
+
+
+@pytest.mark.parametrize(
+    "written",
+    ["Not Provided Not Provided", "Keine Angabe Keine Angabe", "not known, not known", "No Name No Name",
+     "No Name Lastname"],
+)  # fmt: skip
+def test_a_phrase_for_nothing_twice_is_no_name(written: str) -> None:
+    """A form that copies its phrase into both parts gives none."""
+    assert read_contact(work_email="jane@acme.co", name=written)[0] == Contact(work_email="jane@acme.co")
+    assert read_contact(name=written)[0] is None
+
+
+@pytest.mark.parametrize(
     "written",
     ["Anton Info", "Na Li", "Nan Goldin", "Jennifer Null", "Malcolm X", "J. Doe", "Test Müller", "Guest Smith",
      "山田太郎", "김민수", "Jane 2", "María de la O", "Jean-Luc", "Foo Fighter", "Dr. No",
-     "Jane Doe [VIP]", "Jane (JD) Doe", "Ng Li"],
+     "Jane Doe [VIP]", "Jane (JD) Doe", "Ng Li", "James Last", "Mueller K. A.", "Too $hort", "Jane Doe [Acme]",
+     "Jane <JD> Doe", "Lead Belly", "Ad", "Jane Doe [Customer]", "Jane 100%"],
 )  # fmt: skip
 def test_a_name_that_resembles_nothing_is_a_name(written: str) -> None:
     """Surnames that are words for nothing, initials, digits, brackets and any script are kept as written."""
@@ -155,7 +181,10 @@ def test_a_name_that_resembles_nothing_is_a_name(written: str) -> None:
 
 
 @pytest.mark.parametrize(("written", "name"), [("Jane Doe undefined", "Jane Doe"), ("null Jane Doe", "Jane Doe"),
-                                               ("Jane Doe -", "Jane Doe"), ("Jane undefined", "Jane")])  # fmt: skip
+                                               ("Jane Doe -", "Jane Doe"), ("Jane undefined", "Jane"),
+                                               ("Jane Not Provided", "Jane"), ("Jane Lastname", "Jane"),
+                                               ("Jane No Last Name", "Jane"), ("Jane (last name unknown)", "Jane"),
+                                               ("Keine Angabe Doe", "Doe"), ("Firstname Doe", "Doe")])  # fmt: skip
 def test_a_part_that_was_not_there_is_left_out(written: str, name: str) -> None:
     """What a template wrote for a missing part is no part of the name: it would contradict the same name elsewhere."""
     assert usable(work_email="jane@acme.co", name=written).name == name
@@ -163,7 +192,9 @@ def test_a_part_that_was_not_there_is_left_out(written: str, name: str) -> None:
 
 @pytest.mark.parametrize("written", ["John", "John -", "John null", "O'Doe", "Dr.", "子", "Mr Smith", "Dr. Doe",
                                      "Frau Dr. Müller", "J. D.", "John TBD", "John (unknown)",
-                                     "FNU Doe"])  # fmt: skip
+                                     "FNU Doe", "Jane Jr", "Jane Jr.", "Jane, PhD", "Jane Ph.D.", "Jane MBA",
+                                     "Jane MD", "Jane M.D., MBA", "Smith Jr", "Jane III", "Jane 3rd", "Dr. Jane MD",
+                                     "Jane Not Provided", "Jane Lastname"])  # fmt: skip
 def test_a_first_name_alone_is_nobody(written: str) -> None:
     """A single word without another identifier is not asked about, with or without a company. monicahq/monica#1687."""
     for company in (None, "Acme"):
@@ -174,7 +205,24 @@ def test_a_first_name_alone_is_nobody(written: str) -> None:
         assert "not enough" in problems[0][1]
 
 
-@pytest.mark.parametrize("written", ["山田太郎", "김민수", "สมชาย", "Jane Doe", "J Doe", "Dr. Jane Doe", "Mr J Doe"])
+@pytest.mark.parametrize(
+    "written",
+    [
+        "山田太郎",
+        "김민수",
+        "สมชาย",
+        "Jane Doe",
+        "J Doe",
+        "Dr. Jane Doe",
+        "Mr J Doe",
+        "Jane Doe PhD",
+        "Jane Doe Jr.",
+        "Md Rahman",
+        "Naomasa Ii",
+        "Yo-Yo Ma",
+        "Junior Santos",
+    ],
+)
 def test_a_whole_name_is_enough(written: str) -> None:
     """Two words are a name; so is one in a script that writes names without a space."""
     assert read_contact(name=written) == (Contact(name=written), ())
@@ -223,7 +271,14 @@ def test_a_company_that_resembles_nothing_is_a_company(written: str) -> None:
      ("espana", "ES"),
      ("The Netherlands", "NL"), ("Holland", "NL"), ("Brasil", "BR"), ("Côte d’Ivoire", "CI"), ("Cote d'Ivoire", "CI"),
      ("Germany (DE)", "DE"), ("Boston, Massachusetts, United States", "US"), ("Berlin, Germany", "DE"), ("日本", "JP"),
-     ("Россия", "RU"), ("Türkiye", "TR"), ("Korea", "KR"), ("UAE", "AE"), ("Czech Republic", "CZ"), ("Viet Nam", "VN")],
+     ("Россия", "RU"), ("Türkiye", "TR"), ("Korea", "KR"), ("UAE", "AE"), ("Czech Republic", "CZ"), ("Viet Nam", "VN"),
+     ("Hong Kong, China", "HK"), ("Kowloon, Hong Kong, China", "HK"), ("Hong Kong (CN)", "HK"),
+     ("Hong Kong SAR China", "HK"), ("Macau, China", "MO"), ("Macao, China", "MO"), ("Taiwan, China", "TW"),
+     ("Taipei, Taiwan, China", "TW"), ("Taiwan, Province of China", "TW"), ("Beijing, China", "CN"),
+     ("Saint-Denis, Réunion, France", "RE"), ("Gibraltar, United Kingdom", "GI"), ("Nuuk, Greenland, Denmark", "GL"),
+     ("Macau, Brazil", "BR"), ("Tbilisi, Georgia", "GE"), ("Georgia", "GE"), ("Atlanta, Georgia, United States", "US"),
+     ("🇩🇪", "DE"), ("🇬🇧", "GB"), ("🇩🇪 Germany", "DE"), ("Germany 🇩🇪", "DE"), ("🏴󠁧󠁢󠁳󠁣󠁴󠁿", "GB"),
+     ("🇭🇰 Hong Kong, China", "HK")],
 )  # fmt: skip
 def test_a_country_is_read_as_people_write_it(written: str, region: str) -> None:
     """Two letters, three, names in several languages, locales and the end of a place are one country."""
@@ -231,6 +286,7 @@ def test_a_country_is_read_as_people_write_it(written: str, region: str) -> None
 
 
 @pytest.mark.parametrize("written", ["U", "1A", "ßs", "EU", "XX", "Europe", "EMEA", "US-CA", "Atlanta, GA",
+                                     "Atlanta, Georgia", "🇪🇺", "🇽🇽", "🇩🇪 France", "🇩🇪🇫🇷", "🇩🇪 Nowhere",
 "California",
                                      "Nowhere", "+49", "us-east-1", "a" * 2000])  # fmt: skip
 def test_what_is_no_country_is_named_and_not_fatal(written: str) -> None:
