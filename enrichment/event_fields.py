@@ -38,7 +38,7 @@ _NAMES = {
         profile profilelink profileuri linkedinmemberid linkedinurn liurl liprofile liprofileurl
         salesnavigatorurl salesnavigator salesnavurl linkedinsalesnavigatorurl linkedinsalesnavurl
         linkedincontact linkedincontactprofileurl mylinkedin mylinkedinprofile linkedinprofil linkedinperfil
-        urllinkedin
+        urllinkedin linkedinvanityname linkedinvanity linkedinvanityurl
     """,
     "work_email": """
         workemail email emailaddress workemailaddress mail mailaddress emailwork workmail businessemail
@@ -105,6 +105,14 @@ preferences permission campaign list lists language locale id sent opened clicke
 replies last first created updated active enabled disabled flag completeness views
 """
 _ABOUT_IDENTIFIERS = frozenset(_WORDS_OF_ABOUT_IDENTIFIERS.split())
+# linkedin_id and linkedin_profile_name are a person's, linkedin_campaign_id is not.
+_WORDS_OF_PERSONS_ID = """
+linkedin id ids name names profile profiles member vanity public user person people contact lead account handle slug urn
+key identifier url sales nav navigator uid
+"""
+_PERSONS_ID = frozenset(_WORDS_OF_PERSONS_ID.split())
+# LinkedIn's ids of persons, wherever they stand. https://learn.microsoft.com/en-us/linkedin/shared/api-guide/concepts/urns
+_MEMBER = re.compile(r"ac[a-z]aa[a-z0-9_-]{34}|urn:li:(?:member|person|[a-z_]*profile):\S+", re.IGNORECASE)
 # Fewer words than elsewhere: an id such as "x" or "na" may be one.
 _WORDS_OF_NO_ID = """
 undefined null none nil nan nat n/a #n/a #ref! false true blank empty missing
@@ -223,8 +231,10 @@ def _is_storable(text: str) -> bool:
 
 def looks_identifying(name: str, value: Any) -> bool:
     """Tell whether an unknown field seems to hold an identifier, by its value or its name."""
-    if value is None or isinstance(value, bool | int | Decimal) or not value:
+    if value is None or isinstance(value, bool) or not value:
         return False
+    if isinstance(value, int | Decimal):  # linkedin_id 12345678, but not profile_id 5
+        return _is_linkedin_id(_words(name))
     if _holds_identifier(value):
         return True
     if isinstance(value, str) and is_nothing(" ".join(value[:100].split())):
@@ -233,8 +243,18 @@ def looks_identifying(name: str, value: Any) -> bool:
 
 
 def _is_named_as_identifier(name: str) -> bool:
-    words = [word.casefold() for word in _WORD.findall(_LINKEDIN.sub(" linkedin ", name[:200]))]
-    return bool(_IDENTIFYING_WORDS.intersection(words)) and not _ABOUT_IDENTIFIERS.intersection(words)
+    words = _words(name)
+    if _is_linkedin_id(words):
+        return True
+    return bool(_IDENTIFYING_WORDS & words) and not _ABOUT_IDENTIFIERS & words
+
+
+def _words(name: str) -> set[str]:
+    return {word.casefold() for word in _WORD.findall(_LINKEDIN.sub(" linkedin ", name[:200]))}
+
+
+def _is_linkedin_id(words: set[str]) -> bool:
+    return "linkedin" in words and words <= _PERSONS_ID
 
 
 def _holds_identifier(value: Any) -> bool:
@@ -264,9 +284,11 @@ def _is_named_text(name: str, value: Any) -> bool:
 
 
 def _is_identifier(text: str) -> bool:
-    """Tell whether *text* is an e-mail address or a LinkedIn URL, and not a longer text that mentions one."""
+    """Tell whether *text* is an e-mail address, a LinkedIn URL or a member's id, and no longer text with one."""
     if len(text) > LONGEST_INPUT:
         return False
+    if _MEMBER.fullmatch(text.strip()):
+        return True
     lower = text.lower()
     if "linkedin.com/" in lower and len(text.split()) < 3:
         return True

@@ -16,6 +16,7 @@ from enrichment.event_json import NotJson
 from enrichment.providers.base import Provider
 from enrichment.providers.leadmagic import LeadMagic
 from enrichment.providers.nyne import Nyne
+from tests.test_contact import MEMBER_ID
 
 PROVIDERS: dict[str, Provider] = {
     "leadmagic": LeadMagic(SecretStr("key")),
@@ -65,7 +66,7 @@ def paths(one: ContactRead) -> list[str]:
             "profile_url", "profile_url ", "profileUrl", "Profile URL", "linkedin", "LinkedIn", "linkedIn",
             "linkedin_url", "linkedinUrl", "LinkedIn URL", "linkedin-profile", "linkedInProfileUrl",
             "hs_linkedin_url", "social_media_url", "Person Linkedin Url", "linkedin_profile_url", "profile",
-            "LINKEDIN PROFILE")),
+            "LINKEDIN PROFILE", "linkedin_vanity_name", "linkedinVanityName")),
     ],
 )  # fmt: skip
 def test_an_identifier_is_known_by_its_common_names(name: str, field: str) -> None:
@@ -143,6 +144,20 @@ def test_mapped_names_come_before_guesses() -> None:
         ("CustomLinkedInField", "janedoe"),
         ("Linked-In (private)", "janedoe"),
         ("LINKED_IN 2", "janedoe"),
+        ("linkedin_id", "jane-doe"),
+        ("linkedInId", "jane-doe"),
+        ("LinkedIn ID", 12345678),
+        ("linkedin_profile_id", "jane-doe"),
+        ("linkedin_name", "jane-doe"),
+        ("linkedin_profile_name", "Jane Doe"),
+        ("linkedin_sales_nav_id", "jane-doe"),
+        ("urn", f"urn:li:fsd_profile:{MEMBER_ID}"),
+        ("entity", f"urn:li:fs_salesProfile:({MEMBER_ID},NAME_SEARCH,n7cD)"),
+        ("author", "urn:li:person:8675309"),
+        ("sales_nav_id", MEMBER_ID),
+        ("sales_nav_id", MEMBER_ID.lower()),
+        ("person", {"linkedin_id": "jane-doe"}),
+        ("person", {"urn": " urn:li:member:12345678 "}),
         ("socials", {"linkedin": "in/janedoe"}),
         ("social", {"networks": [{"LinkedIn": "janedoe"}]}),
         ("fields", {"LinkedIn Handle": "janedoe"}),
@@ -155,6 +170,13 @@ def test_what_looks_like_an_identifier_is_never_dropped_in_silence(name: str, va
     assert one.contact == Contact(work_email="joe@acme.co")
     assert len(one.problems) == 1
     assert "not understood" in one.problems[0][1]
+
+
+@pytest.mark.parametrize("name", ["linkedin_id", "linkedin_profile_id", "linkedin_name"])
+def test_nothing_in_the_place_of_an_identifier_is_nothing(name: str) -> None:
+    """A word for nothing, an empty text and zero are no identifier that was dropped."""
+    for value in ("n/a", "", None, 0, False):
+        assert read_one({"work_email": "joe@acme.co", name: value}).problems == ()
 
 
 @pytest.mark.parametrize(
@@ -177,6 +199,13 @@ def test_what_looks_like_an_identifier_is_never_dropped_in_silence(name: str, va
         ("tags", ["a", "b"]),
         ("amount", 12.5),
         ("LinkedIn Followers", "500+"),
+        ("linkedin_campaign_id", "c-12"),
+        ("linkedin_campaign_name", "Autumn"),
+        ("profile_id", 5),
+        ("profile_id", "5"),
+        ("email_id_2", 7),
+        ("urn", "urn:isbn:0451450523"),
+        ("campaign", "urn:li:sponsoredCampaign:123"),
         ("socials", {"linkedin": "n/a", "twitter": "@janedoe", "linkedInConnections": "500"}),
     ],
 )
