@@ -252,6 +252,8 @@ def _read_slug(raw: str) -> str:
     if _CUT_MEMBER_ID.fullmatch(slug):
         raise Unusable(_CUT_SHORT)
     slug = unicodedata.normalize("NFC", unicodedata.normalize("NFC", slug).lower()).strip(_AFTER_SLUG)
+    if _ANY_CASE_MEMBER_ID.fullmatch(slug):  # it stood behind a sign that normalizing removed
+        raise Unusable(_LOST_CASE)
     if len(slug) > LONGEST_SLUG:
         raise Unusable(_TOO_LONG)
     plain = _PLAIN_SLUG.fullmatch(slug)
@@ -277,13 +279,13 @@ def _decode(raw: str) -> str:
         raise Unusable(f"the part after /in/ is not UTF-8; needed is {_WANTED}") from None
     if len(slug) > 3 * LONGEST_SLUG:  # normalizing takes the square of a run of accents
         raise Unusable(_TOO_LONG)
-    slug = collapse(slug.translate(_FULL_WIDTH)).rstrip("/").removeprefix("@")
+    slug = collapse(slug.translate(_FULL_WIDTH)).rstrip("/" + _AFTER_SLUG).lstrip("@" + _AFTER_SLUG)
     query = _QUERY.search(slug)
     if query is None:
         return slug
     if not _NO_PART.match(slug, query.start()):  # jane%3Ftrk%3Dx is jane, jane%23doe is somebody else
         raise Unusable(_CUT_SLUG)
-    return slug[: query.start()]
+    return slug[: query.start()].rstrip(_AFTER_SLUG)
 
 
 def _is_placeholder(slug: str) -> bool:

@@ -165,6 +165,8 @@ def test_a_slug_is_decoded_and_folded(written: str, slug: str) -> None:
         f"urn:li:fsd_profile:{MEMBER_ID}",
         f"urn:li:fs_salesProfile:({MEMBER_ID},NAME_SEARCH,n7cD)",
         MEMBER_ID,
+        f"linkedin.com/in/%22{MEMBER_ID}%22",
+        f"linkedin.com/in/@{MEMBER_ID}%3Ftrk%3Dx",
     ],
 )
 def test_a_member_id_stands_for_a_slug(written: str) -> None:
