@@ -53,7 +53,7 @@ _WITH_MEMBER_ID = frozenset({"sales", "talent", "recruiter"})
 _WORDS_OF_PLACEHOLDERS = """
 me unavailable example examples sample test testing tester your-name yourname your-profile yourprofile your-slug
 username user-name user profile profile-url public-profile slug vanity name fullname full-name firstname-lastname
-first-last firstnamelastname first-name-last-name firstname lastname linkedin linkedin-profile linkedin-url
+first-last firstnamelastname first-name-last-name linked-in firstname lastname linkedin linkedin-profile linkedin-url
 placeholder dummy fake asdf asdfasdf qwerty foo bar foobar foo-bar redacted deleted removed invalid error 404 false
 true nobody anonymous not-on-linkedin no-linkedin no-profile object-object xyz in pub testuser test-profile
 page-not-found linkedin-member linkedin-user search edit login signup settings home jobs about feed help learning
@@ -66,10 +66,11 @@ vertraulich siehe-notiz siehe-notizen verbunden später offen
 _PLACEHOLDERS = frozenset(_WORDS_OF_PLACEHOLDERS.split())
 # Words that are placeholders only together: click-here, see-notes-below, add-link-later.
 _WORDS_OF_PHRASES = """
-click see add insert enter paste your the this note notes comment comments website page sure not yet http https www com
+click see add insert enter paste your the this note notes comment comments website page sure not yet check please soon http https www com
 """
 _PHRASES = frozenset(_WORDS_OF_PHRASES.split())
-_COUNTER = re.compile(r"-\d{1,5}$")  # null-1; what LinkedIn itself adds to a name is longer
+_COUNTER = re.compile(r"-\d{1,5}$")  # home-1; what LinkedIn itself adds to a name is longer
+_ANY_COUNTER = re.compile(r"(?<=[^\W\d_]{4})-\d+$")  # null-1234567: nobody is called so
 
 _WANTED = "a public LinkedIn profile, like linkedin.com/in/<name>"
 _COPY = f"copy the public profile URL from the person's page: {_WANTED}"
@@ -292,7 +293,9 @@ def _is_placeholder(slug: str) -> bool:
     """Tell whether the slug fills a form: your_name, null-null, test-user, undefined-1, yes."""
     whole = slug.replace("_", "-").strip("-")
     bare = _COUNTER.sub("", whole)
-    if not _PLACEHOLDERS.isdisjoint((whole, bare)) or not _NOTHING.isdisjoint((_bare(whole), _bare(bare))):
+    if not _PLACEHOLDERS.isdisjoint((whole, bare)) or not _NOTHING.isdisjoint(
+        (_bare(whole), _bare(bare), _bare(_ANY_COUNTER.sub("", whole)))
+    ):
         return True
     words = bare.split("-")
     if len(set(words)) == 1 and is_junk_word(words[0]):  # na-na

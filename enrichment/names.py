@@ -22,6 +22,8 @@ _MISSING = frozenset(phrase for phrase in NOTHING if " " in phrase and "." not i
     "missing last name", "last name not provided", "kein nachname", "ohne nachname", "sin apellido", "sin apellidos",
     "sans nom", "senza cognome", "sem sobrenome",
 }  # fmt: skip
+# NotProvided, No-Last-Name; a shorter one may be a name: Noone.
+_MISSING_WORDS = frozenset(word for phrase in _MISSING if len(word := "".join(filter(str.isalnum, phrase))) > 6)
 _LONGEST_MISSING = max(phrase.count(" ") + 1 for phrase in _MISSING)
 # The names of a name's fields, beside the junk words of English and its neighbours.
 _WORDS_OF_FIELDS = """
@@ -137,7 +139,9 @@ def _fillers(words: list[str], *, backwards: bool) -> int:
 
 
 def _is_filler(word: str) -> bool:
-    return not any(map(str.isalnum, word)) or (word.casefold() in _FILLERS and word not in ALSO_NAMES)
+    folded = word.casefold()
+    bare = "".join(filter(str.isalnum, folded))
+    return not bare or bare in _MISSING_WORDS or (folded in _FILLERS and word not in ALSO_NAMES)
 
 
 def read_company(text: str) -> str | None:

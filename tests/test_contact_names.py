@@ -183,7 +183,9 @@ def test_a_name_that_resembles_nothing_is_a_name(written: str) -> None:
 @pytest.mark.parametrize(("written", "name"), [("Jane Doe undefined", "Jane Doe"), ("null Jane Doe", "Jane Doe"),
                                                ("Jane Doe -", "Jane Doe"), ("Jane undefined", "Jane"),
                                                ("Jane Not Provided", "Jane"), ("Jane Lastname", "Jane"),
-                                               ("Jane No Last Name", "Jane"), ("Jane (last name unknown)", "Jane"),
+                                               ("Jane No Last Name", "Jane"), ("Jane NotProvided", "Jane"),
+                                               ("Jane No-Last-Name", "Jane"), ("Jane -lastname-", "Jane"),
+                                               ("Peter Noone", "Peter Noone"), ("Jane (last name unknown)", "Jane"),
                                                ("Keine Angabe Doe", "Doe"), ("Firstname Doe", "Doe")])  # fmt: skip
 def test_a_part_that_was_not_there_is_left_out(written: str, name: str) -> None:
     """What a template wrote for a missing part is no part of the name: it would contradict the same name elsewhere."""

@@ -271,7 +271,7 @@ def test_what_is_no_profile_is_named_as_what_it_is(written: str, says: str) -> N
      "linkedin-member", "page-not-found", "search", "yes", "y", "x", "n", "ok", "url", "link", "here", "view",
      "click-here", "found", "connected", "private", "hidden", "confidential", "restricted", "locked", "available",
      "see-notes", "see-notes-below", "not-sure", "later", "skip", "done", "home", "jobs", "about", "na-na", "null-1",
-     "undefined-1", "profile-id", "id", "insert-url", "Yes-2", "oui", "siehe-notizen"],
+     "undefined-1", "profile-id", "id", "insert-url", "Yes-2", "null-1234567", "check-linkedin", "oui", "siehe-notizen"],
 )  # fmt: skip
 @pytest.mark.parametrize("before", ["https://www.linkedin.com/in/", ""])
 def test_a_placeholder_slug_is_no_profile(slug: str, before: str) -> None:
@@ -287,7 +287,7 @@ def test_a_placeholder_slug_is_no_profile(slug: str, before: str) -> None:
 
 
 @pytest.mark.parametrize("slug", ["grace-link", "will-page", "sue-see-12345678", "yes-man", "jobs-steve", "ian-home",
-                                  "view-askew-2b", "null-1234567", "na-li", "yves", "here-doe"])  # fmt: skip
+                                  "view-askew-2b", "home-1234567", "na-li", "yves", "here-doe"])  # fmt: skip
 def test_a_name_that_resembles_a_placeholder_is_a_profile(slug: str) -> None:
     """One word of a form beside a name, or behind it what LinkedIn adds to a name, is a person's page."""
     assert usable(profile_url=f"linkedin.com/in/{slug}").slug == slug
