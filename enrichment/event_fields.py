@@ -105,9 +105,9 @@ preferences permission campaign list lists language locale id sent opened clicke
 replies last first created updated active enabled disabled flag completeness views
 """
 _ABOUT_IDENTIFIERS = frozenset(_WORDS_OF_ABOUT_IDENTIFIERS.split())
-# linkedin_id and linkedin_profile_name are a person's, linkedin_campaign_id is not.
+# linkedin_id and linkedin_profile_name are a person's, linkedin_campaign_id and linkedin_lead_id are not.
 _WORDS_OF_PERSONS_ID = """
-linkedin id ids name names profile profiles member vanity public user person people contact lead account handle slug urn
+linkedin id ids name names profile profiles member vanity public user person people contact handle slug urn
 key identifier url sales nav navigator uid
 """
 _PERSONS_ID = frozenset(_WORDS_OF_PERSONS_ID.split())

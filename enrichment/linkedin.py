@@ -66,7 +66,8 @@ vertraulich siehe-notiz siehe-notizen verbunden später offen
 _PLACEHOLDERS = frozenset(_WORDS_OF_PLACEHOLDERS.split())
 # Words that are placeholders only together: click-here, see-notes-below, add-link-later.
 _WORDS_OF_PHRASES = """
-click see add insert enter paste your the this note notes comment comments website page sure not yet check please soon http https www com
+click see add insert enter paste your the this note notes comment comments website page sure not yet check please soon
+http https www com
 """
 _PHRASES = frozenset(_WORDS_OF_PHRASES.split())
 _COUNTER = re.compile(r"-\d{1,5}$")  # home-1; what LinkedIn itself adds to a name is longer
@@ -100,9 +101,9 @@ def read_profiles(text: str) -> tuple[str, ...]:
     """Return every profile in the tidied *text*, each once, as linkedin.com/in/<slug>. Raise Unusable if none is."""
     if is_template(text):
         raise Unusable(TEMPLATE)
-    if _CUT_OFF.search(text):  # the rest of it may be another person's
+    whole, text = text, unwrap(text.translate(_FULL_WIDTH).replace("\\", "/"))
+    if _CUT_OFF.search(whole) or _CUT_OFF.search(text):  # the rest of it may be another person's
         raise Unusable(_CUT_URL)
-    text = unwrap(text.translate(_FULL_WIDTH).replace("\\", "/"))
     slugs, problem = _slugs_in(text)
     for _ in range(3):
         if slugs or not _ENCODED.search(text):

@@ -100,6 +100,8 @@ def _is_junk(folded: str) -> bool:
     if " ".join(words) in _REMARKS:
         return True
     bare = [word.rstrip("0123456789") for word in words]  # Test123, Lead 123
+    if "" in bare and "person" in bare:  # Person 1, of a list that numbers its people
+        return False
     return any(bare) and all(not word or _is_junk_word(word) for word in bare)
 
 

@@ -173,7 +173,7 @@ def test_a_phrase_for_nothing_twice_is_no_name(written: str) -> None:
     ["Anton Info", "Na Li", "Nan Goldin", "Jennifer Null", "Malcolm X", "J. Doe", "Test Müller", "Guest Smith",
      "山田太郎", "김민수", "Jane 2", "María de la O", "Jean-Luc", "Foo Fighter", "Dr. No",
      "Jane Doe [VIP]", "Jane (JD) Doe", "Ng Li", "James Last", "Mueller K. A.", "Too $hort", "Jane Doe [Acme]",
-     "Jane <JD> Doe", "Lead Belly", "Ad", "Jane Doe [Customer]", "Jane 100%"],
+     "Jane <JD> Doe", "Lead Belly", "Ad", "Person 1", "Jane Doe [Customer]", "Jane 100%"],
 )  # fmt: skip
 def test_a_name_that_resembles_nothing_is_a_name(written: str) -> None:
     """Surnames that are words for nothing, initials, digits, brackets and any script are kept as written."""

@@ -247,6 +247,7 @@ def test_a_member_id_that_was_cut_off_is_refused() -> None:
         ("https://www.linkedin.com/in/jane...", "cut off"),
         ("https://www.linkedin.com/in/jane-d…", "cut off"),
         ("jane-d..", "cut off"),
+        ("https://www.linkedin.com/in/jane-d…)", "cut off"),
         ("linkedin.com/in/" + "a-b" * 34, "100"),
         ("Jane Doe", "letters, digits and hyphens"),
         ("jane@acme.co", "another site"),
@@ -271,7 +272,8 @@ def test_what_is_no_profile_is_named_as_what_it_is(written: str, says: str) -> N
      "linkedin-member", "page-not-found", "search", "yes", "y", "x", "n", "ok", "url", "link", "here", "view",
      "click-here", "found", "connected", "private", "hidden", "confidential", "restricted", "locked", "available",
      "see-notes", "see-notes-below", "not-sure", "later", "skip", "done", "home", "jobs", "about", "na-na", "null-1",
-     "undefined-1", "profile-id", "id", "insert-url", "Yes-2", "null-1234567", "check-linkedin", "oui", "siehe-notizen"],
+     "undefined-1", "profile-id", "id", "insert-url", "Yes-2", "null-1234567", "check-linkedin",
+     "oui", "siehe-notizen"],
 )  # fmt: skip
 @pytest.mark.parametrize("before", ["https://www.linkedin.com/in/", ""])
 def test_a_placeholder_slug_is_no_profile(slug: str, before: str) -> None:

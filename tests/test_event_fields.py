@@ -201,6 +201,7 @@ def test_nothing_in_the_place_of_an_identifier_is_nothing(name: str) -> None:
         ("LinkedIn Followers", "500+"),
         ("linkedin_campaign_id", "c-12"),
         ("linkedin_campaign_name", "Autumn"),
+        ("linkedin_lead_id", "8675309"),
         ("profile_id", 5),
         ("profile_id", "5"),
         ("email_id_2", 7),
