@@ -1,8 +1,8 @@
 """Read DATABASE_URL in every form that hosts hand out, into one that asyncpg accepts.
 
 Libraries and hosts write `postgres://`, `jdbc:postgresql://`, `host=… dbname=…`, `Server=…;Database=…`, passwords with
-raw special characters, and parameters of libpq, Prisma, Npgsql or a pooler. Needed parameters are translated; the
-others are listed in `ignored`. No message repeats any part of a URL.
+raw special characters, and parameters of libpq, Prisma, Npgsql or a pooler. Needed parameters are translated; of the
+others `ignored` has the names that drivers know, and the number of the rest. No message repeats any part of a URL.
 """
 
 from __future__ import annotations
@@ -24,14 +24,51 @@ KEPT = {
     "target_session_attrs", "krbsrvname", "gsslib", "options", "search_path", "role", "synchronous_commit",
     "statement_cache_size",
 }  # fmt: skip
+# What a value may be where a wrong one would otherwise be repeated in asyncpg's message.
+CHOICES = {
+    "target_session_attrs": SESSIONS,
+    "sslnegotiation": ("postgres", "direct"),
+    "gsslib": ("gssapi", "sspi"),
+    "ssl_min_protocol_version": ("TLSv1", "TLSv1.1", "TLSv1.2", "TLSv1.3"),
+    "ssl_max_protocol_version": ("TLSv1", "TLSv1.1", "TLSv1.2", "TLSv1.3"),
+}
 RENAMED = {
     "currentschema": "search_path", "schema": "search_path", "username": "user", "user id": "user", "userid": "user",
     "uid": "user", "passwd": "password", "pwd": "password", "database": "dbname", "db": "dbname", "server": "host",
-    "data source": "host", "hostaddr": "host", "ssl mode": "sslmode", "root certificate": "sslrootcert",
+    "data source": "host", "ssl mode": "sslmode", "root certificate": "sslrootcert",
     "ssl_mode": "sslmode", "ssl-mode": "sslmode", "ssl certificate": "sslcert", "ssl key": "sslkey",
+    "search path": "search_path",
 }  # fmt: skip
+CREDENTIALS = {"user", "password"}
+# Names that drivers and hosts use, without effect here. Any other may be a part of a password: it is only counted.
+_KNOWN = """
+    channel_binding connect_timeout client_encoding application_name fallback_application_name keepalives
+    keepalives_idle keepalives_interval keepalives_count tcp_user_timeout replication gssencmode gssdelegation
+    sslcompression sslcertmode sslsni requirepeer require_auth load_balance_hosts min_protocol_version
+    max_protocol_version sslkeylogfile hostaddr
+    statement_timeout lock_timeout idle_in_transaction_session_timeout timezone datestyle jit
+    default_transaction_isolation default_transaction_read_only
+    connection_limit pool_timeout socket_timeout sslidentity pgbouncer sslaccept ssl requiressl tls
+    supa workaround serverversion charset
+    applicationname logintimeout sockettimeout connecttimeout tcpkeepalive sslfactory sslresponsetimeout
+    preparethreshold preparedstatementcachequeries preparedstatementcachesizemib binarytransfer targetservertype
+    loadbalancehosts rewritebatchedinserts stringtype loggerlevel readonly autosave defaultrowfetchsize
+    default_query_exec_mode statement_cache_capacity description_cache_capacity pool_max_conns pool_min_conns
+    pool_max_conn_lifetime pool_max_conn_idle_time pool_health_check_period binary_parameters
+    pool pool_size max_overflow reaping_frequency prepared_statements checkout_timeout encoding adapter
+    conn_max_age conn_health_checks prepared_statement_cache_size async_fallback max min idletimeoutmillis
+    connectiontimeoutmillis uselibpqcompat
+    pooling timeout keepalive multiplexing enlist
+"""
+WITHOUT_EFFECT = frozenset(_KNOWN.split()) | {
+    "minimum pool size", "maximum pool size", "min pool size", "max pool size", "connection idle lifetime",
+    "connection lifetime", "command timeout", "trust server certificate", "include error detail", "application name",
+    "no reset on close", "persist security info", "tcp keepalive", "integrated security", "load balance hosts",
+}  # fmt: skip
+FILES = ("sslrootcert", "sslcert", "sslkey", "sslcrl")
 TRUE, FALSE = {"true", "1", "yes", "on"}, {"false", "0", "no", "off"}
 SYSTEM_ROOTS = ("/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/cert.pem")
+DEFAULT_PORT = "5432"
 SHAPE = "it should look like postgresql://user:password@host:5432/name"
 ENCODE = (
     "percent-encode special characters in the password (@ is %40, : is %3A, / is %2F, # is %23, ? is %3F, % is %25)"
@@ -42,10 +79,14 @@ _SCHEME = re.compile(r"^(?:jdbc:)?([a-z]+)(?:\+[a-z0-9_]+)?://(.*)$", re.IGNOREC
 _HOSTS = r"(?P<hosts>[^@/?#]*)(?:/(?P<path>[^@/?#]*)/?)?(?:\?(?P<query>[^?#]*))?$"
 _STRICT = re.compile(r"^(?:(?P<user>[^@/?#:]*)(?::(?P<password>[^@/?#]*))?@)?" + _HOSTS, re.DOTALL)
 _RAW = re.compile(r"^(?P<user>[^@/?#:]*):(?P<password>.*)@" + _HOSTS, re.DOTALL)
-_HOST = re.compile(r"^(?:\[[0-9a-fA-F:.%]+\]|[\w.%-]*)(?::(?P<port>\d{1,5}))?$")
+_HOST = re.compile(r"^(?:\[[\w:.%-]+\]|[\w.%-]*)(?::(?P<port>\d{1,5}))?$")
 _PLACEHOLDER = re.compile(
     r"^[\[<{(].*(?:password|secret).*[\]>})]$|^\*+$|^\$(?:\{\w+\}|[A-Z_]*(?:PASS|PW|SECRET)\w*)$", re.IGNORECASE
 )
+# `Server=…;Database=…` as ADO.NET writes it: a quote inside quotes is doubled.
+_PAIR = re.compile(r"""\s*([^=;"']+)=\s*(?:"((?:[^"]|"")*)"|'((?:[^']|'')*)'|([^;"'][^;]*|))\s*(?:;|$)""")
+# A first value that another word follows: libpq's form, in which a semicolon is a character like any other.
+_AS_WORDS = re.compile(r"""^\s*\w+\s*=\s*(?:'(?:[^'\\]|\\.)*'\s+\w+\s*=|(?!['"\s])[^;]*?\s\w+\s*=)""", re.DOTALL)
 _WORD = re.compile(r"\s*([A-Za-z_]+)\s*=\s*(?:'((?:[^'\\]|\\.)*)'|((?:[^\s\\']|\\.)*))(?=\s|$)", re.DOTALL)
 
 
@@ -60,6 +101,8 @@ class PostgresUrl:
 
 def read_postgres_url(text: str) -> PostgresUrl:
     """Read *text*. Raise ValueError, which says what to change. Reading a result again changes nothing."""
+    if not _is_utf8(text):
+        raise ValueError(f"it holds bytes that are no UTF-8 text; {ENCODE}")
     text = _unquoted(_COMMAND.sub("", _unquoted(text)))
     if (scheme := _SCHEME.match(text)) is None:
         given = _words(text)
@@ -68,6 +111,9 @@ def read_postgres_url(text: str) -> PostgresUrl:
         raise ValueError(f"its scheme is not PostgreSQL's; {SHAPE}")
     else:
         authority, given = _parts(scheme[2])
+    if not authority and "host" not in map(_name, given):
+        # Else the host's name is needed, to verify the server's certificate.
+        given = {("host" if _name(name) == "hostaddr" else name): value for name, value in given.items()}
     parameters, ignored = _translated(given)
     if _PLACEHOLDER.match(parameters.get("password", "")):
         raise ValueError("it has a placeholder instead of the password; put in the real one")
@@ -75,6 +121,14 @@ def read_postgres_url(text: str) -> PostgresUrl:
     if not keeps:
         parameters["statement_cache_size"] = "0"
     return PostgresUrl(_written(authority, parameters), keeps, tuple(ignored))
+
+
+def _is_utf8(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:  # a byte of the environment that Python could not decode
+        return False
+    return True
 
 
 def _unquoted(text: str) -> str:
@@ -86,7 +140,9 @@ def _unquoted(text: str) -> str:
 
 def _parts(rest: str) -> tuple[str, dict[str, str]]:
     """Split what follows the scheme into the hosts and everything else."""
-    found = next((m for m in map(_matched, (_STRICT, _RAW), (rest, rest)) if m), None)
+    found = _matched(_STRICT, rest)
+    if found is None or _may_hide_a_password(found):
+        found = _matched(_RAW, rest) or found
     if found is None:
         raise ValueError(f"it cannot be read: {ENCODE}; {SHAPE}")
     given = _query(found["query"] or "")
@@ -108,9 +164,25 @@ def _matched(pattern: re.Pattern[str], rest: str) -> re.Match[str] | None:
     return found
 
 
+def _may_hide_a_password(found: re.Match[str]) -> bool:
+    """Tell whether u:1234?x=y@h/name may mean the password 1234?x=y instead of the port 1234."""
+    query = found["query"] or ""
+    return found["user"] is None and "@" in query and not {_name(one) for one in _query(query)} & CREDENTIALS
+
+
 def _query(query: str) -> dict[str, str]:
-    pairs = (pair.partition("=") for pair in query.replace("&amp;", "&").split("&") if pair)
-    return {unquote(name): unquote(value) for name, _, value in pairs}
+    """Read a query. Hosts and ports that are given one by one make a list, as in SQLAlchemy; else the last one wins."""
+    given: dict[str, str] = {}
+    for pair in filter(None, query.replace("&amp;", "&").split("&")):
+        name, value = map(unquote, pair.partition("=")[::2])
+        before = given.get(name) if _name(name) in {"host", "port"} else None
+        given[name] = f"{before},{value}" if before else value
+    return given
+
+
+def _name(written: str) -> str:
+    name = " ".join(written.lower().split())
+    return RENAMED.get(name, name)
 
 
 def _decoded(text: str) -> str:
@@ -125,9 +197,8 @@ def _decoded(text: str) -> str:
 
 def _words(text: str) -> dict[str, str]:
     """Read libpq's `host=… dbname=…`, or `Server=…;Database=…`."""
-    if ";" in text and re.match(r"^[A-Za-z ]+=", text) and "'" not in text:
-        pairs = (pair.partition("=") for pair in text.split(";") if pair.strip())
-        return {name.strip(): value.strip() for name, _, value in pairs}
+    if ";" in text and not _AS_WORDS.match(text):
+        return _pairs(text)
     given, at = {}, 0
     while at < len(text):
         word = _WORD.match(text, at)
@@ -141,19 +212,42 @@ def _words(text: str) -> dict[str, str]:
     return given
 
 
+def _pairs(text: str) -> dict[str, str]:
+    given, at = {}, 0
+    while text[at:].strip("; \t\r\n"):
+        pair = _PAIR.match(text, at)
+        if pair is None:
+            raise ValueError(
+                "it cannot be read: put a value that holds ; or a quote between double quotes, and double those "
+                f"inside; or {SHAPE}"
+            )
+        name, double, single, plain = pair.groups()
+        value = double.replace('""', '"') if double is not None else single and single.replace("''", "'")
+        given[name.strip()] = (plain or "").strip() if value is None else value
+        at = pair.end()
+    return given
+
+
 def _translated(given: Mapping[str, str]) -> tuple[dict[str, str], list[str]]:
     """Translate the parameters into asyncpg's, and list those without effect here."""
     parameters: dict[str, str] = {}
-    ignored = []
+    ignored, unknown = [], 0
     for written, value in given.items():
-        name = RENAMED.get(written.lower(), written.lower())
+        name = _name(written)
         if name in KEPT and value:
             parameters.setdefault(name, value)
         elif not (_translate_ssl(name, value, parameters) or _translate_pooler(name, value, parameters)):
-            ignored.append(re.sub(r"\W", "", name)[:40])
+            if name in KEPT or name in WITHOUT_EFFECT:
+                ignored.append(name)
+            else:
+                unknown += 1
+    if unknown:
+        ignored.append(f"{unknown} unknown")
     _check_ssl(parameters)
-    if parameters.get("target_session_attrs", "any") not in SESSIONS:
-        raise ValueError(f"its target_session_attrs is none of {', '.join(SESSIONS)}")
+    _check_files(parameters)
+    for name, choices in CHOICES.items():
+        if parameters.get(name, choices[0]) not in choices:
+            raise ValueError(f"its {name} is none of {', '.join(choices)}")
     _check_numbers(parameters)
     return parameters, ignored
 
@@ -201,29 +295,84 @@ def _system_roots() -> str:
     return found
 
 
+def _check_files(parameters: dict[str, str]) -> None:
+    """Check the files for TLS, which asyncpg would only miss at the connection. Raise ValueError."""
+    if parameters.get("sslmode") == "disable":
+        return
+    for name in FILES:
+        if name in parameters:
+            parameters[name] = _readable(name, parameters[name])
+    for name in ("sslrootcert", "sslcert", "sslcrl"):
+        try:
+            if name in parameters:
+                ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cafile=parameters[name])
+        except (OSError, ValueError):  # also ssl.SSLError
+            raise ValueError(f"its {name} names a file that holds no certificate in PEM") from None
+    if "sslcert" in parameters and "sslkey" in parameters:
+        try:
+            ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_cert_chain(
+                parameters["sslcert"], parameters["sslkey"], parameters.get("sslpassword", "")
+            )
+        except (OSError, ValueError):
+            raise ValueError("its sslkey is not the key of its sslcert, or needs another sslpassword") from None
+
+
+def _readable(name: str, path: str) -> str:
+    try:
+        found = Path(path).expanduser()
+        with found.open("rb"):
+            return str(found)
+    except (OSError, RuntimeError, ValueError):
+        raise ValueError(f"its {name} names no file that can be read here; give the whole path") from None
+
+
 def _check_numbers(parameters: Mapping[str, str]) -> None:
     for port in parameters.get("port", "").split(","):
-        if port and not (port.isdecimal() and 0 < int(port) < 65_536):
-            raise ValueError("its port is not a number from 1 to 65535")
+        _check_port(port)
     if not parameters.get("statement_cache_size", "0").isdecimal():
         raise ValueError("its statement_cache_size is not a number")
 
 
-def _written(hosts: str, parameters: dict[str, str]) -> str:
+def _check_port(port: str) -> None:
+    if port and not (port.isdecimal() and len(port) <= 5 and 0 < int(port) < 65_536):
+        raise ValueError("its port is not a number from 1 to 65535")
+
+
+def _written(authority: str, parameters: dict[str, str]) -> str:
     user, password = (quote(parameters.pop(name, ""), safe="") for name in ("user", "password"))
     database = quote(parameters.pop("dbname", ""), safe="")
-    if not hosts and "/" not in parameters.get("host", ""):
-        hosts = _with_ports(parameters.pop("host", ""), parameters.pop("port", ""))
+    host, port = parameters.pop("host", ""), parameters.pop("port", "")
+    if host or port:
+        addresses = _addresses(authority, host, port)
+        authority = ""
+        if any("/" in name for name, _ in addresses):  # a socket's folder
+            where = {"host": ",".join(name for name, _ in addresses)}
+            if any(port for _, port in addresses):
+                where["port"] = ",".join(port or DEFAULT_PORT for _, port in addresses)
+            parameters = where | parameters  # statement_cache_size stays the last
+        else:
+            names = [(f"[{name}]" if ":" in name else quote(name, safe=""), port) for name, port in addresses]
+            authority = ",".join(f"{name}:{port}" if port else name for name, port in names)
     who = f"{user}:{password}@" if password else f"{user}@" if user else ""
     query = "&".join(f"{name}={quote(value, safe='')}" for name, value in parameters.items())
-    return f"postgresql://{who}{hosts}/{database}{'?' if query else ''}{query}"
+    return f"postgresql://{who}{authority}/{database}{'?' if query else ''}{query}"
 
 
-def _with_ports(hosts: str, ports: str) -> str:
-    """Join libpq's lists of hosts and ports into one."""
-    given = ports.split(",")
-    names = [f"[{host}]" if host.count(":") > 1 and not host.startswith("[") else host for host in hosts.split(",")]
-    each = given * len(names) if len(given) == 1 else given
-    if len(each) != len(names):
+def _addresses(authority: str, host: str, port: str) -> list[tuple[str, str]]:
+    """Pair hosts with their ports. As in libpq, parameters replace the hosts and the ports before the path."""
+    before = [_address(unquote(one)) for one in authority.split(",")]
+    given = [_address(one) for one in host.split(",")] if host else [(name, "") for name, _ in before]
+    ports = port.split(",") if port else [port for _, port in before] if host else [""]
+    each = ports * len(given) if len(ports) == 1 else ports
+    if len(each) != len(given):
         raise ValueError("it names hosts and ports, but not as many of each")
-    return ",".join(f"{name}:{port}" if port else name for name, port in zip(names, each, strict=True))
+    return [(name, own or port) for (name, own), port in zip(given, each, strict=True)]
+
+
+def _address(text: str) -> tuple[str, str]:
+    """Split host:port, [::1]:port, or either without a port. Raise ValueError."""
+    name, colon, port = text.rpartition(":")
+    if "/" in text or not colon or (":" in name and not name.endswith("]")):
+        name, port = text, ""
+    _check_port(port)
+    return name.removeprefix("[").removesuffix("]"), port

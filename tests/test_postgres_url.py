@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlsplit
 
@@ -76,6 +77,9 @@ def test_an_encoded_password_is_the_password(password: str) -> None:
         'psql "host=db.test port=5432 dbname=name user=me password=secret"',
         "Server=db.test;Database=name;Port=5432;User Id=me;Password=secret;",
         "Host=db.test;Username=me;Password=secret;Database=name",
+        "Host=db.test;Username=me;Password='secret';Database=\"name\"",
+        "Password='secret' ; Host = db.test ; Username = me ; Database = name ; Max Pool Size = 5",
+        "host=db.test hostaddr=127.0.0.1 user=me password=secret dbname=name",
     ],
 )
 def test_every_way_to_write_it_is_read(text: str) -> None:
@@ -100,7 +104,7 @@ def test_every_way_to_write_it_is_read(text: str) -> None:
         ("supa=base-pooler.x&workaround=supabase-pooler.vercel", ["supa", "workaround"]),
         ("serverVersion=16&charset=utf8", ["serverversion", "charset"]),
         ("tcp_user_timeout=5&require_auth=scram-sha-256&sslsni=1", ["tcp_user_timeout", "require_auth", "sslsni"]),
-        ("a_parameter_of_tomorrow=1", ["a_parameter_of_tomorrow"]),
+        ("a_parameter_of_tomorrow=1&charset=utf8&another=2", ["charset", "2 unknown"]),  # perhaps part of a password
         ("sslmode=", ["sslmode"]),
     ],
 )
@@ -154,6 +158,90 @@ def test_what_the_server_needs_reaches_it() -> None:
 
 
 @pytest.mark.parametrize(
+    ("text", "password"),
+    [
+        ('Host=h;Port=1;Database=d;Username=u;Password="p;hunter2"', "p;hunter2"),
+        ("Password='p;hunter2';Host=h;Database=d;Username=u", "p;hunter2"),
+        ('Password="p;""hunter2""";Host=h;Database=d;Username=u', 'p;"hunter2"'),
+        ("Host=h;Password='it''s;hunter2';Username=u;Database=d", "it's;hunter2"),
+        ("Password='a b=hunter2';Host=h;Username=u;Database=d", "a b=hunter2"),
+        ("Host=h;Password=it's=hunter2;Username=u;Database=d", "it's=hunter2"),
+        ("host=h user=u password=p;hunter2 dbname=d", "p;hunter2"),
+        ("host='h' user=u password='p;hunter2' dbname=d", "p;hunter2"),
+        ("password='p;hunter2' host=h user=u dbname=d", "p;hunter2"),
+        ("jdbc:postgresql://h/d?user=u&password=p&hunter2=w", "p"),
+        ("Host=h;Username=u;Database=d;Password=p;hunter2=w", "p"),
+        ("postgres://u:1234?hunter2=y@h/d", "1234?hunter2=y"),
+        ("postgres://u:123/abc?hunter2=b@h/d", "123/abc?hunter2=b"),
+        ("postgres://u:1?a=b&hunter2=c@h:5432/d?sslmode=disable", "1?a=b&hunter2=c"),
+    ],
+)
+def test_a_password_with_the_signs_of_its_form_is_whole(text: str, password: str) -> None:
+    """A semicolon, a quote or a question mark in it neither ends it nor makes a parameter's name of its rest."""
+    read = understood(text)
+
+    assert (read["addresses"][0][0], read["user"], read["database"]) == ("h", "u", "d")
+    assert read["password"] == password
+    assert "hunter2" not in " ".join(read_postgres_url(text).ignored)
+
+
+@pytest.mark.parametrize(
+    ("text", "addresses"),
+    [
+        ("postgresql://u@localhost/d?host=/cloudsql/x", ["/cloudsql/x/.s.PGSQL.5432"]),
+        ("postgresql://u@localhost:6543/d?host=/cloudsql/x", ["/cloudsql/x/.s.PGSQL.6543"]),
+        ("postgresql://u@%2Fcloudsql%2Fx/d", ["/cloudsql/x/.s.PGSQL.5432"]),
+        ("postgresql://u@/d?host=/cloudsql/p:r:x", ["/cloudsql/p:r:x/.s.PGSQL.5432"]),
+        ("postgresql://u@a/d?host=b", [("b", 5432)]),
+        ("postgresql://u@a:1/d?port=2", [("a", 2)]),
+        ("postgresql://u@a:1,b:2/d?port=3", [("a", 3), ("b", 3)]),
+        ("postgresql://u@a/d?hostaddr=127.0.0.1", [("a", 5432)]),
+        ("postgresql://u@/d?hostaddr=127.0.0.1", [("127.0.0.1", 5432)]),
+        ("postgresql+psycopg2://u:p@/d?host=HostA:5432&host=HostB:5433", [("HostA", 5432), ("HostB", 5433)]),
+        ("postgresql+psycopg2://u:p@/d?host=A&port=1&host=B&port=2", [("A", 1), ("B", 2)]),
+        ("postgresql://u@/d?host=[::1]:1&host=::2", [("::1", 1), ("::2", 5432)]),
+        ("postgresql://u@/d?host=/run/x,b&port=1,2", ["/run/x/.s.PGSQL.1", ("b", 2)]),
+    ],
+)
+def test_hosts_in_parameters_win(text: str, addresses: list[object]) -> None:
+    """As in libpq they replace those before the path; and each of several that SQLAlchemy repeats is one more."""
+    assert understood(text)["addresses"] == addresses
+    assert read_postgres_url(read_postgres_url(text).url).url == read_postgres_url(text).url
+
+
+@pytest.mark.parametrize("name", ["sslrootcert", "sslcert", "sslkey", "sslcrl"])
+@pytest.mark.parametrize("path", ["/nowhere/hunter2.pem", "~/hunter2.pem", "$HOME/hunter2.pem", "hunter2.pem", "/"])
+def test_a_file_that_cannot_be_read_is_named_by_its_parameter(name: str, path: str) -> None:
+    """A process would wait for it for ever."""
+    with pytest.raises(ValueError, match=f"its {name} names no file") as refused:
+        read_postgres_url(f"postgres://me@db.test/name?sslmode=require&{name}={path}")
+
+    assert "hunter2" not in str(refused.value)
+    read_postgres_url(f"postgres://me@db.test/name?sslmode=disable&{name}={path}")
+
+
+def test_a_file_without_a_certificate_is_named_by_its_parameter(tmp_path: Path) -> None:
+    """So is a key that belongs to no certificate."""
+    (tmp_path / "empty.pem").write_text("no certificate")
+    roots = read_postgres_url("postgres://me@db.test/name?sslrootcert=system").url.partition("sslrootcert=")[2]
+    roots = roots.partition("&")[0]
+
+    for name in ("sslrootcert", "sslcert", "sslcrl"):
+        with pytest.raises(ValueError, match=f"its {name} names a file that holds no certificate"):
+            read_postgres_url(f"postgres://me@db.test/name?{name}={tmp_path}/empty.pem")
+    with pytest.raises(ValueError, match="its sslkey is not the key"):
+        read_postgres_url(f"postgres://me@db.test/name?sslcert={roots}&sslkey={tmp_path}/empty.pem")
+
+
+def test_a_home_directory_is_found(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """~ is what a shell would make of it."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "my.key").write_text("a key")
+
+    assert quote(f"{tmp_path}/my.key", safe="") in read_postgres_url("postgres://me@db.test/name?sslkey=~/my.key").url
+
+
+@pytest.mark.parametrize(
     "query", ["pgbouncer=true", "statement_cache_size=0", "prepareThreshold=0", "prepared_statements=false"]
 )
 def test_a_pooler_that_keeps_no_statements_is_believed(query: str) -> None:
@@ -177,6 +265,15 @@ def test_a_pooler_that_keeps_no_statements_is_believed(query: str) -> None:
         ("host=s3cret port=s3cret", "port"),
         ("host=a,b port=1,2,3 password=s3cret", "as many"),
         ("postgres://me:s3 cret", "percent-encode"),
+        ("Host=h;Username=u;Password=p;s3cret", "double quotes"),
+        ('Host=h;Username=u;Password="p"s3cret', "double quotes"),
+        ("Host=h;Username=u;Password='s3cret", "double quotes"),
+        ("jdbc:postgresql://h/db?user=u&password=p&s3cret", "percent-encode"),
+        ("postgres://me:s3cret\udcff@db.test/name", "UTF-8"),
+        ("postgres://me@db.test/name?gsslib=s3cret", "gsslib"),
+        ("postgres://me@db.test/name?sslnegotiation=s3cret", "sslnegotiation"),
+        ("postgres://me@db.test/name?ssl_min_protocol_version=s3cret", "ssl_min_protocol_version"),
+        ("postgres://me@/name?host=db.test:s3cret", "port"),
     ],
 )
 def test_what_cannot_be_read_says_what_to_change(text: str, words: str) -> None:
@@ -189,7 +286,11 @@ def test_what_cannot_be_read_says_what_to_change(text: str, words: str) -> None:
 
 def test_a_long_text_is_read_in_time() -> None:
     """Nothing in it makes us slow."""
-    for text in ("a=" * 50_000, "postgres://" + "@:" * 50_000, "x " * 50_000, "postgres://u:" + "/?" * 50_000 + "@h/d"):
+    spaces = " " * 50_000
+    for text in (
+        "a=" * 50_000, "postgres://" + "@:" * 50_000, "x " * 50_000, "postgres://u:" + "/?" * 50_000 + "@h/d",
+        f"a={spaces};", f"a{spaces};", f"a=;b{spaces}c", f"a='{spaces}';", f"a=b{spaces};", "a= b" * 20_000 + ";",
+    ):  # fmt: skip
         try:
             read_postgres_url(text)
         except ValueError:
