@@ -10,30 +10,40 @@ import binascii
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from decimal import Decimal
+from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, get_args
 from urllib.parse import urlsplit
 
 import phonenumbers
-from pydantic import AfterValidator, BeforeValidator, HttpUrl, SecretStr
+from pydantic import AfterValidator, BeforeValidator, Field, HttpUrl, SecretStr
 from pydantic_settings import NoDecode
 
 from enrichment.event_fields import FIELDS, IGNORED
+from enrichment.money import MOST_CREDITS, cents
 from enrichment.postgres_url import read_postgres_url
+from enrichment.regions import read_region
+from enrichment.texts import tidy
 
 Scope = Literal["events", "read", "operate", "admin"]
 
 SCOPES: frozenset[Scope] = frozenset(get_args(Scope))
 BARE: frozenset[Scope] = SCOPES - {"admin"}  # the scopes of a token that names none
-COUNTRIES = {"UK": "GB", "EL": "GR"}  # common misspellings of the code
 LEVELS = {"warn": "warning", "critical": "error", "fatal": "error", "trace": "debug", "notset": "debug"}
 
+MOST_REQUESTS = 10**9  # of a limit; the database counts in four bytes
+
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+_LIST = re.compile(r'\[\s*(".*")\s*\]', re.DOTALL)  # as JSON writes it
+_WRAPPED = re.compile(r"\[.*|.*\]|\{.*\}|<.*>|\(.*\)", re.DOTALL)
+_CURLY = re.compile(r"[“”„‟‘’‚‛«»‹›]")
+_LABEL = re.compile(r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?", re.IGNORECASE)
 T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
 class Unreadable:
-    """A secret that could not be read, and why."""
+    """A value that could not be read, and why."""
 
     reason: str
 
@@ -58,8 +68,8 @@ def without_quotes(text: str) -> str:
 def _parts(value: Any) -> Any:
     if isinstance(value, str):
         text = without_quotes(value)
-        if text.startswith('["') and text.endswith('"]'):  # a list as JSON writes it
-            value = text[1:-1]
+        if listed := _LIST.fullmatch(text):
+            value = listed[1]
         return [part for line in re.split(r"[,\r\n]", without_quotes(value)) if (part := without_quotes(line))]
     return _sound(value)
 
@@ -70,21 +80,37 @@ def _sound(value: Any) -> Any:
     return value
 
 
+def _keys(value: Any) -> Any:
+    parts = _parts(value)
+    for part in parts:
+        if isinstance(part, str):
+            _check_bare(part)
+            if not part.isprintable():  # neither are bytes that are no UTF-8
+                raise ValueError("must be printable text in UTF-8, each on a line or after a comma")
+    return parts
+
+
 def _tokens(value: Any) -> Any:
     parts = _parts(value)
     return tuple(_token(part) if isinstance(part, str) else part for part in parts)
 
 
 def _token(text: str) -> ApiToken:
+    _check_bare(text)
     name, scopes, secret = _split_token(text)
+    known = frozenset(scope for scope in get_args(Scope) if scope in scopes)
+    if name is not None and (not secret or not _NAME.fullmatch(name) or scopes - known):
+        raise ValueError(f"must be a token, or name:scope+scope:token with scopes of {', '.join(get_args(Scope))}")
+    _check_bare(secret)
     if not _fits_a_header(secret):
         raise ValueError("must be without spaces, each on a line or after a comma")
-    if name is None:
-        return ApiToken(secret)
-    known = frozenset(scope for scope in get_args(Scope) if scope in scopes)
-    if not _NAME.fullmatch(name) or scopes - known:
-        raise ValueError(f"must be a token, or name:scope+scope:token with scopes of {', '.join(get_args(Scope))}")
-    return ApiToken(secret, known, name)
+    return ApiToken(secret) if name is None else ApiToken(secret, known, name)
+
+
+def _check_bare(text: str) -> None:
+    """Refuse a secret with what another program, or a word processor, put around it. Raise ValueError."""
+    if _WRAPPED.fullmatch(text) or _CURLY.search(text):
+        raise ValueError("must be by comma or line, without brackets around them and without curly quotes")
 
 
 def _split_token(text: str) -> tuple[str | None, frozenset[str], str]:
@@ -96,7 +122,7 @@ def _split_token(text: str) -> tuple[str | None, frozenset[str], str]:
     return (
         name.strip(),
         frozenset(scope.strip().lower() for scope in scopes.split("+")),
-        secret.strip() if found else "",
+        without_quotes(secret) if found else "",
     )
 
 
@@ -142,32 +168,58 @@ def _database_url(secret: SecretStr | None) -> SecretStr | None:
 
 
 def _url(value: str) -> str:
-    """Read an http(s) address without its last slash, so that a path can be appended."""
+    """Read an http(s) address into its one form, without its last slash, so that a path can be appended."""
     url = without_quotes(value)
     if re.search(r"\s", url):
         raise ValueError("must be one address, without spaces")
-    if re.search(r"[,;\\{}<>|^`\"]", url):
+    if not url.isprintable() or re.search(r"[,;\\{}<>|^`\"]", url):
         raise ValueError("must be one address, without characters that no address has")
-    HttpUrl(url)  # raises what pydantic reports
+    parsed = HttpUrl(url)  # raises what pydantic reports
     if "?" in url or "#" in url:
         raise ValueError("must not have a query or a fragment")
     if "@" in urlsplit(url).netloc:
         raise ValueError("must not have a user or a password")
-    return url.rstrip("/")
+    # pydantic mends what a vendor's library may not.
+    if not re.match(r"https?://[^/:]|https?://\[", url, re.IGNORECASE) or urlsplit(url).netloc.endswith(":"):
+        raise ValueError("must be https://host or https://host:port, with a path or without")
+    if not _is_host(parsed.host or "") or parsed.port == 0:
+        raise ValueError("must have a host and a port that can be called")
+    return str(parsed).rstrip("/")
+
+
+def _is_host(host: str) -> bool:
+    labels = host.removesuffix(".").split(".")
+    return host.startswith("[") or (len(host) < 254 and all(map(_LABEL.fullmatch, labels)))
+
+
+def _host(value: Any) -> Any:
+    value = _sound(value)
+    if isinstance(value, str) and not value.isprintable():
+        raise ValueError("must be an address to listen on, like 0.0.0.0")
+    return value
+
+
+def _folder(value: Any) -> Any:
+    value = _sound(value)
+    try:
+        return Path(value).expanduser() if isinstance(value, str | Path) else value
+    except RuntimeError:
+        raise ValueError("must be a folder; the home directory that ~ means is not known") from None
 
 
 def _region(value: Any) -> Any:
+    value = _sound(value)
     if not isinstance(value, str):
         return value
-    region = value.strip().upper()
-    region = COUNTRIES.get(region, region)
+    region = read_region(tidy(value))
     if region not in phonenumbers.SUPPORTED_REGIONS:
-        raise ValueError("must be a country as two letters of ISO 3166, like US")
+        raise ValueError("must be a country with phone numbers of its own, as two letters of ISO 3166, like US")
     return region
 
 
 def _fields(value: Any) -> Any:
     """Read `Their Name=work_email, ...` into a dict from their name to our field."""
+    value = _sound(value)
     if not isinstance(value, str):
         return value
     mapping: dict[str, str] = {}
@@ -182,18 +234,19 @@ def _fields(value: Any) -> Any:
 
 
 def _lower(value: Any) -> Any:
+    value = _sound(value)
     return value.strip().lower() if isinstance(value, str) else value
 
 
 def _lower_parts(value: Any) -> Any:
-    return [part.lower() for part in _parts(value)] if isinstance(value, str) else value
+    return [part.lower() for part in _parts(value)] if isinstance(value, str) else _sound(value)
 
 
 def _level(value: Any) -> Any:
     return LEVELS.get(_lower(value), _lower(value)) if isinstance(value, str) else value
 
 
-Keys = Annotated[tuple[SecretStr, ...], NoDecode, BeforeValidator(_parts)]
+Keys = Annotated[tuple[SecretStr, ...], NoDecode, BeforeValidator(_keys)]
 Tokens = Annotated[tuple[ApiToken, ...], NoDecode, BeforeValidator(_tokens)]
 Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_lower_parts)]
 Fields = Annotated[Mapping[str, str], NoDecode, BeforeValidator(_fields)]
@@ -201,7 +254,12 @@ Key = Annotated[SecretStr | None, BeforeValidator(_key)]
 HeaderToken = Annotated[SecretStr | None, AfterValidator(_sendable), BeforeValidator(_key)]
 WebhookSecret = Annotated[SecretStr | None, AfterValidator(_webhook_secret), BeforeValidator(_key)]
 DatabaseUrl = Annotated[SecretStr | None, AfterValidator(_database_url), BeforeValidator(_sound)]
-Url = Annotated[str, AfterValidator(_url)]
+Url = Annotated[str, AfterValidator(_url), BeforeValidator(_sound)]
+Host = Annotated[str, BeforeValidator(_host)]
+Folder = Annotated[Path, BeforeValidator(_folder)]
+# A number that the ledger or the limiter cannot hold would fail every claim.
+Credits = Annotated[Decimal, Field(ge=0, le=MOST_CREDITS), AfterValidator(cents)]
+PerWindow = Annotated[int, Field(gt=0, le=MOST_REQUESTS)]
 Region = Annotated[str | None, BeforeValidator(_region)]
 Level = Annotated[Literal["debug", "info", "warning", "error"], BeforeValidator(_level)]
 Lowered = Annotated[T, BeforeValidator(_lower)]

@@ -13,14 +13,18 @@ from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
 from enrichment.setting_types import (
+    Credits,
     DatabaseUrl,
     Fields,
+    Folder,
     HeaderToken,
+    Host,
     Key,
     Keys,
     Level,
     Lowered,
     Names,
+    PerWindow,
     Region,
     Tokens,
     Unreadable,
@@ -50,12 +54,12 @@ class ProviderSettings(BaseModel):
 
     api_key: Key = Field(None, description="the provider's key")
     base_url: Url
-    credits_per_found: Decimal = Field(ge=0)
-    budget_credits_per_day: Decimal | None = Field(None, ge=0, description="credits of this provider, per UTC day")
-    budget_credits_per_month: Decimal | None = Field(None, ge=0, description="credits of this provider, per UTC month")
-    per_minute: int | None = Field(None, gt=0)
-    per_hour: int | None = Field(None, gt=0)
-    per_day: int | None = Field(None, gt=0)
+    credits_per_found: Credits
+    budget_credits_per_day: Credits | None = Field(None, description="credits of this provider, per UTC day")
+    budget_credits_per_month: Credits | None = Field(None, description="credits of this provider, per UTC month")
+    per_minute: PerWindow | None = None
+    per_hour: PerWindow | None = None
+    per_day: PerWindow | None = None
 
     def lacks(self) -> list[str]:
         """List the credentials that are needed and not set."""
@@ -67,10 +71,10 @@ class LeadMagicSettings(ProviderSettings):
 
     api_key: Key = Field(None, description="LeadMagic's key")
     base_url: Url = Field("https://api.leadmagic.io", description="LeadMagic's address")
-    credits_per_found: Decimal = Field(Decimal(5), ge=0, description="credits reserved per question")
-    per_minute: int | None = Field(None, gt=0, description="requests; default 3,000")
-    per_hour: int | None = Field(None, gt=0, description="requests; default none")
-    per_day: int | None = Field(None, gt=0, description="requests; default 500,000")
+    credits_per_found: Credits = Field(Decimal(5), description="credits reserved per question")
+    per_minute: PerWindow | None = Field(None, description="requests; default 3,000")
+    per_hour: PerWindow | None = Field(None, description="requests; default none")
+    per_day: PerWindow | None = Field(None, description="requests; default 500,000")
 
 
 class NyneSettings(ProviderSettings):
@@ -81,10 +85,10 @@ class NyneSettings(ProviderSettings):
     api_key: Key = Field(None, description="Nyne's key")
     api_secret: Key = Field(None, description="Nyne's secret")
     base_url: Url = Field("https://api.nyne.ai", description="Nyne's address")
-    credits_per_found: Decimal = Field(Decimal(3), ge=0, description="credits per number found; see your plan")
-    per_minute: int | None = Field(None, gt=0, description="requests; default 100")
-    per_hour: int | None = Field(None, gt=0, description="requests; default 1,000")
-    per_day: int | None = Field(None, gt=0, description="requests; default none")
+    credits_per_found: Credits = Field(Decimal(3), description="credits per number found; see your plan")
+    per_minute: PerWindow | None = Field(None, description="requests; default 100")
+    per_hour: PerWindow | None = Field(None, description="requests; default 1,000")
+    per_day: PerWindow | None = Field(None, description="requests; default none")
 
 
 class Settings(BaseSettings):
@@ -103,8 +107,8 @@ class Settings(BaseSettings):
     database_url: DatabaseUrl = Field(None, description="PostgreSQL; absent: an embedded one under RINGBACK_HOME")
     database_direct_url: DatabaseUrl = Field(None, description="PostgreSQL past a pooler, for LISTEN")
     database_pool: int = Field(8, ge=2, le=200, description="connections of one process")
-    ringback_home: Path = Field(Path(".ringback"), description="where the embedded PostgreSQL lives")
-    host: str = Field("0.0.0.0", description="address the receiver listens on")  # noqa: S104  a public endpoint
+    ringback_home: Folder = Field(Path(".ringback"), description="where the embedded PostgreSQL lives")
+    host: Host = Field("0.0.0.0", description="address the receiver listens on")  # noqa: S104  a public endpoint
     port: int = Field(8000, ge=0, le=65535, description="port the receiver listens on")
     log_level: Level = Field("info", description="least level logged")
 
@@ -137,8 +141,8 @@ class Settings(BaseSettings):
     )
     default_region: Region = Field(None, description="country of numbers without a prefix, like US")
 
-    budget_credits_per_day: Decimal | None = Field(None, ge=0, description="credits of all providers, per UTC day")
-    budget_credits_per_month: Decimal | None = Field(None, ge=0, description="credits of all providers, per UTC month")
+    budget_credits_per_day: Credits | None = Field(None, description="credits of all providers, per UTC day")
+    budget_credits_per_month: Credits | None = Field(None, description="credits of all providers, per UTC month")
 
     metrics_token: HeaderToken = Field(None, description="token for /metrics; absent: it is open")
 
@@ -150,6 +154,8 @@ class Settings(BaseSettings):
             settings = cls()
         except UnicodeDecodeError:
             raise SettingsError([".env: is no UTF-8 text"]) from None
+        except OSError as error:
+            raise SettingsError([f".env: cannot be read: {error.strerror}"]) from None
         except ValidationError as error:
             sound: dict[str, Any] = {}
             for one in error.errors():
@@ -246,7 +252,7 @@ def _set_default(sound: dict[str, Any], path: list[str]) -> None:
 
 def _as_meant(given: Mapping[str, str | None]) -> dict[str, Any]:
     """Trim values, remove the quotes that Docker keeps, read the NAME_FILEs of secrets, and omit blank values."""
-    meant: dict[str, Any] = {name: without_quotes(given.get(name) or "") for name in setting_fields()}
+    meant: dict[str, Any] = {name: _text(name, given.get(name) or "") for name in setting_fields()}
     for name in _secrets():
         if not (path := without_quotes(given.get(f"{name}_file") or "")):
             continue
@@ -254,11 +260,24 @@ def _as_meant(given: Mapping[str, str | None]) -> dict[str, Any]:
             meant[name] = Unreadable(f"set it or {name.upper()}_FILE, not both")
             continue
         try:
-            meant[name] = without_quotes(Path(path).read_text(encoding="utf-8-sig"))
+            meant[name] = without_quotes(Path(path).expanduser().read_text(encoding="utf-8-sig"))
+        except RuntimeError:
+            meant[name] = Unreadable(
+                f"{name.upper()}_FILE cannot be read: the home directory that ~ means is not known"
+            )
         except (OSError, ValueError) as error:
             why = error.strerror if isinstance(error, OSError) else "no UTF-8 text"
             meant[name] = Unreadable(f"{name.upper()}_FILE cannot be read: {why}")
     return {name: value for name, value in meant.items() if value != ""}
+
+
+def _text(name: str, given: str) -> str | Unreadable:
+    """Trim a value. A byte that is no UTF-8 can be meant only in a path."""
+    try:
+        given.encode("utf-8", "surrogateescape" if name == "ringback_home" else "strict")
+    except UnicodeEncodeError:
+        return Unreadable("is no UTF-8 text")
+    return without_quotes(given)
 
 
 def _secrets() -> list[str]:

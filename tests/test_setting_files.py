@@ -80,6 +80,32 @@ def test_a_dot_env_that_is_no_text_is_named(environment: pytest.MonkeyPatch, tmp
     assert set(problems("submitter")) == {".env"}
 
 
+def test_a_dot_env_that_cannot_be_read_is_named(environment: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """So is one that belongs to another user."""
+    (tmp_path / ".env").write_text("PORT=9000\n")
+
+    def refuse(*_: object, **__: object) -> None:
+        raise PermissionError(13, "Permission denied", ".env")
+
+    environment.setattr("pydantic_settings.sources.providers.dotenv.dotenv_values", refuse)
+
+    assert problems("submitter") == {".env": "cannot be read: Permission denied"}
+
+
+def test_a_secret_of_the_home_directory_is_read(environment: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """~ is what a shell would make of it; what it cannot be is told."""
+    environment.setenv("HOME", str(tmp_path))
+    (tmp_path / "token").write_text("from-home\n")
+    for name in ("API_TOKENS", "NYNE_API_KEY"):
+        environment.delenv(name)
+    environment.setenv("API_TOKENS_FILE", "~/token")
+    environment.setenv("NYNE_API_KEY_FILE", "~nobody-of-this-name/token")
+
+    assert set(problems("submitter")) == {"NYNE_API_KEY"}
+    environment.delenv("NYNE_API_KEY_FILE")
+    assert [token.get_secret_value() for token in Settings.load("receiver").api_tokens] == ["from-home"]
+
+
 def test_what_is_wrong_in_one_provider_leaves_the_rest_of_it(environment: pytest.MonkeyPatch) -> None:
     """A key that is set is not missing because another of the provider's settings is wrong."""
     environment.setenv("NYNE_PER_MINUTE", "0")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from enrichment.setting_types import ApiToken
@@ -160,7 +162,15 @@ def test_a_public_url_needs_keys_for_callbacks(environment: pytest.MonkeyPatch) 
         ("MAX_ATTEMPTS", "0"),
         ("BUDGET_CREDITS_PER_DAY", "-5"),
         ("BUDGET_CREDITS_PER_MONTH", "nan"),
+        ("BUDGET_CREDITS_PER_DAY", "1e400"),
+        ("BUDGET_CREDITS_PER_MONTH", "1000000001"),
+        ("NYNE_BUDGET_CREDITS_PER_DAY", "1e400"),
+        ("NYNE_CREDITS_PER_FOUND", "1e10"),
+        ("LEADMAGIC_CREDITS_PER_FOUND", "-0.001"),
         ("NYNE_PER_MINUTE", "0"),
+        ("NYNE_PER_MINUTE", "3000000000"),
+        ("NYNE_PER_HOUR", "3000000000"),
+        ("LEADMAGIC_PER_DAY", "1000000001"),
         ("DATABASE_POOL", "1"),
     ],
 )
@@ -205,6 +215,15 @@ def test_a_key_that_no_header_can_hold_is_refused(environment: pytest.MonkeyPatc
         ("DEFAULT_REGION", "UK", "default_region", "GB"),
         ("DEFAULT_REGION", "de", "default_region", "DE"),
         ("DEFAULT_REGION", " us\n", "default_region", "US"),
+        ("DEFAULT_REGION", "USA", "default_region", "US"),
+        ("DEFAULT_REGION", "en-US", "default_region", "US"),
+        ("DEFAULT_REGION", "United States", "default_region", "US"),
+        ("PUBLIC_URL", "https://bücher.test:443/Über", "public_url", "https://xn--bcher-kva.test/%C3%9Cber"),
+        ("PUBLIC_URL", "HTTPS://X.test", "public_url", "https://x.test"),
+        ("PUBLIC_URL", "http://[::1]:8000/", "public_url", "http://[::1]:8000"),
+        ("BUDGET_CREDITS_PER_DAY", "1e-400", "budget_credits_per_day", 0),
+        ("BUDGET_CREDITS_PER_DAY", "1000000000", "budget_credits_per_day", 10**9),
+        ("RINGBACK_HOME", "~/rb", "ringback_home", Path.home() / "rb"),
         ("RETAIN_DAYS", "30", "retain_days", 30),
         ("GENERIC_FIELDS", "E-Mail=work_email, Voller Name = name\nA=B=company", "generic_fields",
          {"E-Mail": "work_email", "Voller Name": "name", "A=B": "company"}),
@@ -236,10 +255,27 @@ def test_a_value_is_read_as_it_was_meant(
         ("PUBLIC_URL", "https://x.test;"),
         ("PUBLIC_URL", "https://{{host}}"),
         ("PUBLIC_URL", "https://x.test\\callbacks"),
+        ("PUBLIC_URL", "https:/x.test"),
+        ("PUBLIC_URL", "https:x.test"),
+        ("PUBLIC_URL", "https:///x"),
+        ("PUBLIC_URL", "https://x.test:"),
+        ("PUBLIC_URL", "https://:8000"),
+        ("PUBLIC_URL", "https://https://x.test"),
+        ("PUBLIC_URL", "https://x.test\u200b"),
+        ("PUBLIC_URL", "https://x..test"),
+        ("PUBLIC_URL", "https://.x.test"),
+        ("PUBLIC_URL", "https://-x.test"),
+        ("PUBLIC_URL", "https://*.x.test"),
+        ("PUBLIC_URL", f"https://{'x' * 64}.test"),
+        ("PUBLIC_URL", "http://x.test:0"),
+        ("PUBLIC_URL", "http://x.test:65536"),
+        ("PUBLIC_URL", "https://x.test/\udcff"),
+        ("LEADMAGIC_BASE_URL", "https:/x.test"),
         ("METRICS_TOKEN", "two words"),
         ("METRICS_TOKEN", "one\ntwo"),
         ("NYNE_BASE_URL", "https://x.test?key=1"),
-        ("DEFAULT_REGION", "USA"),
+        ("DEFAULT_REGION", "Atlantis"),
+        ("DEFAULT_REGION", "Antarctica"),  # it has no numbers of its own
         ("DEFAULT_REGION", "XX"),
         ("DEFAULT_REGION", "+1"),
         ("LOG_LEVEL", "loud"),
@@ -258,6 +294,24 @@ def test_a_value_is_read_as_it_was_meant(
         ("API_TOKENS", "crm:token"),
         ("API_TOKENS", ":events:token"),
         ("API_TOKENS", "tok\ten"),
+        ("API_TOKENS", "['tok1','tok2']"),
+        ("API_TOKENS", "[tok1, tok2]"),
+        ("API_TOKENS", "[]"),
+        ("API_TOKENS", "{tok}"),
+        ("API_TOKENS", "<tok>"),
+        ("API_TOKENS", "\u201ctok\u201d"),
+        ("API_TOKENS", "crm:events:\u2018tok\u2019"),
+        ("API_TOKENS", "crm:events:[tok]"),
+        ("API_TOKENS", "tok\udcff"),
+        ("CALLBACK_KEYS", "good,key\udcff"),
+        ("CALLBACK_KEYS", "good,ke\x07y"),
+        ("CALLBACK_KEYS", "['key']"),
+        ("DATABASE_URL", "postgres://me:pw\udcff@host/name"),
+        ("HOST", "\udcff"),
+        ("LOG_LEVEL", "info\udcff"),
+        ("PROVIDERS", "nyne\udcff"),
+        ("GENERIC_FIELDS", "\udcff=name"),
+        ("MAX_ATTEMPTS", "8\udcff"),
     ],
 )
 def test_a_value_that_cannot_be_used_is_named(environment: pytest.MonkeyPatch, name: str, value: str) -> None:
@@ -279,6 +333,24 @@ def test_tokens_are_separated_by_commas_or_lines(environment: pytest.MonkeyPatch
     environment.setenv("API_TOKENS", value)
 
     assert [token.get_secret_value() for token in Settings.load("receiver").api_tokens] == ["one", "two"]
+
+
+@pytest.mark.parametrize("value", ["crm:events:", "tok:en", "crm::token", "crm:events", "crm:evnts:to ken"])
+def test_a_malformed_token_is_told_its_form(environment: pytest.MonkeyPatch, value: str) -> None:
+    """The message is about the colons, not about spaces."""
+    environment.setenv("API_TOKENS", value)
+
+    assert "name:scope+scope:token" in problems("receiver")["API_TOKENS"]
+
+
+@pytest.mark.parametrize("value", ['n:admin:"tok"', "n:admin: 'tok' ", '"n:admin:tok"', '[ "n:admin:tok" ]'])
+def test_quotes_are_no_part_of_a_named_token(environment: pytest.MonkeyPatch, value: str) -> None:
+    """Whether they are around the secret or around all of it."""
+    environment.setenv("API_TOKENS", value)
+
+    (token,) = Settings.load("receiver").api_tokens
+
+    assert (token.name, token.get_secret_value()) == ("n", "tok")
 
 
 def test_a_token_says_what_it_may_do(environment: pytest.MonkeyPatch) -> None:
