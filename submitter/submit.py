@@ -12,7 +12,7 @@ import asyncpg
 import structlog
 
 from enrichment.outcome import Outcome, Retry, Unclear
-from enrichment.providers.base import CallsBack, Provider
+from enrichment.providers.base import CallsBack, HttpRequest, Provider
 from enrichment.settings import Settings
 from enrichment.tokens import callback_url
 from store import asked, providers
@@ -109,10 +109,8 @@ class Submitter:
         if lease.is_over:
             # This process was frozen: another process may have the job by now. Nothing was sent, so nothing is owed.
             return JobOutcome(self.provider, job, Withheld("the lease ran out before it was sent"))
-        url = None
-        if self._calls_back and self._settings.public_url:
-            url = callback_url(self._settings.public_url, self._settings.callback_keys, self.name, job.id)
-        answer = await send(self._session, self.provider.submit(job.contact, url))
+        request = self._request(job)
+        answer = request if isinstance(request, Unsent) else await send(self._session, request)
         outcome: Outcome
         match answer:
             case Unsent(reason):
@@ -125,6 +123,17 @@ class Submitter:
         throttled = isinstance(outcome, Retry) and outcome.throttled
         count("questions", self.name, "throttled" if throttled else type(outcome).__name__.lower())
         return JobOutcome(self.provider, job, outcome, body, self._calls_back)
+
+    def _request(self, job: ClaimedJob) -> HttpRequest | Unsent:
+        """Build the question. Whatever fails here, nothing was sent: the job must not look as if it had been."""
+        url = None
+        try:
+            if self._calls_back and self._settings.public_url:
+                url = callback_url(self._settings.public_url, self._settings.callback_keys, self.name, job.id)
+            return self.provider.submit(job.contact, url)
+        except Exception as error:
+            log.exception("question_not_built", job=str(job.id))
+            return Unsent(f"the question could not be built ({type(error).__name__})")
 
     def _log(self, claimed: Claim) -> None:
         if claimed.wait > 0:

@@ -80,6 +80,25 @@ async def test_the_question_to_nyne_carries_a_genuine_callback_url(world: AtWork
     assert 55 < await waits(world, lookup_id) <= 60
 
 
+async def test_a_question_that_cannot_be_built_was_not_sent(
+    world: AtWork, fake: FakeProvider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever fails before a question leaves is a definite failure: it costs nothing, and is tried again."""
+    lookup_id = await wish_for(world, "nyne")
+
+    def fail(*_: object) -> str:
+        raise UnicodeEncodeError("utf-8", "\udcff", 0, 1, "surrogates not allowed")
+
+    monkeypatch.setattr("submitter.submit.callback_url", fail)
+
+    await world.ask("nyne")
+
+    now = await job_of(world.pool, lookup_id)
+    assert now is not None
+    assert (now["state"], now["tries"], now["reserved"], len(fake.paid)) == ("queued", 1, 0, 0)
+    assert now["error"].startswith("the question could not be built")
+
+
 async def test_without_a_public_url_nyne_is_polled_only(start: Start, fake: FakeProvider) -> None:
     """No callback_url is sent, and the first poll need not wait for a callback."""
     async with start(public_url=None) as world:
