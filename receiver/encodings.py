@@ -34,6 +34,8 @@ MARKS = (
 _UTF8_MARKS = re.compile(rb"(?:\xef\xbb\xbf|\xc3\xaf\xc2\xbb\xc2\xbf)+")
 _TYPE = re.compile(r"[^\s;,]*")
 _CHARSET = re.compile(r"""[;\s]charset\s*=\s*["']?([^\s"';,]*)""", re.IGNORECASE)
+# A parameter may hold commas, semicolons and the word charset in quotes.
+_QUOTED = re.compile(r"""([;\s]charset\s*=\s*)?"(?:[^"\\]|\\.)*\"""", re.IGNORECASE)
 _SAFE_TO_REPEAT = re.compile(r"[A-Za-z0-9._-]{1,40}")
 
 
@@ -60,7 +62,7 @@ def json_text(headers: Headers, body: bytes, most: int) -> bytes:
 def readable_text(headers: Headers, body: bytes, most: int) -> bytes:
     """Decode *body* if that makes it JSON; else return it as it came. For callbacks, whose form is never refused."""
     try:
-        text = _as_utf8(_plain(headers, body, most), _codec_said(headers.getlist("content-type")))
+        text = _as_utf8(_plain(headers, body, most), _codec_said(_content_types(headers)))
     except Problem:
         return body
     return text if text.lstrip(b" \t\r\n").startswith((b"{", b"[")) else body
@@ -82,7 +84,7 @@ def _codec(headers: Headers) -> str:
 
     A proxy may have joined two headers, or passed on both.
     """
-    given = headers.getlist("content-type")
+    given = _content_types(headers)
     if given == ["application/json"]:
         return "utf-8"
     kinds = [part for line in given for part in line.split(",") if part.strip()]
@@ -93,6 +95,12 @@ def _codec(headers: Headers) -> str:
             "(Zapier and Make send forms unless told otherwise: choose JSON as the payload type.)",
         )
     return _codec_said(kinds)
+
+
+def _content_types(headers: Headers) -> list[str]:
+    """Return the Content-Type lines without what is in quotes, except the name of a charset."""
+    lines = headers.getlist("content-type")
+    return [_QUOTED.sub(lambda quoted: quoted[0] if quoted[1] else "", line) if '"' in line else line for line in lines]
 
 
 def _is_json(kind: str) -> bool:

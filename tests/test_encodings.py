@@ -133,6 +133,10 @@ def test_two_charsets_are_a_415() -> None:
         ("application/cloudevents+json; charset=UTF-8",),
         ("text/json",),
         ("application/x-json",),
+        (f'{JSON}; charset=utf-8; profile="https://x,y"',),
+        (f'{JSON}; profile="x; charset=utf-16"; charset="utf-8"',),
+        (f'{JSON}; profile="say \\"x, y\\""',),
+        (f'{JSON}; profile="a,b", {JSON}; profile="c;d"',),
     ],
 )
 def test_every_way_to_say_json_is_understood(content_types: tuple[str, ...]) -> None:
