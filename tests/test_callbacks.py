@@ -115,14 +115,17 @@ async def test_the_chain_goes_on_and_the_submitter_hears_of_it(client: Client, p
     await listener.close()
 
 
-async def test_a_request_id_not_known_yet_fits(client: Client, pool: Pool) -> None:
+@pytest.mark.parametrize(
+    ("named", "kept"), [("req-only-nyne-knows", "req-only-nyne-knows"), ("\ud800", r"'\ud800'"), ({"a": 1}, "dict")]
+)
+async def test_a_request_id_not_known_yet_fits(client: Client, pool: Pool, named: Any, kept: str) -> None:
     """Where the 202 was lost, the token finds the job, whatever request it names."""
     row = await job(pool, "awaiting", request_id=None)
 
-    await call_back(client, row, found("req-only-nyne-knows"))
+    await call_back(client, row, found("") | {"request_id": named})
 
     assert (await lookup_of(pool, row))["final_status"] == "found"
-    assert await pool.fetchval("SELECT request_id FROM finished_jobs") == "req-only-nyne-knows"
+    assert await pool.fetchval("SELECT request_id FROM finished_jobs") == kept
 
 
 async def test_a_callback_that_says_running_changes_nothing(client: Client, pool: Pool) -> None:
@@ -164,11 +167,22 @@ async def test_an_unreadable_callback_is_kept_and_the_job_is_polled(client: Clie
     assert [tuple(row) for row in states] == [("awaiting", True)] * len(UNREADABLE)
 
 
-async def test_another_request_s_callback_is_flagged(client: Client, pool: Pool) -> None:
+@pytest.mark.parametrize("named", [None, "", " ", 0, False])
+async def test_a_callback_may_name_no_request(client: Client, pool: Pool, named: Any) -> None:
+    """Its token already says which job it is for."""
+    row = await job(pool, "awaiting")
+
+    await call_back(client, row, found("") | {"request_id": named})
+
+    assert await verdicts(pool) == ["applied"]
+
+
+@pytest.mark.parametrize("named", ["req-of-somebody-else", "\ud800", "a" * 129, "a\0b", 10**30, -7, 1.5, ["a"], True])
+async def test_another_request_s_callback_is_flagged(client: Client, pool: Pool, named: Any) -> None:
     """A message about another request is not believed: stored, flagged, and the job is polled now."""
     row = await job(pool, "awaiting")
 
-    answer = await call_back(client, row, found("req-of-somebody-else"))
+    answer = await call_back(client, row, found("") | {"request_id": named})
 
     assert answer.status == 200
     assert await verdicts(pool) == ["flagged"]

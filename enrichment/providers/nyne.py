@@ -139,7 +139,7 @@ class Nyne(CallsBack):
             return _read_failed_submit(response, self._complaint(response))
         request_id = _request_id(job)
         if _status(job) in {"completed", "failed"}:
-            outcome = self._read_job(job)
+            outcome = self._read_job(job, request_id)
             if isinstance(outcome, Unreadable) and request_id is not None:
                 return Accepted(request_id, outcome.reason)  # the job exists: its poll may be readable
             return outcome
@@ -156,7 +156,7 @@ class Nyne(CallsBack):
         """Read the job's state from a poll. Never raise."""
         job = _job(response.body)
         if 200 <= response.status < 300:
-            return self._read_job(job)
+            return self._read_job(job, _request_id(job))
         complaint = self._complaint(response)
         if _status(job) == "not_found" and complaint.code != "request_not_found":
             return Answered(None, request_id=_request_id(job))
@@ -164,7 +164,8 @@ class Nyne(CallsBack):
 
     def read_callback(self, body: bytes) -> Outcome:
         """Read the job's state from a callback, whose body is that of a poll. Never raise."""
-        return self._read_job(_job(body))
+        job = _job(body)
+        return self._read_job(job, _request_id(job) or _odd_request_id(job))
 
     def health(self) -> HttpRequest:
         """Build the question for the balance."""
@@ -190,11 +191,11 @@ class Nyne(CallsBack):
         """Read the allowance of this minute or hour. Never raise."""
         return read_limit_news(response, self.limits)
 
-    def _read_job(self, job: dict[str, Any] | None) -> Outcome:
+    def _read_job(self, job: dict[str, Any] | None, request_id: str | None) -> Outcome:
         """Read a job as polls and callbacks carry it."""
         if job is None:
             return Unreadable("no JSON object")
-        status, request_id = _status(job), _request_id(job)
+        status = _status(job)
         if status in _RUNNING:
             return Running(request_id)
         if status == "not_found":
@@ -305,6 +306,15 @@ def _request_id(job: dict[str, Any] | None) -> str | None:
     if not isinstance(value, str) or not value.isprintable() or not value.strip():
         return None
     return value if len(value) <= LONGEST_REQUEST_ID else None
+
+
+def _odd_request_id(job: dict[str, Any] | None) -> str | None:
+    """Return a handle that cannot be Nyne's in a form that can be stored: it names another request than ours."""
+    value = job.get("request_id") if job else None
+    if not value or (isinstance(value, str) and not value.strip()):
+        return None
+    text = ascii(value) if isinstance(value, str | int | float) else type(value).__name__
+    return text[:LONGEST_REQUEST_ID]
 
 
 def _looks_completed(job: dict[str, Any]) -> bool:
