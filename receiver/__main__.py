@@ -75,10 +75,11 @@ async def _run(settings: Settings) -> None:
 def _listen(settings: Settings) -> socket.socket:
     try:
         return listen(settings.host, settings.port)
-    except OSError as error:
+    except (OSError, TypeError, ValueError) as error:  # ValueError: no name of a host, and also UnicodeError
+        why = getattr(error, "strerror", None) or "HOST is no address"
         raise CannotStart(
             f"The receiver cannot start: port {settings.port} on {settings.host} cannot be used: "
-            f"{error.strerror or error}. Remedy: stop what listens there, or set PORT (or HOST) to another."
+            f"{why}. Remedy: stop what listens there, or set PORT (or HOST) to another."
         ) from error
 
 

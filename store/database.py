@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -265,13 +266,16 @@ _WRONG = (
     asyncpg.InvalidAuthorizationSpecificationError,
     asyncpg.InvalidCatalogNameError,
     asyncpg.InsufficientPrivilegeError,
+    ssl.SSLError,
 )
+# A server that stops in the middle of a handshake: it comes back.
+_CUT_OFF = (ssl.SSLEOFError, ssl.SSLZeroReturnError, ssl.SSLSyscallError)
 
 
 def database_down(error: Exception) -> DatabaseDown:
     """Return a DatabaseDown that says what *error* means and what to do."""
-    kind = WrongDatabase if isinstance(error, _WRONG) else DatabaseDown
-    return kind(_advice(error))
+    is_wrong = isinstance(error, _WRONG) and not isinstance(error, _CUT_OFF)
+    return (WrongDatabase if is_wrong else DatabaseDown)(_advice(error))
 
 
 def _advice(error: Exception) -> str:
@@ -286,6 +290,10 @@ def _advice(error: Exception) -> str:
         remedy = "let `ringback migrate` and the processes use the same user, or grant it to theirs"
     elif isinstance(error, asyncpg.ClientConfigurationError):
         remedy = "correct DATABASE_URL"
+    elif isinstance(error, ssl.SSLError) and not isinstance(error, _CUT_OFF):
+        said = (getattr(error, name, None) for name in ("verify_message", "reason"))
+        what = f"TLS failed ({next(filter(None, said), type(error).__name__)})"
+        remedy = "check sslmode, sslrootcert, sslcert and sslkey in DATABASE_URL"
     elif isinstance(error, ValueError):
         what, remedy = "DATABASE_URL cannot be used", "correct its host"
     else:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import signal
 import socket
+import ssl
 import sys
 from collections.abc import AsyncIterator
 from contextlib import suppress
@@ -19,7 +20,7 @@ import pytest
 from rig.processes import environment
 from rig.proxy import proxied
 from store import database
-from store.database import UNREACHABLE, DatabaseDown, close_pool, connect, open_pool
+from store.database import UNREACHABLE, DatabaseDown, WrongDatabase, close_pool, connect, database_down, open_pool
 from tests.commands import Running, running, until
 from tests.factories import job
 from tests.fake_provider import FakeProvider, found, playing
@@ -37,6 +38,16 @@ def short(monkeypatch: pytest.MonkeyPatch) -> None:
     """The database's bounds are so short that a test may wait for them."""
     for name in ("CONNECT_TIMEOUT", "ACQUIRE_TIMEOUT", "COMMAND_TIMEOUT"):
         monkeypatch.setattr(database, name, SHORT)
+
+
+def test_a_certificate_that_is_wrong_is_not_waited_for() -> None:
+    """A server that goes away in the middle of a handshake is."""
+    failed = database_down(ssl.SSLError(1, "[X509: KEY_VALUES_MISMATCH] key values mismatch (_ssl.c:4149)"))
+    cut_off = database_down(ssl.SSLEOFError(8, "EOF occurred in violation of protocol (_ssl.c:1000)"))
+
+    assert isinstance(failed, WrongDatabase)
+    assert "sslrootcert" in str(failed)
+    assert not isinstance(cut_off, WrongDatabase)
 
 
 async def elapsed(awaitable: Any) -> float:

@@ -14,10 +14,11 @@ from urllib.parse import urlsplit
 import aiohttp
 import pytest
 
+from receiver.__main__ import CannotStart, _listen
 from rig.processes import environment
 from rig.proxy import DatabaseProxy, proxied
 from tests.commands import Running, empty_database, running
-from tests.conftest import TOKEN
+from tests.conftest import TOKEN, MakeSettings
 
 if TYPE_CHECKING:
     from tests.wishes import Pool
@@ -155,3 +156,10 @@ async def test_parameters_without_a_use_are_told_once(module: str, database_url:
         assert await process.ends(signal.SIGTERM) == 0
 
     assert json.loads(line)["names"] == ["channel_binding", "connect_timeout"]
+
+
+@pytest.mark.parametrize("host", ["x..y", f"{'x' * 64}.test", "no such host"])
+def test_an_address_that_is_none_is_named(make_settings: MakeSettings, host: str) -> None:
+    """Python has several errors for it; each is one message."""
+    with pytest.raises(CannotStart, match=r"cannot be used: .*Remedy: .*HOST"):
+        _listen(make_settings(host=host))
