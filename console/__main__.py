@@ -62,9 +62,10 @@ def _is_told(error: Exception) -> bool:
     from enrichment.settings import SettingsError
     from rig.processes import NotRunning
     from store.database import DatabaseDown
+    from store.installation import IdentityKeyError
     from store.migrations import SchemaError
 
-    return isinstance(error, DatabaseDown | NotRunning | SchemaError | SettingsError)
+    return isinstance(error, DatabaseDown | IdentityKeyError | NotRunning | SchemaError | SettingsError)
 
 
 if __name__ == "__main__":

@@ -7,10 +7,11 @@ import ipaddress
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 from urllib.parse import urlsplit
 
 import aiohttp
+import asyncpg
 from pydantic import SecretStr
 
 from console.database import connected, embedded_exists
@@ -18,6 +19,7 @@ from enrichment.providers import build_providers
 from enrichment.providers.base import HttpRequest, HttpResponse, Provider
 from enrichment.settings import Role, Settings, SettingsError
 from store.database import DatabaseDown, ignored_parameters
+from store.installation import IdentityKeyError, read_hasher
 from store.migrations import SchemaError, require_current
 from store.reports import has_deadlines
 from submitter.transport import Unanswered, Unsent, open_session, send
@@ -99,7 +101,7 @@ def check_secrets(name: str, secrets: Sequence[SecretStr]) -> list[Finding]:
 
 
 async def check_database(settings: Settings) -> list[Finding]:
-    """Check that PostgreSQL answers, is new enough, is at the newest step of the schema, and keeps deadlines."""
+    """Check that PostgreSQL answers, is new enough, has our schema and identity key, and keeps deadlines."""
     where = "Database" if settings.database_url else f"Embedded database under {settings.ringback_home.resolve()}"
     if not embedded_exists(settings):
         return [Finding(where, "warn", "does not exist yet", "`ringback up` or `ringback migrate` makes it")]
@@ -107,26 +109,38 @@ async def check_database(settings: Settings) -> list[Finding]:
         async with connected(settings) as connection:
             version = connection.get_server_version()
             bound = await has_deadlines(connection)
-            try:
-                await require_current(connection)
-            except SchemaError as error:
-                found, _, remedy = str(error).partition(" Remedy: ")
-                schema = Finding("Schema", "fail", found, remedy)
-            else:
-                schema = Finding("Schema", "ok", "current")
+            content = await _check_content(connection, settings)
     except DatabaseDown as error:
-        found, _, remedy = str(error).partition(" Remedy: ")
-        return [Finding(where, "fail", found, remedy)]
+        return [_failed(where, error)]
     told = f"PostgreSQL {version.major}.{version.minor} answers"
     if version.major < OLDEST_POSTGRES:
-        return [Finding(where, "warn", told, "it is no longer maintained; upgrade it"), schema]
-    findings = [Finding(where, "ok", told), schema]
+        return [Finding(where, "warn", told, "it is no longer maintained; upgrade it"), *content]
+    findings = [Finding(where, "ok", told), *content]
     if ignored := ignored_parameters(settings):
         findings.append(Finding("DATABASE_URL", "ok", f"works; ignores {', '.join(ignored)}"))
     if not bound:
         found = "a pooler in between drops them: nothing on the server ends a statement that hangs"
         findings.append(Finding("Deadlines", "warn", found, "give them to the role: see PgBouncer in the README"))
     return findings
+
+
+async def _check_content(connection: asyncpg.Connection[Any], settings: Settings) -> list[Finding]:
+    """Check that the database has our newest schema, and was filled with our identity key."""
+    try:
+        await require_current(connection)
+    except SchemaError as error:
+        return [_failed("Schema", error)]
+    current = Finding("Schema", "ok", "current")
+    try:
+        await read_hasher(connection, settings)
+    except IdentityKeyError as error:
+        return [current, _failed("IDENTITY_KEY", error)]
+    return [current]
+
+
+def _failed(about: str, error: Exception) -> Finding:
+    found, _, remedy = str(error).partition(" Remedy: ")
+    return Finding(about, "fail", found, remedy)
 
 
 async def check_public_url(session: aiohttp.ClientSession, settings: Settings) -> list[Finding]:

@@ -57,10 +57,15 @@ class Installation:
 
 async def read_hasher(db: Db, settings: Settings) -> Hasher:
     """Return the hasher with this database's identity key. Raise IdentityKeyError when IDENTITY_KEY is another one."""
+    given = settings.identity_key.get_secret_value() if settings.identity_key else None
+    return Hasher.of(await read_identity_key(db, given))
+
+
+async def read_identity_key(db: Db, given: str | None) -> bytes:
+    """Return this database's identity key, which must be the *given* one, if any. Raise IdentityKeyError."""
     row = await db.fetchrow("SELECT identity_key, identity_fingerprint FROM installation")
-    given = settings.identity_key.get_secret_value().encode() if settings.identity_key else None
     stored: bytes | None = row["identity_key"] if row else None
-    key = given or stored
+    key = given.encode() if given else stored
     if row is None or key is None:
         raise IdentityKeyError(
             "This database was filled with an IDENTITY_KEY, and none is set. Remedy: set the one that was used."
@@ -72,7 +77,7 @@ async def read_hasher(db: Db, settings: Settings) -> Hasher:
             "IDENTITY_KEY is another one than this database was filled with: no person would be known again. "
             "Remedy: set the one that was used, or start with an empty database."
         )
-    return Hasher.of(key)
+    return key
 
 
 def identity_fingerprint(key: bytes) -> bytes:

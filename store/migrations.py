@@ -18,7 +18,7 @@ import asyncpg
 import structlog
 
 from store.database import UNREACHABLE, DatabaseDown, WrongDatabase, connect, database_down
-from store.installation import create_identity_key
+from store.installation import create_identity_key, read_identity_key
 from store.partitions import ensure_partitions
 
 log = structlog.get_logger()
@@ -63,11 +63,15 @@ async def migrate(
 
     *identity_key* is IDENTITY_KEY; without it, the first migrate makes a random key. Several processes may run this
     at once: they take turns, and the later ones find nothing to do. Raise SchemaError when an applied step differs
-    from the file.
+    from the file, IdentityKeyError when the database was filled with another *identity_key*.
     """
     missing = await _apply(connection, dry_run=dry_run)
+    if dry_run and missing:
+        return missing
     if not dry_run:
         await create_identity_key(connection, identity_key)
+    await read_identity_key(connection, identity_key)  # here, so that a wrong one ends the deployment
+    if not dry_run:
         await ensure_partitions(connection)
     return missing
 

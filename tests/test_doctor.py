@@ -162,6 +162,15 @@ async def test_a_database_that_is_well(make_settings: MakeSettings, database_url
     assert schema == Finding("Schema", "ok", "current")
 
 
+async def test_an_identity_key_of_another_database(make_settings: MakeSettings, database_url: str) -> None:
+    """No process would start with it."""
+    findings = await check_database(make_settings(database_url=database_url, identity_key="of-another"))
+
+    (finding,) = (finding for finding in findings if finding.verdict == "fail")
+    assert finding.about == "IDENTITY_KEY"
+    assert "set the one that was used" in (finding.remedy or "")
+
+
 async def test_a_database_that_is_away(make_settings: MakeSettings) -> None:
     """It fails with the remedy that the processes would name."""
     (finding,) = await check_database(make_settings(database_url="postgresql://nobody@127.0.0.1:1/nothing"))
