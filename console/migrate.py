@@ -32,11 +32,15 @@ def migrate(
 
 
 async def _migrate(*, dry_run: bool, leave_running: bool) -> list[Step]:
-    from console.database import connected
+    from console.database import connected, embedded_exists
     from enrichment.settings import Settings
     from store import migrations
 
     settings = Settings.load("console")
+    if dry_run and not embedded_exists(settings):
+        home = settings.ringback_home.resolve()
+        typer.echo(f"No DATABASE_URL: the embedded PostgreSQL under {home} would be made.")
+        return migrations.read_steps()
     if settings.database_url is None:
         typer.echo(f"No DATABASE_URL: the embedded PostgreSQL under {settings.ringback_home.resolve()} is used.")
     async with connected(settings, leave_running=leave_running) as connection:

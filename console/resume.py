@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from enrichment.settings import Settings
 
 
@@ -42,16 +44,23 @@ def resume(
 async def _resume(settings: Settings, name: str) -> str | None:
     """Let go of the pause; return why the provider was paused, None if it was not."""
     from console.database import connected, embedded_exists
-    from rig.processes import NotRunning
+    from enrichment.settings import PROVIDER_NAMES
     from store import providers
     from store.migrations import require_current
 
     if not embedded_exists(settings):
+        _require_known(name, PROVIDER_NAMES)
         return None
     async with connected(settings) as connection:
         await require_current(connection)
         known = await providers.find_providers(connection)
-        if name not in known:
-            names = ", ".join(known) or "none; start the submitter once"
-            raise NotRunning(f"No provider is called {name!r}. Remedy: --provider with one of: {names}")
+        _require_known(name, known)
         return known[name] if await providers.resume(connection, name) else None
+
+
+def _require_known(name: str, known: Collection[str]) -> None:
+    from rig.processes import NotRunning
+
+    if name not in known:
+        names = ", ".join(known) or "none; start the submitter once"
+        raise NotRunning(f"No provider is called {name!r}. Remedy: --provider with one of: {names}")

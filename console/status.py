@@ -52,21 +52,21 @@ def status(*, as_json: Annotated[bool, typer.Option("--json", help="For programs
 
     report = asyncio.run(_report(Settings.load("console")))
     if as_json:
-        typer.echo(json.dumps(asdict(report) if report else None, indent=2))
-    elif report is None or report.is_empty:
+        typer.echo(json.dumps(asdict(report), indent=2))
+        return
+    if report.is_empty:
         typer.echo(NOTHING_YET)
-    if report is not None and not as_json:
-        _show(report)
+    _show(report)
 
 
-async def _report(settings: Settings) -> Report | None:
-    """Return what `status` shows, or None while there is no database."""
+async def _report(settings: Settings) -> Report:
+    """Return what `status` shows, which is nothing while there is no database."""
     from console.database import connected, embedded_exists
     from store import reports
     from store.migrations import require_current
 
     if not embedded_exists(settings):
-        return None
+        return Report(outstanding=[], providers=[], usage_today=[], lookups_24h={})
     now = datetime.now(UTC)
     async with connected(settings) as connection:
         await require_current(connection)

@@ -111,6 +111,46 @@ async def test_status_without_a_database_says_what_to_do_first(tmp_path: Path) -
     assert list(tmp_path.iterdir()) == []
 
 
+async def test_status_without_a_database_is_an_empty_report(tmp_path: Path) -> None:
+    """A program finds the same names as later."""
+    told = await ringback("status", "--json", cwd=tmp_path)
+
+    assert told.code == 0
+    assert json.loads(told.out) == {"outstanding": [], "providers": [], "usage_today": [], "lookups_24h": {}}
+
+
+async def test_a_dry_run_makes_no_database(tmp_path: Path) -> None:
+    """It names the steps that the first migrate would apply."""
+    told = await ringback("migrate", "--dry-run", cwd=tmp_path)
+
+    assert told.code == 0
+    assert "Missing: step 1" in told.out
+    assert list(tmp_path.iterdir()) == []
+
+
+async def test_migrate_refuses_another_identity_key(empty_database_url: str, tmp_path: Path) -> None:
+    """With or without a step to apply, and before any process starts with it."""
+    runs = [
+        await ringback("migrate", *options, cwd=tmp_path, DATABASE_URL=empty_database_url, **key)
+        for options, key in (
+            ([], {"IDENTITY_KEY": "first"}), ([], {"IDENTITY_KEY": "first"}), ([], {"IDENTITY_KEY": "second"}),
+            (["--dry-run"], {"IDENTITY_KEY": "second"}), ([], {}),
+        )
+    ]  # fmt: skip
+
+    assert [told.code for told in runs] == [0, 0, 2, 2, 2]
+    assert all(told.err.count("Remedy") == 1 and "Traceback" not in told.err for told in runs[2:])
+
+
+@pytest.mark.parametrize("parameter", ["sslrootcert=/nowhere.crt", "sslmode=require&sslcert=~/nowhere.crt"])
+async def test_a_missing_certificate_is_named_at_once(parameter: str, tmp_path: Path) -> None:
+    """Waiting for PostgreSQL would not mend it."""
+    told = await ringback("status", cwd=tmp_path, DATABASE_URL=f"postgres://me@127.0.0.1:1/name?{parameter}")
+
+    assert told.code == 2
+    assert f"its {parameter.rpartition('=')[0].rpartition('&')[2]} names no file" in told.err
+
+
 async def test_status_of_an_old_schema_says_migrate(empty_database_url: str, tmp_path: Path) -> None:
     """One message with the remedy, exit code 2."""
     told = await ringback("status", cwd=tmp_path, DATABASE_URL=empty_database_url)

@@ -41,3 +41,12 @@ async def test_without_a_database_nothing_is_paused(tmp_path: Path) -> None:
 
     assert (told.code, told.out) == (1, "nyne was not paused.\n")
     assert list(tmp_path.iterdir()) == []
+
+
+async def test_an_unknown_provider_is_named_without_a_database_too(tmp_path: Path) -> None:
+    """A misspelled name is not one that is not paused."""
+    told = await ringback("resume", "--provider", "acme", cwd=tmp_path)
+
+    assert (told.code, told.out) == (2, "")
+    assert told.err.startswith("No provider is called 'acme'. Remedy: --provider with one of: leadmagic, nyne")
+    assert list(tmp_path.iterdir()) == []
