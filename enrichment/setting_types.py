@@ -110,7 +110,7 @@ def _token(text: str) -> ApiToken:
 def _check_bare(text: str) -> None:
     """Refuse a secret with what another program, or a word processor, put around it. Raise ValueError."""
     if _WRAPPED.fullmatch(text) or _CURLY.search(text):
-        raise ValueError("must be by comma or line, without brackets around them and without curly quotes")
+        raise ValueError("must be separated by commas or lines, without brackets around them and without curly quotes")
 
 
 def _split_token(text: str) -> tuple[str | None, frozenset[str], str]:
