@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import phonenumbers
 from phonenumbers import PhoneMetadata, PhoneNumber, PhoneNumberFormat, PhoneNumberType, ValidationResult
 
-from enrichment.phone_text import Written, find_numbers
+from enrichment.phone_text import LONGEST_TEXT, MOST_DIGITS, Written, digits_of, find_numbers, split_together
 
 # Loaded at import, in 60 ms and 2 MB; otherwise a country's first number would read a file during a request.
 PhoneMetadata.load_all()
@@ -24,6 +24,11 @@ _E164 = re.compile(r"\+[1-9][0-9]{6,14}")
 # E.164 in groups, as both vendors' pages show it: +1-555-123-4567
 _GROUPED = re.compile(r"\+[1-9](?:[ -]?[0-9]){0,3}(?: ?\([0-9]{2,4}\))?(?:[ -]?[0-9]){2,14}")
 _BETWEEN_GROUPS = str.maketrans("", "", " -()")
+ARGENTINA = 54
+NORTH_AMERICA = 1  # 01 begins too many numbers of others
+# Brazil's form with a place for the carrier: (0xx11) 98765-4321
+_BRAZILIAN_CARRIER = re.compile(r"(?<!\d)0 ?(?:[xX]{2}|\*\*) ?(?=[1-9]\d[ )]{0,2}9?\d{4}[ -]?\d{4}(?!\d))")
+_BRAZILIAN = re.compile(r"\s*(?:\+|00)\s?55\b")
 _MEXICAN_PREFIX = re.compile(r"(?:044|045|01|1)(?=\d{10}$)")
 _LINE_TYPES = {
     PhoneNumberType.MOBILE: "mobile",
@@ -75,13 +80,15 @@ def needs_region(text: str, region: str | None) -> bool:
     """Tell whether *text* holds a number, and neither it nor *region* names the country."""
     if _usable(region) is not None or read_phone(text, None) is not None:
         return False
-    return any(
-        not written.plus
-        and (not written.hidden or written.complete_if_valid)
-        and SHORTEST_NATIONAL <= len(written.readings[0].digits) <= LONGEST
-        and written.readings[0].digits.strip("0")
-        for written in find_numbers(text)
-    )
+    return any(_waits_for_region(written) for written in find_numbers(text))
+
+
+def _waits_for_region(written: Written) -> bool:
+    if written.plus or (written.hidden and not written.complete_if_valid):
+        return False
+    digits = [reading.digits for reading in written.readings[:1] if len(reading.digits) <= LONGEST]
+    digits = digits or [head for head, _, _ in split_together(written.together, written.plus)]
+    return any(len(one) >= SHORTEST_NATIONAL and one.strip("0") for one in digits)
 
 
 def _usable(region: str | None) -> str | None:
@@ -124,6 +131,8 @@ def _has_prefix(metadata: PhoneMetadata, national: str) -> bool:
 def _read_text(text: str, hint: str | None) -> _Found | None:
     """Read the first valid number, else the first possible one that names its country, else the first possible."""
     possible: list[tuple[bool, _Found]] = []
+    if hint == "BR" or _BRAZILIAN.match(text):
+        text = _BRAZILIAN_CARRIER.sub("0", text[:LONGEST_TEXT])
     for written in find_numbers(text):
         found = _read_written(written, hint)
         if found is None or _is_cut_off(found, written):
@@ -138,11 +147,38 @@ def _read_written(written: Written, hint: str | None) -> _Found | None:
     """Return the first of the number's readings that is valid, or else the first that is possible."""
     possible = None
     for reading in written.readings:
-        found = _read_international(reading.digits) if written.plus else _read_bare(reading.digits, hint)
+        if reading.last and possible is not None:
+            continue
+        if written.plus:
+            found = _read_international(reading.digits)
+        else:
+            found = _read_bare(reading.digits, hint, home_only=reading.home_only)
         if found is not None and found.valid:
             return found
         possible = possible or (None if reading.sure_only else found)
-    return possible
+    return possible or _read_first_of_several(written.together, written.plus, hint)
+
+
+def _read_first_of_several(text: str, plus: bool, hint: str | None) -> _Found | None:
+    """Read the first of valid numbers with only spaces between them; None if they can be parted in several ways."""
+    for beginnings_only in (True, False):
+        firsts = []
+        for head, rest, likely in split_together(text, plus):
+            if beginnings_only and not likely:
+                continue
+            first = _read_international(head) if plus else _read_bare(head, hint)
+            if first is not None and first.valid and _are_numbers(rest, hint or _region(first.number, None)):
+                firsts.append(first)
+        if firsts:
+            return firsts[0] if len(firsts) == 1 else None
+    return None
+
+
+def _are_numbers(text: str, hint: str | None) -> bool:
+    """Tell whether *text* is one valid number, or several."""
+    digits = digits_of(text)
+    one = _read_bare(digits, hint) if len(digits) <= MOST_DIGITS else None
+    return (one is not None and one.valid) or _read_first_of_several(text, plus=False, hint=hint) is not None
 
 
 def _is_cut_off(found: _Found, written: Written) -> bool:
@@ -163,8 +199,11 @@ def _is_possible(code: int, national: str) -> bool:
     return phonenumbers.is_possible_number_with_reason(number) == ValidationResult.IS_POSSIBLE
 
 
-def _read_bare(digits: str, hint: str | None) -> _Found | None:
-    """Read digits without a plus: in full for the hint's country, at home there, in full for any, at home unsurely."""
+def _read_bare(digits: str, hint: str | None, *, home_only: bool = False) -> _Found | None:
+    """Read digits without a plus: in full for the hint's country, at home there, in full for any, at home unsurely.
+
+    *home_only*: None instead of a number in full for any country, unless a 00 says that it is in full.
+    """
     code = phonenumbers.country_code_for_region(hint) if hint else 0
     in_full = _read_international(digits) if digits[0] != "0" else None
     if in_full is not None and in_full.valid and in_full.number.country_code == code:
@@ -174,19 +213,30 @@ def _read_bare(digits: str, hint: str | None) -> _Found | None:
         return at_home
     if digits.startswith("00"):
         return _read_international(digits.lstrip("0")) or at_home
-    if digits.startswith("011") and code in {0, 1}:  # from North America, as 00 is from elsewhere
+    if code and code != NORTH_AMERICA and digits.startswith(f"0{code}"):  # 091 98765 43210: 00 with a zero lost
+        own = _read_international(digits[1:])
+        if own is not None and own.valid:
+            return own
+    if digits.startswith("011") and code in {0, NORTH_AMERICA}:  # from North America, as 00 is from elsewhere
         digits = digits[3:]
         in_full = _read_international(digits)
     if in_full is not None and in_full.valid and len(digits) >= SHORTEST_INTERNATIONAL:
-        return in_full
+        return None if home_only else in_full
     return at_home
 
 
 def _read_at_home(digits: str, region: str) -> _Found | None:
     """Read *digits* as dialled within *region*."""
     found = _parsed(digits, region)
-    if (found is None or not found.valid) and region == "MX":
+    if found is not None and found.valid:
+        return found
+    if region == "MX":
         return _parsed(_MEXICAN_PREFIX.sub("", digits), region) or found
+    metadata = PhoneMetadata.metadata_for_region(region)
+    if digits[0] == "0" and metadata is not None and metadata.national_prefix is None:
+        # Nothing is dialled before a number there, but some write a zero as elsewhere: Italy's mobile 0347 1234567.
+        without = _parsed(digits[1:], region)
+        return without if without is not None and without.valid else found
     return found
 
 
@@ -213,6 +263,8 @@ def _without_prefix(code: int, national: str) -> Iterator[str]:
             yield national.removeprefix(one)
     if code == MEXICO:  # +52 1 before mobiles until 2019, 044 and 045 before that
         yield _MEXICAN_PREFIX.sub("", national)
+    if code == ARGENTINA and national.startswith("90"):  # +54 9 (011): the zero dialled within the country
+        yield "9" + national[2:]
 
 
 def _country_code(digits: str) -> int:

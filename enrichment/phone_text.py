@@ -9,7 +9,7 @@ import html
 import re
 import unicodedata
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from urllib.parse import unquote
 
 LONGEST_TEXT = 500  # characters that are read
@@ -18,20 +18,50 @@ FEWEST_OF_SEVERAL = 7  # digits; fewer beside another number are its ending or i
 # A spreadsheet shows six significant digits of a long number. With more, it is the number itself without final zeros.
 FEWEST_SIGNIFICANT = 9
 
-_MASKS = "xX*#_•●○■█"
+MOST_TOGETHER = 36  # digits of numbers with only spaces between them: three in full
+LONGEST_REMARK = 3  # digits behind a number that are more likely a remark than a part of it
+
+# Signs that are never written between digits, so one is a mask; any other sign is one when it is repeated.
+_SIGNS = "•●○■█×∗✱✲✳⁎░▒▓□▢▪▫◯◦★☆⚫⬤✕✖✗✘"
+_MASKS = f"xX*#_{_SIGNS}"
+_REPEATED = re.compile(r"([^\w\s.,;:/()\[\]+'\"|&!<>%{}\\-])\1{2,}|(?<=\d)-{3,}|(?<=\d )-{4,}\s*$")
+_LOCKS = "🔒🔐🔏"
+_MASK_LETTERS = frozenset("xnyzхχ")  # the last two are Cyrillic and Greek
+_WORDS_OF_HIDING = """
+hidden masked redacted censored withheld obfuscated concealed truncated locked unlock versteckt verborgen maskiert
+geschwärzt ausgeblendet masqué caché oculto ocultado nascosto oscurato скрыт скрыто
+"""
+_HIDING_WORDS = frozenset(_WORDS_OF_HIDING.split())
 _BREAK = re.compile(rf"[^\d .\-()\[\]/'{_MASKS}?+]+")
 _MASK = re.compile(rf"[{_MASKS}]+|\.{{3,}}|\?+")
 _WORD = re.compile(r"[^\W\d_]+")
 _DIGITS = re.compile(r"\d+")
 _SPELT_DIGITS = frozenset("oOlI")  # letters that stand for a digit where they touch one
-_BULLET = re.compile(r"\s*(?:[*•#●○■█]\s+|#)")
+_BULLET = re.compile(rf"\s*(?:[*#{_SIGNS}]\s+|#)")
 _CONJUNCTION = re.compile(r"(?<=\d\d\d) {1,5}\+ {1,5}(?=\d)")  # a plus that joins two numbers
 _TRUNK_ZERO = re.compile(r"(?<=\d)[ .\-)\]]{0,3}[(\[] ?0 ?[)\]]")
 _ENUMERATION = re.compile(r" ?\d{1,2}[.)] +(?=[\d(])")
-# (2), (2024-05-01), and without its end (90%)
-_REMARK = re.compile(r"[(\[] ?(?:\d{1,5}|\d{1,4}[-./]\d{1,2}[-./]\d{1,4}) ?[)\]]? ?$")
+# (2), (9-17), (2024-05-01), and without its end (90%)
+_REMARK = re.compile(r"[(\[] ?(?:\d{1,5}|\d{1,2}-\d{1,2}|\d{1,4}[-./]\d{1,2}[-./]\d{1,4}) ?[)\]]? ?$")
+# 24/7, 95 %, 0.95, 9:00-17:00, 2024-05-01, 1.5.2024: never a part of the number before them
+_MEASURE = re.compile(
+    r"(?<=[ (\[])(?:24 ?/ ?7|\d{1,3}(?:[.,]\d{1,3})? ?%|[01][.,]\d{1,4}|\d{1,2}:\d\d(?: ?- ?\d{1,2}:\d\d)?"
+    r"|20\d\d[-./]\d{1,2}[-./]\d{1,2}|\d{1,2}[-./]\d{1,2}[-./]20\d\d)(?![ .,:\-(/]{0,2}\d)"
+)
+# 24h, 9am, 9-17 Uhr, 2nd; yet the h of "06 12 34 56 12h" may mean home
+_COUNTED = re.compile(
+    r"(?<=[ (\[])((?:[01]?\d|2[0-4])(?: ?- ?(?:1?\d|2[0-4]))?) ?(?:h|hrs?|hours?|uhr|std|am|pm|st|nd|rd|th|days?)"
+    r"(?![^\W_])",
+    re.IGNORECASE,
+)
 _NEXT_ITEM = re.compile(r" \d{1,2}[.)] +$")  # the second of "1) +1 415 555 0132 2) +1 415 555 0199"
-_LAST_GROUP = re.compile(r"- ?\d{1,4} ?$")
+_LAST_GROUP = re.compile(rf"(?:- ?\d{{1,4}}|[ .][ (\[]?\d{{1,{LONGEST_REMARK}}}|[ (\[]\d{{1,2}}[./-]\d{{1,2}})[ )\]]*$")
+# Digits after a whole number: "415 555 0132 2" is no Swiss number, "(415) 555-0132 12" none of anywhere else.
+_APART = re.compile(r"(?<=\d{5})[ .-]{1,3}[(\[]?\d{1,2}[ )\]]*$")
+_AMERICAN = re.compile(r" ?\(?[2-9]\d\d\)?[ .-]{0,2}\d{3}[ .-]\d{4}(?=\D+\d)")
+_ZERO_ONE = re.compile(r" ?[(]?0 ?1[ .)(-]")  # a zero before North America's code, written apart from the number
+_GAP = re.compile(r"[ .-]+|(?<![ .-])(?=[(\[])")
+_CONTEXT = re.compile(r"([\d .()-]{4,24});phone-context=\+([\d.-]{1,12})(?![\d.-])", re.IGNORECASE)  # RFC 3966
 _EXTENSION_TAIL = re.compile(r" ?\d{1,7}[ .)\]]*")
 _EXTENSION = re.compile(
     r"(?<![^\W\d_])(?:ext|extn|extension|extensión|xtn|durchwahl|dw|nebenstelle|nst|klappe|kl|apparat|poste|interno|int"
@@ -40,6 +70,7 @@ _EXTENSION = re.compile(
 )
 # ASCII for characters and Unicode categories: dashes, spaces, invisible characters, accents of decomposed letters.
 _MEANINGS = {"Pd": "-", "Zs": " ", "Cf": "", "Mn": "", "\u2212": "-", "…": "...", "·": ".", "’": "'", "‘": "'"}
+_MEANINGS |= dict.fromkeys(_LOCKS, "...")
 # Numbers as a spreadsheet writes them: 14155550132.0, 1.4155550132E+10, 14,155,550,132
 _WITH_DECIMALS = re.compile(r"(?<![\d.,])(\d{6,15})[.,]0{1,6}(?![\d.,])")
 _SCIENTIFIC = re.compile(r"(?<![\d.,])(\d)(?:[.,](\d{1,15}))?[eE]\+?(\d{1,2})(?!\d)")
@@ -48,10 +79,17 @@ _WITH_THOUSANDS = re.compile(r"(?<![\d.,])\d{1,3}(?:,\d{3}){2,4}(?![\d,])")
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """One way to read a number's digits; *sure_only*: use it only if the number is valid."""
+    """One way to read a number's digits.
+
+    *sure_only*: use it only if the number is valid. *home_only*: without a plus, use it only in the country of the
+    hint; the digits seem to be more than one number, and together may be a stranger's abroad. *last*: use it only if
+    no other reading is possible.
+    """
 
     digits: str = field(repr=False)
     sure_only: bool = False
+    home_only: bool = False
+    last: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,12 +98,14 @@ class Written:
 
     *hidden* counts the digits that a following mask may hide: if a number with so many more digits is possible, these
     are only its beginning. *complete_if_valid*: the text that follows looks more like an extension than like a mask.
+    *together*: the text, if it may hold several numbers with only spaces between them, as within them.
     """
 
     plus: bool
     readings: tuple[Reading, ...]
     hidden: range = range(0)
     complete_if_valid: bool = False
+    together: str = field(default="", repr=False)
 
 
 def find_numbers(text: str) -> Iterator[Written]:
@@ -76,8 +116,8 @@ def find_numbers(text: str) -> Iterator[Written]:
 
 
 def _plain(text: str) -> str:
-    """Return the start of *text* with characters mapped to ASCII, and a spreadsheet's notations undone."""
-    plain = text[:LONGEST_TEXT]
+    """Return the start of *text* with characters mapped to ASCII, notations undone, and masks of any sign as x."""
+    plain = text[:LONGEST_TEXT].lstrip(_LOCKS)
     if len(text) > LONGEST_TEXT:
         plain = plain.rstrip("0123456789+-./() ")  # a number that was cut is another number
     if "%" in plain:
@@ -89,6 +129,8 @@ def _plain(text: str) -> str:
     plain = _SCIENTIFIC.sub(_from_scientific, plain)
     plain = _WITH_DECIMALS.sub(r"\1", plain)
     plain = _WITH_THOUSANDS.sub(lambda found: found[0].replace(",", ""), plain)
+    plain = _CONTEXT.sub(r"+\2 \1;", plain, count=1)
+    plain = _REPEATED.sub(lambda found: "x" * len(found[0]), plain)
     return _CONJUNCTION.sub(";", plain)
 
 
@@ -111,26 +153,46 @@ def _from_scientific(found: re.Match[str]) -> str:
 
 
 def _without_words(text: str) -> str:
-    """Replace each word by a separator, each extension by none, and letters in the place of digits by masks."""
+    """Replace words, extensions and remarks by separators, and letters in the place of digits by masks."""
     first = _DIGITS.search(text)
     if first is None:
         return ""
     before, after = text[: first.end()], text[first.end() :]
     text = before + _EXTENSION.sub("|", after)
+    text = _COUNTED.sub(lambda found: f"({found[1]})|" if _follows_number(found) else found[0], text)
+    text = _MEASURE.sub(lambda found: "|" if _follows_number(found) else found[0], text)
     return _WORD.sub(lambda found: _instead_of(found, text), text)
+
+
+def _follows_number(found: re.Match[str]) -> bool:
+    return _count(found.string[max(0, found.start() - 30) : found.start()]) >= FEWEST_OF_SEVERAL
 
 
 def _instead_of(found: re.Match[str], text: str) -> str:
     word, start, end = found[0], found.start(), found.end()
     if set(word) <= {"x", "X"}:
         return word
+    if word.casefold() in _HIDING_WORDS:
+        return "..."
     left, right = text[start - 1 : start] if start else "", text[end : end + 1]
     if len(word) == 1 and word in _SPELT_DIGITS and (left.isdecimal() or right.isdecimal()):
         return "x"
+    if _is_mask(word, left):
+        return "x" * len(word)
     # The letters of 1-800-FLOWERS are not dialled here: a mask of as many digits replaces them.
     if len(word) > 2 and word.isupper() and (left.isdecimal() or (left == "-" and text[start - 2].isdecimal())):
         return "x" * len(word)
     return "|"
+
+
+def _is_mask(word: str, left: str) -> bool:
+    """Tell whether *word* is one letter again and again: nnnn, 01NN, Cyrillic ХХ."""
+    letters = set(word.casefold())
+    if len(letters) != 1:
+        return False
+    if letters <= _MASK_LETTERS:
+        return len(word) > 2 or left.isdecimal() or not word.isascii()
+    return len(word) > 2 and word.isupper() and left in {" ", "-"}
 
 
 def _read_part(part: str) -> Iterator[Written]:
@@ -147,7 +209,7 @@ def _read_part(part: str) -> Iterator[Written]:
     if not any(map(str.isdecimal, tail)):
         hidden = range(1, 5) if mask[0][0] in ".?" else _exactly(sum(c in _MASKS for c in part[mask.start() :]))
         yield from _read_digits(plus, head, hidden)
-    elif mask[0] in {"x", "X", "#"} and _EXTENSION_TAIL.fullmatch(tail):
+    elif mask[0] in {"x", "X", "#", "×"} and _EXTENSION_TAIL.fullmatch(tail):
         hidden = _exactly(1 + sum(map(str.isdecimal, tail)))
         yield from _read_digits(plus, head, hidden, complete_if_valid=not head[-1].isdecimal())
 
@@ -161,14 +223,16 @@ def _read_digits(
 ) -> Iterator[Written]:
     """Read one number, or several with only spaces or slashes between them."""
     for part in _apart(text, plus):
-        readings = tuple(r for r in _readings(plus, part) if FEWEST_DIGITS <= len(r.digits) <= MOST_DIGITS)
-        if readings:
-            digits = readings[0].digits
+        possible = _readings(plus, part, masked=bool(hidden) and not complete_if_valid)
+        readings = tuple(r for r in possible if FEWEST_DIGITS <= len(r.digits) <= MOST_DIGITS)
+        together = part if not hidden and 2 * FEWEST_OF_SEVERAL <= _count(part) <= MOST_TOGETHER else ""
+        if readings or together:
+            digits = readings[0].digits if readings else digits_of(part)
             # +0049 and +001 are 00 before a code; +0151 is a number at home, by a form that adds a plus.
             international = plus and (digits[0] != "0" or digits.startswith("00"))
             if international:
-                readings = tuple(Reading(r.digits.lstrip("0"), r.sure_only) for r in readings)
-            yield Written(international, readings, hidden, complete_if_valid)
+                readings = tuple(replace(r, digits=r.digits.lstrip("0")) for r in readings)
+            yield Written(international, readings, hidden, complete_if_valid, together)
         plus = False
 
 
@@ -188,22 +252,45 @@ def _count(text: str) -> int:
     return sum(map(str.isdecimal, text))
 
 
-def _readings(plus: bool, text: str) -> Iterator[Reading]:
-    """Yield the ways to read *text* as one number, the likeliest first."""
-    whole = _digits(text)
+def split_together(text: str, plus: bool) -> Iterator[tuple[str, str, bool]]:
+    """Yield each way to part *text* into a first number and the rest, and whether the rest looks like a beginning.
+
+    A number that begins with a zero or a bracket is followed by others that do.
+    """
+    text = text.strip()
+    for gap in _GAP.finditer(text):
+        head, rest = text[: gap.start()], text[gap.end() :]
+        likely = rest[:1] in {"0", "(", "["}
+        alike = plus or (rest[:1] if likely else "") == (text[0] if text[0] in "0([" else "")
+        if alike and FEWEST_OF_SEVERAL <= _count(head) <= MOST_DIGITS and _count(rest) >= FEWEST_OF_SEVERAL:
+            yield digits_of(head), rest, likely
+
+
+def _readings(plus: bool, text: str, *, masked: bool) -> Iterator[Reading]:
+    """Yield the ways to read *text* as one number, the likeliest first; with a mask behind, no group is a remark."""
+    whole = digits_of(text)
     if _TRUNK_ZERO.search(text):  # +48 (0) 512: for callers at home, except in Italy
-        yield Reading(_digits(_TRUNK_ZERO.sub(" ", text, count=1)))
+        yield Reading(digits_of(_TRUNK_ZERO.sub(" ", text, count=1)))
     if not plus and (numbered := _ENUMERATION.match(text)):
-        yield Reading(_digits(text[numbered.end() :]))
-    if (remark := _REMARK.search(text)) and _count(text[: remark.start()]) >= FEWEST_OF_SEVERAL:
-        yield Reading(_digits(text[: remark.start()]), sure_only=True)
+        yield Reading(digits_of(text[numbered.end() :]))
+    remark = _REMARK.search(text)
+    if remark and _count(text[: remark.start()]) >= FEWEST_OF_SEVERAL:
+        yield Reading(digits_of(text[: remark.start()]), sure_only=True)
     head, slash, _ = text.partition("/")
-    if slash and _count(head) >= FEWEST_OF_SEVERAL:
-        yield Reading(_digits(head), sure_only=True)
-    yield Reading(whole)
-    if (last := _LAST_GROUP.search(text)) or (last := _NEXT_ITEM.search(text)):
-        yield Reading(_digits(text[: last.start()]), sure_only=True)
+    behind_slash = slash and _count(head) >= FEWEST_OF_SEVERAL
+    if behind_slash:
+        yield Reading(digits_of(head), sure_only=True)
+    apart = _APART.search(text)
+    yield Reading(whole, home_only=bool(remark or behind_slash or apart or _AMERICAN.match(text)))
+    if not plus and _ZERO_ONE.match(text):
+        yield Reading(whole[1:], sure_only=True, home_only=True)
+    if not masked and (last := _LAST_GROUP.search(text) or _NEXT_ITEM.search(text)):
+        head = text[: last.start()]
+        # 24 12 40 58 7 may well end so
+        natural = apart is None and last.re is _LAST_GROUP and "-" not in last[0]
+        if _count(head) >= FEWEST_OF_SEVERAL:
+            yield Reading(digits_of(head), sure_only=True, home_only=natural, last=natural)
 
 
-def _digits(text: str) -> str:
+def digits_of(text: str) -> str:
     return "".join(filter(str.isdecimal, text))

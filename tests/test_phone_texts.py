@@ -9,6 +9,12 @@ import pytest
 from enrichment.phone import read_phone
 from enrichment.phone_words import says_no_number
 
+MASKS = [
+    "××××", "∗∗∗∗", "✱✱✱✱", "░░░░", "▒▒▒", "□□□□", "★★★", "◯◯◯◯", "×", "~~~~", "$$$$", "@@@@", "^^^^", "====", "----",
+    " ----", "nnnn", " nnnn", "NNNN", "NN", "yyyy", "ZZZZ", " AAAA", "ХХХХ", " хх", "[hidden]", " (masked)",
+    " redacted", " [verborgen]", "🔒", " 🔒🔒🔒",
+]  # fmt: skip
+
 
 def e164(written: str, region: str | None = None) -> str | None:
     """The number that *written* is read as."""
@@ -43,6 +49,26 @@ def e164(written: str, region: str | None = None) -> str | None:
         ("+1 415 555 0132 (90%)", None, "+14155550132"),
         ("+49 1512 3456789 [85 %]", None, "+4915123456789"),
         ("+1 415 555 0132 (2024-05-01)", None, "+14155550132"),
+        ("+49 151 23456789 24h", None, "+4915123456789"),
+        ("+49 151 23456789 24", None, "+4915123456789"),
+        ("+44 7911 123456 2", None, "+447911123456"),
+        ("+44 7911 123456 9am", None, "+447911123456"),
+        ("+14155550132 12", None, "+14155550132"),
+        ("+14155550132 123", None, "+14155550132"),
+        ("+14155550132 95%", None, "+14155550132"),
+        ("+14155550132 (0.95)", None, "+14155550132"),
+        ("+1 415 555 0132 24/7", None, "+14155550132"),
+        *[
+            (f"+43 664 1234567 {remark}", None, "+436641234567")  # with more digits it is valid as well
+            for remark in ("24h", "24/7", "95%", "0,87", "9-17 Uhr", "9:00-17:00", "(9am-5pm)", "2nd", "01.05.2024")
+        ],
+        ("415 555 0132 2", "US", "+14155550132"),
+        ("415-555-0132/2", "US", "+14155550132"),
+        ("415 555 0132 24h", "US", "+14155550132"),
+        ("0151 23456789 24", "DE", "+4915123456789"),
+        ("+1 415 555 0132 (hidden)", None, "+14155550132"),
+        ("hidden: 0151 23456789", "DE", "+4915123456789"),
+        ("🔒 0151 23456789", "DE", "+4915123456789"),
     ],
 )
 def test_words_around_a_number_are_ignored(written: str, region: str | None, number: str) -> None:
@@ -51,6 +77,28 @@ def test_words_around_a_number_are_ignored(written: str, region: str | None, num
     google/libphonenumber#1302 and #1199, daviddrysdale/python-phonenumbers#114.
     """
     assert e164(written, region) == number
+
+
+@pytest.mark.parametrize("written", ["415 555 0132 2", "415 555 0132 (2)", "415-555-0132-2", "(415) 555-0132/2"])
+@pytest.mark.parametrize("region", [None, "US", "GB"])
+def test_a_group_too_many_makes_no_stranger_s_number(written: str, region: str | None) -> None:
+    """Together these digits are a valid number in Switzerland."""
+    assert e164(written, region) == ("+14155550132" if region == "US" else None)
+
+
+@pytest.mark.parametrize(
+    ("written", "number"),
+    [
+        ("+49 30 12 34 56 78", "+493012345678"),
+        ("+33 6 12 34 56 12h", "+33612345612"),  # h is home
+        ("+36 24 12 40 58 7", "+36241240587"),  # in no table, which lists its beginning
+        ("62 812 3456 789", "+628123456789"),
+        ("41 55 550 13 22", "+41555501322"),
+    ],
+)
+def test_the_last_group_of_a_number_is_no_remark(written: str, number: str) -> None:
+    """Only a group behind a whole number is one."""
+    assert e164(written) == number
 
 
 @pytest.mark.parametrize(
@@ -77,6 +125,10 @@ def test_words_around_a_number_are_ignored(written: str, region: str | None, num
         ("1-800-FLOWERS", "US"),
         ("+1-800-GO-FEDEX", None),
         ("0800 12FLOWERS", "DE"),
+        *[(f"+49 1512 34{mask}", None) for mask in MASKS],
+        ("+1 415 5nn-nnnn", None),
+        ("(nnn) 555-0132", "US"),
+        ("[hidden] 23456789", "DE"),
     ],
 )
 def test_a_masked_number_is_none(written: str, region: str | None) -> None:
@@ -111,6 +163,18 @@ def test_a_masked_number_is_none(written: str, region: str | None) -> None:
         ("1) 415-555-0132; 2) 415-555-0199", "US", "+14155550132"),
         ("1) +14155550132 2) +14155550199", None, "+14155550132"),
         ("1. +49 151 23456789 2. +49 160 1234567", None, "+4915123456789"),
+        ("(415) 555-0132 (415) 555-0199", "US", "+14155550132"),
+        ("(415)555-0132(415)555-0199", "US", "+14155550132"),
+        ("415 555 0132 415 555 0199", "US", "+14155550132"),
+        ("415 555 0132 415 555 0199 415 555 0111", "US", "+14155550132"),
+        ("06 12 34 56 78 06 98 76 54 32", "FR", "+33612345678"),
+        ("06 12 34 56 78 06 98 76 54 32 01 23 45 67 89", "FR", "+33612345678"),
+        ("0151 23456789 030 123456", "DE", "+4915123456789"),
+        ("030 123456 0151 23456789", "DE", "+4930123456"),
+        ("030 12 34 56 78 0151 23456789", "DE", "+493012345678"),
+        ("+44 7911 123456 020 7946 0958", None, "+447911123456"),
+        ("+1 415 555 0132 1 415 555 0199", None, "+14155550132"),
+        ("14155550132-14155550199", None, "+14155550132"),
     ],
 )
 def test_of_several_numbers_the_first_valid_one_counts(written: str, region: str | None, number: str) -> None:
@@ -159,6 +223,11 @@ def test_an_extension_is_dropped(written: str, number: str) -> None:
         ("+54 11 15 2345 6789", None, "+5491123456789"),
         ("011 15 2345-6789", "AR", "+5491123456789"),
         ("+55 (011) 98765-4321", None, "+5511987654321"),
+        ("+54 9 (011) 2345-6789", None, "+5491123456789"),
+        ("+55 (0xx11) 98765-4321", None, "+5511987654321"),
+        ("(0XX11) 98765-4321", "BR", "+5511987654321"),
+        ("0xx11 3456-7890", "BR", "+551134567890"),
+        ("0347 1234567", "IT", "+393471234567"),
         ("0 11 98765-4321", "BR", "+5511987654321"),
         ("0 15 11 98765-4321", "BR", "+5511987654321"),
         ("+39 06 1234567", None, "+39061234567"),
@@ -215,6 +284,16 @@ def test_what_is_dialled_at_home_is_no_part_of_the_number(written: str, region: 
         ("%2B49%20151%2023456789", None, "+4915123456789"),
         ("&#43;1&nbsp;415 555 0132", None, "+14155550132"),
         ("+4930123456²", None, "+4930123456"),  # a footnote
+        ("091-9876543210", "IN", "+919876543210"),  # 00 with a zero lost
+        ("0447911123456", "GB", "+447911123456"),
+        ("033 6 12 34 56 78", "FR", "+33612345678"),
+        ("01 415 555 0132", "US", "+14155550132"),
+        ("0171 63456702", "US", None),  # Germany's; +1 716 is in New York
+        ("049 151 23456789", "DE", "+494915123456789"),  # valid as it is written: 0491 is Leer
+        ("tel:4155550132;phone-context=+1", None, "+14155550132"),
+        ("tel:0151-23456789;phone-context=+49", "US", "+4915123456789"),
+        ("tel:4155550132;phone-context=example.com", "US", "+14155550132"),
+        ("(0xx11) 98765-4321", "US", None),  # Brazil's form elsewhere is a mask
     ],
 )
 def test_other_spellings_of_the_same_number(written: str, region: str | None, number: str | None) -> None:
@@ -241,7 +320,30 @@ def test_only_zeros_and_too_many_digits_are_no_number(written: str, region: str 
     assert e164(written, region) is None
 
 
-@pytest.mark.parametrize("unit", ["1", "+1", "( ", "1 ", "x1", "%2", "&#4", "1,111", "ext 1", "1-", "/1", "XX", "1e9"])
+@pytest.mark.parametrize(
+    "unit",
+    [
+        "1",
+        "+1",
+        "( ",
+        "1 ",
+        "x1",
+        "%2",
+        "&#4",
+        "1,111",
+        "ext 1",
+        "1-",
+        "/1",
+        "XX",
+        "1e9",
+        "$$",
+        "n",
+        "24h ",
+        "95% ",
+        "0 ",
+        "(1) 1",
+    ],
+)
 def test_a_long_text_takes_no_long_time(unit: str) -> None:
     """A megabyte in a number's place is read as far as a number may stand, and in linear time."""
     began = time.process_time()
