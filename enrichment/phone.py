@@ -76,6 +76,12 @@ def read_phone(text: str, region: str | None) -> Phone | None:
     return Phone(phonenumbers.format_number(found.number, PhoneNumberFormat.E164), own, _line_type(found.number, own))
 
 
+def is_valid(digits: str) -> bool:
+    """Tell whether *digits* that begin with a country code are a valid number."""
+    found = _read_international(digits)
+    return found is not None and found.valid
+
+
 def needs_region(text: str, region: str | None) -> bool:
     """Tell whether *text* holds a number, and neither it nor *region* names the country."""
     if _usable(region) is not None or read_phone(text, None) is not None:

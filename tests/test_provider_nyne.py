@@ -161,10 +161,51 @@ def test_a_number_in_a_place_never_seen_is_kept_for_a_person(result: dict[str, A
         ("(415) 555-0132 (home) / (415) 555-0199 (cell)", "(415) 555-0199 (cell)", "(415) 555-0132 (home)"),
         ("+14155550132; +14155550199", "+14155550132; +14155550199", None),
         ("+14155550132 (cell), ext. 4", "+14155550132 (cell), ext. 4", None),
+        ("Office: +49 30 123456 Cell: +49 151 23456789", "Cell: +49 151 23456789", "Office: +49 30 123456"),
+        ("+49 151 23456789 cell +49 30 123456 home", "+49 151 23456789 cell", "+49 30 123456 home"),
+        (
+            ["landline: +4930123456", "mobile: +4915123456789"],
+            "mobile: +4915123456789",
+            "landline: +4930123456",
+        ),
+        (
+            [{"number": "+4930123456", "isMobile": False}, {"number": "+4915123456789", "isMobile": True}],
+            "+4915123456789",
+            "+4930123456",
+        ),
+        (
+            [{"number": "+4930123456", "mobile": False}, {"number": "+4915123456789", "mobile": True}],
+            "+4915123456789",
+            "+4930123456",
+        ),
     ],
 )
-def test_a_text_may_say_which_of_its_numbers_is_the_mobile(mobile: str, first: str, second: str | None) -> None:
-    """Mobiles go before others where the vendor says which is which, in words as in fields."""
+def test_a_vendor_may_say_which_of_its_numbers_is_the_mobile(mobile: object, first: str, second: str | None) -> None:
+    """Mobiles go before others where the vendor says which is which, in words as in fields and flags."""
     body = json.dumps({"status": "completed", "result": {"phone": mobile}}).encode()
 
     assert nyne.read_callback(body) == Answered(first.strip(), second_choice=second)
+
+
+@pytest.mark.parametrize(
+    ("phone", "text"),
+    [
+        ({"prefix": "+49", "number": "15123456789"}, "+49 15123456789"),
+        ({"country_code": "+1", "number": "4155550132"}, "+1 4155550132"),
+        ({"countryCode": "0049", "number": "0151 23456789"}, "+49 0151 23456789"),
+        ({"dial_code": 49, "number": 15123456789}, "+49 15123456789"),
+        ({"calling_code": "49", "numbers": ["15123456789"]}, "+49 15123456789"),
+        ({"dialCode": "1", "area_code": "415", "number": "5550132"}, "+1 415 5550132"),
+        ({"country_code": "+1", "number": "14155550132"}, "14155550132"),  # begins with it
+        ({"country_code": "+91", "number": "9123456789"}, "+91 9123456789"),  # a mobile of India begins so as well
+        ({"country_code": "+1", "number": "+4915123456789"}, "+4915123456789"),
+        ({"country_code": "US", "number": "4155550132"}, "4155550132"),
+        ({"prefix": "415", "number": "5550132"}, "5550132"),  # an area code, perhaps
+        ({"prefix": "Dr.", "number": "4155550132"}, "4155550132"),
+    ],
+)
+def test_a_country_code_beside_a_number_belongs_to_it(phone: object, text: str) -> None:
+    """Without it, a German number read as if it had a plus is a stranger's in Texas."""
+    body = json.dumps({"status": "completed", "result": {"mobile": phone}}).encode()
+
+    assert nyne.read_callback(body) == Answered(text)

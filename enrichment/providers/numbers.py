@@ -10,11 +10,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from enrichment.ending import NUMBER_AT_MOST
+from enrichment.phone import is_valid
 from enrichment.phone_words import says_no_number
 from enrichment.providers.replies import storable
 
 DEEPEST = 4  # lists and objects in one another
 MOST_ENTRIES = 50  # read
+SHORTEST_LOCAL = 6  # digits of a number without its area code
 FEWEST_OF_AN_INTEGER = 10**5  # a smaller one is a count, or a code
 # Keys of numbers, the likeliest first; a key that says mobile makes its numbers mobiles.
 NUMBER_KEYS = (
@@ -24,11 +26,23 @@ NUMBER_KEYS = (
 )  # fmt: skip
 _KEYS = frozenset(NUMBER_KEYS)
 _KIND_KEYS = ("type", "line_type", "phone_type", "kind", "label")
-_MOBILE = re.compile(r"mobil|cell|handy|wireless|portable|m[oó]vil|celular")
-_OTHER = re.compile(r"land|fix|home|work|office|direct|fax|voip|toll|main|business|company|switchboard|hq|festnetz")
+# A flag beside a number, and not a number, if it is a boolean: {"number": "...", "isMobile": true}
+_FLAG_KEYS = ("is_mobile", "isMobile", "is_cell", "isCell", "mobile", "cell")
+_CODE_KEYS = ("country_code", "countryCode", "dial_code", "dialCode", "calling_code", "callingCode", "prefix")
+_AREA_KEYS = ("area_code", "areaCode")
+_CODE = re.compile(r"(\+|00)?([1-9]\d{0,2})")
+_MOBILE = re.compile(r"mobil|cell|handy|wireless|portable|m[oó]v[ei]l|celular|\bgsm\b|мобил|сотов|携帯|手机")
+_OTHER = re.compile(
+    r"land|fix|home|work|office|direct|fax|voip|toll|main|business|company|switchboard|hq|festnetz|fijo|fisso|zentrale"
+    r"|büro|bureau|oficina|рабоч|домашн"
+)
 _LIKE_A_NUMBER = re.compile(r"(?:\d[\s().-]{0,3}){7}")
 _LIKE_ITS_PLACE = re.compile(r"phone|mobile|cell|\btel|whatsapp|signal|sms|handy")
 _BETWEEN_NUMBERS = re.compile(r"[;,|\r\n\t]+|\s/\s")
+_A_NUMBER_FOLLOWS = r"\+?\(?(?:\d[\s().-]{0,3}){7}"
+# "Office: +49 30 123456 Cell: +49 151 23456789", and "+49 30 123456 (office) +49 151 23456789 (cell)"
+_BEFORE_A_LABEL = re.compile(rf"(?<=[\d)])\s+(?=[^\W\d_][^\d+(]{{0,30}}{_A_NUMBER_FOLLOWS})")
+_BEHIND_A_LABEL = re.compile(rf"(?<=[^\W\d_])[)\]:]?\s+(?={_A_NUMBER_FOLLOWS})")
 _BETWEEN_LINES = re.compile(r"[\r\n\t\v\f]+")
 
 
@@ -75,39 +89,94 @@ def holds_numbers(value: object, *, key: str = "", depth: int = 2 * DEEPEST) -> 
     return text.startswith("+") or _LIKE_ITS_PLACE.search(key.lower()) is not None
 
 
-def _entries(value: object, kind: str, depth: int) -> Iterator[tuple[object, str]]:
-    """Yield each non-empty value in the place of a number, with its kind: mobile, other or ""."""
+def _entries(value: object, kind: str, depth: int, code: tuple[str, str] = ("", "")) -> Iterator[tuple[object, str]]:
+    """Yield each non-empty value in the place of a number, with its kind: mobile, other or "".
+
+    *code*: country code and area code that stand beside the number.
+    """
     if value is None or value is False or value in (0, "", [], {}):
         return
     if isinstance(value, int | float) and value <= 0:  # minus one, in place of none
         return
     if isinstance(value, str):
         if not says_no_number(value):
-            yield from _labelled(value, kind)
+            yield from _labelled(_in_full(value, *code), kind)
     elif isinstance(value, list) and depth:
         for entry in value[:MOST_ENTRIES]:
-            yield from _entries(entry, kind, depth - 1)
+            yield from _entries(entry, kind, depth - 1, code)
     elif isinstance(value, Mapping) and depth and not _KEYS.isdisjoint(value):
-        words = [value[key] for key in _KIND_KEYS if key in value]
-        said = (_kind(*words) if words else "") or kind
-        for key in NUMBER_KEYS:
-            if key in value:
-                yield from _entries(value[key], said or _KIND_OF[key], depth - 1)
+        flags = {key: value[key] for key in _FLAG_KEYS if isinstance(value.get(key), bool)}
+        keys = [key for key in NUMBER_KEYS if key in value and key not in flags] or list(flags)
+        own = _stated_kind(value, flags) or kind
+        for key in keys:
+            yield from _entries(value[key], own or _KIND_OF.get(key, ""), depth - 1, _codes(value) or code)
     else:
-        yield value, kind
+        text = _text(value) if any(code) and isinstance(value, int) else None
+        yield _in_full(text, *code) if text else value, kind
+
+
+def _stated_kind(value: Mapping[object, object], flags: Mapping[str, bool]) -> str:
+    """Return the kind that an object states of its number, by a word or by a flag; "" if it states none."""
+    said = _kind(*(value[key] for key in _KIND_KEYS if key in value))
+    return said or ("mobile" if any(flags.values()) else "other" if flags else "")
+
+
+def _codes(value: Mapping[object, object]) -> tuple[str, str] | None:
+    """Return the country code and the area code that an object gives beside its number; None if it gives neither."""
+    country = ""
+    for key in _CODE_KEYS:
+        found = _CODE.fullmatch(_spelt(value.get(key)))
+        # A prefix of three digits without a plus may be an area code.
+        if found and (found[1] or key != "prefix" or len(found[2]) < 3):
+            country = found[2]
+            break
+    area = next((digits for key in _AREA_KEYS if (digits := _spelt(value.get(key))).isdecimal()), "")
+    return (country, area[:5]) if country or area else None
+
+
+def _spelt(value: object) -> str:
+    """Return a code as text without spaces and brackets; "" for anything else."""
+    if isinstance(value, bool) or not isinstance(value, int | str):
+        return ""
+    return str(value)[:12].strip(" ()") if isinstance(value, str) or 0 <= value < 10**6 else ""
+
+
+def _in_full(text: str, country: str, area: str) -> str:
+    """Put the codes that stand beside a number before it, unless it begins with them: India has +91 91234 56789."""
+    digits = "".join(filter(str.isdecimal, text))
+    if not digits or len(text) > NUMBER_AT_MOST or "+" in text or digits.startswith("00"):
+        return text
+    if country and digits.startswith(country) and (is_valid(digits) or not is_valid(country + digits)):
+        return text
+    inner = area.lstrip("0")
+    if inner and not (digits.lstrip("0").startswith(inner) and len(digits) >= len(inner) + SHORTEST_LOCAL):
+        text = f"{area} {text}"
+    return f"+{country} {text}" if country else text
 
 
 def _labelled(text: str, kind: str) -> Iterator[tuple[object, str]]:
-    """Split a text that calls some of its numbers mobile: "Office +49 30 123456, Mobil +49 151 23456789"."""
-    parts = _BETWEEN_NUMBERS.split(text) if len(text) <= NUMBER_AT_MOST else []
-    if len(parts) < 2:
-        yield text, kind
-        return
+    """Split a text that calls some of its numbers mobile: "Office +49 30 123456, Mobil +49 151 23456789".
+
+    A label in the text says more than the key above it.
+    """
+    parts = _parts(text) if len(text) <= NUMBER_AT_MOST else []
+    if not all(map(_LIKE_A_NUMBER.search, parts)):
+        parts = [text]
     kinds = [_kind(part) for part in parts]
-    if "mobile" in kinds and set(kinds) != {"mobile"} and all(map(_LIKE_A_NUMBER.search, parts)):
+    if len(parts) > 1 and "mobile" in kinds and set(kinds) != {"mobile"}:
         yield from zip(parts, kinds, strict=True)
     else:
-        yield text, kind
+        yield text, (kinds[0] if len(parts) == 1 else "") or kind
+
+
+def _parts(text: str) -> list[str]:
+    """Split *text* between its numbers: at separators, else before or behind each label."""
+    parts = _BETWEEN_NUMBERS.split(text)
+    if len(parts) > 1:
+        return parts
+    if next(filter(str.isalnum, text), "").isalpha() and len(parts := _BEFORE_A_LABEL.split(text)) > 1:
+        return parts
+    return _BEHIND_A_LABEL.split(text)
 
 
 def _kind(*words: object) -> str:
