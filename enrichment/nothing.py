@@ -9,6 +9,7 @@ import re
 _WORDS = """
 n/a n.a. n.a na n\\a n/d n.d. nan nil null none undefined unknown unavailable unspecified unassigned undisclosed no
 nothing missing empty blank void false nat noemail nomail noname tbd t.b.d. tba tbc tbs todo pending
+n-a n/v n/k s/d b/d z/n nenalezeno nenalezen bulunamadı bulunamadi žiadne tiada ไม่พบ ไม่มี
 #n/a #nv #n/d #na #nan #null \\n
 keine keiner keins kein k.a. k.a unbekannt nichts leer ohne entfällt fehlt n.v.
 aucun aucune néant neant inconnu inconnue sans vide ninguno ninguna desconocido desconocida vacío
@@ -28,12 +29,15 @@ kein name|k. a.|n. v.|nicht vorhanden|nicht bekannt|nicht verfügbar|nicht angeg
 non disponible|pas de mail|pas d'email|no disponible|no tiene|no aplica|sin email|sin correo|sin nombre|sin datos
 não tem|nao tem|não informado|nao informado|não disponível|sem email|sem e-mail|non disponibile|non presente
 niet beschikbaar|niet bekend|geen email|ei ole|brak danych|nie dotyczy|не указан|не указано
+не найдено|nem található|nincs adat|nu a fost găsit|nu există|není k dispozici|δεν βρέθηκε|δεν υπάρχει|לא נמצא|לא ידוע
+אין מידע|غير متوفر|غير موجود|غير معروف|لا يوجد|tidak ada|không có|opted out
 """
 NOTHING = frozenset(_WORDS.split()) | frozenset(_PHRASES.strip().replace("\n", "|").split("|"))
 # Words that may be a given name or a family name: title case beside another name keeps them.
 ALSO_NAMES = frozenset({"Na", "Nan", "Nil", "No", "Null"})
 
 _AROUND = " ()[]<>\"'`*_"
+_SPACED_SIGN = re.compile(r"(?<=\b\w) ?([/.]) ?(?=\w\b)")  # N / A, N. A.
 _ZERO = re.compile(r"0+(?:[.,]0+)?")
 _SHEET_ERROR = re.compile(
     r"#[a-zàâçéèêëîïôûù/0_ ]{2,16}[!?]"
@@ -60,7 +64,7 @@ JUNK_WORDS = frozenset(_WORDS_OF_JUNK_WORDS.split())
 
 def is_nothing(text: str) -> bool:
     """Tell whether the tidied *text* is a word for nothing, once or repeated, or has no letter and no digit."""
-    folded = text.casefold().strip(_AROUND)
+    folded = _SPACED_SIGN.sub(r"\1", text.casefold().strip(_AROUND))
     if _says_nothing(folded):
         return True
     if " " not in folded or len(folded) > 80:
