@@ -9,7 +9,15 @@ from dataclasses import dataclass, field
 import phonenumbers
 from phonenumbers import PhoneMetadata, PhoneNumber, PhoneNumberFormat, PhoneNumberType, ValidationResult
 
-from enrichment.phone_text import LONGEST_TEXT, MOST_DIGITS, Written, digits_of, find_numbers, split_together
+from enrichment.phone_text import (
+    LONGEST_TEXT,
+    MOST_DIGITS,
+    Written,
+    digits_of,
+    ends_apart,
+    find_numbers,
+    split_together,
+)
 
 # Loaded at import, in 60 ms and 2 MB; otherwise a country's first number would read a file during a request.
 PhoneMetadata.load_all()
@@ -66,7 +74,7 @@ def read_phone(text: str, region: str | None) -> Phone | None:
 
     *region* is that of numbers without a country code. Pure: stored text can be read again once a region is known.
     """
-    if _GROUPED.fullmatch(text) and (phone := _read_e164(text.translate(_BETWEEN_GROUPS))):
+    if _GROUPED.fullmatch(text) and not ends_apart(text) and (phone := _read_e164(text.translate(_BETWEEN_GROUPS))):
         return phone
     hint = _usable(region)
     found = _read_text(text, hint)

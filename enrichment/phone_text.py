@@ -24,14 +24,16 @@ LONGEST_REMARK = 3  # digits behind a number that are more likely a remark than 
 # Signs that are never written between digits, so one is a mask; any other sign is one when it is repeated.
 _SIGNS = "•●○■█×∗✱✲✳⁎░▒▓□▢▪▫◯◦★☆⚫⬤✕✖✗✘"
 _MASKS = f"xX*#_{_SIGNS}"
-_REPEATED = re.compile(r"([^\w\s.,;:/()\[\]+'\"|&!<>%{}\\-])\1{2,}|(?<=\d)-{3,}|(?<=\d )-{4,}\s*$")
+_REPEATED = re.compile(r"([^\w\s.,;:/()\[\]+'\"|&!<>{}\\-])\1{2,}|(?<=\d)-{3,}|(?<=\d )-{4,}\s*$")
 _LOCKS = "🔒🔐🔏"
 _MASK_LETTERS = frozenset("xnyzхχ")  # the last two are Cyrillic and Greek
-_WORDS_OF_HIDING = """
-hidden masked redacted censored withheld obfuscated concealed truncated locked unlock versteckt verborgen maskiert
-geschwärzt ausgeblendet masqué caché oculto ocultado nascosto oscurato скрыт скрыто
-"""
-_HIDING_WORDS = frozenset(_WORDS_OF_HIDING.split())
+# [hidden], <masked>, redacted
+_HIDDEN = re.compile(
+    r"[<{]?(?<![^\W\d_])(?:hidden|masked|redacted|censored|withheld|obfuscated|concealed|truncated|locked|unlock|click|reveal"
+    r"|show|upgrade|versteckt|verborgen|verdeckt|maskiert|geschwärzt|ausgeblendet|masqué|caché|oculto|nascosto|oscurato"
+    r"|скрыто?)(?![^\W\d_])",
+    re.IGNORECASE,
+)
 _BREAK = re.compile(rf"[^\d .\-()\[\]/'{_MASKS}?+]+")
 _MASK = re.compile(rf"[{_MASKS}]+|\.{{3,}}|\?+")
 _WORD = re.compile(r"[^\W\d_]+")
@@ -58,6 +60,8 @@ _NEXT_ITEM = re.compile(r" \d{1,2}[.)] +$")  # the second of "1) +1 415 555 0132
 _LAST_GROUP = re.compile(rf"(?:- ?\d{{1,4}}|[ .][ (\[]?\d{{1,{LONGEST_REMARK}}}|[ (\[]\d{{1,2}}[./-]\d{{1,2}})[ )\]]*$")
 # Digits after a whole number: "415 555 0132 2" is no Swiss number, "(415) 555-0132 12" none of anywhere else.
 _APART = re.compile(r"(?<=\d{5})[ .-]{1,3}[(\[]?\d{1,2}[ )\]]*$")
+_SURELY_APART = re.compile(r"(?:(?<=\d{6}) \d{1,2}|(?<=\d{4}) \d) ?$")  # even if the number is valid with it
+_SHORTER = re.compile(r"(?<=\d{3})[ .]{1,3}\d ?$")
 _AMERICAN = re.compile(r" ?\(?[2-9]\d\d\)?[ .-]{0,2}\d{3}[ .-]\d{4}(?=\D+\d)")
 _ZERO_ONE = re.compile(r" ?[(]?0 ?1[ .)(-]")  # a zero before North America's code, written apart from the number
 _GAP = re.compile(r"[ .-]+|(?<![ .-])(?=[(\[])")
@@ -161,6 +165,7 @@ def _without_words(text: str) -> str:
     text = before + _EXTENSION.sub("|", after)
     text = _COUNTED.sub(lambda found: f"({found[1]})|" if _follows_number(found) else found[0], text)
     text = _MEASURE.sub(lambda found: "|" if _follows_number(found) else found[0], text)
+    text = _HIDDEN.sub("...", text)
     return _WORD.sub(lambda found: _instead_of(found, text), text)
 
 
@@ -172,8 +177,6 @@ def _instead_of(found: re.Match[str], text: str) -> str:
     word, start, end = found[0], found.start(), found.end()
     if set(word) <= {"x", "X"}:
         return word
-    if word.casefold() in _HIDING_WORDS:
-        return "..."
     left, right = text[start - 1 : start] if start else "", text[end : end + 1]
     if len(word) == 1 and word in _SPELT_DIGITS and (left.isdecimal() or right.isdecimal()):
         return "x"
@@ -192,7 +195,7 @@ def _is_mask(word: str, left: str) -> bool:
         return False
     if letters <= _MASK_LETTERS:
         return len(word) > 2 or left.isdecimal() or not word.isascii()
-    return len(word) > 2 and word.isupper() and left in {" ", "-"}
+    return len(word) > 2 and (left.isdecimal() or (word.isupper() and left in {" ", "-"}))
 
 
 def _read_part(part: str) -> Iterator[Written]:
@@ -252,6 +255,11 @@ def _count(text: str) -> int:
     return sum(map(str.isdecimal, text))
 
 
+def ends_apart(text: str) -> bool:
+    """Tell whether the last digits of *text* seem to be no part of the number: +43 664 1234567 12."""
+    return _SURELY_APART.search(text) is not None
+
+
 def split_together(text: str, plus: bool) -> Iterator[tuple[str, str, bool]]:
     """Yield each way to part *text* into a first number and the rest, and whether the rest looks like a beginning.
 
@@ -273,21 +281,23 @@ def _readings(plus: bool, text: str, *, masked: bool) -> Iterator[Reading]:
         yield Reading(digits_of(_TRUNK_ZERO.sub(" ", text, count=1)))
     if not plus and (numbered := _ENUMERATION.match(text)):
         yield Reading(digits_of(text[numbered.end() :]))
-    remark = _REMARK.search(text)
-    if remark and _count(text[: remark.start()]) >= FEWEST_OF_SEVERAL:
-        yield Reading(digits_of(text[: remark.start()]), sure_only=True)
+    bracketed = _REMARK.search(text)
+    if bracketed and _count(text[: bracketed.start()]) >= FEWEST_OF_SEVERAL:
+        yield Reading(digits_of(text[: bracketed.start()]), sure_only=True)
     head, slash, _ = text.partition("/")
     behind_slash = slash and _count(head) >= FEWEST_OF_SEVERAL
     if behind_slash:
         yield Reading(digits_of(head), sure_only=True)
     apart = _APART.search(text)
-    yield Reading(whole, home_only=bool(remark or behind_slash or apart or _AMERICAN.match(text)))
+    if not masked and (remark := _SURELY_APART.search(text)) and _count(text[: remark.start()]) > FEWEST_OF_SEVERAL:
+        yield Reading(digits_of(text[: remark.start()]), sure_only=True)
+    yield Reading(whole, home_only=bool(bracketed or behind_slash or apart or _AMERICAN.match(text)))
     if not plus and _ZERO_ONE.match(text):
         yield Reading(whole[1:], sure_only=True, home_only=True)
     if not masked and (last := _LAST_GROUP.search(text) or _NEXT_ITEM.search(text)):
         head = text[: last.start()]
         # 24 12 40 58 7 may well end so
-        natural = apart is None and last.re is _LAST_GROUP and "-" not in last[0]
+        natural = apart is None and not _SHORTER.search(text) and last.re is _LAST_GROUP and "-" not in last[0]
         if _count(head) >= FEWEST_OF_SEVERAL:
             yield Reading(digits_of(head), sure_only=True, home_only=natural, last=natural)
 

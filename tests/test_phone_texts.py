@@ -13,7 +13,7 @@ from enrichment.phone_words import says_no_number
 MASKS = [
     "××××", "∗∗∗∗", "✱✱✱✱", "░░░░", "▒▒▒", "□□□□", "★★★", "◯◯◯◯", "×", "~~~~", "$$$$", "@@@@", "^^^^", "====", "----",
     " ----", "nnnn", " nnnn", "NNNN", "NN", "yyyy", "ZZZZ", " AAAA", "ХХХХ", " хх", "[hidden]", " (masked)",
-    " redacted", " [verborgen]", "🔒", " 🔒🔒🔒",
+    " redacted", " [verborgen]", " <hidden>", " {masked}", " [click to reveal]", "aaaa", "%%%%", "🔒", " 🔒🔒🔒",
 ]  # fmt: skip
 
 
@@ -63,6 +63,9 @@ def e164(written: str, region: str | None = None) -> str | None:
             (f"+43 664 1234567 {remark}", None, "+436641234567")  # with more digits it is valid as well
             for remark in ("24h", "24/7", "95%", "0,87", "9-17 Uhr", "9:00-17:00", "(9am-5pm)", "2nd", "01.05.2024")
         ],
+        ("+43 664 1234567 12", None, "+436641234567"),
+        ("+358 40 123 4567 2", None, "+358401234567"),
+        ("+61 412 345 678 2", None, "+61412345678"),  # possible with it
         ("415 555 0132 2", "US", "+14155550132"),
         ("415-555-0132/2", "US", "+14155550132"),
         ("415 555 0132 24h", "US", "+14155550132"),
@@ -92,6 +95,8 @@ def test_a_group_too_many_makes_no_stranger_s_number(written: str, region: str |
     [
         ("+49 30 12 34 56 78", "+493012345678"),
         ("+33 6 12 34 56 12h", "+33612345612"),  # h is home
+        ("+49 30 123 456 7", "+49301234567"),  # in threes
+        ("+49 176 123 456 78", "+4917612345678"),
         ("+36 24 12 40 58 7", "+36241240587"),  # in no table, which lists its beginning
         ("62 812 3456 789", "+628123456789"),
         ("41 55 550 13 22", "+41555501322"),
