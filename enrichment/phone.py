@@ -98,6 +98,7 @@ def needs_region(text: str, region: str | None) -> bool:
 
 
 def _waits_for_region(written: Written) -> bool:
+    """Tell whether some region might make *written* a number, or a number and others behind it."""
     if written.plus or (written.hidden and not written.complete_if_valid):
         return False
     digits = [reading.digits for reading in written.readings[:1] if len(reading.digits) <= LONGEST]
@@ -145,8 +146,8 @@ def _has_prefix(metadata: PhoneMetadata, national: str) -> bool:
 def _read_text(text: str, hint: str | None) -> _Found | None:
     """Read the first valid number, else the first possible one that names its country, else the first possible."""
     possible: list[tuple[bool, _Found]] = []
-    if hint == "BR" or _BRAZILIAN.match(text):
-        text = _BRAZILIAN_CARRIER.sub("0", text[:LONGEST_TEXT])
+    if len(text) <= LONGEST_TEXT and (hint == "BR" or _BRAZILIAN.match(text)):
+        text = _BRAZILIAN_CARRIER.sub("0", text)
     for written in find_numbers(text):
         found = _read_written(written, hint)
         if found is None or _is_cut_off(found, written):

@@ -27,11 +27,11 @@ _MASKS = f"xX*#_{_SIGNS}"
 _REPEATED = re.compile(r"([^\w\s.,;:/()\[\]+'\"|&!<>{}\\-])\1{2,}|(?<=\d)-{3,}|(?<=\d )-{4,}\s*$")
 _LOCKS = "🔒🔐🔏"
 _MASK_LETTERS = frozenset("xnyzхχ")  # the last two are Cyrillic and Greek
-# [hidden], <masked>, redacted
+# [hidden], <masked>, redacted; behind digits also what a page offers in place of the others: "click to reveal"
 _HIDDEN = re.compile(
-    r"[<{]?(?<![^\W\d_])(?:hidden|masked|redacted|censored|withheld|obfuscated|concealed|truncated|locked|unlock|click|reveal"
-    r"|show|upgrade|versteckt|verborgen|verdeckt|maskiert|geschwärzt|ausgeblendet|masqué|caché|oculto|nascosto|oscurato"
-    r"|скрыто?)(?![^\W\d_])",
+    r"[<{]?(?<![^\W\d_])(?:hidden|masked|redacted|censored|withheld|obfuscated|concealed|truncated|versteckt|verborgen"
+    r"|verdeckt|maskiert|geschwärzt|ausgeblendet|masqué|caché|oculto|nascosto|oscurato|скрыто?"
+    r"|(?P<offer>locked|unlock|click|reveal|show|upgrade))(?![^\W\d_])",
     re.IGNORECASE,
 )
 _BREAK = re.compile(rf"[^\d .\-()\[\]/'{_MASKS}?+]+")
@@ -165,11 +165,12 @@ def _without_words(text: str) -> str:
     text = before + _EXTENSION.sub("|", after)
     text = _COUNTED.sub(lambda found: f"({found[1]})|" if _follows_number(found) else found[0], text)
     text = _MEASURE.sub(lambda found: "|" if _follows_number(found) else found[0], text)
-    text = _HIDDEN.sub("...", text)
+    text = _HIDDEN.sub(lambda found: "..." if found.start() >= first.end() or not found["offer"] else "|", text)
     return _WORD.sub(lambda found: _instead_of(found, text), text)
 
 
 def _follows_number(found: re.Match[str]) -> bool:
+    """Tell whether enough digits for a number stand before the match."""
     return _count(found.string[max(0, found.start() - 30) : found.start()]) >= FEWEST_OF_SEVERAL
 
 

@@ -14,6 +14,7 @@ quick = settings(max_examples=300, deadline=None, database=None)
 pieces = [
     "+", "+49", "0", "00", "(0)", "1", "415", "5550132", "151 23456789", " ", "-", "/", ",", "\n", "x", "XX", "#", "…",
     "[", "]", "(", ")", "ext", "ext. 5", "E+10", ".0", "%2B", "&nbsp;", "mobil", "AXEL", "O", "٣", "²", "\ud800",
+    "24h", "95%", "nnn", "×××", "[hidden]", "0xx11", ";phone-context=+1", "(415) 555-0132",
 ]  # fmt: skip
 texts = (
     st.text(max_size=40)
@@ -160,7 +161,18 @@ def test_a_phone_shows_no_number() -> None:
     assert "555" not in repr(read_phone("+1-555-123-4567", None))
 
 
-@pytest.mark.parametrize("written", ["4155550132", "030 123456", "0151 23456789", "11987654321", "(555) 123-4567"])
+@pytest.mark.parametrize(
+    "written",
+    [
+        "4155550132",
+        "030 123456",
+        "0151 23456789",
+        "11987654321",
+        "(555) 123-4567",
+        "415 555 0132 2",
+        "(415) 555-0132 (415) 555-0199",
+    ],
+)
 def test_a_national_number_waits_for_a_region(written: str) -> None:
     """A text that a region would make a number says so, and is read anew once there is one."""
     assert needs_region(written, None)

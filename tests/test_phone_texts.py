@@ -73,6 +73,7 @@ def e164(written: str, region: str | None = None) -> str | None:
         ("+1 415 555 0132 (hidden)", None, "+14155550132"),
         ("hidden: 0151 23456789", "DE", "+4915123456789"),
         ("🔒 0151 23456789", "DE", "+4915123456789"),
+        ("click 0151 23456789", "DE", "+4915123456789"),
     ],
 )
 def test_words_around_a_number_are_ignored(written: str, region: str | None, number: str) -> None:
@@ -362,6 +363,7 @@ def test_a_long_text_takes_no_long_time(unit: str) -> None:
 def test_a_number_that_a_bound_cuts_is_none() -> None:
     """Its beginning might be another number."""
     assert e164("x " * 242 + "+49 30 123456 123456") is None
+    assert e164("x " * 242 + "+55 11 98765-4321 4321", "BR") is None
 
 
 @pytest.mark.parametrize(

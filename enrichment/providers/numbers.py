@@ -143,7 +143,7 @@ def _spelt(value: object) -> str:
 
 def _in_full(text: str, country: str, area: str) -> str:
     """Put the codes that stand beside a number before it, unless it begins with them: India has +91 91234 56789."""
-    digits = "".join(filter(str.isdecimal, text))
+    digits = "".join(filter(str.isdecimal, text[:NUMBER_AT_MOST]))
     if not digits or len(text) > NUMBER_AT_MOST or "+" in text or digits.startswith("00"):
         return text
     if country and digits.startswith(country) and (is_valid(digits) or not is_valid(country + digits)):
