@@ -1,4 +1,4 @@
-"""Numbers as vendors write them, and E.164."""
+"""Numbers as vendors write them, E.164, and words for no number."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from phonenumbers import PhoneNumberFormat
 
+from enrichment.nothing import is_nothing
 from enrichment.phone import Phone, needs_region, read_phone
+from enrichment.phone_words import says_no_number
 
 quick = settings(max_examples=300, deadline=None, database=None)
 pieces = [
@@ -215,3 +217,43 @@ def test_no_text_raises_and_e164_reads_to_itself(written: str, region: str | Non
     assert phone.e164[1:].isdecimal()
     again = read_phone(phone.e164, region)
     assert again == phone
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "N/A", "n.a.", "#N/A", "null", "NULL", "none", "(none)", "nil", "NaN", "undefined", "unknown", "-", "--", "—",
+        "", " ", "?", "0", "0000000000", "Not found", "not available", "No mobile number found", "{}", "[]", "TBD",
+        "No mobile number found for this contact.", "mobile not found", "error 404: not found", "Unlisted",
+        "kein Eintrag", "Keine Nummer gefunden", "nicht vorhanden", "unbekannt", "numéro non trouvé", "sin datos",
+        "não encontrado", "nessun numero", "niet gevonden", "brak", "нет данных", "なし", "没有",
+        "not_found", "NOT_FOUND", "no_match", "mobile_not_found", "NoMatch", "notFound", "no-results", "null, null",
+        "N/A; N/A", "N/A / N/A", "none | none", "N/A (mobile)", "mobile: N/A", "phone: none", "{{mobile}}", "XXX", "x",
+        "error", "Error!", "-1", "+", "+1", "未登録", "removed", "DNC", '{"mobile": null}',
+        "nope", "Nothing found", "[null]", "null null", "N / A", "N. A.", "n.v.t.", "s/d", "b/d", "z/n", "nenalezeno",
+        "bulunamadı", "BULUNAMADI", "nem található", "δεν βρέθηκε", "ไม่พบ", "לא נמצא", "غير متوفر", "لا يوجد رقم",
+        "nu a fost găsit", "नहीं मिला", "unpublished", "opted out", "Opted-out", "disconnected", "[object Object]",
+        "[phone]", "[Mobile Number]", "<phone>", "*|PHONE|*", "%PHONE%",
+    ],
+)  # fmt: skip
+def test_a_word_for_nothing_is_no_number(words: str) -> None:
+    """Vendors say it in many ways. AWS HealthLake's list of placeholders."""
+    assert says_no_number(words)
+    assert read_phone(words, "DE") is None
+
+
+@pytest.mark.parametrize("words", ["N / A", "N. A.", "s/d", "nem található", "ไม่พบ", "לא נמצא", "غير متوفر"])
+def test_the_same_words_leave_other_fields_empty(words: str) -> None:
+    """A name or an e-mail address is left out with the words that leave a number out."""
+    assert is_nothing(words)
+
+
+@pytest.mark.parametrize(
+    "words",
+    ["+14155550132", "4155550132", "Do not call +1 415 555 0132", "ask reception", "+1 415-555-XXXX", "Nora",
+     "N/A 4155550132", "+1 415", "555-0132", "Xavier", "opted out of calls: 415 555 0132", "Nuno",
+     '{"mobile": "ask reception"}'],
+)  # fmt: skip
+def test_other_words_are_not_taken_for_nothing(words: str) -> None:
+    """A number with a remark, a mask, or words that promise nothing."""
+    assert not says_no_number(words)

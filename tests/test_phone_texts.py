@@ -6,9 +6,7 @@ import time
 
 import pytest
 
-from enrichment.nothing import is_nothing
 from enrichment.phone import read_phone
-from enrichment.phone_words import says_no_number
 
 MASKS = [
     "××××", "∗∗∗∗", "✱✱✱✱", "░░░░", "▒▒▒", "□□□□", "★★★", "◯◯◯◯", "×", "~~~~", "$$$$", "@@@@", "^^^^", "====", "----",
@@ -364,43 +362,3 @@ def test_a_number_that_a_bound_cuts_is_none() -> None:
     """Its beginning might be another number."""
     assert e164("x " * 242 + "+49 30 123456 123456") is None
     assert e164("x " * 242 + "+55 11 98765-4321 4321", "BR") is None
-
-
-@pytest.mark.parametrize(
-    "words",
-    [
-        "N/A", "n.a.", "#N/A", "null", "NULL", "none", "(none)", "nil", "NaN", "undefined", "unknown", "-", "--", "—",
-        "", " ", "?", "0", "0000000000", "Not found", "not available", "No mobile number found", "{}", "[]", "TBD",
-        "No mobile number found for this contact.", "mobile not found", "error 404: not found", "Unlisted",
-        "kein Eintrag", "Keine Nummer gefunden", "nicht vorhanden", "unbekannt", "numéro non trouvé", "sin datos",
-        "não encontrado", "nessun numero", "niet gevonden", "brak", "нет данных", "なし", "没有",
-        "not_found", "NOT_FOUND", "no_match", "mobile_not_found", "NoMatch", "notFound", "no-results", "null, null",
-        "N/A; N/A", "N/A / N/A", "none | none", "N/A (mobile)", "mobile: N/A", "phone: none", "{{mobile}}", "XXX", "x",
-        "error", "Error!", "-1", "+", "+1", "未登録", "removed", "DNC", '{"mobile": null}',
-        "nope", "Nothing found", "[null]", "null null", "N / A", "N. A.", "n.v.t.", "s/d", "b/d", "z/n", "nenalezeno",
-        "bulunamadı", "BULUNAMADI", "nem található", "δεν βρέθηκε", "ไม่พบ", "לא נמצא", "غير متوفر", "لا يوجد رقم",
-        "nu a fost găsit", "नहीं मिला", "unpublished", "opted out", "Opted-out", "disconnected", "[object Object]",
-        "[phone]", "[Mobile Number]", "<phone>", "*|PHONE|*", "%PHONE%",
-    ],
-)  # fmt: skip
-def test_a_word_for_nothing_is_no_number(words: str) -> None:
-    """Vendors say it in many ways. AWS HealthLake's list of placeholders."""
-    assert says_no_number(words)
-    assert e164(words, "DE") is None
-
-
-@pytest.mark.parametrize("words", ["N / A", "N. A.", "s/d", "nem található", "ไม่พบ", "לא נמצא", "غير متوفر"])
-def test_the_same_words_leave_other_fields_empty(words: str) -> None:
-    """A name or an e-mail address is left out with the words that leave a number out."""
-    assert is_nothing(words)
-
-
-@pytest.mark.parametrize(
-    "words",
-    ["+14155550132", "4155550132", "Do not call +1 415 555 0132", "ask reception", "+1 415-555-XXXX", "Nora",
-     "N/A 4155550132", "+1 415", "555-0132", "Xavier", "opted out of calls: 415 555 0132", "Nuno",
-     '{"mobile": "ask reception"}'],
-)  # fmt: skip
-def test_other_words_are_not_taken_for_nothing(words: str) -> None:
-    """A number with a remark, a mask, or words that promise nothing."""
-    assert not says_no_number(words)
