@@ -16,8 +16,7 @@ from enrichment.texts import JOINERS, QUOTES, TEMPLATE, Unusable, collapse, unwr
 
 PREFIX = "linkedin.com/in/"
 _MOST_HOSTS = 8  # read in one text
-# Characters; https://www.linkedin.com/help/linkedin/answer/87: "3-100". Names in other scripts may have two: 山田.
-SHORTEST_SLUG, LONGEST_SLUG = 3, 100
+LONGEST_SLUG = 100  # characters; https://www.linkedin.com/help/linkedin/answer/87
 
 # Sales Navigator's exports have member ids in place of slugs. They are base64: lower case destroys them.
 # https://learn.microsoft.com/en-us/linkedin/sales/sync-services/profile-associations
@@ -57,11 +56,11 @@ first-last firstnamelastname first-name-last-name linked-in firstname lastname l
 placeholder dummy fake asdf asdfasdf qwerty foo bar foobar foo-bar redacted deleted removed invalid error 404 false
 true nobody anonymous not-on-linkedin no-linkedin no-profile object-object xyz in pub testuser test-profile
 page-not-found linkedin-member linkedin-user search edit login signup settings home jobs about feed help learning
-mynetwork messaging notifications yes yep yeah url link here view open click found connected connection connect
-hidden confidential restricted locked available later skip skipped done added sent checked verified public active
-inactive same see below above various several multiple see-notes on-file in-crm not-sure notsure unsure maybe
-id profile-id linkedin-id member-id user-id insert-url sim oui hier aqui aquí ici vorhanden gefunden privat gesperrt
-vertraulich siehe-notiz siehe-notizen verbunden später offen
+mynetwork messaging notifications yes yep yeah ok no si ja url link here view open click found connected connection
+connect hidden confidential restricted locked available later skip skipped done added sent checked verified public
+active inactive same see below above various several multiple see-notes on-file in-crm not-sure notsure unsure
+maybe x y n j o id profile-id linkedin-id member-id user-id insert-url private sim oui hier aqui aquí ici vorhanden
+gefunden privat gesperrt vertraulich siehe-notiz siehe-notizen verbunden später offen
 """
 _PLACEHOLDERS = frozenset(_WORDS_OF_PLACEHOLDERS.split())
 # Words that are placeholders only together: click-here, see-notes-below, add-link-later.
@@ -70,13 +69,12 @@ click see add insert enter paste your the this note notes comment comments websi
 http https www com
 """
 _PHRASES = frozenset(_WORDS_OF_PHRASES.split())
-_COUNTER = re.compile(r"-\d{1,5}$")  # home-1; what LinkedIn itself adds to a name is longer
+_COUNTER = re.compile(r"-\d{1,5}$")  # na-1; what LinkedIn itself adds to a name is longer
 _ANY_COUNTER = re.compile(r"(?<=[^\W\d_]{4})-\d+$")  # null-1234567: nobody is called so
 
 _WANTED = "a public LinkedIn profile, like linkedin.com/in/<name>"
 _COPY = f"copy the public profile URL from the person's page: {_WANTED}"
 _NO_SLUG = f"the part after /in/ has letters, digits and hyphens only; needed is {_WANTED}"
-_TOO_SHORT = f"the part after /in/ has at least {SHORTEST_SLUG} characters; needed is {_WANTED}"
 _TOO_LONG = f"the part after /in/ has at most {LONGEST_SLUG} characters"
 _LOST_CASE = f"a member id in lower case leads to no profile; {_COPY}"
 _CUT_SLUG = f"it is not certain where the part after /in/ ends; {_COPY}"
@@ -266,8 +264,6 @@ def _read_slug(raw: str) -> str:
     repeated = len(slug) > 2 and len(set(slug)) == 1
     if repeated or _is_placeholder(slug) or not slug.strip("0-"):
         raise Unusable(f"this page belongs to no particular person; {_COPY}")
-    if len(slug) < (SHORTEST_SLUG if slug.isascii() else 2):
-        raise Unusable(_TOO_SHORT)
     return slug
 
 
@@ -291,15 +287,13 @@ def _decode(raw: str) -> str:
 
 
 def _is_placeholder(slug: str) -> bool:
-    """Tell whether the slug fills a form: your_name, null-null, test-user, undefined-1, yes."""
+    """Tell whether the slug fills a form: your_name, null-null, test-user, undefined-1, yes. person-1 may be one."""
     whole = slug.replace("_", "-").strip("-")
-    bare = _COUNTER.sub("", whole)
-    if not _PLACEHOLDERS.isdisjoint((whole, bare)) or not _NOTHING.isdisjoint(
-        (_bare(whole), _bare(bare), _bare(_ANY_COUNTER.sub("", whole)))
-    ):
+    uncounted = (_COUNTER.sub("", whole), _ANY_COUNTER.sub("", whole))
+    if whole in _PLACEHOLDERS or not _NOTHING.isdisjoint(map(_bare, (whole, *uncounted))):
         return True
-    words = bare.split("-")
-    if len(set(words)) == 1 and is_junk_word(words[0]):  # na-na
+    words = whole.split("-")
+    if len(words) > 1 and len(set(words)) == 1 and is_junk_word(words[0]):  # na-na
         return True
     return len(words) > 1 and all(len(word) > 2 and (word in _PHRASES or _is_filling(word)) for word in words)
 

@@ -99,10 +99,8 @@ def _is_junk(folded: str) -> bool:
     words = [word for word in re.split(r"[\s.,;:_()-]+|#\d+", folded) if word]
     if " ".join(words) in _REMARKS:
         return True
-    bare = [word.rstrip("0123456789") for word in words]  # Test123, Lead 123
-    if "" in bare and "person" in bare:  # Person 1, of a list that numbers its people
-        return False
-    return any(bare) and all(not word or _is_junk_word(word) for word in bare)
+    # Test123; a number alone may tell people apart: Person 1
+    return bool(words) and all(_is_junk_word(word.rstrip("0123456789") or word) for word in words)
 
 
 def _is_junk_word(word: str) -> bool:
