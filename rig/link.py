@@ -71,9 +71,9 @@ class Link:
         finally:
             for pump in pumps:
                 pump.cancel()
-            await asyncio.wait(pumps)
-            far[1].close()
+            far[1].close()  # before any wait: this may be cancelled a second time
             near[1].close()
+            await asyncio.wait(pumps)
 
     async def _forth(self, near: tuple[asyncio.StreamReader, asyncio.StreamWriter], sink: asyncio.StreamWriter) -> None:
         with suppress(OSError):

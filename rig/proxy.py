@@ -55,18 +55,19 @@ class Proxy:
     async def open(self, listener: socket.socket | None = None) -> None:
         """Take connections, on *listener* where one is given."""
         if listener is None:
-            self._server = await asyncio.start_server(self._serve, HOST, self.port, backlog=1024)
+            self._server = await asyncio.start_server(self._take, HOST, self.port, backlog=1024)
         else:
-            self._server = await asyncio.start_server(self._serve, sock=listener)
+            self._server = await asyncio.start_server(self._take, sock=listener)
 
     async def close(self) -> None:
         """Take no connection, and cut those that exist."""
         if self._server is not None:
             self._server.close()
             self._server = None
-        links = list(self._links)
-        for link in links:
+        links = dict(self._links)
+        for link, writer in links.items():
             link.cancel()
+            reset(writer)  # a link that has not begun yet cannot do it
         if links:
             await asyncio.wait(links, timeout=CONNECT_TIMEOUT)
 
@@ -121,19 +122,21 @@ class Proxy:
         else:
             self._sky.talking.set()
 
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        if task is None or self._server is None:
+    def _take(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if self._server is None:
             reset(writer)
             return
-        self._links[task] = writer
+        link = asyncio.create_task(self._serve(reader, writer))
+        self._links[link] = writer
+        link.add_done_callback(self._links.pop)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.knocked.set()
         try:
             await self._carry((reader, writer))
         except (OSError, asyncio.CancelledError):
             reset(writer)
         finally:
-            del self._links[task]
             writer.transport.abort()
 
     async def _carry(self, near: Streams) -> None:
