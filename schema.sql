@@ -145,6 +145,8 @@ CREATE TABLE lookups_default PARTITION OF lookups DEFAULT WITH (
     autovacuum_vacuum_scale_factor = 0.05, autovacuum_analyze_scale_factor = 0.05
 );
 CREATE INDEX lookups_by_status ON lookups (final_status, id);
+-- Which ended lately, of an old month: `ringback prune` asks while all processes wait.
+CREATE INDEX lookups_by_end    ON lookups USING brin (finished_at) WITH (autosummarize = on);
 CREATE INDEX lookups_by_record ON lookups (record_id, id) WHERE record_id IS NOT NULL;
 -- Those that a number may still reach. A late one reaches them through the searches of its keys.
 CREATE INDEX lookups_numberless ON lookups (search_id, id)
@@ -289,6 +291,7 @@ CREATE TABLE finished_jobs (
     possible          numeric(12,2) NOT NULL,             -- possibly charged
     reserved_on       date,                               -- the day whose budget they count against
     submitted_at      timestamptz,
+    claimed_by        uuid,                               -- of an unknown one: its claim may yet be undone
     finished_at       timestamptz   NOT NULL DEFAULT now(),
     error             text,
     raw               text,
@@ -310,6 +313,7 @@ CREATE TABLE finished_jobs_default PARTITION OF finished_jobs DEFAULT WITH (
     fillfactor = 95, autovacuum_analyze_scale_factor = 0.05
 );
 CREATE INDEX finished_jobs_by_lookup ON finished_jobs (lookup_id);
+CREATE INDEX finished_jobs_claimed   ON finished_jobs (claimed_by) WHERE claimed_by IS NOT NULL;
 CREATE INDEX finished_jobs_to_check  ON finished_jobs (check_at) WHERE check_at IS NOT NULL;
 -- Which ended lately, of an old month: those with late answers. `ringback prune` asks while all processes wait.
 CREATE INDEX finished_jobs_by_end    ON finished_jobs USING brin (finished_at) WITH (autosummarize = on);

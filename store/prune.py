@@ -153,6 +153,7 @@ async def _has_become_needed(connection: Connection, found: Found) -> bool:
             OR EXISTS (SELECT FROM searches WHERE unswept AND id >= $1 AND id < $2)
             OR EXISTS (SELECT FROM finished_jobs WHERE id >= $3 AND lookup_id < $2)
             OR EXISTS (SELECT FROM finished_jobs WHERE id >= $1 AND id < $2 AND finished_at >= $4)
+            OR EXISTS (SELECT FROM lookups WHERE id >= $1 AND id < $2 AND finished_at >= $4)
         """,
         *found.month.ids,
         first_id(found.looked_at - CLOCKS_APART),
