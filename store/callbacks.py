@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from operator import getitem
 from typing import TYPE_CHECKING, Any
@@ -20,6 +21,8 @@ from store.columns import Columns
 from store.database import UNREACHABLE, Db, transaction
 from store.endings import Applied, apply_endings
 from store.finish import Ended
+from store.partitions import first_id
+from store.retention import walk_again
 from store.sweep import poll_now
 
 if TYPE_CHECKING:
@@ -28,6 +31,7 @@ if TYPE_CHECKING:
 log = structlog.get_logger()
 
 OTHER_REQUEST = "it names another request than the one that was accepted"
+LATE = timedelta(days=1)  # the least RETAIN_DAYS: bodies of older jobs may have been emptied already
 NOT_APPLIED = "it could not be applied: the log says why"
 
 
@@ -186,6 +190,9 @@ async def _insert(db: Db, callbacks: Sequence[Callback], recorded: Sequence[Call
         for (job_id, body_hash), (callback, record) in sorted(rows.items(), key=lambda row: row[0])
     ]  # fmt: skip
     await db.execute(f"WITH {CALLBACKS.cte('callback')} {_STORE}", *CALLBACKS.of(stored, getitem))
+    oldest = min(callback.job_id for callback in callbacks)
+    if oldest < first_id(datetime.now(UTC) - LATE):
+        await walk_again(db, "callbacks", oldest)
 
 
 CALLBACKS = Columns(

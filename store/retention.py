@@ -11,7 +11,7 @@ from uuid import UUID
 
 import asyncpg
 
-from store.database import transaction
+from store.database import Db, transaction
 from store.partitions import first_id
 
 FIRST = UUID(int=0)
@@ -44,6 +44,11 @@ _EMPTY = {
         RETURNING id
     """,
 }
+
+
+async def walk_again(db: Db, table: str, id: UUID) -> None:
+    """Let the next pass begin at *id*: a body came to a row that was walked past."""
+    await db.execute("UPDATE retention SET walked_to = $2 WHERE name = $1 AND walked_to > $2", table, id)
 
 
 async def empty_bodies(pool: asyncpg.Pool[Any], older_than: timedelta, limit: int) -> int:
