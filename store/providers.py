@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from datetime import timedelta
+from uuid import UUID
 
 from uuid_utils.compat import uuid7
 
@@ -207,7 +208,8 @@ async def pass_turns(db: Db, name: str, limit: int = 500) -> int:
            AND jobs.held IS NULL
         """,
         [row["id"] for row in rows],
-        [uuid7() for _ in rows],
+        # As old as the id before: at every turn it would be young again, and never be given up.
+        [UUID(bytes=row["id"].bytes[:6] + uuid7().bytes[6:]) for row in rows],
         name,
     )
     return len(rows)
