@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING
 from uuid import UUID
 
-from enrichment.ending import REPORTED_WRONG
+from enrichment.ending import REMOVED, REPORTED_WRONG
 from store.database import Db
 
 if TYPE_CHECKING:
@@ -51,6 +51,7 @@ async def settle_late(db: Db, ending: Ending, *, verified: bool = False) -> Late
         ending.number_json,
         ending.error,
         verified,
+        REMOVED,
     )
     if row is None:
         return None
@@ -103,7 +104,10 @@ SETTLE = """
                                      WHERE job.lookup_id = before.lookup_id
                                        AND job.search_id = before.search_id
                                        AND job.id <> before.id),
-                                   before.provider || ': ' || $7), '') AS reason
+                                   before.provider || ': ' || $7,
+                                   (SELECT string_agg(part, '; ')   -- nobody's answer: providers that are gone
+                                      FROM regexp_split_to_table(searches.reason, '; ') AS part
+                                     WHERE part LIKE '%: ' || $9)), '') AS reason
               FROM before
               JOIN searches ON searches.id = before.search_id
         ), search AS (
