@@ -83,8 +83,12 @@ async def expired_leases(db: Db, limit: int) -> list[OverdueJob]:
     return [_overdue(row) for row in rows]
 
 
-async def past_deadline(db: Db, deadline: timedelta, limit: int) -> list[OverdueJob]:
-    """Return awaiting jobs that are due and cannot be polled any more: no request_id, or older than *deadline*."""
+async def past_deadline(db: Db, deadline: timedelta, limit: int, polled: Sequence[str] = ()) -> list[OverdueJob]:
+    """Return awaiting jobs that are due and cannot be polled any more: no request_id, or older than *deadline*.
+
+    A job of a provider that is *polled* is polled once more after an outage: its answer may wait there. `claim_polls`
+    then sets its due_at to the deadline. After twice the deadline it is given up in any case.
+    """
     rows = await db.fetch(
         """
         SELECT due.*
@@ -93,13 +97,17 @@ async def past_deadline(db: Db, deadline: timedelta, limit: int) -> list[Overdue
                SELECT id, provider, state::text, attempt, request_id, callback_expected
                  FROM jobs
                 WHERE provider = providers.name AND state = 'awaiting' AND due_at <= now()
-                  AND (request_id IS NULL OR submitted_at < now() - $1::interval)
+                  AND (request_id IS NULL
+                       OR submitted_at < now() - $1::interval
+                          AND (due_at >= submitted_at + $1::interval OR provider <> ALL ($3::text[])
+                               OR submitted_at < now() - 2 * $1::interval))
                 ORDER BY due_at, id   -- in the order of jobs_waiting: nothing else is read
                 LIMIT $2) AS due
          LIMIT $2
         """,
         deadline,
         limit,
+        list(polled),
     )
     return [_overdue(row) for row in rows]
 
@@ -219,9 +227,9 @@ async def _take_due(
         ), checked AS (
             UPDATE finished_jobs
                SET polls = polls + 1,
-                   check_at = CASE WHEN submitted_at + $5::interval > now()
-                                   THEN LEAST(now() + LEAST($3::interval * power(2, LEAST(polls, 20)), $4::interval),
-                                              submitted_at + $5::interval) END
+                   -- Beyond the deadline too: this poll's answer may not be stored, and `end_check` ends it.
+                   check_at = CASE WHEN submitted_at + 2 * $5::interval > now()
+                                   THEN now() + LEAST($3::interval * power(2, LEAST(polls, 20)), $4::interval) END
               FROM to_check
              WHERE finished_jobs.id = to_check.id
             RETURNING finished_jobs.id, finished_jobs.lookup_id, finished_jobs.check_request_id AS request_id
@@ -329,15 +337,15 @@ async def pass_over_removed(pool: asyncpg.Pool[Any], configured: Sequence[str], 
                  WHERE todo <> '{}'
             )
             UPDATE searches
-               SET status = CASE WHEN said = '{}' AND NOT is_doubtful THEN 'failed'
+               SET status = CASE WHEN gone.todo <> '{}' THEN NULL
+                                 WHEN said = '{}' AND NOT is_doubtful THEN 'failed'
                                  ELSE search_verdict(said, is_doubtful) END,
-                   reason = concat_ws('; ', searches.reason, gone.provider || ': ' || $4),
-                   ended_at = now(),
-                   unswept = true
+                   reason = left(concat_ws('; ', searches.reason, gone.provider || ': ' || $4), 2000),
+                   ended_at = CASE WHEN gone.todo = '{}' THEN now() END,
+                   unswept = gone.todo = '{}'
               FROM gone
              WHERE searches.id = gone.search_id
                AND searches.ended_at IS NULL
-               AND gone.todo = '{}'
             """,
             list(configured),
             [job["id"] for job in jobs],

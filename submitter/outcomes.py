@@ -71,6 +71,7 @@ class OutcomeWriter:
         self._settings = settings
         self._finisher = finisher
         self.wake = finisher.wake
+        self.sweep = finisher.sweeper.add
         self._failing: set[str] = set()  # providers whose last answers were failures: a success closes the breaker
         self.giving_up = asyncio.Event()  # at the end of a drain: the leases expire, and the reconciler decides
 
@@ -105,7 +106,9 @@ class OutcomeWriter:
         endings = [step for step in steps if isinstance(step, Ending)]
         acceptances = [step for step in steps if isinstance(step, Acceptance)]
         requeueings = [step for step in steps if isinstance(step, Requeueing)]
-        await self._finisher.end(endings)
+        # The answer to the question itself counts also after a callback of another request.
+        inline = {e.job_id for e in endings if e.answered_by == "inline" and e.request_id is not None}
+        await self._finisher.end(endings, verified=inline)
         if acceptances:
             async with transaction(self._pool, acknowledge=True) as connection:
                 accepted = await asked.accept(connection, acceptances)

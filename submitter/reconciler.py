@@ -82,7 +82,8 @@ class Reconciler:
 
     async def give_up(self) -> int:
         """End awaiting jobs that cannot be answered any more: no request_id to poll by, or past the deadline."""
-        overdue = await sweep.past_deadline(self._pool, self._settings.job_deadline, BATCH)
+        polled = [name for name, provider in self._process.providers.items() if isinstance(provider, CallsBack)]
+        overdue = await sweep.past_deadline(self._pool, self._settings.job_deadline, BATCH, polled)
         await self._end([
             replace(
                 lost(job.id, "no answer before the deadline", stop=self._stops),
