@@ -237,8 +237,8 @@ async def undo_claim(db: Db, provider: str, claim_id: UUID) -> list[UUID]:
         """
         SELECT id, attempt
           FROM jobs
-         WHERE state = 'submitting'
-           AND claimed_by = $1
+         WHERE claimed_by = $1
+           AND (state = 'submitting' OR state = 'awaiting' AND request_id IS NULL)   -- or taken over meanwhile
          ORDER BY id
            FOR UPDATE
         """,
@@ -249,6 +249,12 @@ async def undo_claim(db: Db, provider: str, claim_id: UUID) -> list[UUID]:
         for row in rows
     ]
     return sorted(await requeue(db, undone)) if undone else []
+
+
+async def taken_over(db: Db, claim_id: UUID) -> list[tuple[UUID, int]]:
+    """Return the (job, attempt) of this claim that a takeover ended as unknown, for `release_unsent`."""
+    rows = await db.fetch("SELECT id, attempt FROM finished_jobs WHERE claimed_by = $1 AND state = 'unknown'", claim_id)
+    return [(row["id"], row["attempt"]) for row in rows]
 
 
 async def renew(db: Db, leased: Sequence[tuple[UUID, int]], lease: timedelta) -> set[UUID]:

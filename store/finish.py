@@ -42,6 +42,7 @@ GONE = """
                        AND (jobs.state <> 'awaiting' OR jobs.due_at <= clock_timestamp()))
             RETURNING jobs.id, jobs.search_id, jobs.lookup_id, jobs.provider, jobs.place, jobs.attempt,
                       jobs.polls, jobs.reserved, jobs.reserved_on, jobs.submitted_at,
+                      CASE WHEN ending.state = 'unknown' THEN jobs.claimed_by END AS claimed_by,
                       ARRAY(SELECT turn FROM unnest(jobs.todo) WITH ORDINALITY AS todo (turn, place)
                              WHERE turn = ANY($1::text[]) ORDER BY todo.place) AS todo,
                       ARRAY(SELECT turn FROM unnest(jobs.todo) AS todo (turn)
@@ -62,9 +63,10 @@ GONE = """
 BOOKED = """
         kept AS (
             INSERT INTO finished_jobs (id, search_id, lookup_id, provider, state, answered_by, attempt, polls,
-                                       request_id, credits, possible, reserved_on, submitted_at, error, raw)
+                                       request_id, credits, possible, reserved_on, submitted_at, claimed_by,
+                                       error, raw)
             SELECT id, search_id, lookup_id, provider, ends_as, answered_by, attempt, polls, request_id,
-                   charged, possible, reserved_on, submitted_at, error, raw
+                   charged, possible, reserved_on, submitted_at, claimed_by, error, raw
               FROM gone
         ), entered AS (
             INSERT INTO ledger (job_id, lookup_id, provider, kind, credits, day)

@@ -84,7 +84,12 @@ class Submitter:
     async def undo(self, claim_id: UUID) -> Sequence[UUID]:
         """Queue again the jobs that a failed claim took nevertheless: none of them was sent."""
         async with transaction(self._pool) as connection:
-            return await asked.undo_claim(connection, self.name, claim_id)
+            undone = await asked.undo_claim(connection, self.name, claim_id)
+        async with transaction(self._pool) as connection:
+            over = await asked.taken_over(connection, claim_id)
+            searches = await asked.release_unsent(connection, over) if over else []
+        self._writer.sweep(searches)
+        return [*undone, *(id for id, _ in over)]
 
     async def work(self, item: ClaimedJob, lease: Lease) -> Result:
         """Ask the provider once, and hand its answer to the writer."""
