@@ -32,6 +32,7 @@ _GENERATIONS = {
     "ii": "ii", "2nd": "ii", "iii": "iii", "3rd": "iii", "iv": "iv", "4th": "iv",
 }  # fmt: skip
 _ALSO_FIRST_NAMES = frozenset({"junior", "senior"})
+_SENOR = "sr"  # before a name it is a title: Sr. Juan Pérez
 _ALSO_INITIALS = frozenset({"v", "vi"})  # the fifth, or Victor, or Vi: a generation only as the last of three words
 
 
@@ -88,7 +89,8 @@ def _read(name: str) -> _Name:
     plain = fold(composed).split()
     words = tuple(map(frozenset, zip(plain, fold(composed.translate(_SPELT_OUT)).split(), strict=True)))
     needed = _needed(plain)
-    generations = {_GENERATIONS[word] for word in plain if word in _GENERATIONS}
+    behind = plain[needed[0] + 1 :] if needed else []
+    generations = {_GENERATIONS[word] for word in behind if word in _GENERATIONS}
     if len(needed) > 2 and plain[-1] in _ALSO_INITIALS and not name.rstrip().endswith("."):
         generations.add(plain[-1])
     return _Name(words, tuple(words[index] for index in needed) or words, frozenset(generations))
@@ -100,7 +102,7 @@ def _needed(plain: Sequence[str]) -> list[int]:
     for index, word in enumerate(plain):
         # Junior Santos and Carlos Junior are named so: without that word they would be anybody of their family.
         behind_a_name = len(needed) > (word in _ALSO_FIRST_NAMES)
-        if word not in _TITLES and not (word in _GENERATIONS and behind_a_name):
+        if word not in _TITLES and not (word in _GENERATIONS and (behind_a_name or word == _SENOR)):
             needed.append(index)
     return needed
 

@@ -49,13 +49,15 @@ former employee|website visitor|website lead|web lead|wireless caller|unknown ca
 click here|contact us|ad soyad|object object|true false|system administrator|admin admin|info info
 """
 _REMARKS = frozenset(_WORDS_OF_REMARKS.strip().replace("\n", "|").split("|"))
-# What stands behind a name, and is no second name. Md, Ii and Jd are names, too, if they are written so.
+# What stands behind a name, and is no second name.
 _WORDS_BEHIND_A_NAME = """
 jr jnr junior sr snr senior ii iii iv 2nd 3rd 4th phd dphil mphil edd psyd pharmd md dds dmd dvm mba emba msc bsc meng
 beng mph mpa jd llm llb esq cpa cfa cfp pmp rn cissp
 """
 _BEHIND_A_NAME = frozenset(_WORDS_BEHIND_A_NAME.split())
-_ALSO_NAMES_BEHIND = frozenset({"Md", "Ii", "Jd", "Rn"})
+# These are names, too, unless they are written as a degree: Li Meng, LI MENG, but Jane MEng, Jane MD.
+_ALSO_NAMES_BEHIND = frozenset({"md", "ii", "jd", "rn", "meng", "beng", "mba", "edd"})
+_FIRST_NAMES_BEHIND = frozenset({"junior", "senior"})  # Carlos Junior
 _SITES = "linkedin|facebook|google|instagram|twitter|whatsapp|telegram|tiktok|xing|apple|hubspot|slack|zoom|website"
 _NOT_PEOPLE = re.compile(
     rf"(?:{_SITES}) (?:member|user|lead|contact|visitor|guest|customer)|.*\((?:sample|test|demo)(?: contact| lead)?\)",
@@ -167,16 +169,21 @@ def is_whole_name(name: str) -> bool:
     Titles, initials, generations (Jr) and degrees (PhD) do not count.
     """
     words = [word for word in name.split() if not _is_filler(word) and word.strip(".,").casefold() not in _TITLES]
-    while len(words) > 1 and _is_behind_a_name(words[-1]):
+    while len(words) > 1 and _is_behind_a_name(words[-1], words[0]):
         words.pop()
     initials = all(word.isalpha() and len(word) == 1 for word in (word.strip(".,") for word in words))
     two = len(words) > 1 and not initials
     return two or len(_UNSPACED.findall(name)) > 1
 
 
-def _is_behind_a_name(word: str) -> bool:
+def _is_behind_a_name(word: str, first: str) -> bool:
     bare = word.strip(",()").replace(".", "")
-    return bare.casefold() in _BEHIND_A_NAME and bare not in _ALSO_NAMES_BEHIND
+    folded = bare.casefold()
+    if folded not in _BEHIND_A_NAME or folded in _FIRST_NAMES_BEHIND:
+        return False
+    same_case = len(bare) > 2 and (bare.isupper(), bare.islower()) == (first.isupper(), first.islower())
+    alike = bare.istitle() or (same_case and (bare.isupper() or bare.islower()))
+    return folded not in _ALSO_NAMES_BEHIND or not alike or "." in word
 
 
 def _holds_something(text: str) -> bool:

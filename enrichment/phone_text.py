@@ -19,6 +19,7 @@ FEWEST_OF_SEVERAL = 7  # digits; fewer beside another number are its ending or i
 FEWEST_SIGNIFICANT = 9
 
 MOST_TOGETHER = 36  # digits of numbers with only spaces between them: three in full
+FEWEST_OF_A_SHORT_ONE = 5  # digits of a number on an island; a measure behind them is no part of it
 LONGEST_REMARK = 3  # digits behind a number that are more likely a remark than a part of it
 
 # Signs that are never written between digits, so one is a mask; any other sign is one when it is repeated.
@@ -164,14 +165,14 @@ def _without_words(text: str) -> str:
     before, after = text[: first.end()], text[first.end() :]
     text = before + _EXTENSION.sub("|", after)
     text = _COUNTED.sub(lambda found: f"({found[1]})|" if _follows_number(found) else found[0], text)
-    text = _MEASURE.sub(lambda found: "|" if _follows_number(found) else found[0], text)
+    text = _MEASURE.sub(lambda found: "|" if _follows_number(found, FEWEST_OF_A_SHORT_ONE) else found[0], text)
     text = _HIDDEN.sub(lambda found: "..." if found.start() >= first.end() or not found["offer"] else "|", text)
     return _WORD.sub(lambda found: _instead_of(found, text), text)
 
 
-def _follows_number(found: re.Match[str]) -> bool:
+def _follows_number(found: re.Match[str], fewest: int = FEWEST_OF_SEVERAL) -> bool:
     """Tell whether enough digits for a number stand before the match."""
-    return _count(found.string[max(0, found.start() - 30) : found.start()]) >= FEWEST_OF_SEVERAL
+    return _count(found.string[max(0, found.start() - 30) : found.start()]) >= fewest
 
 
 def _instead_of(found: re.Match[str], text: str) -> str:

@@ -195,7 +195,8 @@ def test_a_part_that_was_not_there_is_left_out(written: str, name: str) -> None:
 @pytest.mark.parametrize("written", ["John", "John -", "John null", "O'Doe", "Dr.", "子", "Mr Smith", "Dr. Doe",
                                      "Frau Dr. Müller", "J. D.", "John TBD", "John (unknown)",
                                      "FNU Doe", "Jane Jr", "Jane Jr.", "Jane, PhD", "Jane Ph.D.", "Jane MBA",
-                                     "Jane MD", "Jane M.D., MBA", "Smith Jr", "Jane III", "Jane 3rd", "Dr. Jane MD",
+                                     "Jane MD", "Jane M.D., MBA", "Jane MEng", "Jane M.Eng.", "S. K. MD",
+                                     "Smith Jr", "Jane III", "Jane 3rd", "Dr. Jane MD",
                                      "Jane Not Provided", "Jane Lastname"])  # fmt: skip
 def test_a_first_name_alone_is_nobody(written: str) -> None:
     """A single word without another identifier is not asked about, with or without a company. monicahq/monica#1687."""
@@ -223,6 +224,13 @@ def test_a_first_name_alone_is_nobody(written: str) -> None:
         "Naomasa Ii",
         "Yo-Yo Ma",
         "Junior Santos",
+        "Carlos Junior",
+        "John Senior",
+        "Li Meng",
+        "LI MENG",
+        "li meng",
+        "Tan Beng",
+        "Emeka Mba",
     ],
 )
 def test_a_whole_name_is_enough(written: str) -> None:

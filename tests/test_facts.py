@@ -59,6 +59,9 @@ ONE_PERSON = [
     ("Smith John V.", "John Smith III"),
     ("Nguyen Vi", "Nguyen Thi Vi"),
     ("Carlos Junior", "Carlos Silva Junior"),
+    ("Sr. Juan Pérez", "Juan Carlos Pérez"),  # Señor, before a name
+    ("Sr. Juan Pérez", "Juan Pérez Jr."),
+    ("Sr. Carlos Silva", "Carlos Silva Junior"),
     ("Junior Santos III", "Junior Santos III"),
     ("Иван Петров", "Ivan Petrov"),  # different scripts are not compared
     ("王伟", "Wei Wang"),

@@ -61,6 +61,8 @@ def e164(written: str, region: str | None = None) -> str | None:
             (f"+43 664 1234567 {remark}", None, "+436641234567")  # with more digits it is valid as well
             for remark in ("24h", "24/7", "95%", "0,87", "9-17 Uhr", "9:00-17:00", "(9am-5pm)", "2nd", "01.05.2024")
         ],
+        ("712 345 - 95%", "AD", "+376712345"),  # a short number
+        ("31234 (2024-05-01)", "FK", "+50031234"),  # else a stranger's in the Netherlands
         ("+43 664 1234567 12", None, "+436641234567"),
         ("+358 40 123 4567 2", None, "+358401234567"),
         ("+61 412 345 678 2", None, "+61412345678"),  # possible with it

@@ -196,7 +196,10 @@ def test_a_vendor_may_say_which_of_its_numbers_is_the_mobile(mobile: object, fir
         ({"dial_code": 49, "number": 15123456789}, "+49 15123456789"),
         ({"calling_code": "49", "numbers": ["15123456789"]}, "+49 15123456789"),
         ({"dialCode": "1", "area_code": "415", "number": "5550132"}, "+1 415 5550132"),
-        ({"country_code": "+1", "number": "14155550132"}, "14155550132"),  # begins with it
+        ({"country_code": "+1", "number": "14155550132"}, "+14155550132"),  # begins with it
+        ({"country_code": "55", "number": "5511987654321"}, "+5511987654321"),  # possible in Germany, too
+        ({"country_code": "1", "number": "(1) 415-555-0132 (cell)"}, "(+1) 415-555-0132 (cell)"),
+        ({"prefix": "20", "number": "79460958"}, "79460958"),  # London's area code, Egypt's country code
         ({"country_code": "+91", "number": "9123456789"}, "+91 9123456789"),  # a mobile of India begins so as well
         ({"country_code": "+1", "number": "+4915123456789"}, "+4915123456789"),
         ({"country_code": "US", "number": "4155550132"}, "4155550132"),

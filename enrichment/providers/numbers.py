@@ -126,8 +126,8 @@ def _codes(value: Mapping[object, object]) -> tuple[str, str] | None:
     country = ""
     for key in _CODE_KEYS:
         found = _CODE.fullmatch(_spelt(value.get(key)))
-        # A prefix of three digits without a plus may be an area code.
-        if found and (found[1] or key != "prefix" or len(found[2]) < 3):
+        # A prefix without a plus may be an area code: London's 20 is Egypt's code, Vienna's 1 North America's.
+        if found and (found[1] or key != "prefix"):
             country = found[2]
             break
     area = next((digits for key in _AREA_KEYS if (digits := _spelt(value.get(key))).isdecimal()), "")
@@ -146,8 +146,11 @@ def _in_full(text: str, country: str, area: str) -> str:
     digits = "".join(filter(str.isdecimal, text[:NUMBER_AT_MOST]))
     if not digits or len(text) > NUMBER_AT_MOST or "+" in text or digits.startswith("00"):
         return text
-    if country and digits.startswith(country) and (is_valid(digits) or not is_valid(country + digits)):
-        return text
+    if country and digits.startswith(country):
+        if is_valid(digits):
+            return re.sub(r"(?=\d)", "+", text, count=1)  # else the hint's country would come first
+        if not is_valid(country + digits):
+            return text
     inner = area.lstrip("0")
     if inner and not (digits.lstrip("0").startswith(inner) and len(digits) >= len(inner) + SHORTEST_LOCAL):
         text = f"{area} {text}"
