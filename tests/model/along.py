@@ -38,15 +38,6 @@ NEVER = {
            AND searches.ended_at IS NOT NULL
            AND NOT searches.unswept
     """,
-    "no lookup waits for a question that will be asked": """
-        SELECT jobs.id, jobs.search_id, jobs.place, jobs.attempt
-          FROM jobs
-         WHERE jobs.state = 'queued'
-           AND NOT EXISTS (SELECT
-                             FROM lookups
-                            WHERE lookups.search_id = jobs.search_id
-                              AND lookups.final_status IS NULL)
-    """,
     "the sums are not the ledger's": """
         WITH entered AS (
             SELECT provider,
