@@ -35,7 +35,7 @@ MOST_REQUESTS = 10**9  # of a limit; the database counts in four bytes
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _LIST = re.compile(r'\[\s*(".*")\s*\]', re.DOTALL)  # as JSON writes it
-_WRAPPED = re.compile(r"\[.*|.*\]|\{.*\}|<.*>|\(.*\)", re.DOTALL)
+_WRAPPED = re.compile(r"""\[\s*['"].*|.*['"]\s*\]|\[.*\]|\{.*\}|<.*>|\(.*\)""", re.DOTALL)
 _CURLY = re.compile(r"[“”„‟‘’‚‛«»‹›]")
 _LABEL = re.compile(r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?", re.IGNORECASE)
 T = TypeVar("T")
@@ -70,6 +70,8 @@ def _parts(value: Any) -> Any:
         text = without_quotes(value)
         if listed := _LIST.fullmatch(text):
             value = listed[1]
+        else:
+            _check_bare(text)
         return [part for line in re.split(r"[,\r\n]", without_quotes(value)) if (part := without_quotes(line))]
     return _sound(value)
 
