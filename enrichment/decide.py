@@ -25,6 +25,7 @@ from uuid import UUID
 
 from uuid_utils.compat import uuid7
 
+from enrichment.ending import REMOVED
 from enrichment.facts import Facts, contradict
 from enrichment.states import SearchStatus
 from enrichment.wish import Keys, Policy
@@ -197,7 +198,10 @@ def _fate(
             return Fate(ended, status, reason=ended.reason or (STILL_ASKED if doubtful else None))
         if sum(not search.is_retry for search in recent) >= MOST_SEARCHES:
             return Fate(ended, status, reason=ASKED_OFTEN)
-    return Fate(_begin(seeker, keys, me, missing, touching, world, doubtful is not None))
+    begun = _begin(seeker, keys, me, missing, touching, world, doubtful is not None)
+    if removed := [name for name in seeker.providers if name not in asking]:
+        begun.reason = f"{', '.join(removed)}: {REMOVED}"
+    return Fate(begun)
 
 
 def _number_to_take(
@@ -246,14 +250,15 @@ def _doubt(provider: str, seeker: Seeker, newest_first: Iterable[Search]) -> Sea
     return None
 
 
-def _wrong_numbers(seeker: Seeker, touching: Iterable[Search], now: datetime, policy: Policy) -> dict[str, Search]:
+def _wrong_numbers(seeker: Seeker, touching: Sequence[Search], now: datetime, policy: Policy) -> dict[str, Search]:
     """Return the providers whose number was reported wrong within the window of numbers, each with its search."""
+    wrong = seeker.refused.union(*(search.wrong for search in touching))
     return {
         name: search
         for search in touching
         if search.ended_at is None or search.ended_at > now - policy.found
         for name, number in search.numbers.items()
-        if number.mobile in search.wrong or number.mobile in seeker.refused
+        if number.mobile in wrong
     }
 
 

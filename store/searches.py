@@ -86,15 +86,15 @@ async def insert_new_searches(db: Db, world: World) -> None:
 # New searches as the first parameters of a statement. Arrays of arrays are sent as text: PostgreSQL's are rectangular.
 SEARCHES = Columns(
     id="uuid", begun_for="uuid", keys="text", asked="text", providers="text", slug="bytea", member="bytea",
-    names="text", is_doubtful="bool", is_retry="bool", wrong="text", chain="text", job_id="uuid",
+    names="text", is_doubtful="bool", is_retry="bool", wrong="text", reason="text", chain="text", job_id="uuid",
 )  # fmt: skip
 INSERT_SEARCHES = """
     inserted_search AS (
         INSERT INTO searches (id, begun_for, keys, asked, providers, slug, member, names, is_doubtful, is_retry,
-                              wrong)
+                              wrong, reason)
         SELECT id, begun_for, keys::bytea[], asked::bytea[], string_to_array(providers, ','), slug, member,
                ARRAY(SELECT jsonb_array_elements_text(names::jsonb)), is_doubtful, is_retry,
-               string_to_array(wrong, ',')
+               string_to_array(wrong, ','), reason
           FROM new_search
     ), inserted_job AS (
         INSERT INTO jobs (id, search_id, lookup_id, provider, todo)
@@ -116,6 +116,7 @@ def new_search_columns(searches: Sequence[Search]) -> list[list[Any]]:
             "providers": ",".join(search.providers),
             "is_doubtful": search.is_doubtful,
             "is_retry": search.is_retry,
+            "reason": search.reason,
             "chain": ",".join(search.chain),
             "job_id": uuid7(),
         }
