@@ -62,6 +62,9 @@ CANDIDATES = """
                                        OR lookups.finished_at > now() - $2::interval)
                               ELSE
                                   NOT lookups.insists
+                                  -- One that brings a region is decided anew: it may read the number that was kept.
+                                  AND NOT (lookups.final_status IS NULL AND lookups.region_hint IS NOT NULL
+                                           AND ended.numbers @? '$.*.needs_region ? (@ == true)')
                                   AND (lookups.final_status IS NULL
                                        OR lookups.final_status IN ('failed', 'unresolved')
                                           AND lookups.final_status::text <> ended.status::text)

@@ -9,6 +9,7 @@ from uuid import UUID
 
 from enrichment.ending import REMOVED, REPORTED_WRONG
 from store.database import Db
+from store.searches import read_number
 
 if TYPE_CHECKING:
     from enrichment.ending import Ending
@@ -37,6 +38,8 @@ async def settle_late(db: Db, ending: Ending, *, verified: bool = False) -> Late
     is the right one, and a number also counts for an answered job that brought none.
     """
     await _lock(db, ending.job_id)
+    if ending.needs_region:
+        ending = await _in_a_known_region(db, ending)
     if await _was_reported_wrong(db, ending):
         ending = replace(
             ending, mobile=None, mobile_raw=None, region=None, line_type=None, error=REPORTED_WRONG
@@ -58,7 +61,7 @@ async def settle_late(db: Db, ending: Ending, *, verified: bool = False) -> Late
     ended = [row["search_id"]] if row["has_ended"] else []
     if ending.mobile is not None:
         await _drop_next_question(db, row["search_id"])
-        ended += await _drop_newer_searches(db, row["search_id"], row["provider"])
+        ended += await _drop_newer_searches(db, row["search_id"], row["provider"], ending.mobile)
     return Late(row["search_id"], row["lookup_id"], tuple(ended))
 
 
@@ -169,6 +172,29 @@ async def _lock(db: Db, finished_id: UUID) -> None:
     )
 
 
+async def _in_a_known_region(db: Db, ending: Ending) -> Ending:
+    """Read the national number in the region of another lookup of the search: the asked contact's names none."""
+    regions = await db.fetch(
+        """
+        SELECT DISTINCT lookups.region_hint
+          FROM finished_jobs
+          JOIN lookups USING (search_id)
+         WHERE finished_jobs.id = $1
+           AND lookups.region_hint IS NOT NULL
+           AND (lookups.final_status IS NULL OR lookups.final_status IN ('not_found', 'failed', 'unresolved'))
+         ORDER BY 1
+        """,
+        ending.job_id,
+    )
+    for (region,) in regions:
+        if number := read_number(ending.mobile_raw or "", region):
+            return replace(
+                ending, mobile=number.mobile, region=number.region, line_type=number.line_type, needs_region=False,
+                error=None,
+            )  # fmt: skip
+    return ending
+
+
 async def _was_reported_wrong(db: Db, ending: Ending) -> bool:
     """Tell whether a person reported this number as wrong before this answer came."""
     if ending.mobile is None:
@@ -192,7 +218,7 @@ async def _drop_next_question(db: Db, search_id: UUID) -> None:
     await db.execute("DELETE FROM jobs WHERE search_id = $1 AND state = 'queued'", search_id)
 
 
-async def _drop_newer_searches(db: Db, search_id: UUID, provider: str) -> list[UUID]:
+async def _drop_newer_searches(db: Db, search_id: UUID, provider: str, mobile: str) -> list[UUID]:
     """Drop searches of the same keys for which no provider was asked, if their first lookup takes this number.
 
     Leave a job that is being claimed at this moment to its submitter.
@@ -211,6 +237,7 @@ async def _drop_newer_searches(db: Db, search_id: UUID, provider: str) -> list[U
                AND other.ended_at IS NULL
                AND lookups.keys && own.keys
                AND $2 = ANY (lookups.providers)
+               AND $3 <> ALL (lookups.refused)
         ), dropped AS (
             DELETE FROM jobs
              WHERE id IN (SELECT id
@@ -230,5 +257,6 @@ async def _drop_newer_searches(db: Db, search_id: UUID, provider: str) -> list[U
         """,
         search_id,
         provider,
+        mobile,
     )
     return [row["id"] for row in rows]
