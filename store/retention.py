@@ -47,7 +47,8 @@ _EMPTY = {
 
 
 async def walk_again(db: Db, table: str, id: UUID) -> None:
-    """Let the next pass begin at *id*: a body came to a row that was walked past."""
+    """Let the next pass begin at *id*: a body came to a row that was walked past, or is walked past now."""
+    await db.execute("SELECT FROM retention WHERE name = $1 FOR UPDATE", table)  # a pass that cannot see the body yet
     await db.execute("UPDATE retention SET walked_to = $2 WHERE name = $1 AND walked_to > $2", table, id)
 
 
