@@ -23,7 +23,7 @@ from store.endings import Applied, apply_endings
 from store.finish import Ended
 from store.partitions import first_id
 from store.retention import walk_again
-from store.sweep import poll_now
+from store.sweep import poll_by, poll_now
 
 if TYPE_CHECKING:
     from enrichment.wish import Policy
@@ -114,6 +114,14 @@ async def _keep(pool: asyncpg.Pool[Any], callback: Callback) -> CallbackReceipt:
         recorded = CallbackReceipt("flagged", job.lookup_id if job else None, flag=NOT_APPLIED)
         await _insert(connection, [callback], [recorded])
         await poll_now(connection, [callback.job_id])
+    try:  # it is stored: whatever is wrong with it may be wrong here, too
+        ending = _ending(callback, job, None)
+        if ending is not None and ending.request_id is not None:
+            await poll_by(pool, callback.job_id, ending.request_id)
+    except UNREACHABLE:
+        raise
+    except Exception:
+        log.exception("poll_not_scheduled", job=str(callback.job_id))
     return recorded
 
 

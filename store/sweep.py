@@ -18,6 +18,8 @@ from store.claim import read_gate, save_meters
 from store.database import Db, transaction
 from store.partitions import first_id
 
+LAST_POLL = timedelta(minutes=2)  # for a job's last poll to be sent, as the limits allow, and answered
+
 
 @dataclass(frozen=True, slots=True)
 class OverdueJob:
@@ -87,7 +89,8 @@ async def past_deadline(db: Db, deadline: timedelta, limit: int, polled: Sequenc
     """Return awaiting jobs that are due and cannot be polled any more: no request_id, or older than *deadline*.
 
     A job of a provider that is *polled* is polled once more after an outage: its answer may wait there. `claim_polls`
-    then sets its due_at to the deadline. After twice the deadline it is given up in any case.
+    then sets its due_at behind the deadline and behind the poll's answer, so that nobody else is asked meanwhile.
+    After twice the deadline it is given up in any case.
     """
     rows = await db.fetch(
         """
@@ -99,7 +102,7 @@ async def past_deadline(db: Db, deadline: timedelta, limit: int, polled: Sequenc
                 WHERE provider = providers.name AND state = 'awaiting' AND due_at <= now()
                   AND (request_id IS NULL
                        OR submitted_at < now() - $1::interval
-                          AND (due_at >= submitted_at + $1::interval OR provider <> ALL ($3::text[])
+                          AND (due_at > submitted_at + $1::interval OR provider <> ALL ($3::text[])
                                OR submitted_at < now() - 2 * $1::interval))
                 ORDER BY due_at, id   -- in the order of jobs_waiting: nothing else is read
                 LIMIT $2) AS due
@@ -205,16 +208,19 @@ async def _take_due(
             SELECT id
               FROM jobs
              WHERE provider = $1 AND state = 'awaiting' AND due_at <= now() AND request_id IS NOT NULL
+               AND due_at <= submitted_at + $5::interval   -- later: it was polled for the last time
              ORDER BY due_at, id
              LIMIT $2
                FOR UPDATE SKIP LOCKED
         ), polled AS (
             UPDATE jobs
                SET polls = polls + 1,
-                   -- Twice as long each time, with a tenth of jitter; at the deadline at the latest.
-                   due_at = LEAST(now() + LEAST($3::interval * power(2, LEAST(polls, 20)), $4::interval)
-                                          * (0.9 + 0.2 * random()),
-                                  submitted_at + $5::interval)
+                   -- Twice as long each time, with a tenth of jitter; at the deadline at the latest. The last poll is
+                   -- made then, or after an outage: `past_deadline` leaves it the time to be answered.
+                   due_at = CASE WHEN submitted_at + $5::interval <= now() THEN now() + $6::interval
+                                 ELSE LEAST(now() + LEAST($3::interval * power(2, LEAST(polls, 20)), $4::interval)
+                                                    * (0.9 + 0.2 * random()),
+                                            submitted_at + $5::interval) END
               FROM due
              WHERE jobs.id = due.id
             RETURNING jobs.id, jobs.lookup_id, jobs.request_id
@@ -247,6 +253,7 @@ async def _take_due(
         first,
         longest,
         deadline,
+        LAST_POLL,
     )
     return rows
 
@@ -278,7 +285,8 @@ async def poll_now(db: Db, job_ids: list[UUID]) -> None:
     await db.execute(
         """
         UPDATE jobs
-           SET due_at = now()
+           -- Not later than it was: one that was due before its deadline is still polled once after it.
+           SET due_at = LEAST(due_at, now())
          WHERE id = ANY($1::uuid[])
            AND state = 'awaiting'
            AND request_id IS NOT NULL
@@ -287,9 +295,59 @@ async def poll_now(db: Db, job_ids: list[UUID]) -> None:
     )
 
 
+async def end_last_polls(db: Db, job_ids: Sequence[UUID], deadline: timedelta) -> None:
+    """Make jobs due whose last poll has brought no answer: they can be given up."""
+    await db.execute(
+        """
+        UPDATE jobs
+           SET due_at = LEAST(due_at, now())
+         WHERE id = ANY($1::uuid[])
+           AND state = 'awaiting'
+           AND due_at > submitted_at + $2::interval
+           AND submitted_at + $2::interval < now()
+        """,
+        job_ids,
+        deadline,
+    )
+
+
+async def poll_by(db: Db, job_id: UUID, request_id: str) -> None:
+    """Schedule a poll of a job that has no answer, by the request that a callback named: it could not be applied."""
+    await db.execute(
+        """
+        WITH open AS (
+            UPDATE jobs SET request_id = $2, due_at = LEAST(due_at, now())
+             WHERE id = $1 AND state = 'awaiting' AND request_id IS NULL
+        )
+        UPDATE finished_jobs
+           SET check_request_id = $2, check_at = now()
+         WHERE id = $1
+           AND state IN ('unknown', 'lost', 'failed')
+           AND (request_id IS NULL OR request_id = $2)
+        """,
+        job_id,
+        request_id,
+    )
+
+
 async def end_check(db: Db, job_id: UUID) -> None:
     """Stop polling a finished job: the doubt about its answer is settled."""
     await db.execute("UPDATE finished_jobs SET check_at = NULL WHERE id = $1", job_id)
+
+
+async def end_old_checks(db: Db, deadline: timedelta, polled: Sequence[str]) -> None:
+    """Stop the checks that nobody polls: their provider is not *polled* any more, and twice the deadline is over."""
+    await db.execute(
+        """
+        UPDATE finished_jobs
+           SET check_at = NULL
+         WHERE check_at <= now()
+           AND provider <> ALL ($2::text[])
+           AND submitted_at < now() - 2 * $1::interval
+        """,
+        deadline,
+        list(polled),
+    )
 
 
 async def keep_unreadable(db: Db, job_id: UUID, reason: str, body: bytes) -> None:

@@ -56,6 +56,8 @@ class Poller:
         answers = await asyncio.gather(*(self._poll(poll) for poll in polls))
         told = [(poll, ending) for poll, ending in zip(polls, answers, strict=True) if ending is not None]
         endings = [ending for poll, ending in told if not poll.is_check]
+        if silent := [poll.id for poll, ending in zip(polls, answers, strict=True) if ending is None]:
+            await sweep.end_last_polls(self._pool, silent, self._process.settings.job_deadline)
         await self._finisher.end_apart(endings)
         await self._verify([ending for poll, ending in told if poll.is_check])
         return len(polls)

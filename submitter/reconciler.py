@@ -82,8 +82,7 @@ class Reconciler:
 
     async def give_up(self) -> int:
         """End awaiting jobs that cannot be answered any more: no request_id to poll by, or past the deadline."""
-        polled = [name for name, provider in self._process.providers.items() if isinstance(provider, CallsBack)]
-        overdue = await sweep.past_deadline(self._pool, self._settings.job_deadline, BATCH, polled)
+        overdue = await sweep.past_deadline(self._pool, self._settings.job_deadline, BATCH, self._polled())
         await self._end([
             replace(
                 lost(job.id, "no answer before the deadline", stop=self._stops),
@@ -96,8 +95,12 @@ class Reconciler:
         ])  # fmt: skip
         return len(overdue)
 
+    def _polled(self) -> list[str]:
+        return [name for name, provider in self._process.providers.items() if isinstance(provider, CallsBack)]
+
     async def end_stale(self) -> int:
-        """End jobs that were queued for longer than QUEUED_AT_MOST."""
+        """End jobs that were queued for longer than QUEUED_AT_MOST, and checks that nobody polls any more."""
+        await sweep.end_old_checks(self._pool, self._settings.job_deadline, self._polled())
         stale = await sweep.queued_too_long(self._pool, QUEUED_AT_MOST, BATCH)
         reason = f"could not be asked for {QUEUED_AT_MOST.days} days"
         await self._end([
