@@ -22,7 +22,7 @@ from enrichment.contact import Contact
 from enrichment.outcome import Answered
 from enrichment.providers import PROVIDERS
 from enrichment.wish import Hasher, Policy, Wish
-from store import reports, sweep
+from store import polls, reports, sweep
 from store.callbacks import Callback, record_callbacks
 from store.claim import claim
 from store.database import close_pool, open_pool
@@ -170,11 +170,11 @@ class Side:
         hours, minutes = timedelta(hours=24), timedelta(minutes=30)
         await sweep.expired_leases(pool, 500)
         await sweep.past_deadline(pool, hours, 500)
-        assert await sweep.has_due_polls(pool, "nyne")
-        polls = await sweep.claim_polls(
+        assert await polls.has_due_polls(pool, "nyne")
+        due = await polls.claim_polls(
             pool, "nyne", most=PART, first=timedelta(seconds=60), longest=minutes, deadline=hours
         )
-        assert len(polls) == PART
+        assert len(due) == PART
         assert await unswept_searches(pool, 500) == []
         assert await strays(pool, 500) == []
 

@@ -22,8 +22,8 @@ from store.database import UNREACHABLE, Db, transaction
 from store.endings import Applied, apply_endings
 from store.finish import Ended
 from store.partitions import first_id
+from store.polls import poll_by, poll_now
 from store.retention import walk_again
-from store.sweep import poll_by, poll_now
 
 if TYPE_CHECKING:
     from enrichment.wish import Policy

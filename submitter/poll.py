@@ -13,9 +13,8 @@ from enrichment.ending import Ending, read_ending
 from enrichment.logs import without_words
 from enrichment.outcome import Pause, Retry, Running, Unreadable
 from enrichment.providers.base import CallsBack, HttpResponse
-from store import sweep
 from store.database import UNREACHABLE
-from store.sweep import Poll
+from store.polls import Poll, claim_polls, end_check, end_last_polls, has_due_polls, keep_unreadable
 from submitter.counting import count
 from submitter.finishing import Finisher
 from submitter.limit_headers import LimitHeaders
@@ -43,9 +42,9 @@ class Poller:
 
     async def poll_once(self) -> int:
         """Poll every due job, as far as permits allow, and store the answers; return how many were polled."""
-        if not await sweep.has_due_polls(self._pool, self._provider.name):
+        if not await has_due_polls(self._pool, self._provider.name):
             return 0
-        polls = await sweep.claim_polls(
+        polls = await claim_polls(
             self._pool,
             self._provider.name,
             most=POLLS_AT_ONCE,
@@ -57,7 +56,7 @@ class Poller:
         told = [(poll, ending) for poll, ending in zip(polls, answers, strict=True) if ending is not None]
         endings = [ending for poll, ending in told if not poll.is_check]
         if silent := [poll.id for poll, ending in zip(polls, answers, strict=True) if ending is None]:
-            await sweep.end_last_polls(self._pool, silent, self._process.settings.job_deadline)
+            await end_last_polls(self._pool, silent, self._process.settings.job_deadline)
         await self._finisher.end_apart(endings)
         await self._verify([ending for poll, ending in told if poll.is_check])
         return len(polls)
@@ -77,7 +76,7 @@ class Poller:
                 return None
             case Unreadable(reason):
                 # The job stays awaiting: a person can read the stored body, and the next poll may be readable.
-                await sweep.keep_unreadable(self._pool, poll.id, reason, answer.body)
+                await keep_unreadable(self._pool, poll.id, reason, answer.body)
                 log.warning("poll_unreadable", job=str(poll.id), why=without_words(reason))
                 return None
             case Pause(reason):
@@ -110,5 +109,5 @@ class Poller:
             except asyncpg.PostgresError:
                 log.exception("ending_not_written", job=str(ending.job_id))
                 continue  # its check goes on: it is polled again
-            await sweep.end_check(self._pool, ending.job_id)
+            await end_check(self._pool, ending.job_id)
             log.warning("request_verified", job=str(ending.job_id), changed=ending.job_id in applied.late)

@@ -24,6 +24,7 @@ from store.ends import unswept_searches
 from store.lookups import decide_again, strays
 from store.notify import Notifier
 from store.partitions import ensure_partitions
+from store.polls import end_old_checks
 from store.retention import empty_bodies
 from store.sweep import OverdueJob, pass_over_removed
 from submitter.backoff import backoff
@@ -100,7 +101,7 @@ class Reconciler:
 
     async def end_stale(self) -> int:
         """End jobs that were queued for longer than QUEUED_AT_MOST, and checks that nobody polls any more."""
-        await sweep.end_old_checks(self._pool, self._settings.job_deadline, self._polled())
+        await end_old_checks(self._pool, self._settings.job_deadline, self._polled())
         stale = await sweep.queued_too_long(self._pool, QUEUED_AT_MOST, BATCH)
         reason = f"could not be asked for {QUEUED_AT_MOST.days} days"
         await self._end([

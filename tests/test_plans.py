@@ -29,6 +29,7 @@ from store.endings import apply_endings, follow_ends
 from store.ends import unswept_searches
 from store.intake import ingest
 from store.partitions import first_id
+from store.polls import claim_polls, has_due_polls
 from store.searches import lock_known_keys
 from tests.databases import Databases
 from tests.explained import Db, Deed, Node, big_tables, capture, drawn, explain, rows, walk
@@ -88,9 +89,9 @@ async def unsent(db: Db) -> None:
 
 async def polls(db: Db) -> None:
     """Claim jobs that no callback answered."""
-    assert await sweep.has_due_polls(db, "nyne")
+    assert await has_due_polls(db, "nyne")
     wait, deadline = timedelta(minutes=1), timedelta(hours=24)
-    assert await sweep.claim_polls(db, "nyne", most=PART, first=wait, longest=wait, deadline=deadline)
+    assert await claim_polls(db, "nyne", most=PART, first=wait, longest=wait, deadline=deadline)
 
 
 async def leases(db: Db) -> None:
