@@ -148,6 +148,28 @@ async def lease_expires(world: AtWork, claimed: ClaimedJob) -> None:
     await world.pool.execute("UPDATE jobs SET lease_expires_at = now() - interval '1 s' WHERE id = $1", claimed.id)
 
 
+async def all_is_down_past_the_deadline(world: AtWork) -> None:
+    """Let a day pass in which no process polled the awaiting job: it was due before its deadline."""
+    await world.pool.execute(
+        "UPDATE jobs SET submitted_at = now() - interval '25 h', due_at = now() - interval '24 h 59 min'"
+    )
+
+
+async def ledger_refuses(world: AtWork) -> None:
+    """Let nothing be written to the ledger: endings fail, until `ledger_takes`."""
+    await world.pool.execute(
+        """
+        CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'no'; END $$;
+        CREATE TRIGGER refuse BEFORE INSERT OR UPDATE ON ledger FOR EACH ROW EXECUTE FUNCTION refuse()
+        """
+    )
+
+
+async def ledger_takes(world: AtWork) -> None:
+    """Undo `ledger_refuses`."""
+    await world.pool.execute("DROP TRIGGER refuse ON ledger")
+
+
 # Results.
 
 

@@ -17,7 +17,16 @@ from store.claim import claim
 from store.lookups import retry
 from store.retention import empty_bodies
 from tests import factories
-from tests.at_work import BOTH, AtWork, claimed_of, ended, tell
+from tests.at_work import (
+    BOTH,
+    AtWork,
+    all_is_down_past_the_deadline,
+    claimed_of,
+    ended,
+    ledger_refuses,
+    ledger_takes,
+    tell,
+)
 from tests.fake_provider import FakeProvider, completed, held
 from tests.order import Order, one_connection
 from tests.test_defects_late import made
@@ -137,9 +146,7 @@ async def test_an_answer_was_never_fetched_after_an_outage_because_a_callback_wa
     claimed = await claimed_of(world)
     await tell(world, claimed, Accepted("req-1"))
     fake.polls.append(completed("req-1", MOBILE))
-    await world.pool.execute(
-        "UPDATE jobs SET submitted_at = now() - interval '25 h', due_at = now() - interval '24 h 59 min'"
-    )
+    await all_is_down_past_the_deadline(world)
     receipt = await world.call_back(claimed.id, Unreadable("no JSON"))
     assert receipt.verdict == "flagged"
 
@@ -208,9 +215,7 @@ async def test_the_next_provider_was_paid_while_the_poll_after_an_outage_was_on_
     )  # fmt: skip
     (claimed,) = result.jobs
     await tell(world, claimed, Accepted("req-1"))
-    await world.pool.execute(
-        "UPDATE jobs SET submitted_at = now() - interval '25 h', due_at = now() - interval '24 h 59 min'"
-    )
+    await all_is_down_past_the_deadline(world)
     answer = held(completed("req-1", MOBILE))
     assert answer.release is not None
     fake.polls.append(answer)
@@ -230,9 +235,7 @@ async def test_a_poll_after_an_outage_is_the_last(world: AtWork, fake: FakeProvi
     """Nyne still has no answer: the job is polled once, and lost after that, whichever loop comes first."""
     claimed = await claimed_of(world)
     await tell(world, claimed, Accepted("req-1"))
-    await world.pool.execute(
-        "UPDATE jobs SET submitted_at = now() - interval '25 h', due_at = now() - interval '24 h 59 min'"
-    )
+    await all_is_down_past_the_deadline(world)
     assert await world.poller.poll_once() == 1
 
     assert await world.poller.poll_once() == 0
@@ -251,15 +254,10 @@ async def test_a_number_was_lost_when_its_callback_could_not_be_applied(
     if given_up:
         await world.pool.execute("UPDATE jobs SET due_at = now() - interval '1 s'")
         await world.reconciler.give_up()
-    await world.pool.execute(
-        """
-        CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'no'; END $$;
-        CREATE TRIGGER refuse BEFORE INSERT OR UPDATE ON ledger FOR EACH ROW EXECUTE FUNCTION refuse()
-        """
-    )
+    await ledger_refuses(world)
     receipt = await world.call_back(claimed.id, Answered(MOBILE, request_id="req-1"))
     assert receipt.verdict == "flagged"
-    await world.pool.execute("DROP TRIGGER refuse ON ledger")
+    await ledger_takes(world)
     fake.polls.append(completed("req-1", MOBILE))
 
     await world.poller.poll_once()

@@ -19,7 +19,7 @@ from store.intake import ingest
 from store.lookups import cancel, retry
 from store.providers import register_provider, release_held
 from store.sweep import pass_over_removed
-from tests.at_work import BOTH, AtWork, claimed_of, tell
+from tests.at_work import BOTH, AtWork, claimed_of, ledger_refuses, ledger_takes, tell
 from tests.claims import LEASE, QUICK
 from tests.claims import take as take_claim
 from tests.factories import job
@@ -85,14 +85,9 @@ async def test_a_verified_answer_was_dropped_when_it_could_not_be_written(world:
     await world.call_back(claimed.id, Answered(None, request_id="req-1"))
     await tell(world, claimed, Accepted("req-2"))
     fake.polls.extend([completed("req-2", MOBILE)] * 2)
-    await world.pool.execute(
-        """
-        CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'no'; END $$;
-        CREATE TRIGGER refuse BEFORE INSERT OR UPDATE ON ledger FOR EACH ROW EXECUTE FUNCTION refuse()
-        """
-    )
+    await ledger_refuses(world)
     assert await world.poller.poll_once() == 1
-    await world.pool.execute("DROP TRIGGER refuse ON ledger")
+    await ledger_takes(world)
 
     await world.pool.execute("UPDATE finished_jobs SET check_at = now() WHERE check_at IS NOT NULL")
     await world.poller.poll_once()

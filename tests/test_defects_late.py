@@ -23,7 +23,17 @@ from store.sweep import pass_over_removed
 from submitter import limit_headers
 from submitter.limit_headers import LimitHeaders
 from tests import factories, old_history
-from tests.at_work import BOTH, AtWork, claimed_of, ended, lease_expires, tell
+from tests.at_work import (
+    BOTH,
+    AtWork,
+    all_is_down_past_the_deadline,
+    claimed_of,
+    ended,
+    lease_expires,
+    ledger_refuses,
+    ledger_takes,
+    tell,
+)
 from tests.fake_provider import FakeProvider, completed
 from tests.old_history import DAYS, MONTHS, NOW
 from tests.wishes import MOBILE, POLICY, answer, apply, end, ending, job_of, read, status, take_one
@@ -53,9 +63,7 @@ async def test_an_answer_was_never_fetched_after_an_outage_longer_than_the_deadl
     claimed = await claimed_of(world)
     await tell(world, claimed, Accepted("req-1"))
     fake.polls.append(completed("req-1", MOBILE))
-    await world.pool.execute(
-        "UPDATE jobs SET submitted_at = now() - interval '25 h', due_at = now() - interval '24 h 59 min'"
-    )
+    await all_is_down_past_the_deadline(world)
 
     await world.reconciler.give_up()  # whichever of the two loops comes first
     await world.poller.poll_once()
@@ -84,14 +92,9 @@ async def test_the_last_check_of_a_doubted_callback_was_dropped_when_it_could_no
     await tell(world, claimed, Accepted("req-2"))
     fake.polls.extend([completed("req-2", MOBILE)] * 2)
     await world.pool.execute("UPDATE finished_jobs SET submitted_at = now() - interval '25 h'")
-    await world.pool.execute(
-        """
-        CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'no'; END $$;
-        CREATE TRIGGER refuse BEFORE INSERT OR UPDATE ON ledger FOR EACH ROW EXECUTE FUNCTION refuse()
-        """
-    )
+    await ledger_refuses(world)
     assert await world.poller.poll_once() == 1
-    await world.pool.execute("DROP TRIGGER refuse ON ledger")
+    await ledger_takes(world)
 
     await world.pool.execute("UPDATE finished_jobs SET check_at = now() WHERE check_at IS NOT NULL")
     await world.poller.poll_once()
