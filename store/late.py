@@ -108,7 +108,7 @@ SETTLE = """
                                        AND job.search_id = before.search_id
                                        AND job.id <> before.id),
                                    before.provider || ': ' || $7,
-                                   (SELECT string_agg(part, '; ')   -- nobody's answer: providers that are gone
+                                   (SELECT string_agg(part, '; ')   -- of no answer: providers that are gone
                                       FROM regexp_split_to_table(searches.reason, '; ') AS part
                                      WHERE part LIKE '%: ' || $9)), '') AS reason
               FROM before
@@ -173,7 +173,7 @@ async def _lock(db: Db, finished_id: UUID) -> None:
 
 
 async def _in_a_known_region(db: Db, ending: Ending) -> Ending:
-    """Read the national number in the region of another lookup of the search: the asked contact's names none."""
+    """Read the national number in the regions of the search's lookups; leave it as it is where they do not agree."""
     regions = await db.fetch(
         """
         SELECT DISTINCT lookups.region_hint
@@ -182,17 +182,17 @@ async def _in_a_known_region(db: Db, ending: Ending) -> Ending:
          WHERE finished_jobs.id = $1
            AND lookups.region_hint IS NOT NULL
            AND (lookups.final_status IS NULL OR lookups.final_status IN ('not_found', 'failed', 'unresolved'))
-         ORDER BY 1
         """,
         ending.job_id,
     )
-    for (region,) in regions:
-        if number := read_number(ending.mobile_raw or "", region):
-            return replace(
-                ending, mobile=number.mobile, region=number.region, line_type=number.line_type, needs_region=False,
-                error=None,
-            )  # fmt: skip
-    return ending
+    read = [read_number(ending.mobile_raw or "", row["region_hint"]) for row in regions]
+    numbers = {number.mobile: number for number in read if number is not None}
+    if len(numbers) != 1:  # read in two regions, it may be two people's
+        return ending
+    (number,) = numbers.values()
+    return replace(
+        ending, mobile=number.mobile, region=number.region, line_type=number.line_type, needs_region=False, error=None
+    )
 
 
 async def _was_reported_wrong(db: Db, ending: Ending) -> bool:

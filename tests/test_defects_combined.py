@@ -88,6 +88,17 @@ async def test_a_late_text_was_not_read_in_the_region_of_its_lookup(pool: Pool) 
     assert (told["status"], told["mobile"]) == ("found", BRITISH)
 
 
+async def test_a_late_text_that_two_regions_read_differently_is_not_read(pool: Pool) -> None:
+    """Two lookups of one contact name two countries: neither is given a number that may be another person's."""
+    first = await take_one(pool, work_email=EMAIL, providers=("nyne",))
+    both = [await take_one(pool, work_email=EMAIL, providers=("nyne",), region=region) for region in ("GB", "DE")]
+    doubted = await end(pool, first.id, state="unknown")
+
+    await apply(pool, answer(doubted, "callback", None, mobile_raw=NATIONAL, needs_region=True))
+
+    assert [(await read(pool, one.id))["mobile"] for one in both] == [None, None]
+
+
 async def test_a_wrong_number_was_paid_for_again_once_a_region_came(pool: Pool) -> None:
     """Nyne's number was reported wrong; LeadMagic's kept text is the same number."""
     first = await take_one(pool, work_email=EMAIL, providers=("leadmagic",))
@@ -172,7 +183,7 @@ async def test_a_retry_was_not_told_that_a_provider_was_removed(pool: Pool) -> N
 
 
 async def test_a_check_of_a_removed_provider_kept_its_month_for_ever(world: AtWork) -> None:
-    """Nobody polls it any more: its check ends at twice the deadline, and its month can be pruned."""
+    """It is not polled any more: its check ends at twice the deadline, and its month can be pruned."""
     claimed = await claimed_of(world)
     await world.call_back(claimed.id, Answered(None, request_id="req-1"))
     await tell(world, claimed, Accepted("req-2"))
