@@ -197,10 +197,10 @@ async def _insert(db: Db, callbacks: Sequence[Callback], recorded: Sequence[Call
         }
         for (job_id, body_hash), (callback, record) in sorted(rows.items(), key=lambda row: row[0])
     ]  # fmt: skip
-    await db.execute(f"WITH {CALLBACKS.cte('callback')} {_STORE}", *CALLBACKS.of(stored, getitem))
     oldest = min(callback.job_id for callback in callbacks)
     if oldest < first_id(datetime.now(UTC) - LATE):
-        await walk_again(db, "callbacks", oldest)
+        await walk_again(db, "callbacks", oldest)  # before the rows are locked, as a pass does
+    await db.execute(f"WITH {CALLBACKS.cte('callback')} {_STORE}", *CALLBACKS.of(stored, getitem))
 
 
 CALLBACKS = Columns(
