@@ -70,7 +70,7 @@ http https www com
 """
 _PHRASES = frozenset(_WORDS_OF_PHRASES.split())
 _COUNTER = re.compile(r"-\d{1,5}$")  # na-1; what LinkedIn itself adds to a name is longer
-_ANY_COUNTER = re.compile(r"(?<=[^\W\d_]{4})-\d+$")  # null-1234567: nobody is called so
+_ANY_COUNTER = re.compile(r"(?<=[^\W\d_]{4})-\d+$")  # null-1234567 is no name
 
 _WANTED = "a public LinkedIn profile, like linkedin.com/in/<name>"
 _COPY = f"copy the public profile URL from the person's page: {_WANTED}"
@@ -281,7 +281,7 @@ def _decode(raw: str) -> str:
     query = _QUERY.search(slug)
     if query is None:
         return slug
-    if not _NO_PART.match(slug, query.start()):  # jane%3Ftrk%3Dx is jane, jane%23doe is somebody else
+    if not _NO_PART.match(slug, query.start()):  # jane%3Ftrk%3Dx is jane, jane%23doe another person
         raise Unusable(_CUT_SLUG)
     return slug[: query.start()].rstrip(_AFTER_SLUG)
 

@@ -211,7 +211,7 @@ async def affordable_questions(db: Db, provider: str, price: Decimal, budgets: S
 async def _take_due(
     db: Db, provider: str, most: int, price: Decimal, lease: timedelta, callback_expected: bool, claim_id: UUID
 ) -> list[asyncpg.Record]:
-    """Claim due jobs. Return also those whose search has no open lookup, without an attempt: nobody needs an answer."""
+    """Claim due jobs. Return also those whose search has no open lookup; these are not claimed, and have no attempt."""
     rows: list[asyncpg.Record] = await db.fetch(
         """
         WITH fresh AS MATERIALIZED (

@@ -204,7 +204,7 @@ async def end_check(db: Db, job_id: UUID) -> None:
 
 
 async def end_old_checks(db: Db, deadline: timedelta, polled: Sequence[str]) -> None:
-    """Stop the checks that nobody polls: their provider is not *polled* any more, and twice the deadline is over."""
+    """Stop checks whose provider is not *polled* any more, once twice the deadline is over."""
     await db.execute(
         """
         UPDATE finished_jobs

@@ -74,7 +74,7 @@ async def past_deadline(db: Db, deadline: timedelta, limit: int, polled: Sequenc
     """Return awaiting jobs that are due and cannot be polled any more: no request_id, or older than *deadline*.
 
     A job of a provider that is *polled* is polled once more after an outage: its answer may wait there. `claim_polls`
-    then sets its due_at behind the deadline and behind the poll's answer, so that nobody else is asked meanwhile.
+    then sets its due_at behind the deadline and behind the poll's answer, so that no other provider is asked meanwhile.
     After twice the deadline it is given up in any case.
     """
     rows = await db.fetch(

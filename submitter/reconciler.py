@@ -100,7 +100,7 @@ class Reconciler:
         return [name for name, provider in self._process.providers.items() if isinstance(provider, CallsBack)]
 
     async def end_stale(self) -> int:
-        """End jobs that were queued for longer than QUEUED_AT_MOST, and checks that nobody polls any more."""
+        """End jobs that were queued for longer than QUEUED_AT_MOST, and checks of providers that are not polled."""
         await end_old_checks(self._pool, self._settings.job_deadline, self._polled())
         stale = await sweep.queued_too_long(self._pool, QUEUED_AT_MOST, BATCH)
         reason = f"could not be asked for {QUEUED_AT_MOST.days} days"

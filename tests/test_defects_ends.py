@@ -1,4 +1,4 @@
-"""Defects of ends: answers beside failures, doubts and removed providers at the end, and searches for nobody."""
+"""Defects of ends: answers beside failures, doubts and removed providers at the end, and searches without a lookup."""
 
 from __future__ import annotations
 
@@ -153,7 +153,7 @@ async def test_a_late_no_under_hold_left_nobody_to_decide(pool: Pool) -> None:
 
 
 async def test_a_doubt_was_forgotten_with_a_removed_provider(pool: Pool) -> None:
-    """A search that began in doubt, and could ask nobody, ends unresolved."""
+    """A search that began in doubt, and could ask no provider, ends unresolved."""
     first = await take_one(pool, work_email=EMAIL, providers=("leadmagic",))
     await end(pool, first.id, state="unknown")
     second = await take_one(pool, work_email=EMAIL, providers=BOTH)
