@@ -7,6 +7,8 @@
 --     event -> lookups, each with the hashed keys of its contact -> keys -> searches
 --     lookup -> the search that it waits for, or took its answer from
 --     search -> jobs, one at a time -> finished jobs
+--     CRM's event or sweep -> readings, one for each contact of the CRM -> lookups
+--     lookup's end -> deliveries: to the result webhook, and to the CRM that its contact came from
 --
 --     job:   queued --claim--> submitting --answer------------------------> answered   (inline)
 --               ^                  |  '----accepted----> awaiting --answer--> answered   (callback or poll)
@@ -17,7 +19,10 @@
 --                 lost    <----------------------------------'   forgotten by the provider, or past its deadline
 --
 --     lookup:  queued -> running -> found | not_found | failed | unresolved | suppressed | cancelled
---              held      waits for budget or for a paused provider; goes on by itself
+--              held      waits for budget, a paused provider, the flood guard or the brake
+--
+--     reading:  queued -> reading -> done | skipped; named again, it is queued again
+--     delivery: queued -> sending -> delivered | refused | given_up | skipped
 --
 -- There is no row for a person: searches are the only record of one. A search's answer is for lookups that themselves
 -- hold one of its keys; a key that a third contact brought passes no answer on. An address that leads to people who
@@ -37,14 +42,14 @@
 -- A lookup's open status is not stored, because it could disagree with its job: `lookup_status` reads it from the open
 -- job of its search. Only the final status is a column.
 --
--- Order of locks, everywhere: fingerprints and keys (sorted), jobs, searches (sorted), lookups, the rest.
+-- Order of locks, everywhere: readings, fingerprints and keys (sorted), jobs, searches (sorted), lookups, the rest.
 --
 -- On Citus: searches, jobs, finished_jobs, callbacks and ledger are distributed by search_id; lookups by id. `limits`,
 -- `providers` and `usage` (budgets) are small and shared by all shards. Only keys and searches cross shards. There are
 -- no foreign keys, so that history can be dropped by partition; one transaction writes rows that belong together.
 --
--- History is partitioned by month: events, lookups, searches, finished_jobs, callbacks and ledger, by the UUIDv7 at the
--- start of their primary key. Its first 48 bits are the milliseconds of its creation, so a month is a range of ids, and
+-- History is partitioned by month: events, lookups, searches, finished_jobs, callbacks, ledger and deliveries, by the
+-- UUIDv7 at the start of their primary key. Its first 48 bits are the milliseconds of its creation, so a month is a range of ids, and
 -- every id shows its month. store/partitions.py makes the months ahead (`ringback migrate`, and the reconciler), and
 -- store/prune.py drops them (`ringback prune`). A row whose month does not exist goes to the default partition: nothing
 -- is lost if a month was not made. A month takes its storage options from the default partition, because a partitioned
@@ -222,6 +227,7 @@ CREATE TABLE jobs (
     id                uuid          NOT NULL PRIMARY KEY,
     search_id         uuid          NOT NULL,
     lookup_id         uuid          NOT NULL,             -- the lookup that its search began for
+    source            text          NOT NULL,             -- whose budget pays for it
     provider          text          NOT NULL,
     state             job_state     NOT NULL DEFAULT 'queued',
     held              text,                               -- why a queued job may not be claimed
@@ -245,7 +251,12 @@ CREATE TABLE jobs (
     CONSTRAINT only_open_states
         CHECK (state IN ('queued', 'submitting', 'awaiting')),
     CONSTRAINT held_only_while_queued
-        CHECK (held IS NULL OR (state = 'queued' AND held IN ('budget', 'paused'))),
+        CHECK (held IS NULL OR (state = 'queued' AND held IN (
+            'budget',    -- nothing is left of a budget: of all, of the provider or of the source
+            'paused',    -- the provider cannot be asked
+            'flood',     -- its source began too many searches within an hour: until a person releases it
+            'brake'      -- a person paused all, the provider or the source
+        ))),
     CONSTRAINT leased_exactly_while_submitting
         CHECK ((lease_expires_at IS NOT NULL) = (state = 'submitting')),
     CONSTRAINT reserved_exactly_while_asked
@@ -281,6 +292,7 @@ CREATE TABLE finished_jobs (
     id                uuid          NOT NULL PRIMARY KEY,
     search_id         uuid          NOT NULL,
     lookup_id         uuid          NOT NULL,
+    source            text          NOT NULL,
     provider          text          NOT NULL,
     state             job_state     NOT NULL,
     answered_by       text,
@@ -370,6 +382,7 @@ CREATE TABLE ledger_default PARTITION OF ledger DEFAULT;
 -- never is.
 CREATE TABLE usage (
     provider  text          NOT NULL,
+    source    text          NOT NULL,   -- who pays
     day       date          NOT NULL,
     slot      smallint      NOT NULL,
     reserved  numeric(14,2) NOT NULL DEFAULT 0,
@@ -380,7 +393,7 @@ CREATE TABLE usage (
     failed    bigint        NOT NULL DEFAULT 0,
     unknown   bigint        NOT NULL DEFAULT 0,
     lost      bigint        NOT NULL DEFAULT 0,
-    PRIMARY KEY (provider, day, slot)
+    PRIMARY KEY (provider, source, day, slot)
 ) WITH (fillfactor = 50, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 500);
 
 -- Counters of the processes that serve no HTTP, for /metrics; each process adds to them every few seconds.
@@ -393,7 +406,7 @@ CREATE TABLE counters (
     PRIMARY KEY (name, provider, label, slot)
 ) WITH (fillfactor = 50);
 
--- The state of each provider, shared by all processes.
+-- The state of each provider and of each CRM that is called, shared by all processes.
 CREATE TABLE providers (
     name           text        NOT NULL PRIMARY KEY,
     paused_reason  text,                        -- the account cannot ask: key, credits, plan, address
@@ -425,9 +438,192 @@ CREATE TABLE limits (
     spent_at   bigint      NOT NULL DEFAULT 0,
 
     PRIMARY KEY (provider, purpose, "window"),
-    CONSTRAINT limit_purpose CHECK (purpose IN ('any', 'poll')),
+    CONSTRAINT limit_purpose CHECK (purpose IN ('any', 'poll', 'search', 'sweep')),
     CONSTRAINT limit_positive CHECK (allowance > 0 AND "window" > 0)
 ) WITH (fillfactor = 50);
+
+-- The CRMs that Ringback is connected to, and what `ringback connect` learned of each. The environment wins.
+CREATE TABLE connections (
+    crm           text        NOT NULL PRIMARY KEY,
+    account       text,                        -- events of another account are ignored; NULL: not known yet
+    learned       jsonb       NOT NULL DEFAULT '{}',  -- settings by name: fields, and secrets that are shown once
+    connected_at  timestamptz NOT NULL DEFAULT now(), -- what happened before is not news
+    swept_to      timestamptz NOT NULL DEFAULT now(), -- the watermark: a sweep has named every change before it
+    sweep_due_at  timestamptz NOT NULL DEFAULT now(), -- claimed by moving it ahead
+    walk_cursor   text,                        -- the nightly walk goes on here; NULL: it has not begun
+    walk_due_at   timestamptz NOT NULL DEFAULT now(),
+    error         text                         -- what went wrong last
+) WITH (fillfactor = 50);
+
+CREATE TYPE reading_state AS ENUM (
+    'queued',      -- waits until due_at to be read from the CRM
+    'reading',     -- claimed by one submitter until lease_expires_at
+    'done',        -- it became the lookup lookup_id
+    'skipped'      -- it became none, for this reason
+);
+
+-- One row for each contact that a CRM's event or a sweep named. Named again, it is queued again: a reading under way
+-- then matches no attempt, and its result is dropped.
+CREATE TABLE readings (
+    id                uuid          NOT NULL PRIMARY KEY,      -- UUIDv7: when it was first named
+    source            text          NOT NULL,                  -- the CRM
+    record_id         text          NOT NULL,                  -- the CRM's own name for the contact
+    state             reading_state NOT NULL DEFAULT 'queued',
+    named_by          text          NOT NULL,
+    event_id          uuid,                                    -- the event that named it last
+    erases            boolean       NOT NULL DEFAULT false,    -- the CRM said that the person is to be forgotten
+    seen              timestamptz,                             -- the latest change of the contact that a sweep saw
+    attempt           integer       NOT NULL DEFAULT 0,        -- the fence: +1 at every claim and every naming
+    tries             integer       NOT NULL DEFAULT 0,        -- failures in a row
+    due_at            timestamptz   NOT NULL DEFAULT now(),
+    lease_expires_at  timestamptz,
+    claimed_by        uuid,
+    named_at          timestamptz   NOT NULL DEFAULT now(),
+    ended_at          timestamptz,
+    reason            text,                                    -- why it was skipped
+    error             text,                                    -- what went wrong last
+    lookup_id         uuid,                                    -- the lookup that it became, now or earlier
+
+    CONSTRAINT one_reading_per_contact UNIQUE (source, record_id),
+    CONSTRAINT named_by_somebody CHECK (named_by IN ('event', 'sweep', 'walk', 'backfill')),
+    CONSTRAINT read_under_a_lease CHECK ((lease_expires_at IS NOT NULL) = (state = 'reading')),
+    CONSTRAINT read_to_its_end CHECK ((ended_at IS NOT NULL) = (state IN ('done', 'skipped'))),
+    CONSTRAINT skipped_says_why CHECK ((reason IS NOT NULL) = (state = 'skipped')),
+    CONSTRAINT done_made_a_lookup CHECK (state <> 'done' OR lookup_id IS NOT NULL)
+) WITH (
+    fillfactor = 70,
+    autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 2000,
+    autovacuum_analyze_scale_factor = 0, autovacuum_analyze_threshold = 10000
+);
+-- Events first, then what a backfill feeds.
+CREATE INDEX readings_queued ON readings (source, (named_by = 'backfill'), due_at, id) WHERE state = 'queued';
+CREATE INDEX readings_leased ON readings (lease_expires_at) WHERE state = 'reading';
+CREATE INDEX readings_by_state ON readings (state, id);
+CREATE INDEX readings_by_lookup ON readings (lookup_id) WHERE lookup_id IS NOT NULL;
+
+CREATE TYPE delivery_state AS ENUM (
+    'queued',      -- waits until due_at
+    'sending',     -- claimed by one submitter until lease_expires_at
+    'delivered',   -- final: the other side has it
+    'refused',     -- final: the other side said no, and would again
+    'given_up',    -- final: the last try failed
+    'skipped'      -- final: not sent, for this reason
+);
+
+-- One result on its way out. Written in the commit that ends its lookup.
+CREATE TABLE deliveries (
+    id                uuid           NOT NULL PRIMARY KEY,     -- UUIDv7; the webhook's id on every try
+    lookup_id         uuid           NOT NULL,
+    channel           text           NOT NULL,                 -- 'webhook', or the CRM's name
+    state             delivery_state NOT NULL DEFAULT 'queued',
+    attempt           integer        NOT NULL DEFAULT 0,       -- the fence: +1 at every claim
+    tries             integer        NOT NULL DEFAULT 0,       -- attempts that failed
+    due_at            timestamptz    NOT NULL DEFAULT now(),
+    lease_expires_at  timestamptz,
+    claimed_by        uuid,
+    record_id         text,                                    -- the record that it was written to, if another
+    wrote             bytea,                                   -- hash of the number that we wrote there
+    reason            text,                                    -- why it was skipped or refused, or what a person changed
+    error             text,                                    -- what went wrong last
+    answer            text,                                    -- of the other side, 4 KiB at most
+    ended_at          timestamptz,
+
+    CONSTRAINT sent_under_a_lease CHECK ((lease_expires_at IS NOT NULL) = (state = 'sending')),
+    CONSTRAINT delivered_to_its_end CHECK ((ended_at IS NOT NULL) = (state NOT IN ('queued', 'sending'))),
+    CONSTRAINT not_delivered_says_why CHECK (state NOT IN ('refused', 'given_up', 'skipped') OR reason IS NOT NULL)
+) PARTITION BY RANGE (id);
+CREATE TABLE deliveries_default PARTITION OF deliveries DEFAULT WITH (
+    fillfactor = 70, autovacuum_vacuum_scale_factor = 0.05, autovacuum_analyze_scale_factor = 0.05
+);
+CREATE INDEX deliveries_queued    ON deliveries (channel, due_at, id) WHERE state = 'queued';
+CREATE INDEX deliveries_leased    ON deliveries (lease_expires_at) WHERE state = 'sending';
+CREATE INDEX deliveries_by_lookup ON deliveries (lookup_id);
+CREATE INDEX deliveries_by_state  ON deliveries (state, id);
+
+-- Who is never to be asked for, and which numbers are never to be given: hashed as keys are.
+CREATE TABLE suppressions (
+    id          uuid        NOT NULL PRIMARY KEY,
+    kind        text        NOT NULL,
+    hash        bytea       NOT NULL,
+    note        text,
+    created_at  timestamptz NOT NULL DEFAULT now(),
+    CONSTRAINT one_suppression UNIQUE (hash),
+    CONSTRAINT suppression_is_a_hash CHECK (octet_length(hash) = 16),
+    CONSTRAINT suppression_kind CHECK (kind IN ('email', 'profile', 'domain', 'number'))
+);
+
+-- The jobs of erased people, hashed: a callback that comes later is answered and not stored.
+CREATE TABLE tombstones (
+    job_hash   bytea       NOT NULL PRIMARY KEY,
+    erased_at  timestamptz NOT NULL DEFAULT now(),
+    CONSTRAINT tombstone_is_a_hash CHECK (octet_length(job_hash) = 16)
+);
+
+-- Who did what. Subjects are ids and names of ours, never a person's identifiers.
+CREATE TABLE audit (
+    id       uuid        NOT NULL PRIMARY KEY,     -- UUIDv7
+    at       timestamptz NOT NULL DEFAULT now(),
+    who      text        NOT NULL,                 -- the token's name, or the user of the command line
+    action   text        NOT NULL,
+    subject  text,                                 -- a lookup, delivery, selection, pause or suppression
+    detail   jsonb       NOT NULL DEFAULT '{}',
+    CONSTRAINT audit_action CHECK (action IN (
+        'retry', 'cancel', 'release', 'replay', 'suppress', 'unsuppress', 'erase', 'pause', 'resume', 'connect',
+        'disconnect', 'backfill', 'reveal'
+    ))
+);
+
+-- The brake: paid questions that a person has stopped.
+CREATE TABLE pauses (
+    id          uuid        NOT NULL PRIMARY KEY,
+    provider    text,                              -- both NULL: all of them
+    source      text,
+    reason      text        NOT NULL,
+    who         text        NOT NULL,
+    created_at  timestamptz NOT NULL DEFAULT now(),
+    CONSTRAINT one_pause UNIQUE NULLS NOT DISTINCT (provider, source),
+    CONSTRAINT of_a_provider_or_of_a_source CHECK (provider IS NULL OR source IS NULL)
+);
+
+-- The flood guard: searches that each source began, by minute.
+CREATE TABLE floods (
+    source  text        NOT NULL,
+    minute  timestamptz NOT NULL,
+    begun   integer     NOT NULL,
+    PRIMARY KEY (source, minute)
+) WITH (fillfactor = 50);
+
+CREATE TYPE selection_state AS ENUM ('previewing', 'previewed', 'applying', 'applied');
+
+-- A filter and an action, the items that the filter found, and how far the action has come. An item that the preview
+-- did not find is never touched.
+CREATE TABLE selections (
+    id            uuid            NOT NULL PRIMARY KEY,
+    who           text            NOT NULL,
+    action        text            NOT NULL,
+    filter        jsonb           NOT NULL,
+    state         selection_state NOT NULL DEFAULT 'previewing',
+    seen_to       uuid,                            -- the preview has looked at every item before this one
+    most_credits  numeric(14,2)   NOT NULL DEFAULT 0,
+    found         bigint          NOT NULL DEFAULT 0,
+    applied       bigint          NOT NULL DEFAULT 0,
+    passed        bigint          NOT NULL DEFAULT 0,  -- changed after the preview: left alone
+    created_at    timestamptz     NOT NULL DEFAULT now(),
+    previewed_at  timestamptz,
+    applied_at    timestamptz,
+    CONSTRAINT selection_action CHECK (action IN ('retry', 'cancel', 'release', 'replay', 'erase')),
+    CONSTRAINT previewed_before_it_is_applied
+        CHECK ((previewed_at IS NULL) = (state = 'previewing') AND (applied_at IS NOT NULL) = (state = 'applied'))
+) WITH (fillfactor = 50);
+CREATE INDEX selections_under_way ON selections (id) WHERE state IN ('previewing', 'applying');
+
+CREATE TABLE selected (
+    selection_id  uuid    NOT NULL,
+    item_id       uuid    NOT NULL,                -- a lookup; of a replay, a delivery
+    is_done       boolean NOT NULL DEFAULT false,
+    PRIMARY KEY (selection_id, item_id)
+) WITH (fillfactor = 70);
+CREATE INDEX selected_left ON selected (selection_id, item_id) WHERE NOT is_done;
 
 CREATE VIEW lookup_status AS
 SELECT lookups.id,

@@ -87,16 +87,16 @@ WITH new AS MATERIALIZED (
     INSERT INTO ledger (job_id, lookup_id, provider, kind, credits, day, at)
     SELECT job_id, lookup_id, provider, CASE WHEN found THEN 'charged' ELSE 'released' END, 5, at::date, at FROM new
 )
-INSERT INTO finished_jobs (id, search_id, lookup_id, provider, state, answered_by, attempt, polls, request_id,
+INSERT INTO finished_jobs (id, search_id, lookup_id, source, provider, state, answered_by, attempt, polls, request_id,
                            credits, possible, reserved_on, submitted_at, finished_at)
-SELECT job_id, search_id, lookup_id, provider, 'answered',
+SELECT job_id, search_id, lookup_id, 'generic', provider, 'answered',
        CASE provider WHEN 'nyne' THEN 'callback' ELSE 'inline' END, 1, 0,
        CASE provider WHEN 'nyne' THEN 'old_' || number END, CASE WHEN found THEN 5 ELSE 0 END, 0, at::date, at, at
   FROM new
 """
 USAGE = """
-INSERT INTO usage (provider, day, slot, charged, found)
-SELECT provider, (now() - days * interval '1 day')::date, slot, 1000, 200
+INSERT INTO usage (provider, source, day, slot, charged, found)
+SELECT provider, 'generic', (now() - days * interval '1 day')::date, slot, 1000, 200
   FROM unnest(ARRAY['leadmagic', 'nyne']) AS names (provider), generate_series(1, 90) AS ages (days),
        generate_series(0, 15) AS slots (slot)
 """

@@ -18,9 +18,9 @@ async def awaiting(connection: asyncpg.Connection[Any], count: int) -> list[UUID
     searches, lookups = await _lookups(connection, "nyne", count)
     await connection.execute(
         """
-        INSERT INTO jobs (id, search_id, lookup_id, provider, state, todo, attempt, due_at, submitted_at,
+        INSERT INTO jobs (id, search_id, lookup_id, source, provider, state, todo, attempt, due_at, submitted_at,
                           callback_expected, request_id, reserved, reserved_on)
-        SELECT id, search_id, lookup_id, 'nyne', 'awaiting', '{}', 1, now() + interval '1 hour', now(), true,
+        SELECT id, search_id, lookup_id, 'generic', 'nyne', 'awaiting', '{}', 1, now() + interval '1 hour', now(), true,
                format($4, place - 1), 3, (now() AT TIME ZONE 'UTC')::date
           FROM unnest($1::uuid[], $2::uuid[], $3::uuid[]) WITH ORDINALITY AS new (id, search_id, lookup_id, place)
         """,
@@ -40,8 +40,8 @@ async def queued(connection: asyncpg.Connection[Any], count: int, provider: str 
     searches, lookups = await _lookups(connection, provider, count)
     await connection.execute(
         """
-        INSERT INTO jobs (id, search_id, lookup_id, provider, todo)
-        SELECT id, search_id, lookup_id, $4, '{}'
+        INSERT INTO jobs (id, search_id, lookup_id, source, provider, todo)
+        SELECT id, search_id, lookup_id, 'generic', $4, '{}'
           FROM unnest($1::uuid[], $2::uuid[], $3::uuid[]) AS new (id, search_id, lookup_id)
         """,
         jobs,
@@ -101,8 +101,9 @@ async def _lookups(
 async def _reserve(connection: asyncpg.Connection[Any], provider: str, credits: int) -> None:
     await connection.execute(
         """
-        INSERT INTO usage (provider, day, slot, reserved) VALUES ($1, (now() AT TIME ZONE 'UTC')::date, 0, $2)
-            ON CONFLICT (provider, day, slot) DO UPDATE SET reserved = usage.reserved + excluded.reserved
+        INSERT INTO usage (provider, source, day, slot, reserved)
+        VALUES ($1, 'generic', (now() AT TIME ZONE 'UTC')::date, 0, $2)
+            ON CONFLICT (provider, source, day, slot) DO UPDATE SET reserved = usage.reserved + excluded.reserved
         """,
         provider,
         credits,

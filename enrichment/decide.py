@@ -68,6 +68,7 @@ class Search:
     reason: str | None = None
     ended_at: datetime | None = None
     chain: tuple[str, ...] = ()  # of a new search: the providers that it asks
+    source: str = ""  # of a new search: whose budget pays for it
     is_new: bool = False
     is_changed: bool = False
 
@@ -84,6 +85,7 @@ class Seeker:
     keys: Keys
     facts: Facts
     providers: tuple[str, ...]
+    source: str  # where its wish came from, and whose budget pays
     region: str | None = None
     insists: bool = False
     refused: frozenset[str] = field(default=frozenset(), repr=False)
@@ -289,6 +291,7 @@ def _begin(
         is_doubtful=is_doubtful and not seeker.insists,
         is_retry=seeker.insists,
         chain=chain,
+        source=seeker.source,
         is_new=True,
     )
     world.searches[begun.id] = begun

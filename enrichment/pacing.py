@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 PACED_UP_TO = 60  # seconds
+ROLLING = 10  # seconds: a CRM's window, counted, so that the few calls about one contact need not wait for a pace
 SLICES = 120  # of a long window: the oldest expires one slice late, so at most 1/120 stays unused
 RING = SLICES + 2  # slices kept: a window, the current one, and the next, in which a request sent now may arrive
 # Requests do not arrive as evenly as they leave. The slack keeps late ones out of the next window.
@@ -34,7 +35,7 @@ class Meter:
 
     @property
     def paced(self) -> bool:
-        return self.window <= PACED_UP_TO
+        return self.window <= PACED_UP_TO and self.window != ROLLING
 
     @property
     def interval(self) -> float:

@@ -34,6 +34,7 @@ LEVELS = {"warn": "warning", "critical": "error", "fatal": "error", "trace": "de
 MOST_REQUESTS = 10**9  # of a limit; the database counts in four bytes
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+_PROPERTY = re.compile(r"[A-Za-z0-9_.][A-Za-z0-9_.-]{0,99}")
 _LIST = re.compile(r'\[\s*(".*")\s*\]', re.DOTALL)  # as JSON writes it
 _WRAPPED = re.compile(r"""\[\s*['"].*|.*['"]\s*\]|\[.*\]|\{.*\}|<.*>|\(.*\)""", re.DOTALL)
 _CURLY = re.compile(r"[“”„‟‘’‚‛«»‹›]")
@@ -46,6 +47,14 @@ class Unreadable:
     """A value that could not be read, and why."""
 
     reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """A property of a contact, and the values of which it must have one, in lower case."""
+
+    name: str
+    values: frozenset[str]
 
 
 class ApiToken(SecretStr):
@@ -163,6 +172,36 @@ def _webhook_secret(secret: SecretStr | None) -> SecretStr | None:
     return secret
 
 
+def _webhook_secrets(secrets: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
+    for secret in secrets:
+        _webhook_secret(secret)
+    return secrets
+
+
+def _field_name(value: Any) -> Any:
+    value = _sound(value)
+    if isinstance(value, str) and not _PROPERTY.fullmatch(value := value.strip()):
+        raise ValueError("must be the internal name of one field, without spaces")
+    return value
+
+
+def _conditions(value: Any) -> Any:
+    """Read `property=value,value; property=value` into conditions. All of them must hold."""
+    value = _sound(value)
+    if not isinstance(value, str):
+        return value
+    conditions = []
+    for part in re.split(r"[;\r\n]", without_quotes(value)):
+        if not part.strip():
+            continue
+        name, equals, listed = part.partition("=")
+        values = frozenset(one.strip().casefold() for one in listed.split(",") if one.strip())
+        if not equals or not values or not _PROPERTY.fullmatch(name.strip()):
+            raise ValueError("must be `property=value,value; property=value`, each property by its internal name")
+        conditions.append(Condition(name.strip(), values))
+    return tuple(conditions)
+
+
 def _database_url(secret: SecretStr | None) -> SecretStr | None:
     if secret is not None:
         read_postgres_url(secret.get_secret_value())  # raises what is wrong
@@ -256,6 +295,9 @@ Key = Annotated[SecretStr | None, BeforeValidator(_key)]
 HeaderToken = Annotated[SecretStr | None, AfterValidator(_sendable), BeforeValidator(_key)]
 WebhookSecret = Annotated[SecretStr | None, AfterValidator(_webhook_secret), BeforeValidator(_key)]
 DatabaseUrl = Annotated[SecretStr | None, AfterValidator(_database_url), BeforeValidator(_sound)]
+WebhookSecrets = Annotated[tuple[SecretStr, ...], NoDecode, AfterValidator(_webhook_secrets), BeforeValidator(_keys)]
+FieldName = Annotated[str | None, BeforeValidator(_field_name)]
+Conditions = Annotated[tuple[Condition, ...], NoDecode, BeforeValidator(_conditions)]
 Url = Annotated[str, AfterValidator(_url), BeforeValidator(_sound)]
 Host = Annotated[str, BeforeValidator(_host)]
 Folder = Annotated[Path, BeforeValidator(_folder)]

@@ -13,8 +13,11 @@ from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
 from enrichment.setting_types import (
+    MOST_REQUESTS,
+    Conditions,
     Credits,
     DatabaseUrl,
+    FieldName,
     Fields,
     Folder,
     HeaderToken,
@@ -30,12 +33,16 @@ from enrichment.setting_types import (
     Unreadable,
     Url,
     WebhookSecret,
+    WebhookSecrets,
     without_quotes,
 )
 
 Role = Literal["receiver", "submitter", "console"]
 
 PROVIDER_NAMES = ("leadmagic", "nyne")
+CRM_NAMES = ("hubspot",)
+SOURCE_NAMES = ("generic", "api", *CRM_NAMES)
+NESTED = (*PROVIDER_NAMES, *SOURCE_NAMES)  # whose settings begin with their name
 
 
 class SettingsError(Exception):
@@ -91,8 +98,41 @@ class NyneSettings(ProviderSettings):
     per_day: PerWindow | None = Field(None, description="requests; default none")
 
 
+class SourceSettings(BaseModel):
+    """The settings of one source of events; HUBSPOT_BUDGET_CREDITS_PER_DAY is `settings.hubspot.budget_...`."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True, hide_input_in_errors=True, validate_default=True)
+
+    budget_credits_per_day: Credits | None = Field(None, description="credits that this source may spend per UTC day")
+    budget_credits_per_month: Credits | None = Field(None, description="credits that it may spend per UTC month")
+    flood_lookups_per_hour: int | None = Field(
+        None, ge=1, le=MOST_REQUESTS, description="searches that it may begin per hour; the others are held"
+    )
+
+
+class CrmSettings(SourceSettings):
+    """The settings of one CRM."""
+
+    base_url: Url
+    linkedin_field: FieldName = Field(None, description="property that holds the LinkedIn profile; absent: found")
+    only_if: Conditions = Field((), description="contacts worth asking about: `property=value,value; property=value`")
+    sweep_seconds: float = Field(60, ge=0, le=86_400, description="between two sweeps for missed contacts; 0: none")
+    flood_lookups_per_hour: int | None = Field(
+        500, ge=1, le=MOST_REQUESTS, description="searches that it may begin per hour; the others are held"
+    )
+
+
+class HubSpotSettings(CrmSettings):
+    """The settings of HubSpot."""
+
+    base_url: Url = Field("https://api.hubapi.com", description="HubSpot's address")
+    access_token: HeaderToken = Field(None, description="HubSpot's service key or app token: reads and writes contacts")
+    client_secret: Key = Field(None, description="HubSpot app's client secret: verifies its webhooks")
+    accept_v1: bool = Field(False, description="accept HubSpot's old signatures v1 and v2 as well")
+
+
 class Settings(BaseSettings):
-    """Every setting; its environment variable is the field's name in upper case, with its provider's name before it."""
+    """Every setting; its environment variable is the field's name in upper case, after its provider's or source's."""
 
     model_config = SettingsConfigDict(
         env_file=".env",
@@ -122,6 +162,16 @@ class Settings(BaseSettings):
     providers: Names = Field(PROVIDER_NAMES, description="who is asked, in this order")
     leadmagic: LeadMagicSettings = LeadMagicSettings()
     nyne: NyneSettings = NyneSettings()
+
+    hubspot: HubSpotSettings = HubSpotSettings()
+    generic: SourceSettings = SourceSettings()
+    api: SourceSettings = SourceSettings()
+    write_back: Lowered[Literal["if_empty", "own", "off"]] = Field(
+        "if_empty", description="numbers into the CRM: into empty fields, also over numbers of ours, or not at all"
+    )
+    result_webhook_url: Url | None = Field(None, description="where every result is sent; absent: nowhere")
+    result_webhook_secret: WebhookSecrets = Field((), description="Standard Webhooks secrets that sign results")
+    result_webhook_allow_private: bool = Field(False, description="let results be sent to private addresses")
 
     provider_timeout_seconds: float = Field(30, gt=0, le=600, description="longest wait for a provider's answer")
     provider_concurrency: int = Field(100, ge=1, le=5000, description="questions in flight per provider and process")
@@ -159,7 +209,7 @@ class Settings(BaseSettings):
         except ValidationError as error:
             sound: dict[str, Any] = {}
             for one in error.errors():
-                path = [str(step) for step in one["loc"][: 2 if one["loc"][0] in PROVIDER_NAMES else 1]]
+                path = [str(step) for step in one["loc"][: 2 if one["loc"][0] in NESTED else 1]]
                 problems["_".join(path).upper()] = one["msg"].removeprefix("Value error, ")
                 _set_default(sound, path)
             settings = cls(**sound)  # what is missing is found in the rest
@@ -176,6 +226,8 @@ class Settings(BaseSettings):
             missing["PROVIDERS"] = f"name one or more of {', '.join(PROVIDER_NAMES)}, each once"
         if role == "receiver" and not self.api_tokens:
             missing["API_TOKENS"] = "missing; choose a long random token and give it to your CRM"
+        if self.result_webhook_url and not self.result_webhook_secret:
+            missing["RESULT_WEBHOOK_SECRET"] = "missing; RESULT_WEBHOOK_URL is set, so results must be signed"  # noqa: S105
         if role != "console" and self.public_url and "nyne" in self.providers and not self.callback_keys:
             missing["CALLBACK_KEYS"] = "missing; PUBLIC_URL is set, so callback URLs need a long random key"
         if role == "submitter":
@@ -188,6 +240,24 @@ class Settings(BaseSettings):
         """Return the settings of the provider *name*."""
         settings: ProviderSettings = getattr(self, name)
         return settings
+
+    def source(self, name: str) -> SourceSettings:
+        """Return the settings of the source *name*."""
+        settings: SourceSettings = getattr(self, name)
+        return settings
+
+    def crm(self, name: str) -> CrmSettings:
+        """Return the settings of the CRM *name*."""
+        settings: CrmSettings = getattr(self, name)
+        return settings
+
+    def budgeted(self) -> Iterator[tuple[str | None, str | None, Settings | ProviderSettings | SourceSettings]]:
+        """Yield (provider, source, settings) of everything that may have a budget; (None, None) means all together."""
+        yield None, None, self
+        for provider in self.providers:
+            yield provider, None, self.provider(provider)
+        for source in SOURCE_NAMES:
+            yield None, source, self.source(source)
 
     @property
     def lease(self) -> timedelta:
@@ -245,7 +315,7 @@ def _set_default(sound: dict[str, Any], path: list[str]) -> None:
     model: type[BaseModel] = Settings
     for step in path[:-1]:
         nested = model.model_fields[step].annotation
-        assert isinstance(nested, type)  # noqa: S101  as PROVIDER_NAMES says
+        assert isinstance(nested, type)  # noqa: S101  as NESTED says
         model, sound = nested, sound.setdefault(step, {})
     sound[path[-1]] = model.model_fields[path[-1]].default
 

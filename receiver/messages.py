@@ -173,9 +173,10 @@ class CancelAnswer(BaseModel):
 
 
 class UsageDay(BaseModel):
-    """Credits of one provider on one UTC day."""
+    """Credits of one provider on one UTC day, paid by one source."""
 
     provider: str
+    source: str
     day: date
     reserved: Credits
     charged: Credits
@@ -183,9 +184,10 @@ class UsageDay(BaseModel):
 
 
 class BudgetState(BaseModel):
-    """A budget of the current UTC day or month; `provider` is null for the one shared by all."""
+    """A budget of the current UTC day or month: of one provider, of one source, or of all (both null)."""
 
     provider: str | None
+    source: str | None
     period: Literal["day", "month"]
     credits: Credits
     used: Credits = Field(description="reserved, charged and possibly charged")

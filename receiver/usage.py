@@ -40,24 +40,25 @@ class UsageReport:
 
 def _budgets(settings: Settings, used: list[UsageDay], today: date) -> list[BudgetState]:
     states = []
-    for provider in (None, *settings.providers):
+    for provider, source, of in settings.budgeted():
         for period in PERIODS:
-            of = settings.provider(provider) if provider else settings
             credits: Decimal | None = getattr(of, f"budget_credits_per_{period}")
             if credits is not None:
                 start = today if period == "day" else today.replace(day=1)
-                spent = _spent(used, provider, start)
+                spent = _spent(used, provider, source, start)
                 left = max(Decimal(0), credits - spent)
-                states.append(BudgetState(provider=provider, period=period, credits=credits, used=spent, left=left))
+                states.append(
+                    BudgetState(provider=provider, source=source, period=period, credits=credits, used=spent, left=left)
+                )
     return states
 
 
-def _spent(used: list[UsageDay], provider: str | None, since: date) -> Decimal:
+def _spent(used: list[UsageDay], provider: str | None, source: str | None, since: date) -> Decimal:
     return sum(
         (
             day.reserved + day.charged + day.possibly_charged
             for day in used
-            if day.day >= since and provider in (None, day.provider)
+            if day.day >= since and provider in (None, day.provider) and source in (None, day.source)
         ),
         Decimal(0),
     )

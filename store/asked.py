@@ -109,7 +109,7 @@ async def requeue(db: Db, requeueings: Sequence[Requeueing]) -> set[UUID]:
 
 _REQUEUE = """
         mine AS MATERIALIZED (
-            SELECT jobs.id, jobs.provider, jobs.reserved, jobs.reserved_on, after, counts, requeueing.error
+            SELECT jobs.id, jobs.source, jobs.provider, jobs.reserved, jobs.reserved_on, after, counts, requeueing.error
               FROM jobs
               JOIN requeueing ON requeueing.job_id = jobs.id AND requeueing.attempt = jobs.attempt
              WHERE jobs.state = 'submitting'
@@ -117,12 +117,12 @@ _REQUEUE = """
              ORDER BY jobs.id
                FOR UPDATE OF jobs
         ), counted AS (
-            INSERT INTO usage (provider, day, slot, reserved)
-            SELECT provider, reserved_on, pg_backend_pid() % 16, -sum(reserved)
+            INSERT INTO usage (provider, source, day, slot, reserved)
+            SELECT provider, source, reserved_on, pg_backend_pid() % 16, -sum(reserved)
               FROM mine
-             GROUP BY provider, reserved_on
-             ORDER BY provider, reserved_on
-                ON CONFLICT (provider, day, slot) DO UPDATE SET reserved = usage.reserved + excluded.reserved
+             GROUP BY provider, source, reserved_on
+             ORDER BY provider, source, reserved_on
+                ON CONFLICT (provider, source, day, slot) DO UPDATE SET reserved = usage.reserved + excluded.reserved
         )
         UPDATE jobs
            SET state = 'queued',
@@ -188,7 +188,7 @@ async def release_unsent(db: Db, unsent: Sequence[tuple[UUID, int]]) -> list[UUI
              WHERE finished_jobs.id = unsent.id
                AND finished_jobs.attempt = unsent.attempt
                AND finished_jobs.state = 'unknown'
-            RETURNING before.id, before.search_id, before.lookup_id, before.provider, before.possible,
+            RETURNING before.id, before.search_id, before.lookup_id, before.source, before.provider, before.possible,
                       before.reserved_on
         ), entered AS (
             INSERT INTO ledger (job_id, lookup_id, provider, kind, credits, day)
@@ -198,11 +198,11 @@ async def release_unsent(db: Db, unsent: Sequence[tuple[UUID, int]]) -> list[UUI
              WHERE possible > 0
                 ON CONFLICT (job_id, kind) DO UPDATE SET credits = ledger.credits + excluded.credits
         ), counted AS (
-            INSERT INTO usage (provider, day, slot, possible)
-            SELECT provider, reserved_on, pg_backend_pid() % 16, -sum(possible)
+            INSERT INTO usage (provider, source, day, slot, possible)
+            SELECT provider, source, reserved_on, pg_backend_pid() % 16, -sum(possible)
               FROM released
-             GROUP BY provider, reserved_on
-                ON CONFLICT (provider, day, slot) DO UPDATE SET possible = usage.possible + excluded.possible
+             GROUP BY provider, source, reserved_on
+                ON CONFLICT (provider, source, day, slot) DO UPDATE SET possible = usage.possible + excluded.possible
         ), heard AS (
             SELECT searches.id, searches.said || jsonb_build_object(released.provider, 'failed') AS said
               FROM released

@@ -23,11 +23,12 @@ BUDGET_LOCK = 7_243_391_102_002  # any number, but always this one: budgets are 
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """At most *credits* in a UTC *period* (day or month) for *provider* or, when None, for all together."""
+    """At most *credits* in a UTC *period* (day or month): of *provider*, of *source*, or of all when both are None."""
 
     provider: str | None
     period: str
     credits: Decimal
+    source: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -260,13 +261,14 @@ async def _take_due(
               FROM needed
              WHERE jobs.id = needed.id
                AND needed.is_needed
-            RETURNING jobs.id, jobs.lookup_id, jobs.attempt, jobs.tries, jobs.reserved_on
+            RETURNING jobs.id, jobs.source, jobs.lookup_id, jobs.attempt, jobs.tries, jobs.reserved_on
         ), counted AS (
-            INSERT INTO usage (provider, day, slot, reserved)
-            SELECT $1, reserved_on, pg_backend_pid() % 16, count(*) * $3
+            INSERT INTO usage (provider, source, day, slot, reserved)
+            SELECT $1, source, reserved_on, pg_backend_pid() % 16, count(*) * $3
               FROM claimed
-             GROUP BY reserved_on
-                ON CONFLICT (provider, day, slot) DO UPDATE SET reserved = usage.reserved + excluded.reserved
+             GROUP BY source, reserved_on
+             ORDER BY source, reserved_on
+                ON CONFLICT (provider, source, day, slot) DO UPDATE SET reserved = usage.reserved + excluded.reserved
         )
         SELECT needed.*, claimed.lookup_id, claimed.attempt, claimed.tries
           FROM needed

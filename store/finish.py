@@ -40,7 +40,7 @@ GONE = """
                        AND jobs.request_id IS NOT DISTINCT FROM ending.seen_request_id
                        AND (jobs.state <> 'submitting' OR jobs.lease_expires_at < clock_timestamp())
                        AND (jobs.state <> 'awaiting' OR jobs.due_at <= clock_timestamp()))
-            RETURNING jobs.id, jobs.search_id, jobs.lookup_id, jobs.provider, jobs.place, jobs.attempt,
+            RETURNING jobs.id, jobs.search_id, jobs.lookup_id, jobs.source, jobs.provider, jobs.place, jobs.attempt,
                       jobs.polls, jobs.reserved, jobs.reserved_on, jobs.submitted_at,
                       CASE WHEN ending.state = 'unknown' THEN jobs.claimed_by END AS claimed_by,
                       ARRAY(SELECT turn FROM unnest(jobs.todo) WITH ORDINALITY AS todo (turn, place)
@@ -62,10 +62,10 @@ GONE = """
 
 BOOKED = """
         kept AS (
-            INSERT INTO finished_jobs (id, search_id, lookup_id, provider, state, answered_by, attempt, polls,
+            INSERT INTO finished_jobs (id, search_id, lookup_id, source, provider, state, answered_by, attempt, polls,
                                        request_id, credits, possible, reserved_on, submitted_at, claimed_by,
                                        error, raw)
-            SELECT id, search_id, lookup_id, provider, ends_as, answered_by, attempt, polls, request_id,
+            SELECT id, search_id, lookup_id, source, provider, ends_as, answered_by, attempt, polls, request_id,
                    charged, possible, reserved_on, submitted_at, claimed_by, error, raw
               FROM gone
         ), entered AS (
@@ -77,9 +77,9 @@ BOOKED = """
                                         ('released', reserved - charged - possible)) AS entry (kind, credits)
              WHERE entry.credits > 0
         ), counted AS (
-            INSERT INTO usage (provider, day, slot, reserved, charged, possible,
+            INSERT INTO usage (provider, source, day, slot, reserved, charged, possible,
                                found, answered, failed, unknown, lost)
-            SELECT provider, day, pg_backend_pid() % 16,
+            SELECT provider, source, day, pg_backend_pid() % 16,
                    -sum(reserved), sum(charged), sum(possible),
                    count(*) FILTER (WHERE mobile IS NOT NULL),
                    count(*) FILTER (WHERE ends_as = 'answered' AND mobile IS NULL),
@@ -87,9 +87,9 @@ BOOKED = """
                    count(*) FILTER (WHERE ends_as = 'unknown'),
                    count(*) FILTER (WHERE ends_as = 'lost')
               FROM gone
-             GROUP BY provider, day
-             ORDER BY provider, day
-                ON CONFLICT (provider, day, slot) DO UPDATE
+             GROUP BY provider, source, day
+             ORDER BY provider, source, day
+                ON CONFLICT (provider, source, day, slot) DO UPDATE
                SET reserved = usage.reserved + excluded.reserved,
                    charged = usage.charged + excluded.charged,
                    possible = usage.possible + excluded.possible,
@@ -137,12 +137,12 @@ HEARD = """
                                  AND NOT gone.stop AND gone.todo <> '{}' AS is_asked) AS next)
               FROM (SELECT * FROM gone ORDER BY search_id) AS gone   -- the order of locks
              WHERE searches.id = gone.search_id
-            RETURNING gone.id, gone.search_id, gone.lookup_id, gone.provider, gone.ends_as, gone.place, gone.todo,
-                      gone.next_id, searches.status::text AS status
+            RETURNING gone.id, gone.search_id, gone.lookup_id, gone.source, gone.provider, gone.ends_as, gone.place,
+                      gone.todo, gone.next_id, searches.status::text AS status
         ), chained AS (
             -- The next provider that is not paused; when all are, the first of them holds the job.
-            INSERT INTO jobs (id, search_id, lookup_id, provider, held, place, todo)
-            SELECT heard.next_id, heard.search_id, heard.lookup_id, turn.provider,
+            INSERT INTO jobs (id, search_id, lookup_id, source, provider, held, place, todo)
+            SELECT heard.next_id, heard.search_id, heard.lookup_id, heard.source, turn.provider,
                    CASE WHEN turn.paused THEN 'paused' END,
                    heard.place + 1, array_remove(heard.todo, turn.provider)
               FROM heard

@@ -102,7 +102,7 @@ class _Batch:
             contact = entry.wish.contact
             seeker = Seeker(
                 entry.wish.id, entry.keys, facts_of(contact, self._policy.hash), entry.wish.providers,
-                contact.region, new_search=entry.new_search,
+                entry.event.source, contact.region, new_search=entry.new_search,
             )  # fmt: skip
             fate = decide(seeker, world, now, self._policy, read_number)
             self.fates[entry.wish.id] = fate

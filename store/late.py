@@ -68,7 +68,7 @@ async def settle_late(db: Db, ending: Ending, *, verified: bool = False) -> Late
 # The job takes its answer, the ledger and the day their sums, and the search hears the answer.
 SETTLE = """
         WITH before AS (
-            SELECT job.id, job.search_id, job.lookup_id, job.provider, job.possible,
+            SELECT job.id, job.search_id, job.lookup_id, job.source, job.provider, job.possible,
                    COALESCE(job.reserved_on, (now() AT TIME ZONE 'UTC')::date) AS day
               FROM finished_jobs AS job
               LEFT JOIN searches ON searches.id = job.search_id
@@ -94,10 +94,10 @@ SETTLE = """
              WHERE entry.credits > 0
                 ON CONFLICT (job_id, kind) DO UPDATE SET credits = ledger.credits + excluded.credits
         ), counted AS (
-            INSERT INTO usage (provider, day, slot, charged, possible)
-            SELECT provider, day, pg_backend_pid() % 16, $4, -possible
+            INSERT INTO usage (provider, source, day, slot, charged, possible)
+            SELECT provider, source, day, pg_backend_pid() % 16, $4, -possible
               FROM before
-                ON CONFLICT (provider, day, slot) DO UPDATE
+                ON CONFLICT (provider, source, day, slot) DO UPDATE
                SET charged = usage.charged + excluded.charged, possible = usage.possible + excluded.possible
         ), heard AS (
             SELECT searches.id, before.provider,

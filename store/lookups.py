@@ -185,9 +185,9 @@ class _Again:
 
 
 _COLUMNS = """
-        SELECT lookups.id, lookups.record_id, lookups.profile_url, lookups.work_email, lookups.personal_email,
-               lookups.name, lookups.company, lookups.region_hint, lookups.providers, lookups.keys,
-               lookups.identifiers, lookups.insists, lookups.mobile, lookups.refused
+        SELECT lookups.id, lookups.source, lookups.record_id, lookups.profile_url, lookups.work_email,
+               lookups.personal_email, lookups.name, lookups.company, lookups.region_hint, lookups.providers,
+               lookups.keys, lookups.identifiers, lookups.insists, lookups.mobile, lookups.refused
           FROM lookups
 """
 _STILL_LEFT_BEHIND = f"""
@@ -245,7 +245,9 @@ def _again(row: asyncpg.Record, policy: Policy, *, insists: bool) -> _Again:
     refused = frozenset(row["refused"]).union([row["mobile"]] if insists and row["mobile"] else [])
     facts = facts_of(contact, policy.hash)
     providers = tuple(row["providers"])
-    seeker = Seeker(row["id"], keys, facts, providers, contact.region, insists or row["insists"], refused)
+    seeker = Seeker(
+        row["id"], keys, facts, providers, row["source"], contact.region, insists or row["insists"], refused
+    )  # fmt: skip
     return _Again(row, seeker)
 
 

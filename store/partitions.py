@@ -23,6 +23,7 @@ HISTORY = {
     "finished_jobs": "id",
     "callbacks": "job_id",
     "ledger": "job_id",
+    "deliveries": "id",
 }
 AHEAD = 2  # months made before they begin: the processes that make them may be down for that long
 LOCK = 7_243_391_102_003  # any number, but always this one: only one process makes partitions at a time

@@ -243,14 +243,15 @@ CANDIDATES = {"queued": _queued, "running": _running, "held": _held}
 
 
 async def usage_by_day(db: Db, since: date) -> list[asyncpg.Record]:
-    """Return the credits by provider and UTC day, newest day first."""
+    """Return the credits by provider, source and UTC day, newest day first."""
     rows: list[asyncpg.Record] = await db.fetch(
         """
-        SELECT provider, day, sum(reserved) AS reserved, sum(charged) AS charged, sum(possible) AS possibly_charged
+        SELECT provider, source, day,
+               sum(reserved) AS reserved, sum(charged) AS charged, sum(possible) AS possibly_charged
           FROM usage
          WHERE day >= $1
-         GROUP BY provider, day
-         ORDER BY day DESC, provider
+         GROUP BY provider, source, day
+         ORDER BY day DESC, provider, source
         """,
         since,
     )

@@ -150,12 +150,10 @@ class Submitter:
 
 
 def read_budgets(settings: Settings) -> list[Budget]:
-    """Return the budgets that are set, for all providers together and for each."""
-    found = []
-    for provider in (None, *settings.providers):
-        for period in ("day", "month"):
-            of = settings if provider is None else settings.provider(provider)
-            credits = getattr(of, f"budget_credits_per_{period}")
-            if credits is not None:
-                found.append(Budget(provider, period, credits))
-    return found
+    """Return the budgets that are set: of all together, of providers and of sources."""
+    return [
+        Budget(provider, period, credits, source)
+        for provider, source, of in settings.budgeted()
+        for period in ("day", "month")
+        if (credits := getattr(of, f"budget_credits_per_{period}")) is not None
+    ]

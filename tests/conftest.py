@@ -19,7 +19,7 @@ from starlette.applications import Starlette
 from xdist.remote import Producer  # type: ignore[import-untyped]
 from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]
 
-from enrichment.settings import PROVIDER_NAMES, Settings, setting_fields
+from enrichment.settings import NESTED, Settings, setting_fields
 from receiver.app import create_app
 from rig.postgres import Postgres, execute, url_of
 from store.database import close_pool, open_pool
@@ -231,12 +231,12 @@ async def world(start: Start) -> AsyncIterator[AtWork]:
 
 
 def nested(flat: dict[str, Any]) -> dict[str, Any]:
-    """Put `nyne_api_key` and its like under their providers, as the settings have them."""
+    """Put `nyne_api_key` and its like under their providers and sources, as the settings have them."""
     given: dict[str, Any] = {}
     for name, value in flat.items():
-        provider, _, rest = name.partition("_")
-        if provider in PROVIDER_NAMES:
-            given.setdefault(provider, {})[rest] = value
+        owner, _, rest = name.partition("_")
+        if owner in NESTED and name not in Settings.model_fields:
+            given.setdefault(owner, {})[rest] = value
         else:
             given[name] = value
     return given

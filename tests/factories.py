@@ -88,7 +88,7 @@ async def search_of(db: Db, lookup_id: UUID) -> asyncpg.Record:
 async def job(db: Db, state: str = "queued", **overrides: Any) -> asyncpg.Record:
     """Insert an open job in *state*, of a lookup of its own unless *lookup_id* names one; reserve its credits."""
     now = datetime.now(UTC)
-    values: dict[str, Any] = {"id": uuid7(), "provider": "nyne", "state": state, "todo": []}
+    values: dict[str, Any] = {"id": uuid7(), "provider": "nyne", "state": state, "todo": [], "source": "generic"}
     if "lookup_id" not in overrides:
         values["lookup_id"] = (await lookup(db))["id"]
     if state != "queued":
@@ -114,6 +114,7 @@ async def finished_job(db: Db, state: str = "answered", **overrides: Any) -> asy
     values: dict[str, Any] = {
         "id": uuid7(),
         "provider": "nyne",
+        "source": "generic",
         "state": state,
         "answered_by": "callback" if state == "answered" else None,
         "attempt": 1,
@@ -152,9 +153,9 @@ async def finished_job(db: Db, state: str = "answered", **overrides: Any) -> asy
 async def _use(db: Db, values: dict[str, Any], **sums: Any) -> None:
     await db.execute(
         """
-        INSERT INTO usage (provider, day, slot, reserved, charged, possible)
-        VALUES ($1, $2, 0, $3, $4, $5)
-            ON CONFLICT (provider, day, slot) DO UPDATE
+        INSERT INTO usage (provider, source, day, slot, reserved, charged, possible)
+        VALUES ($1, 'generic', $2, 0, $3, $4, $5)
+            ON CONFLICT (provider, source, day, slot) DO UPDATE
            SET reserved = usage.reserved + excluded.reserved,
                charged = usage.charged + excluded.charged,
                possible = usage.possible + excluded.possible

@@ -43,7 +43,7 @@ def seeker(providers: tuple[str, ...], **given: Any) -> Seeker:
     contact = _contact(given)
     return Seeker(
         UUID(int=next(_ids)), keys_of(contact, None, POLICY.hash), facts_of(contact, POLICY.hash), providers,
-        contact.region, **given,
+        "generic", contact.region, **given,
     )  # fmt: skip
 
 

@@ -54,9 +54,9 @@ SELECT search_id, lookup_id, keys, keys[1:1], '{{leadmagic,nyne}}', ARRAY['Jane 
 INSERT INTO keys (key, searches) SELECT unnest(keys), ARRAY[search_id] FROM past WHERE number = own;
 INSERT INTO fingerprints SELECT decode(md5('event' || number), 'hex'), lookup_id FROM past;
 
-INSERT INTO finished_jobs (id, search_id, lookup_id, provider, state, answered_by, attempt, polls, credits, possible,
-                           submitted_at, finished_at)
-SELECT job_id, search_id, lookup_id, CASE number % 2 WHEN 0 THEN 'nyne' ELSE 'leadmagic' END,
+INSERT INTO finished_jobs (id, search_id, lookup_id, source, provider, state, answered_by, attempt, polls, credits,
+                           possible, submitted_at, finished_at)
+SELECT job_id, search_id, lookup_id, 'generic', CASE number % 2 WHEN 0 THEN 'nyne' ELSE 'leadmagic' END,
        CASE status WHEN 'unresolved' THEN 'lost' ELSE 'answered' END::job_state,
        CASE status WHEN 'unresolved' THEN NULL ELSE 'inline' END, 1, 0, 3, 0, at, at
   FROM past WHERE number = own;
@@ -86,9 +86,9 @@ SELECT search_id, lookup_id, keys, keys[1:1], '{{leadmagic,nyne}}', ARRAY['Jane 
 INSERT INTO keys (key, searches) SELECT unnest(keys), ARRAY[search_id] FROM present;
 INSERT INTO fingerprints SELECT decode(md5('open event' || number), 'hex'), lookup_id FROM present;
 
-INSERT INTO jobs (id, search_id, lookup_id, provider, state, held, todo, place, attempt, tries, due_at, submitted_at,
-                  lease_expires_at, request_id, reserved, reserved_on)
-SELECT job_id, search_id, lookup_id, provider, state::job_state,
+INSERT INTO jobs (id, search_id, lookup_id, source, provider, state, held, todo, place, attempt, tries, due_at,
+                  submitted_at, lease_expires_at, request_id, reserved, reserved_on)
+SELECT job_id, search_id, lookup_id, 'generic', provider, state::job_state,
        CASE WHEN state = 'queued' AND number % 100 = 0 THEN 'budget' END, '{{nyne}}', 0,
        CASE WHEN state = 'queued' AND number % 10 <> 1 THEN 0 ELSE 1 END,
        CASE WHEN state = 'queued' AND number % 10 = 1 THEN 1 ELSE 0 END,
@@ -114,8 +114,8 @@ SELECT pg_temp.id(now(), number, 'stray'), lookup_id, 'generic', 'old-' || numbe
        keys, keys[1:1], pg_temp.id(at, number, 'erased'), lookup_id
   FROM past WHERE number % {left_each} = 2;
 
-INSERT INTO usage (provider, day, slot, charged)
-SELECT provider, now()::date - age, slot, 3
+INSERT INTO usage (provider, source, day, slot, charged)
+SELECT provider, 'generic', now()::date - age, slot, 3
   FROM unnest(ARRAY['leadmagic', 'nyne']) AS names (provider), generate_series(1, {days}) AS days (age),
        generate_series(0, 15) AS slots (slot);
 """

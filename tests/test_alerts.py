@@ -26,7 +26,9 @@ async def test_every_rule_asks_for_a_number_that_there_is(client: Client, pool: 
     await job(pool, "awaiting")
     await add_counts(pool, {Count("lease_takeovers", "nyne"): 1, Count("questions", "nyne", "throttled"): 2})
     await finished_job(pool)
-    await pool.execute("INSERT INTO usage (provider, day, slot, lost) VALUES ('nyne', '2026-01-01', 0, 3)")
+    await pool.execute(
+        "INSERT INTO usage (provider, source, day, slot, lost) VALUES ('nyne', 'generic', '2026-01-01', 0, 3)"
+    )
 
     shown = (await client.get("/metrics")).body.decode()
 

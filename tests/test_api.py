@@ -213,9 +213,12 @@ async def test_usage_sums_credits_by_provider_and_day(client: Client, pool: Pool
     usage = (await client.get("/v1/usage")).json()
 
     assert usage["days"] == [
-        {"provider": "nyne", "day": today.isoformat(), "reserved": 3, "charged": 3, "possibly_charged": 3},
         {
-            "provider": "leadmagic", "day": (today - timedelta(days=1)).isoformat(),
+            "provider": "nyne", "source": "generic", "day": today.isoformat(),
+            "reserved": 3, "charged": 3, "possibly_charged": 3,
+        },
+        {
+            "provider": "leadmagic", "source": "generic", "day": (today - timedelta(days=1)).isoformat(),
             "reserved": 0, "charged": 5, "possibly_charged": 0,
         },
     ]  # fmt: skip
@@ -248,10 +251,10 @@ async def test_every_budget_shows_what_is_left(client_with: ClientWith, pool: Po
     budgets = (await client.get("/v1/usage?days=1")).json()["budgets"]
 
     assert budgets == [
-        {"provider": None, "period": "day", "credits": 10, "used": 11, "left": 0},
-        {"provider": None, "period": "month", "credits": 100, "used": 11, "left": 89},
-        {"provider": "leadmagic", "period": "month", "credits": 50, "used": 5, "left": 45},
-        {"provider": "nyne", "period": "day", "credits": 4.5, "used": 6, "left": 0},
+        {"provider": None, "source": None, "period": "day", "credits": 10, "used": 11, "left": 0},
+        {"provider": None, "source": None, "period": "month", "credits": 100, "used": 11, "left": 89},
+        {"provider": "leadmagic", "source": None, "period": "month", "credits": 50, "used": 5, "left": 45},
+        {"provider": "nyne", "source": None, "period": "day", "credits": 4.5, "used": 6, "left": 0},
     ]
 
 

@@ -52,8 +52,8 @@ async def test_a_budget_counts_its_own_provider_and_period(
     """All providers or one; this UTC day or month; whatever is reserved, charged or possibly charged."""
     for provider, days_ago, credits in spent:
         await db.execute(
-            "INSERT INTO usage (provider, day, slot, charged) "
-            "VALUES ($1, (now() AT TIME ZONE 'UTC')::date - $2::int, 0, $3)",
+            "INSERT INTO usage (provider, source, day, slot, charged) "
+            "VALUES ($1, 'generic', (now() AT TIME ZONE 'UTC')::date - $2::int, 0, $3)",
             provider,
             days_ago,
             credits,
@@ -67,8 +67,8 @@ async def test_a_budget_counts_its_own_provider_and_period(
 async def test_this_month_counts_from_its_first_day(db: Pool) -> None:
     """What was charged on the first of this month counts against the month."""
     await db.execute(
-        "INSERT INTO usage (provider, day, slot, possible) "
-        "VALUES ('nyne', date_trunc('month', now() AT TIME ZONE 'UTC')::date, 0, 7)"
+        "INSERT INTO usage (provider, source, day, slot, possible) "
+        "VALUES ('nyne', 'generic', date_trunc('month', now() AT TIME ZONE 'UTC')::date, 0, 7)"
     )
     for _ in range(3):
         await job(db)

@@ -8,9 +8,9 @@ WITH gone AS (
        AND jobs.id = people.job_id
     RETURNING jobs.*
 ), kept AS (
-    INSERT INTO finished_jobs (id, search_id, lookup_id, provider, state, answered_by, attempt, polls, request_id,
+    INSERT INTO finished_jobs (id, search_id, lookup_id, source, provider, state, answered_by, attempt, polls, request_id,
                                credits, possible, reserved_on, submitted_at)
-    SELECT id, search_id, lookup_id, provider, 'answered', 'callback', attempt, polls, request_id,
+    SELECT id, search_id, lookup_id, source, provider, 'answered', 'callback', attempt, polls, request_id,
            reserved, 0, reserved_on, submitted_at
       FROM gone
 ), entered AS (
@@ -18,11 +18,11 @@ WITH gone AS (
     SELECT id, lookup_id, provider, 'charged', 3, reserved_on
       FROM gone
 ), counted AS (
-    INSERT INTO usage (provider, day, slot, reserved, charged, found)
-    SELECT provider, reserved_on, :client_id::int % 16, -sum(reserved), sum(reserved), count(*)
+    INSERT INTO usage (provider, source, day, slot, reserved, charged, found)
+    SELECT provider, source, reserved_on, :client_id::int % 16, -sum(reserved), sum(reserved), count(*)
       FROM gone
-     GROUP BY provider, reserved_on
-        ON CONFLICT (provider, day, slot) DO UPDATE
+     GROUP BY provider, source, reserved_on
+        ON CONFLICT (provider, source, day, slot) DO UPDATE
        SET reserved = usage.reserved + excluded.reserved,
            charged = usage.charged + excluded.charged,
            found = usage.found + excluded.found

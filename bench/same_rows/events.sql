@@ -30,6 +30,6 @@ WITH mine AS (
            keys, keys, search_id
       FROM mine
 )
-INSERT INTO jobs (id, search_id, lookup_id, provider, todo)
-SELECT job_id, search_id, lookup_id, 'leadmagic', '{nyne}'
+INSERT INTO jobs (id, search_id, lookup_id, source, provider, todo)
+SELECT job_id, search_id, lookup_id, 'generic', 'leadmagic', '{nyne}'
   FROM mine;

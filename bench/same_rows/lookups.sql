@@ -7,13 +7,13 @@ WITH claimed AS (
       FROM people
      WHERE people.turn = :client_id::int + :clients::int * :n::int
        AND jobs.id = people.job_id
-    RETURNING jobs.provider, jobs.reserved_on, jobs.reserved
+    RETURNING jobs.provider, jobs.source, jobs.reserved_on, jobs.reserved
 )
-INSERT INTO usage (provider, day, slot, reserved)
-SELECT provider, reserved_on, :client_id::int % 16, sum(reserved)
+INSERT INTO usage (provider, source, day, slot, reserved)
+SELECT provider, source, reserved_on, :client_id::int % 16, sum(reserved)
   FROM claimed
- GROUP BY provider, reserved_on
-    ON CONFLICT (provider, day, slot) DO UPDATE SET reserved = usage.reserved + excluded.reserved;
+ GROUP BY provider, source, reserved_on
+    ON CONFLICT (provider, source, day, slot) DO UPDATE SET reserved = usage.reserved + excluded.reserved;
 
 WITH gone AS (
     DELETE FROM jobs
@@ -22,20 +22,20 @@ WITH gone AS (
        AND jobs.id = people.job_id
     RETURNING jobs.*
 ), kept AS (
-    INSERT INTO finished_jobs (id, search_id, lookup_id, provider, state, answered_by, attempt, polls,
+    INSERT INTO finished_jobs (id, search_id, lookup_id, source, provider, state, answered_by, attempt, polls,
                                credits, possible, reserved_on, submitted_at)
-    SELECT id, search_id, lookup_id, provider, 'answered', 'inline', attempt, polls, reserved, 0, reserved_on, submitted_at
+    SELECT id, search_id, lookup_id, source, provider, 'answered', 'inline', attempt, polls, reserved, 0, reserved_on, submitted_at
       FROM gone
 ), entered AS (
     INSERT INTO ledger (job_id, lookup_id, provider, kind, credits, day)
     SELECT id, lookup_id, provider, 'charged', reserved, reserved_on
       FROM gone
 ), counted AS (
-    INSERT INTO usage (provider, day, slot, reserved, charged, found)
-    SELECT provider, reserved_on, :client_id::int % 16, -sum(reserved), sum(reserved), count(*)
+    INSERT INTO usage (provider, source, day, slot, reserved, charged, found)
+    SELECT provider, source, reserved_on, :client_id::int % 16, -sum(reserved), sum(reserved), count(*)
       FROM gone
-     GROUP BY provider, reserved_on
-        ON CONFLICT (provider, day, slot) DO UPDATE
+     GROUP BY provider, source, reserved_on
+        ON CONFLICT (provider, source, day, slot) DO UPDATE
        SET reserved = usage.reserved + excluded.reserved,
            charged = usage.charged + excluded.charged,
            found = usage.found + excluded.found

@@ -1,0 +1,14 @@
+"""The CRMs, by name: one line each."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from enrichment.crms.base import Crm
+from enrichment.settings import Settings
+
+CRMS: dict[str, type[Crm]] = {}
+
+
+def build_crm(name: str, settings: Settings, learned: Mapping[str, Any]) -> Crm:
+    """Build the CRM *name*, with what `ringback connect` learned of it."""
+    return CRMS[name].from_settings(settings, learned)

@@ -1,0 +1,226 @@
+"""The interface of a CRM: verify and read its events, build its calls, read their answers. Without I/O.
+
+An event is a hint: it names contacts, and each is read again before anything is spent. So an adapter takes from an
+event only the ids, and everything else from the contact as the CRM shows it now.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Literal, Self
+
+from enrichment.outcome import Pause, Refused, Retry, Unclear
+from enrichment.providers.base import HttpRequest, HttpResponse, Limit, LimitNews
+from enrichment.settings import Settings
+
+Headers = Sequence[tuple[str, str]]  # names in lower case; one that came twice is there twice
+Failure = Retry | Pause | Refused | Unclear  # Unclear: perhaps done; read before doing it again
+Purpose = Literal["any", "search"]  # which limits a call spends; a search spends those of "any" as well
+
+
+@dataclass(frozen=True, slots=True)
+class Named:
+    """A contact that an event names. *account*: whose; None if the event does not say. *erases*: forget the person."""
+
+    record_id: str
+    account: str | None = None
+    erases: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """What a body of events says: the contacts to read, and how many of its events mean nothing to us."""
+
+    named: tuple[Named, ...]
+    ignored: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Edit:
+    """One value that a field had, and when it was set; *value* is empty where somebody cleared it."""
+
+    value: str = field(repr=False)
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class CrmContact:
+    """A contact as the CRM shows it now."""
+
+    record_id: str  # after a merge another than the one that was asked for
+    fields: Mapping[str, Any] = field(repr=False)  # as in an event: work_email, name, company, profile_url, ...
+    mobile: str | None = field(repr=False)  # what stands in the mobile field, however it is written
+    phone: str | None = field(repr=False)
+    edits: tuple[Edit, ...] = field(repr=False)  # of the mobile field, the newest first
+    modified_at: datetime
+    news_at: datetime  # when it was created, or an identifier or a property of ONLY_IF was set last
+    is_wanted: bool = True  # it meets every condition of ONLY_IF
+    absorbed: tuple[str, ...] = ()  # ids of contacts that were merged into it
+    body: bytes = field(default=b"", repr=False)  # verbatim
+
+
+@dataclass(frozen=True, slots=True)
+class Gone:
+    """The CRM does not have this contact: it was deleted or erased."""
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A contact that a sweep or a walk saw, and its last modification."""
+
+    record_id: str
+    modified_at: datetime | None
+    absorbed: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """One page of a sweep or a walk. *after*: where the next one goes on, None at the end. *total*, if named."""
+
+    changes: tuple[Change, ...]
+    after: str | None = None
+    total: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Writing:
+    """What is written onto a contact: the number into *number_in*, and our own properties where there are any."""
+
+    status: str
+    number: str | None = field(default=None, repr=False)
+    number_in: Literal["mobile", "phone"] = "mobile"
+    provider: str | None = None
+    at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """The write was taken. *record_id* is the contact that has it: another than the one named, after a merge."""
+
+    record_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """The account of our token: its id, and the scopes that it lacks."""
+
+    id: str | None
+    lacks: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Property:
+    """A field of contacts, as the CRM defines it."""
+
+    name: str
+    label: str
+    type: str
+
+
+@dataclass(frozen=True, slots=True)
+class CrmLimit:
+    """A limit of the CRM, for calls of one *purpose*."""
+
+    purpose: Purpose
+    limit: Limit
+
+
+class Crm(ABC):
+    """Everything we know about one CRM. No read_ method raises, but read_event for a body that is none."""
+
+    name: str  # the source of its events
+    label: str  # as its vendor writes it
+    limits: tuple[CrmLimit, ...]
+    most_per_read: int  # contacts of one read_many
+
+    @classmethod
+    @abstractmethod
+    def from_settings(cls, settings: Settings, learned: Mapping[str, Any]) -> Self:
+        """Build the adapter; *learned* is what `ringback connect` kept. The environment wins."""
+
+    @property
+    @abstractmethod
+    def can_call(self) -> bool:
+        """Tell whether there is a token to call the CRM with."""
+
+    # Events in.
+
+    @abstractmethod
+    def verify(self, *, method: str, url: str, headers: Headers, body: bytes, now: float) -> bool:
+        """Tell whether the CRM signed this request to *url*, our public one, at about *now* (seconds)."""
+
+    @abstractmethod
+    def read_event(self, body: bytes) -> Heard:
+        """Read a body of the CRM's own events. Raise NotJson or NotAnEvent."""
+
+    # Contacts.
+
+    @abstractmethod
+    def read_many(self, record_ids: Sequence[str]) -> HttpRequest:
+        """Build the request for up to `most_per_read` contacts."""
+
+    @abstractmethod
+    def read_contacts(self, response: HttpResponse) -> Mapping[str, CrmContact] | Failure:
+        """Read those contacts by id. One that is missing may be gone or merged: `read_one` tells."""
+
+    @abstractmethod
+    def read_one(self, record_id: str) -> HttpRequest:
+        """Build the request for one contact."""
+
+    @abstractmethod
+    def read_contact(self, response: HttpResponse) -> CrmContact | Gone | Failure:
+        """Read that contact, or the one that it was merged into."""
+
+    @abstractmethod
+    def write(self, record_id: str, writing: Writing) -> HttpRequest:
+        """Build the request that writes onto a contact."""
+
+    @abstractmethod
+    def read_write(self, response: HttpResponse) -> Written | Gone | Failure:
+        """Read the answer to a write."""
+
+    # What was missed.
+
+    @abstractmethod
+    def sweep(self, *, since: datetime, until: datetime, after: str | None, news_only: bool = True) -> HttpRequest:
+        """Build the request for a page of the contacts that changed from *since* to *until*.
+
+        *news_only* keeps those out that need no number; a backfill asks for contacts that were created then.
+        """
+
+    @abstractmethod
+    def walk(self, after: str | None) -> HttpRequest:
+        """Build the request for a page of all contacts, for what sweeps cannot show."""
+
+    @abstractmethod
+    def read_page(self, response: HttpResponse) -> Page | Failure:
+        """Read a page of a sweep or of a walk."""
+
+    # Connecting.
+
+    @abstractmethod
+    def account(self) -> HttpRequest:
+        """Build the free request that tells whose token it is."""
+
+    @abstractmethod
+    def read_account(self, response: HttpResponse) -> Account | Failure:
+        """Read the account."""
+
+    @abstractmethod
+    def properties(self) -> HttpRequest:
+        """Build the request for the definitions of contacts' fields."""
+
+    @abstractmethod
+    def read_properties(self, response: HttpResponse) -> tuple[Property, ...] | Failure:
+        """Read the definitions."""
+
+    @abstractmethod
+    def create_properties(self) -> tuple[HttpRequest, ...]:
+        """Build the requests that create our own properties; each may find its own there already."""
+
+    @abstractmethod
+    def read_limits(self, response: HttpResponse) -> LimitNews | None:
+        """Read the allowance and rest from the headers; None if they name neither."""
