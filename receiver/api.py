@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 from collections.abc import Mapping, Sequence
 from typing import Any, get_args
 from uuid import UUID
@@ -17,6 +15,7 @@ from starlette.responses import Response
 from enrichment.event import LONGEST_ID
 from enrichment.states import LookupStatus
 from receiver.bodies import read_body
+from receiver.cursors import read_cursor, write_cursor
 from receiver.messages import CancelAnswer, Lookup, LookupPage, RetryAnswer, RetryBody
 from receiver.problems import Problem, not_found, wrong_fields
 from store import lookups, reports
@@ -58,7 +57,7 @@ class Api:
         return as_json(
             LookupPage(
                 lookups=[Lookup.model_validate(_shaped(row)) for row in rows],
-                next_cursor=_cursor(shown[-1]) if len(ids) > len(shown) else None,
+                next_cursor=write_cursor(shown[-1]) if len(ids) > len(shown) else None,
             )
         )
 
@@ -141,7 +140,7 @@ def _read_query(query: Mapping[str, str]) -> dict[str, Any]:
         wrong.append(("status", f"one of {', '.join(STATUSES)}"))
     if record_id is not None and ("\0" in record_id or len(record_id) > LONGEST_ID):
         wrong.append(("record_id", f"up to {LONGEST_ID} characters, none of them NUL"))
-    before = _read_cursor(cursor) if cursor is not None else None
+    before = read_cursor(cursor) if cursor is not None else None
     if cursor is not None and before is None:
         wrong.append(("cursor", "a next_cursor from the page before"))
     try:
@@ -158,17 +157,6 @@ def _id(request: Request) -> UUID:
         return UUID(request.path_params["id"])
     except ValueError:
         raise not_found() from None
-
-
-def _cursor(last: UUID) -> str:
-    return base64.urlsafe_b64encode(last.bytes).decode().rstrip("=")
-
-
-def _read_cursor(cursor: str) -> UUID | None:
-    try:
-        return UUID(bytes=base64.urlsafe_b64decode(f"{cursor}==".encode("ascii")))
-    except (ValueError, binascii.Error):
-        return None
 
 
 def _shaped(row: dict[str, Any]) -> dict[str, Any]:
