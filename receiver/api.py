@@ -1,4 +1,4 @@
-"""GET /v1/lookups, and a person's decisions about a lookup: retry or cancel."""
+"""GET /v1/lookups, and a person's decisions about a lookup: retry, cancel or release."""
 
 from __future__ import annotations
 
@@ -14,9 +14,10 @@ from starlette.responses import Response
 
 from enrichment.event import LONGEST_ID
 from enrichment.states import LookupStatus
+from receiver.auth import who
 from receiver.bodies import read_body
 from receiver.cursors import read_cursor, write_cursor
-from receiver.messages import CancelAnswer, Lookup, LookupPage, RetryAnswer, RetryBody
+from receiver.messages import CancelAnswer, Lookup, LookupPage, ReleaseAnswer, RetryAnswer, RetryBody
 from receiver.problems import Problem, not_found, wrong_fields
 from store import lookups, reports
 from store.installation import Installation
@@ -31,7 +32,7 @@ PERSON = ("profile_url", "work_email", "personal_email", "name", "company")
 
 
 class Api:
-    """The handlers that read, retry and cancel lookups."""
+    """The handlers that read, retry, cancel and release lookups."""
 
     def __init__(self, pool: asyncpg.Pool[Any], installation: Installation, notifier: Notifier) -> None:
         self._pool = pool
@@ -69,11 +70,10 @@ class Api:
         # Read this before the retry: a fast retry leaves no doubt to read afterwards.
         doubtful = await lookups.possibly_charged(self._pool, id)
         if status == "held":
-            done = await lookups.unhold(self._pool, id)
+            done = await lookups.release(self._pool, id, who=who(request), action="retry")
         elif status in ("failed", "unresolved") or (status == "found" and wrong_number):
-            done = await lookups.retry(
-                self._pool, id, await self._installation.policy(), wrong_number=status == "found"
-            )
+            policy = await self._installation.policy()
+            done = await lookups.retry(self._pool, id, policy, wrong_number=status == "found", who=who(request))
         else:
             raise Problem(
                 409,
@@ -90,7 +90,7 @@ class Api:
     async def cancel(self, request: Request) -> Response:
         """Cancel a queued, held, failed or unresolved lookup; others that wait for its search go on without it."""
         lookup = await self._find(_id(request))
-        if not await lookups.cancel(self._pool, lookup["id"]):
+        if not await lookups.cancel(self._pool, lookup["id"], who=who(request)):
             status = (await self._find(lookup["id"]))["status"]
             raise Problem(
                 409,
@@ -99,6 +99,17 @@ class Api:
             )
         log.info("cancelled", lookup=str(lookup["id"]), was=lookup["status"])
         return as_json(CancelAnswer(id=lookup["id"]))
+
+    async def release(self, request: Request) -> Response:
+        """Let a held lookup go on, whatever it is held for."""
+        lookup = await self._find(_id(request))
+        if not await lookups.release(self._pool, lookup["id"], who=who(request)):
+            status = (await self._find(lookup["id"]))["status"]
+            raise Problem(409, f"This lookup is {status}; only held ones can be released.")
+        self._notifier.wake()
+        log.info("released", lookup=str(lookup["id"]))
+        now = await self._find(lookup["id"])
+        return as_json(ReleaseAnswer(id=lookup["id"], status=now["status"]))
 
     async def _find(self, id: UUID) -> dict[str, Any]:
         rows = await reports.read_lookups(self._pool, [id])

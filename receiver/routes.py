@@ -12,7 +12,16 @@ from enrichment.event import LONGEST_ID
 from receiver.api import DEFAULT_LIMIT, LARGEST_LIMIT, STATUSES
 from receiver.auth import Handler, Tokens
 from receiver.bodies import MOST_OF_A_CALLBACK, MOST_OF_AN_EVENT
-from receiver.messages import CancelAnswer, EventAnswer, EventBody, Lookup, LookupPage, RetryAnswer, Usage
+from receiver.messages import (
+    CancelAnswer,
+    EventAnswer,
+    EventBody,
+    Lookup,
+    LookupPage,
+    ReleaseAnswer,
+    RetryAnswer,
+    Usage,
+)
 from receiver.messages_audit import AuditPage
 from receiver.operations import Handlers, Operation, Parameter
 from receiver.usage import DEFAULT_DAYS, MOST_DAYS
@@ -128,6 +137,14 @@ OPERATIONS = (
         description="For a lookup that is queued, held, failed or unresolved. What has been asked is waited for.",
         parameters=(LOOKUP_ID,), answer=CancelAnswer,
         problems={**UNAUTHORIZED, **NO_SUCH_LOOKUP, 409: "The lookup's state does not allow this.", **UNAVAILABLE},
+    ),
+    Operation(
+        method="post", path="/v1/lookups/{id}/release", handler=lambda h: h.api.release, scope="operate",
+        group="Lookups", summary="Release a held lookup",
+        description="For a lookup that is held, for whatever reason. It is held again if the reason is still there: "
+                    "a budget without credits, a paused provider, the brake.",
+        parameters=(LOOKUP_ID,), answer=ReleaseAnswer,
+        problems={**UNAUTHORIZED, **NO_SUCH_LOOKUP, 409: "The lookup is not held.", **UNAVAILABLE},
     ),
     Operation(
         method="get", path="/v1/usage", handler=lambda h: h.usage.read, scope="read",
