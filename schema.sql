@@ -459,8 +459,9 @@ CREATE TABLE connections (
     connected_at  timestamptz NOT NULL DEFAULT now(), -- what happened before is not news
     swept_to      timestamptz NOT NULL DEFAULT now(), -- the watermark: a sweep has named every change before it
     sweep_due_at  timestamptz NOT NULL DEFAULT now(), -- claimed by moving it ahead
-    walk_cursor   text,                        -- the nightly walk goes on here; NULL: it has not begun
-    walk_due_at   timestamptz NOT NULL DEFAULT now(),
+    walk_began    timestamptz,                 -- when the nightly walk that is under way began
+    walk_cursor   text,                        -- its next page; NULL: the first
+    walk_due_at   timestamptz NOT NULL DEFAULT now(), -- of that page; claimed by moving it ahead
     error         text                         -- what went wrong last
 ) WITH (fillfactor = 50);
 
@@ -482,6 +483,7 @@ CREATE TABLE readings (
     event_id          uuid,                                    -- the event that named it last
     erases            boolean       NOT NULL DEFAULT false,    -- the CRM said that the person is to be forgotten
     seen              timestamptz,                             -- the latest change of the contact that a sweep saw
+    walk_seen         timestamptz,                             -- walk_began of the last walk that met its open lookup
     attempt           integer       NOT NULL DEFAULT 0,        -- the fence: +1 at every claim and every naming
     tries             integer       NOT NULL DEFAULT 0,        -- failures in a row
     due_at            timestamptz   NOT NULL DEFAULT now(),
