@@ -117,10 +117,12 @@ async def list_readings(
          CROSS JOIN unnest($2::reading_state[]) AS wanted_too (state)
          CROSS JOIN LATERAL (SELECT *
                                FROM readings
-                              WHERE readings.source = wanted.source
-                                AND readings.state = wanted_too.state
-                                AND readings.id < $3
-                              ORDER BY id DESC
+                              -- As a range: by equality, the planner would walk along the ids alone.
+                              WHERE (readings.source, readings.state, readings.id)
+                                    >= (wanted.source, wanted_too.state, '00000000-0000-0000-0000-000000000000'::uuid)
+                                AND (readings.source, readings.state, readings.id)
+                                    < (wanted.source, wanted_too.state, $3)
+                              ORDER BY readings.source DESC, readings.state DESC, readings.id DESC
                               LIMIT $4) AS reading
          ORDER BY reading.id DESC
          LIMIT $4
