@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -19,6 +21,7 @@ from store.readings import (
     readings_of_record,
 )
 from tests.asgi import Client
+from tests.commands import ringback
 from tests.crm_posts import reading
 from tests.explained import Deed, Node, capture, drawn, explain, rows, walk
 
@@ -126,7 +129,22 @@ async def test_readings_are_counted_by_what_became_of_them(pool: Pool) -> None:
     ]
 
 
-MANY = 40_000  # readings that ended long ago, of two CRMs
+async def test_status_shows_them(pool: Pool, database_url: str, tmp_path: Path) -> None:
+    """`ringback status` counts what waits, and why others were skipped."""
+    await reading(pool, "1")
+    await reading(pool, "2", state="skipped", reason="could not be read: HTTP 400", ended_at=NOW)
+
+    shown = await ringback("status", cwd=tmp_path, DATABASE_URL=database_url)
+    told = await ringback("status", "--json", cwd=tmp_path, DATABASE_URL=database_url)
+
+    assert "could not be read" in shown.out
+    assert json.loads(told.out)["readings"] == [
+        {"source": "hubspot", "status": "queued", "reason": None, "readings": 1},
+        {"source": "hubspot", "status": "skipped", "reason": "could not be read", "readings": 1},
+    ]
+
+
+MANY = 10_000  # readings that ended long ago, of two CRMs
 
 
 @pytest.fixture
