@@ -13,7 +13,7 @@ import asyncpg
 import pytest
 from uuid_utils.compat import uuid7
 
-from enrichment.states import FinalStatus, JobEnd, JobState, LookupStatus, OpenJobState, SearchStatus
+from enrichment.states import DeliveryState, FinalStatus, JobEnd, JobState, LookupStatus, OpenJobState, SearchStatus
 from tests.databases import Databases
 from tests.factories import finished_job, job, lookup
 
@@ -239,7 +239,12 @@ async def labels(db: Connection, enum: str) -> list[str]:
 
 @pytest.mark.parametrize(
     ("enum", "known"),
-    [("job_state", JobState), ("final_status", FinalStatus), ("search_status", SearchStatus)],
+    [
+        ("job_state", JobState),
+        ("final_status", FinalStatus),
+        ("search_status", SearchStatus),
+        ("delivery_state", DeliveryState),
+    ],
 )
 async def test_the_code_knows_exactly_the_states_of_the_database(db: Connection, enum: str, known: Any) -> None:
     """enrichment/states.py and schema.sql name the same states, in the same order."""
