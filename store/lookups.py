@@ -16,6 +16,7 @@ from enrichment.decide import Fate, Seeker, World, decide
 from enrichment.wish import Keys, Policy, facts_of, keys_from_hashes
 from store.columns import Columns
 from store.database import Db, transaction
+from store.deliveries import NEW_DELIVERIES
 from store.searches import answer_row, insert_new_searches, lock_known_keys, read_number, save_world
 
 DECIDED_AT_ONCE = 500  # lookups per transaction
@@ -60,7 +61,7 @@ async def retry(pool: asyncpg.Pool[Any], id: UUID, policy: Policy, *, wrong_numb
         return bool(await _decide_locked(connection, [id], policy, query, insists=True))
 
 
-async def cancel(pool: asyncpg.Pool[Any], id: UUID) -> bool:
+async def cancel(pool: asyncpg.Pool[Any], id: UUID, policy: Policy) -> bool:
     """Cancel a queued, held, failed or unresolved lookup. Return False when its status does not allow this.
 
     A running lookup cannot be cancelled: its question will be paid for, so it waits for the answer.
@@ -68,20 +69,26 @@ async def cancel(pool: asyncpg.Pool[Any], id: UUID) -> bool:
     async with transaction(pool) as connection:
         await _lock_job_and_search(connection, id)
         row = await connection.fetchrow(
-            """
-            UPDATE lookups
-               SET final_status = 'cancelled', finished_at = now(), reason = 'cancelled by a person', insists = false
-             WHERE id = $1
-               AND (final_status IN ('failed', 'unresolved')
-                    OR final_status IS NULL
-                       AND (SELECT status IN ('queued', 'held') FROM lookup_status WHERE lookup_status.id = $1))
-            RETURNING search_id
-            """,
-            id,
+            f"WITH {OF_CANCELLED.cte('channel')}, {_CANCEL}, {NEW_DELIVERIES} {_SEARCH_LEFT}", id, list(policy.channels)
         )
         if row is not None:
             await drop_unneeded(connection, [row["search_id"]])
     return row is not None
+
+
+OF_CANCELLED = Columns(2, name="text")
+_CANCEL = """
+    changed_lookup AS (
+        UPDATE lookups
+           SET final_status = 'cancelled', finished_at = now(), reason = 'cancelled by a person', insists = false
+         WHERE id = $1
+           AND (final_status IN ('failed', 'unresolved')
+                OR final_status IS NULL
+                   AND (SELECT status IN ('queued', 'held') FROM lookup_status WHERE lookup_status.id = $1))
+        RETURNING id, source, record_id, final_status, search_id
+    )
+"""
+_SEARCH_LEFT = "SELECT search_id FROM changed_lookup"
 
 
 async def drop_unneeded(db: Db, searches: Sequence[UUID]) -> list[UUID]:
@@ -232,7 +239,7 @@ async def _decide_locked(
         fates.append((one, decide(one.seeker, locked.world, now, policy, read_number)))
     await save_world(db, locked)
     await insert_new_searches(db, locked.world)
-    await _save_fates(db, fates)
+    await _save_fates(db, fates, policy.channels)
     return [one.row["id"] for one, _ in fates]
 
 
@@ -261,9 +268,13 @@ def _mark_wrong(world: World, wrong: _Again) -> None:
             search.is_changed = True
 
 
-async def _save_fates(db: Db, fates: Sequence[tuple[_Again, Fate]]) -> None:
+async def _save_fates(db: Db, fates: Sequence[tuple[_Again, Fate]], channels: Sequence[str]) -> None:
     rows = [_fate_row(one, fate) for one, fate in fates]
-    await db.execute(f"WITH {FATES.cte('new')} {_SAVE_FATES}", *FATES.of(rows, getitem))
+    await db.execute(
+        f"WITH {FATES.cte('new')}, {CHANNELS.cte('channel')}, {_SAVE_FATES}, {NEW_DELIVERIES} SELECT",
+        *FATES.of(rows, getitem),
+        list(channels),
+    )
 
 
 def _fate_row(one: _Again, fate: Fate) -> dict[str, Any]:
@@ -282,7 +293,9 @@ FATES = Columns(
     id="uuid", search_id="uuid", reused_from="uuid", insists="bool", status="text", mobile="text", mobile_raw="text",
     region="text", line_type="text", provider="text", reason="text", refused="text",
 )  # fmt: skip
+CHANNELS = Columns(FATES.next, name="text")
 _SAVE_FATES = """
+    changed_lookup AS (
         UPDATE lookups
            SET search_id = new.search_id, reused_from = new.reused_from, insists = new.insists,
                final_status = new.status::final_status,
@@ -291,6 +304,8 @@ _SAVE_FATES = """
                provider = new.provider, reason = new.reason, refused = string_to_array(new.refused, ',')
           FROM new
          WHERE lookups.id = new.id
+        RETURNING lookups.id, lookups.source, lookups.record_id, lookups.final_status
+    )
 """
 
 
