@@ -163,7 +163,8 @@ class Reader:
                     await self._write_merged(reading, into)
                 case Vanished(reading):
                     gone = Skipped(reading.id, reading.attempt, GONE)
-                    await reading_work.end_gone(self._pool, self._crm, reading.record_id, gone)
+                    policy = await self._process.installation.policy()
+                    await reading_work.end_gone(self._pool, self._crm, reading.record_id, gone, policy)
                     log.info("contact_gone", crm=self._crm, reading=str(reading.id))
                 case Erasure(reading):
                     await self._erase(reading)
