@@ -17,6 +17,7 @@ from enrichment.providers import PROVIDERS, build_providers
 from enrichment.providers.base import Provider
 from enrichment.settings import Settings
 from receiver.api import Api
+from receiver.audit import Audit
 from receiver.auth import Tokens
 from receiver.callbacks import Callbacks
 from receiver.docs import Docs, viewer
@@ -78,6 +79,7 @@ def create_app(settings: Settings, pool: asyncpg.Pool[Any], url: str, door: Door
         events=Events(settings, tokens, build_providers(settings), intake, notifier),
         callbacks=Callbacks(settings, _all_providers(settings), inbox, notifier, sweeper, metrics),
         api=Api(pool, installation, notifier),
+        audit=Audit(pool),
         usage=UsageReport(pool, settings),
         health=health,
         docs=Docs(document()),

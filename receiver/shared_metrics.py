@@ -21,6 +21,7 @@ FATES = ("found", "answered", "failed", "unknown", "lost")
 COUNTED = {
     "questions": ("Questions asked, by what the answer said.", "outcome"),
     "polls": ("Polls, by what the answer said.", "outcome"),
+    "crm_calls": ("Calls to CRMs, by what the answer said.", "outcome"),
     "limiter_wait_seconds": ("Seconds that submitters waited for a permit.", None),
     "lease_takeovers": ("Jobs taken over from a submitter that fell silent.", None),
 }

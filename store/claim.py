@@ -116,7 +116,7 @@ async def claim(
             await drop_unneeded(connection, [row["search_id"] for row in due if row["attempt"] is None])
         await save_meters(connection, provider, spend(gate.meters, gate.now, times[: len(rows)]))
         if gate.tripped and rows:
-            await _shut_behind(connection, provider, lease)
+            await shut_behind(connection, provider, lease)
     jobs = [
         ClaimedJob(
             row["id"], row["search_id"], row["lookup_id"], row["attempt"], row["tries"],
@@ -313,6 +313,6 @@ async def _hold(db: Db, provider: str) -> int:
     return len(held)
 
 
-async def _shut_behind(db: Db, provider: str, lease: timedelta) -> None:
+async def shut_behind(db: Db, provider: str, lease: timedelta) -> None:
     """Keep the breaker open for all other questions while the probe runs, for *lease* at most."""
     await db.execute("UPDATE providers SET open_until = now() + $2 WHERE name = $1", provider, lease)

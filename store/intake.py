@@ -53,14 +53,21 @@ async def ingest(pool: asyncpg.Pool[Any], events: Sequence[Event], policy: Polic
 
     Events whose earlier commit went through unheard may come again: they find their own lookups.
     """
-    batch = _Batch(events, policy)
     async with transaction(pool, acknowledge=True) as connection:
-        fingerprints, seen, keys = await _lock(connection, batch)
-        locked = await lock_searches(connection, keys, but=batch.proposed)
-        known = await _known_lookups(connection, seen)
-        batch.decide(locked.world, fingerprints, known, datetime.now(UTC))
-        await save_world(connection, locked)
-        await _insert(connection, batch, locked.world)
+        return await ingest_in(connection, events, policy)
+
+
+async def ingest_in(db: Db, events: Sequence[Event], policy: Policy) -> list[list[Receipt]]:
+    """Ingest *events* as `ingest` does, inside a transaction that holds no lock of a key, job, search or lookup."""
+    if not events:
+        return []
+    batch = _Batch(events, policy)
+    fingerprints, seen, keys = await _lock(db, batch)
+    locked = await lock_searches(db, keys, but=batch.proposed)
+    known = await _known_lookups(db, seen)
+    batch.decide(locked.world, fingerprints, known, datetime.now(UTC))
+    await save_world(db, locked)
+    await _insert(db, batch, locked.world)
     return batch.results()
 
 
