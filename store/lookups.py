@@ -90,8 +90,8 @@ async def cancel(pool: asyncpg.Pool[Any], id: UUID, *, who: str | None = None) -
     return done
 
 
-async def cancel_many(db: Db, ids: Sequence[UUID]) -> set[UUID]:
-    """Cancel those of these lookups that are queued, held, failed or unresolved; return them.
+async def cancel_many(db: Db, ids: Sequence[UUID], reason: str = "cancelled by a person") -> set[UUID]:
+    """Cancel those of these lookups that are queued, held, failed or unresolved, for this *reason*; return them.
 
     Call inside a transaction.
     """
@@ -99,7 +99,7 @@ async def cancel_many(db: Db, ids: Sequence[UUID]) -> set[UUID]:
     rows = await db.fetch(
         """
         UPDATE lookups
-           SET final_status = 'cancelled', finished_at = now(), reason = 'cancelled by a person', insists = false
+           SET final_status = 'cancelled', finished_at = now(), reason = $2, insists = false
          WHERE id = ANY($1::uuid[])
            AND (final_status IN ('failed', 'unresolved')
                 OR final_status IS NULL
@@ -107,6 +107,7 @@ async def cancel_many(db: Db, ids: Sequence[UUID]) -> set[UUID]:
         RETURNING id, search_id
         """,
         ids,
+        reason,
     )
     if rows:
         await drop_unneeded(db, list({row["search_id"] for row in rows}))

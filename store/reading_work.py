@@ -22,7 +22,6 @@ from store.partitions import first_id
 from store.record_lookups import GONE_WITH_ITS_CONTACT, cancel_lookups, move_lookups
 
 BACKFILL_TURN = 5  # of five readings that are claimed while both wait, a backfill named one
-SOON = 5.0  # seconds: what is due later than that is waited for as if nothing waited
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,15 +35,6 @@ class ClaimedReading:
     named_by: str
     erases: bool = False
     after: float = 0.0
-
-
-@dataclass(frozen=True, slots=True)
-class ReadingClaim:
-    """The claimed readings, and what to do next: claim *more* at once, or rest."""
-
-    readings: Sequence[ClaimedReading]
-    more: bool = False
-    idle: bool = False  # nothing is due within SOON
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,12 +62,9 @@ class Skipped:
     reason: str
 
 
-async def claim(pool: asyncpg.Pool[Any], source: str, *, most: int, lease: timedelta, claim_id: UUID) -> ReadingClaim:
-    """Claim up to *most* due readings of *source* (queued -> reading): events and sweeps first, some of a backfill.
-
-    When this raises, the claim may have been committed nevertheless: `READINGS.undo` finds them by *claim_id*.
-    """
-    due_in: float | None = await pool.fetchval(
+async def due_in(db: Db, source: str) -> float | None:
+    """Return the seconds until a reading of *source* is due; None if none is queued. Cheap, unlike a claim."""
+    seconds: float | None = await db.fetchval(
         """
         SELECT EXTRACT(epoch FROM LEAST(
                    (SELECT min(due_at) FROM readings
@@ -87,16 +74,21 @@ async def claim(pool: asyncpg.Pool[Any], source: str, *, most: int, lease: timed
         """,
         source,
     )
-    if due_in is None or due_in > 0:
-        return ReadingClaim((), idle=due_in is None or due_in > SOON)
-    rows = await pool.fetch(_CLAIM, source, most, lease, claim_id, BACKFILL_TURN)
-    claimed = [
+    return seconds
+
+
+async def claim(db: Db, source: str, *, most: int, lease: timedelta, claim_id: UUID) -> list[ClaimedReading]:
+    """Claim up to *most* due readings of *source* (queued -> reading): events and sweeps first, some of a backfill.
+
+    When this raises, the claim may have been committed nevertheless: `READINGS.undo` finds them by *claim_id*.
+    """
+    rows = await db.fetch(_CLAIM, source, most, lease, claim_id, BACKFILL_TURN)
+    return [
         ClaimedReading(
             row["id"], row["record_id"], row["attempt"], row["tries"], row["named_by"], row["erases"]
         )
         for row in rows
     ]  # fmt: skip
-    return ReadingClaim(claimed, more=len(claimed) == most)
 
 
 # IS FALSE and IS TRUE, not NOT: the planner would turn that into <>, which is not what the index is on.
@@ -232,7 +224,7 @@ async def _end(db: Db, lookups: dict[UUID, UUID], reasons: dict[UUID, str]) -> N
     )
 
 
-async def end_gone(pool: asyncpg.Pool[Any], source: str, record_id: str, gone: Skipped, policy: Policy) -> bool:
+async def end_gone(pool: asyncpg.Pool[Any], source: str, record_id: str, gone: Skipped) -> bool:
     """Cancel the open lookups of a contact that is gone, unless they run already, and end its reading as skipped.
 
     Alone in its transaction: jobs are locked before searches, and intake locks those first. Return False if the
@@ -241,7 +233,7 @@ async def end_gone(pool: asyncpg.Pool[Any], source: str, record_id: str, gone: S
     async with transaction(pool) as connection:
         if not await lock_readings(connection, [(gone.id, gone.attempt)]):
             return False
-        await cancel_lookups(connection, source, record_id, policy)
+        await cancel_lookups(connection, source, record_id)
         await _end(connection, {}, {gone.id: gone.reason})
     return True
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from uuid import UUID
 
-from enrichment.wish import Policy
 from store.database import Db
-from store.lookups import drop_unneeded
+from store.lookups import cancel_many
 
 GONE_WITH_ITS_CONTACT = "its contact was deleted"
 
@@ -55,52 +55,14 @@ async def move_lookups(db: Db, source: str, old: Sequence[str], new: str) -> int
     return len(rows)
 
 
-async def cancel_lookups(db: Db, source: str, record_id: str, policy: Policy) -> int:
-    """Cancel the queued and held lookups of a record that is gone; return how many. Running ones end by themselves.
+async def cancel_lookups(db: Db, source: str, record_id: str) -> set[UUID]:
+    """Cancel the queued and held lookups of a record that is gone, and return them. Running ones end by themselves.
 
     Call inside a transaction that holds no lock of a search.
     """
-    ids = [
-        row["id"]
-        for row in await db.fetch(
-            "SELECT id FROM lookups WHERE record_id = $2 AND source = $1 AND final_status IS NULL ORDER BY id",
-            source,
-            record_id,
-        )
-    ]
-    if not ids:
-        return 0
-    # The jobs, then their searches: a submitter may be claiming one at this moment.
-    await db.execute(
-        """
-        SELECT
-          FROM jobs
-         WHERE search_id IN (SELECT search_id FROM lookups WHERE id = ANY($1::uuid[]))
-         ORDER BY id
-           FOR UPDATE
-        """,
-        ids,
+    rows = await db.fetch(
+        "SELECT id FROM lookups WHERE record_id = $2 AND source = $1 AND final_status IS NULL",
+        source,
+        record_id,
     )
-    await db.execute(
-        """
-        SELECT
-          FROM searches
-         WHERE id IN (SELECT search_id FROM lookups WHERE id = ANY($1::uuid[]))
-         ORDER BY id
-           FOR NO KEY UPDATE
-        """,
-        ids,
-    )
-    rows = await db.fetch(_CANCEL, ids, GONE_WITH_ITS_CONTACT)
-    await drop_unneeded(db, [row["search_id"] for row in rows])
-    return len(rows)
-
-
-_CANCEL = """
-        UPDATE lookups
-           SET final_status = 'cancelled', finished_at = now(), reason = $2, insists = false
-         WHERE id = ANY($1::uuid[])
-           AND final_status IS NULL
-           AND (SELECT status IN ('queued', 'held') FROM lookup_status WHERE lookup_status.id = lookups.id)
-        RETURNING search_id
-"""
+    return await cancel_many(db, [row["id"] for row in rows], GONE_WITH_ITS_CONTACT) if rows else set()
