@@ -18,6 +18,7 @@ from enrichment.logs import without_words
 from enrichment.providers.base import CallsBack, Health, HttpResponse, Provider
 from store import providers, sweep
 from store.claim import affordable_questions
+from store.connections import Connections
 from store.database import ACQUIRE_TIMEOUT, transaction
 from store.endings import follow_ends
 from store.ends import unswept_searches
@@ -29,6 +30,7 @@ from store.retention import empty_bodies
 from store.sweep import OverdueJob, pass_over_removed
 from submitter.backoff import backoff
 from submitter.counting import count
+from submitter.crm_callers import CrmCallers
 from submitter.failures import log_failure
 from submitter.finishing import Finisher
 from submitter.leased import RENEWALS_PER_LEASE
@@ -36,7 +38,9 @@ from submitter.outcomes import GRACES_WITHOUT_REQUEST_ID
 from submitter.poll import Poller
 from submitter.process import Process, main
 from submitter.submit import read_budgets
+from submitter.sweeps import CrmWork, Sweep
 from submitter.transport import Unanswered, Unsent, send
+from submitter.walks import Walk
 
 log = structlog.get_logger()
 
@@ -48,6 +52,8 @@ REMOVED_EVERY = 60.0
 STALE_EVERY = 600.0
 MONTHS_EVERY = 3600.0
 BODIES_EVERY = 3600.0
+SWEEP_LOOK_EVERY = 1.0
+WALK_EVERY = 0.5  # pages of a walk
 CHECK_EVERY = timedelta(seconds=30)  # between two looks at a paused provider's free endpoint
 # Nothing waits for ever, not even for a budget that is never raised or an account that is never topped up. A monthly
 # budget returns within 31 days; the rest is slack.
@@ -248,6 +254,14 @@ async def work(process: Process, stop: asyncio.Event) -> None:
     def jobs() -> bool:
         return watch.seen.jobs
 
+    def crms() -> bool:
+        return watch.seen.crms
+
+    callers = CrmCallers(process.pool, process.settings, Connections(process.pool, process.settings))
+    of_crms = [
+        CrmWork(name, every, process.pool, callers, stop, notifier.wake)
+        for name, every in process.settings.sweep_seconds.items()
+    ]
     await asyncio.gather(
         repeat(watch.look, LOOK_EVERY, stop),
         repeat(when(jobs, reconciler.rescue), min(rescue_every, 3.0), stop),
@@ -259,7 +273,10 @@ async def work(process: Process, stop: asyncio.Event) -> None:
         repeat(reconciler.make_months, MONTHS_EVERY, stop),
         repeat(reconciler.empty_bodies, BODIES_EVERY, stop),
         *(repeat(when(jobs, poller.poll_once), SETTLE_EVERY, stop) for poller in pollers),
+        *(repeat(when(crms, Sweep(one).sweep), SWEEP_LOOK_EVERY, stop) for one in of_crms),
+        *(repeat(when(crms, Walk(one).walk), WALK_EVERY, stop) for one in of_crms),
     )
+    await callers.close()
     await finisher.sweeper.close()
     notifying.cancel()
 

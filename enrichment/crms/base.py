@@ -74,11 +74,12 @@ class Gone:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """A contact that a sweep or a walk saw, and its last modification."""
+    """A contact that a sweep or a walk saw, and its last modification. *is_gone*: it was deleted."""
 
     record_id: str
     modified_at: datetime | None
     absorbed: tuple[str, ...] = ()
+    is_gone: bool = False
 
 
 @dataclass(frozen=True, slots=True)
