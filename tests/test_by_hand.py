@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import asyncpg
 import pytest
 
-from store.lookups import cancel, retry, unhold
+from store.lookups import cancel, release, retry
 from tests.factories import finished_job, job, lookup
 from tests.wishes import MOBILE, POLICY, end, job_of, jobs, read, status, take_one
 
@@ -21,12 +21,12 @@ async def test_a_held_lookup_is_tried_at_once(pool: Pool) -> None:
     """A person may not want to wait for the next look at the budget."""
     row = await job(pool, held="budget", due_at=await pool.fetchval("SELECT now() + interval '1 day'"))
 
-    assert await unhold(pool, row["lookup_id"])
+    assert await release(pool, row["lookup_id"])
 
     now = await job_of(pool, row["lookup_id"])
     assert now is not None
     assert (now["held"], now["due_at"] < row["due_at"]) == (None, True)
-    assert not await unhold(pool, row["lookup_id"])
+    assert not await release(pool, row["lookup_id"])
 
 
 @pytest.mark.parametrize(("overrides", "spent"), [({}, 0), ({"held": "paused", "place": 1}, 5)])
@@ -100,7 +100,7 @@ async def test_nobody_there_is_nothing_to_cancel(pool: Pool) -> None:
     row = await lookup(pool, final_status="found")
 
     assert not await cancel(pool, row["event_id"], POLICY)
-    assert not await unhold(pool, row["event_id"])
+    assert not await release(pool, row["event_id"])
 
 
 @pytest.mark.parametrize(
