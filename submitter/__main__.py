@@ -1,4 +1,4 @@
-"""python -m submitter: ask the providers, one loop for each, and store their answers."""
+"""python -m submitter: ask the providers, one loop for each, and store their answers; read and write the CRMs."""
 
 from __future__ import annotations
 
@@ -6,8 +6,12 @@ import asyncio
 
 import structlog
 
+from enrichment.crms import CRMS
+from store.connections import Connections
 from store.group_commit import GroupCommit
 from store.notify import Listener
+from submitter.crm_callers import CrmCallers
+from submitter.crm_desk import CrmDesk
 from submitter.finishing import Finisher
 from submitter.outcomes import JobOutcome, OutcomeWriter
 from submitter.process import Process, main
@@ -25,7 +29,10 @@ async def work(process: Process, stop: asyncio.Event) -> None:
     def wake() -> None:
         for submitter in submitters:
             submitter.loop.awake.set()
+        for desk in desks:
+            desk.wake()
 
+    desks: list[CrmDesk] = []
     finisher = Finisher(process.pool, process.installation, wake)
     writer = OutcomeWriter(process.pool, process.settings, finisher)
     outcomes: GroupCommit[JobOutcome, None] = GroupCommit(writer.write, most=200, flushers=2)
@@ -36,9 +43,13 @@ async def work(process: Process, stop: asyncio.Event) -> None:
     listener = Listener(process.url, wake, name="submitter listener")
     for submitter in submitters:
         submitter.loop.hears_hints = lambda: listener.is_listening
+    connections = Connections(process.pool, process.settings)
+    callers = CrmCallers(process.pool, process.settings, connections)
+    desks += [CrmDesk(name, process, callers, connections, wake, lambda: listener.is_listening) for name in CRMS]
     listening = asyncio.create_task(listener.run())
     giving_up = asyncio.create_task(_give_up_after_draining(process, stop, writer))
-    await asyncio.gather(*(submitter.loop.run(stop) for submitter in submitters))
+    await asyncio.gather(*(submitter.loop.run(stop) for submitter in submitters), *(desk.run(stop) for desk in desks))
+    await callers.close()
     await outcomes.close()
     await finisher.sweeper.close()
     giving_up.cancel()
