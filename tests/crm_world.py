@@ -64,6 +64,15 @@ class CrmWorld:
         assert contact is not None
         self.account.portal.edit(contact, properties, HUMAN)
 
+    def age(self, record_id: str, *, seconds: float) -> None:
+        """Let everything about the contact have happened so long ago."""
+        contact = self.account.portal.find(int(record_id))
+        assert contact is not None
+        passed = int(seconds * 1000)
+        contact.created_at -= passed
+        for field, edits in contact.edits.items():
+            contact.edits[field] = [edit._replace(at=edit.at - passed) for edit in edits]
+
     def delete(self, record_id: str) -> None:
         """Delete a contact as a person."""
         contact = self.account.portal.find(int(record_id))
