@@ -88,6 +88,15 @@ CREATE FUNCTION search_verdict(said jsonb, is_doubtful boolean) RETURNS search_s
                 ELSE 'not_found' END::search_status
 $$;
 
+-- Makes a UUIDv7 where only the statement knows how many rows it writes: 48 bits of milliseconds, then chance.
+CREATE FUNCTION new_id() RETURNS uuid LANGUAGE sql VOLATILE AS $$
+    SELECT encode(set_bit(set_bit(overlay(uuid_send(gen_random_uuid())
+                                          PLACING substring(int8send((EXTRACT(epoch FROM clock_timestamp()) * 1000)::bigint)
+                                                            FROM 3)
+                                          FROM 1 FOR 6),
+                                  52, 1), 53, 1), 'hex')::uuid
+$$;
+
 CREATE TABLE events (
     id           uuid        NOT NULL PRIMARY KEY,  -- UUIDv7, made by us
     source       text        NOT NULL,
@@ -541,7 +550,7 @@ CREATE TABLE deliveries_default PARTITION OF deliveries DEFAULT WITH (
 CREATE INDEX deliveries_queued    ON deliveries (channel, due_at, id) WHERE state = 'queued';
 CREATE INDEX deliveries_leased    ON deliveries (lease_expires_at) WHERE state = 'sending';
 CREATE INDEX deliveries_by_lookup ON deliveries (lookup_id);
-CREATE INDEX deliveries_by_state  ON deliveries (state, id);
+CREATE INDEX deliveries_by_state  ON deliveries (channel, state, id);
 
 -- Who is never to be asked for, and which numbers are never to be given: hashed as keys are.
 CREATE TABLE suppressions (

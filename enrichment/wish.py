@@ -19,6 +19,8 @@ from enrichment.contact import Contact
 from enrichment.facts import Facts, fold
 from enrichment.roles import is_role_address
 
+WEBHOOK = "webhook"  # the channel of results to RESULT_WEBHOOK_URL; the others have the names of CRMs
+
 
 @dataclass(frozen=True, slots=True)
 class Hasher:
@@ -38,13 +40,14 @@ class Hasher:
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """The rules for reusing answers, and the providers that may be asked."""
+    """The rules for reusing answers, the providers that may be asked, and the channels that results go to."""
 
     hash: Hasher
     providers: tuple[str, ...]  # PROVIDERS: those that are asked now
     found: timedelta  # how long a number is reused
     not_found: timedelta  # how long a "no number" answer is reused
     stops_in_doubt: bool = False  # UNKNOWN_POLICY=hold: after an unknown outcome a person decides
+    channels: tuple[str, ...] = ()  # WEBHOOK, and the CRMs that numbers are written back to
 
 
 @dataclass(frozen=True, slots=True)

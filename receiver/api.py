@@ -1,9 +1,7 @@
-"""GET /v1/lookups, and a person's decisions about a lookup: retry or cancel."""
+"""GET /v1/lookups, and a person's decisions about a lookup: retry, cancel or release."""
 
 from __future__ import annotations
 
-import base64
-import binascii
 from collections.abc import Mapping, Sequence
 from typing import Any, get_args
 from uuid import UUID
@@ -16,8 +14,10 @@ from starlette.responses import Response
 
 from enrichment.event import LONGEST_ID
 from enrichment.states import LookupStatus
+from receiver.auth import who
 from receiver.bodies import read_body
-from receiver.messages import CancelAnswer, Lookup, LookupPage, RetryAnswer, RetryBody
+from receiver.cursors import read_cursor, write_cursor
+from receiver.messages import CancelAnswer, Lookup, LookupPage, ReleaseAnswer, RetryAnswer, RetryBody
 from receiver.problems import Problem, not_found, wrong_fields
 from store import lookups, reports
 from store.installation import Installation
@@ -32,7 +32,7 @@ PERSON = ("profile_url", "work_email", "personal_email", "name", "company")
 
 
 class Api:
-    """The handlers that read, retry and cancel lookups."""
+    """The handlers that read, retry, cancel and release lookups."""
 
     def __init__(self, pool: asyncpg.Pool[Any], installation: Installation, notifier: Notifier) -> None:
         self._pool = pool
@@ -58,7 +58,7 @@ class Api:
         return as_json(
             LookupPage(
                 lookups=[Lookup.model_validate(_shaped(row)) for row in rows],
-                next_cursor=_cursor(shown[-1]) if len(ids) > len(shown) else None,
+                next_cursor=write_cursor(shown[-1]) if len(ids) > len(shown) else None,
             )
         )
 
@@ -70,11 +70,10 @@ class Api:
         # Read this before the retry: a fast retry leaves no doubt to read afterwards.
         doubtful = await lookups.possibly_charged(self._pool, id)
         if status == "held":
-            done = await lookups.unhold(self._pool, id)
+            done = await lookups.release(self._pool, id, who=who(request), action="retry")
         elif status in ("failed", "unresolved") or (status == "found" and wrong_number):
-            done = await lookups.retry(
-                self._pool, id, await self._installation.policy(), wrong_number=status == "found"
-            )
+            policy = await self._installation.policy()
+            done = await lookups.retry(self._pool, id, policy, wrong_number=status == "found", who=who(request))
         else:
             raise Problem(
                 409,
@@ -91,15 +90,28 @@ class Api:
     async def cancel(self, request: Request) -> Response:
         """Cancel a queued, held, failed or unresolved lookup; others that wait for its search go on without it."""
         lookup = await self._find(_id(request))
-        if not await lookups.cancel(self._pool, lookup["id"]):
+        policy = await self._installation.policy()
+        if not await lookups.cancel(self._pool, lookup["id"], policy, who=who(request)):
             status = (await self._find(lookup["id"]))["status"]
             raise Problem(
                 409,
                 f"This lookup is {status}; only queued, held, failed and unresolved ones can be cancelled. "
                 "A question that is on its way will be paid for, so its answer is waited for.",
             )
+        self._notifier.wake()
         log.info("cancelled", lookup=str(lookup["id"]), was=lookup["status"])
         return as_json(CancelAnswer(id=lookup["id"]))
+
+    async def release(self, request: Request) -> Response:
+        """Let a held lookup go on, whatever it is held for."""
+        lookup = await self._find(_id(request))
+        if not await lookups.release(self._pool, lookup["id"], who=who(request)):
+            status = (await self._find(lookup["id"]))["status"]
+            raise Problem(409, f"This lookup is {status}; only held ones can be released.")
+        self._notifier.wake()
+        log.info("released", lookup=str(lookup["id"]))
+        now = await self._find(lookup["id"])
+        return as_json(ReleaseAnswer(id=lookup["id"], status=now["status"]))
 
     async def _find(self, id: UUID) -> dict[str, Any]:
         rows = await reports.read_lookups(self._pool, [id])
@@ -141,7 +153,7 @@ def _read_query(query: Mapping[str, str]) -> dict[str, Any]:
         wrong.append(("status", f"one of {', '.join(STATUSES)}"))
     if record_id is not None and ("\0" in record_id or len(record_id) > LONGEST_ID):
         wrong.append(("record_id", f"up to {LONGEST_ID} characters, none of them NUL"))
-    before = _read_cursor(cursor) if cursor is not None else None
+    before = read_cursor(cursor) if cursor is not None else None
     if cursor is not None and before is None:
         wrong.append(("cursor", "a next_cursor from the page before"))
     try:
@@ -158,17 +170,6 @@ def _id(request: Request) -> UUID:
         return UUID(request.path_params["id"])
     except ValueError:
         raise not_found() from None
-
-
-def _cursor(last: UUID) -> str:
-    return base64.urlsafe_b64encode(last.bytes).decode().rstrip("=")
-
-
-def _read_cursor(cursor: str) -> UUID | None:
-    try:
-        return UUID(bytes=base64.urlsafe_b64decode(f"{cursor}==".encode("ascii")))
-    except (ValueError, binascii.Error):
-        return None
 
 
 def _shaped(row: dict[str, Any]) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from enrichment.providers import PROVIDERS, build_providers
 from enrichment.providers.base import Provider
 from enrichment.settings import Settings
 from receiver.api import Api
+from receiver.audit import Audit
 from receiver.auth import Tokens
 from receiver.callbacks import Callbacks
 from receiver.docs import Docs, viewer
@@ -28,6 +29,7 @@ from receiver.openapi import document
 from receiver.operations import Handlers
 from receiver.problems import UNAVAILABLE, Problem, on_http_exception, on_problem, on_unavailable
 from receiver.routes import build_routes
+from receiver.selections import Selections
 from receiver.usage import UsageReport
 from store.callbacks import Callback, CallbackReceipt, record_callbacks
 from store.group_commit import GroupCommit
@@ -78,6 +80,8 @@ def create_app(settings: Settings, pool: asyncpg.Pool[Any], url: str, door: Door
         events=Events(settings, tokens, build_providers(settings), intake, notifier),
         callbacks=Callbacks(settings, _all_providers(settings), inbox, notifier, sweeper, metrics),
         api=Api(pool, installation, notifier),
+        audit=Audit(pool),
+        selections=Selections(pool, installation, notifier, _all_providers(settings)),
         usage=UsageReport(pool, settings),
         health=health,
         docs=Docs(document()),

@@ -1,4 +1,4 @@
-"""Check credentials: tokens, and signatures of Standard Webhooks. Nothing here reads a body or a database."""
+"""Check credentials: tokens with their scopes, and signatures of Standard Webhooks. Nothing here reads a body."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import hashlib
 import hmac
 import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import wraps
 
 from pydantic import SecretStr
@@ -14,6 +15,7 @@ from starlette.datastructures import Headers
 from starlette.requests import Request
 from starlette.responses import Response
 
+from enrichment.setting_types import ApiToken, Scope
 from receiver.problems import Problem
 
 Handler = Callable[[Request], Awaitable[Response]]
@@ -26,28 +28,63 @@ _BEARER = re.compile(r"bearer[ \t]+([^ \t]+)", re.IGNORECASE)
 MOST_CREDENTIALS = 8  # read per request: proxies add headers of their own
 
 
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """The owner of a valid token, and what the token allows."""
+
+    name: str
+    scopes: frozenset[Scope]
+
+
 class Tokens:
     """The valid tokens."""
 
-    def __init__(self, tokens: Sequence[SecretStr]) -> None:
-        self._digests = [_digest(token.get_secret_value().encode()) for token in tokens]
+    def __init__(self, tokens: Sequence[ApiToken]) -> None:
+        self._known = [
+            (_digest(token.get_secret_value().encode()), Holder(token.name or f"token-{place}", token.scopes))
+            for place, token in enumerate(tokens, 1)
+        ]
 
-    def admit(self, request: Request) -> bool:
-        """Tell, in constant time, whether the request carries a valid token."""
+    def holders(self, request: Request) -> list[Holder]:
+        """Return, in constant time, the holders of the valid tokens that the request carries."""
         given = [_digest(text.encode("latin-1")) for text in _given(request.headers)]
         # All digests have one length, and all are compared, so that the time reveals nothing.
-        return any([hmac.compare_digest(one, known) for one in given for known in self._digests])  # noqa: C419
+        matches = [(hmac.compare_digest(one, digest), holder) for one in given for digest, holder in self._known]
+        return [holder for is_equal, holder in matches if is_equal]
 
-    def guard(self, handler: Handler) -> Handler:
-        """Wrap *handler* so that it answers only requests with a token; refuse others before their body is read."""
+    def admit(self, request: Request, scope: Scope) -> None:
+        """Let pass a request with a token that has *scope*, and note its holder. Raise Problem (401, 403)."""
+        holders = self.holders(request)
+        if not holders:
+            raise unauthorized()
+        for holder in holders:
+            if scope in holder.scopes:
+                request.state.holder = holder
+                return
+        raise forbidden(holders[0], scope)
+
+    def guard(self, handler: Handler, scope: Scope) -> Handler:
+        """Wrap *handler* so that it needs a token with *scope*; refuse other requests before their body is read."""
 
         @wraps(handler)
         async def guarded(request: Request) -> Response:
-            if not self.admit(request):
-                raise unauthorized()
+            self.admit(request, scope)
             return await handler(request)
 
         return guarded
+
+
+def who(request: Request) -> str:
+    """Return the name of the token that admitted the request, for the audit."""
+    holder: Holder = request.state.holder
+    return holder.name
+
+
+def require(request: Request, scope: Scope) -> None:
+    """Demand another scope of the token that admitted the request. Raise Problem (403)."""
+    holder: Holder = request.state.holder
+    if scope not in holder.scopes:
+        raise forbidden(holder, scope)
 
 
 def unauthorized() -> Problem:
@@ -57,6 +94,17 @@ def unauthorized() -> Problem:
         "Send one of API_TOKENS as `Authorization: Bearer <token>` or as `X-API-Key: <token>`. "
         "Nothing else is answered without it, verification challenges included.",
         headers={"WWW-Authenticate": 'Bearer realm="ringback"'},
+    )
+
+
+def forbidden(holder: Holder, scope: Scope) -> Problem:
+    """Return the 403 for a valid token that lacks *scope*."""
+    given = ", ".join(sorted(holder.scopes)) or "none"
+    return Problem(
+        403,
+        f"This needs the scope `{scope}`; the token {holder.name!r} has: {given}. Give the token that scope in "
+        f"API_TOKENS (name:scope+scope:token), or send another token.",
+        headers={"WWW-Authenticate": f'Bearer realm="ringback", error="insufficient_scope", scope="{scope}"'},
     )
 
 

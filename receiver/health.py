@@ -11,6 +11,7 @@ from pydantic import SecretStr
 from starlette.requests import Request
 from starlette.responses import Response
 
+from enrichment.setting_types import ApiToken
 from receiver.auth import Tokens
 from receiver.gate import Door
 from receiver.metrics import Metrics
@@ -28,7 +29,7 @@ class Health:
         self._pool = pool
         self._door = door
         self._metrics = metrics
-        self._tokens = Tokens([metrics_token]) if metrics_token else None
+        self._tokens = Tokens([ApiToken(metrics_token.get_secret_value())]) if metrics_token else None
         self._ping: asyncio.Task[bool] | None = None
         self._shared = SharedMetrics(pool)
         metrics.registry.register(self._shared)
@@ -72,7 +73,7 @@ class Health:
 
     async def metrics(self, request: Request) -> Response:
         """Answer with the metrics in Prometheus's text format. Raise Problem (401)."""
-        if self._tokens is not None and not self._tokens.admit(request):
+        if self._tokens is not None and not self._tokens.holders(request):
             raise Problem(
                 401, "Send METRICS_TOKEN as `Authorization: Bearer <token>`.",
                 headers={"WWW-Authenticate": 'Bearer realm="ringback metrics"'},

@@ -172,6 +172,13 @@ class CancelAnswer(BaseModel):
     status: Literal["cancelled"] = "cancelled"
 
 
+class ReleaseAnswer(BaseModel):
+    """The lookup that was released; the next question may hold it again."""
+
+    id: UUID
+    status: LookupStatus
+
+
 class UsageDay(BaseModel):
     """Credits of one provider on one UTC day, paid by one source."""
 

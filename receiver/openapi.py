@@ -11,15 +11,15 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from receiver.messages import ProblemBody
-from receiver.operations import Operation, Parameter
+from receiver.operations import Operation, Parameter, Who
 from receiver.problems import MEDIA_TYPE
 from receiver.routes import OPERATIONS
 
 REF = "#/components/schemas/{model}"
-SECURITY: dict[str, list[dict[str, list[str]]]] = {
-    "token": [{"bearer": []}, {"key": []}],
-    "token or signature": [{"bearer": []}, {"key": []}, {"signature": []}],
-    "anybody": [],
+CREDENTIALS: dict[Who, tuple[str, ...]] = {
+    "token": ("bearer", "key"),
+    "token or signature": ("bearer", "key", "signature"),
+    "anybody": (),
 }
 OTHER_ANSWERS = {
     "object": {"application/json": {"schema": {"type": "object"}}},
@@ -55,15 +55,21 @@ def _operation(operation: Operation) -> dict[str, Any]:
         "operationId": operation.method + "".join(word.title() for word in _WORD.findall(operation.path)),
         "tags": [operation.group],
         "summary": operation.summary,
-        "security": SECURITY[operation.who],
+        "security": _security(operation),
         "responses": {
             str(operation.success): {"description": "Done.", "content": _content(operation.answer)},
-            **{str(s): _problem(s, text, operation) for s, text in sorted(operation.problems.items())},
+            **(
+                {"202": {"description": operation.accepted, "content": _content(operation.answer)}}
+                if operation.accepted
+                else {}
+            ),
+            **{str(s): _problem(s, text, operation) for s, text in sorted(_problems(operation).items())},
             "500": _problem(500, "A defect of ours; it was logged.", operation),
         },
     }
-    if operation.description:
-        described["description"] = operation.description
+    words = [operation.description, f"Needs the scope `{operation.scope}`." if operation.scope else ""]
+    if any(words):
+        described["description"] = " ".join(filter(None, words))
     if operation.parameters:
         described["parameters"] = [_parameter(parameter) for parameter in operation.parameters]
     if operation.body is not None:
@@ -71,6 +77,17 @@ def _operation(operation: Operation) -> dict[str, Any]:
     if operation.any_body:
         described["requestBody"] = {"content": {"application/json": {"schema": {}}}}
     return described
+
+
+def _security(operation: Operation) -> list[dict[str, list[str]]]:
+    """Return the credentials, each with the scope that it needs; a signature has none."""
+    scopes = [operation.scope] if operation.scope else []
+    return [{name: [] if name == "signature" else [*scopes]} for name in CREDENTIALS[operation.who]]
+
+
+def _problems(operation: Operation) -> dict[int, str]:
+    lacks = {403: f"The token lacks the scope `{operation.scope}`."} if operation.scope else {}
+    return lacks | operation.problems
 
 
 def _parameter(parameter: Parameter) -> dict[str, Any]:
@@ -95,7 +112,7 @@ def _problem(status: int, text: str, operation: Operation) -> dict[str, Any]:
         return {"description": text}
     schema = {"$ref": REF.format(model=ProblemBody.__name__)}
     described: dict[str, Any] = {"description": text, "content": {MEDIA_TYPE: {"schema": schema}}}
-    header = {401: "WWW-Authenticate", 503: "Retry-After"}.get(status)
+    header = {401: "WWW-Authenticate", 403: "WWW-Authenticate", 503: "Retry-After"}.get(status)
     if header:
         described["headers"] = {header: {"schema": {"type": "string"}}}
     return described

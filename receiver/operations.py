@@ -8,14 +8,18 @@ from typing import Any, Literal
 
 from pydantic import BaseModel
 
+from enrichment.setting_types import Scope
 from receiver.api import Api
+from receiver.audit import Audit
 from receiver.auth import Handler
 from receiver.callbacks import Callbacks
 from receiver.docs import Docs
 from receiver.events import Events
 from receiver.health import Health
+from receiver.selections import Selections
 from receiver.usage import UsageReport
 
+# Who may call an operation: a token with its scope, or for events also a signature.
 Who = Literal["token", "token or signature", "anybody"]
 
 
@@ -26,6 +30,8 @@ class Handlers:
     events: Events
     callbacks: Callbacks
     api: Api
+    audit: Audit
+    selections: Selections
     usage: UsageReport
     health: Health
     docs: Docs
@@ -46,17 +52,24 @@ class Parameter:
 class Operation:
     """One method of one address: its handler, and its description in /openapi.json."""
 
-    method: Literal["get", "post"]
+    method: Literal["get", "post", "delete"]
     path: str
     handler: Callable[[Handlers], Handler]
     group: str
     summary: str
     description: str = ""
     who: Who = "token"
+    scope: Scope | None = None  # that the token needs
     parameters: tuple[Parameter, ...] = ()
     body: type[BaseModel] | None = None
     any_body: bool = False  # any content type and any content
     success: int = 200
+    accepted: str = ""  # when the same answer comes with a 202 instead
     answer: type[BaseModel] | Literal["nothing", "text", "html", "object"]
     problems: dict[int, str] = field(default_factory=dict)
     silent: tuple[int, ...] = ()  # problems without a body
+
+    def __post_init__(self) -> None:
+        """Refuse an operation for tokens that names no scope: it would have to be open to all of them."""
+        if (self.scope is None) != (self.who == "anybody"):
+            raise ValueError(f"{self.method} {self.path}: its scope does not fit who may call it")

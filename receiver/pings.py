@@ -13,7 +13,7 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
-from receiver.auth import Tokens, unauthorized
+from receiver.auth import Tokens
 from receiver.problems import Problem
 
 # Meta and WebSub, Nylas and Dropbox, Microsoft Graph
@@ -29,12 +29,11 @@ UNANSWERABLE = (
 
 
 async def probe(request: Request, tokens: Tokens) -> Response:
-    """Answer GET and HEAD of an event address with the challenge, or its purpose. Raise Problem (401, 422)."""
+    """Answer GET and HEAD of an event address with the challenge, or its purpose. Raise Problem (401, 403, 422)."""
     challenge = _query_challenge(request)
     if challenge is None:
         return Response(ABOUT, media_type="text/plain")
-    if not tokens.admit(request):
-        raise unauthorized()
+    tokens.admit(request, "events")
     return _echo(challenge)
 
 

@@ -9,15 +9,31 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from enrichment.event import LONGEST_ID
+from enrichment.selection import Wanted
 from receiver.api import DEFAULT_LIMIT, LARGEST_LIMIT, STATUSES
 from receiver.auth import Handler, Tokens
 from receiver.bodies import MOST_OF_A_CALLBACK, MOST_OF_AN_EVENT
-from receiver.messages import CancelAnswer, EventAnswer, EventBody, Lookup, LookupPage, RetryAnswer, Usage
+from receiver.messages import (
+    CancelAnswer,
+    EventAnswer,
+    EventBody,
+    Lookup,
+    LookupPage,
+    ReleaseAnswer,
+    RetryAnswer,
+    Usage,
+)
+from receiver.messages_audit import AuditPage
+from receiver.messages_selections import SelectionAnswer
 from receiver.operations import Handlers, Operation, Parameter
 from receiver.usage import DEFAULT_DAYS, MOST_DAYS
 
 LOOKUP_ID = Parameter(
     name="id", place="path", schema={"type": "string", "format": "uuid"}, description="the lookup's id",
+    example="019a0b1c-2d3e-7f40-8a5b-6c7d8e9f0a1b",
+)  # fmt: skip
+SELECTION_ID = Parameter(
+    name="id", place="path", schema={"type": "string", "format": "uuid"}, description="the selection's id",
     example="019a0b1c-2d3e-7f40-8a5b-6c7d8e9f0a1b",
 )  # fmt: skip
 SOURCE = Parameter(name="source", place="path", schema={"type": "string"}, description="generic", example="generic")
@@ -39,6 +55,14 @@ STRICT = Parameter(
     name="strict", place="query", schema={"type": "boolean", "default": False},
     description="refuse the event if a single field cannot be used",
 )  # fmt: skip
+CURSOR = Parameter(name="cursor", place="query", schema={"type": "string"}, description="next_cursor of a page")
+
+
+def limit(description: str) -> Parameter:
+    """Describe the parameter `limit` of a list."""
+    schema = {"type": "integer", "minimum": 1, "maximum": LARGEST_LIMIT, "default": DEFAULT_LIMIT}
+    return Parameter(name="limit", place="query", schema=schema, description=description)
+
 
 OPERATIONS = (
     Operation(
@@ -46,6 +70,7 @@ OPERATIONS = (
         group="Events", summary="A CRM's event",
         description=f"Each contact becomes a lookup. {STORED} The same event again is answered with the same lookups.",
         who="token or signature",
+        scope="events",
         parameters=(SOURCE, STRICT),
         body=EventBody, success=202, answer=EventAnswer,
         problems={404: "There is no such source.", **UNAUTHORIZED, **BODY_PROBLEMS, **UNAVAILABLE},
@@ -82,54 +107,87 @@ OPERATIONS = (
         silent=(404,),
     ),
     Operation(
-        method="post", path="/v1/lookups", handler=lambda h: h.events.create,
+        method="post", path="/v1/lookups", handler=lambda h: h.events.create, scope="operate",
         group="Lookups", summary="Look a person up",
         description=f"The same as an event of the source `api`. {STORED}",
         parameters=(STRICT,),
         body=EventBody, success=202, answer=EventAnswer, problems={**UNAUTHORIZED, **BODY_PROBLEMS, **UNAVAILABLE},
     ),
     Operation(
-        method="get", path="/v1/lookups", handler=lambda h: h.api.page,
+        method="get", path="/v1/lookups", handler=lambda h: h.api.page, scope="read",
         group="Lookups", summary="List lookups", description="Newest first.",
         parameters=(
             Parameter(name="status", place="query", schema={"type": "string", "enum": list(STATUSES)},
                       description="only these", example="found"),
             Parameter(name="record_id", place="query", schema={"type": "string", "maxLength": LONGEST_ID},
                       description="only this record of the CRM"),
-            Parameter(name="cursor", place="query", schema={"type": "string"}, description="next_cursor of a page"),
-            Parameter(name="limit", place="query",
-                      schema={"type": "integer", "minimum": 1, "maximum": LARGEST_LIMIT, "default": DEFAULT_LIMIT},
-                      description="lookups per page"),
+            CURSOR, limit("lookups per page"),
         ),
         answer=LookupPage, problems={422: "A parameter cannot be used.", **UNAUTHORIZED, **UNAVAILABLE},
     ),
     Operation(
-        method="get", path="/v1/lookups/{id}", handler=lambda h: h.api.read,
+        method="get", path="/v1/lookups/{id}", handler=lambda h: h.api.read, scope="read",
         group="Lookups", summary="One lookup", parameters=(LOOKUP_ID,),
         answer=Lookup, problems={**UNAUTHORIZED, **NO_SUCH_LOOKUP, **UNAVAILABLE},
     ),
     Operation(
-        method="post", path="/v1/lookups/{id}/retry", handler=lambda h: h.api.retry,
+        method="post", path="/v1/lookups/{id}/retry", handler=lambda h: h.api.retry, scope="operate",
         group="Lookups", summary="Try a lookup again",
         description="For a lookup that is failed, unresolved or held. The answer warns when it may be charged again.",
         parameters=(LOOKUP_ID,), success=202, answer=RetryAnswer,
         problems={**UNAUTHORIZED, **NO_SUCH_LOOKUP, 409: "The lookup's state does not allow this.", **UNAVAILABLE},
     ),
     Operation(
-        method="post", path="/v1/lookups/{id}/cancel", handler=lambda h: h.api.cancel,
+        method="post", path="/v1/lookups/{id}/cancel", handler=lambda h: h.api.cancel, scope="operate",
         group="Lookups", summary="Cancel a lookup",
         description="For a lookup that is queued, held, failed or unresolved. What has been asked is waited for.",
         parameters=(LOOKUP_ID,), answer=CancelAnswer,
         problems={**UNAUTHORIZED, **NO_SUCH_LOOKUP, 409: "The lookup's state does not allow this.", **UNAVAILABLE},
     ),
     Operation(
-        method="get", path="/v1/usage", handler=lambda h: h.usage.read, group="Usage", summary="Credits and budgets",
+        method="post", path="/v1/lookups/{id}/release", handler=lambda h: h.api.release, scope="operate",
+        group="Lookups", summary="Release a held lookup",
+        description="For a lookup that is held, for whatever reason. It is held again if the reason is still there: "
+                    "a budget without credits, a paused provider, the brake.",
+        parameters=(LOOKUP_ID,), answer=ReleaseAnswer,
+        problems={**UNAUTHORIZED, **NO_SUCH_LOOKUP, 409: "The lookup is not held.", **UNAVAILABLE},
+    ),
+    Operation(
+        method="get", path="/v1/usage", handler=lambda h: h.usage.read, scope="read",
+        group="Usage", summary="Credits and budgets",
         parameters=(
             Parameter(name="days", place="query",
                       schema={"type": "integer", "minimum": 1, "maximum": MOST_DAYS, "default": DEFAULT_DAYS},
                       description="how many UTC days, today included"),
         ),
         answer=Usage, problems={422: "A parameter cannot be used.", **UNAUTHORIZED, **UNAVAILABLE},
+    ),
+    Operation(
+        method="post", path="/v1/selections", handler=lambda h: h.selections.create, scope="operate",
+        group="Selections", summary="Preview an action on many lookups",
+        description="Finds what the filter names, counts it, and says what applying can cost at most. Nothing else is "
+                    "changed. `replay` is of deliveries; `erase` needs the scope `admin`.",
+        body=Wanted, answer=SelectionAnswer, accepted="The preview goes on: read the selection again.",
+        problems={**UNAUTHORIZED, **BODY_PROBLEMS, **UNAVAILABLE},
+    ),
+    Operation(
+        method="get", path="/v1/selections/{id}", handler=lambda h: h.selections.read, scope="read",
+        group="Selections", summary="A selection, and how far it has come", parameters=(SELECTION_ID,),
+        answer=SelectionAnswer, problems={**UNAUTHORIZED, 404: "There is no such selection.", **UNAVAILABLE},
+    ),
+    Operation(
+        method="post", path="/v1/selections/{id}/apply", handler=lambda h: h.selections.apply, scope="operate",
+        group="Selections", summary="Apply exactly what was previewed",
+        description="Each item that has changed since, so that the action does not apply any more, is passed. "
+                    "Again, it answers how far it has come.",
+        parameters=(SELECTION_ID,), answer=SelectionAnswer, accepted="It goes on: read the selection again.",
+        problems={**UNAUTHORIZED, 404: "There is no such selection.", 409: "The preview has not ended.", **UNAVAILABLE},
+    ),
+    Operation(
+        method="get", path="/v1/audit", handler=lambda h: h.audit.page, scope="admin",
+        group="Audit", summary="Who did what", description="Newest first.",
+        parameters=(CURSOR, limit("entries per page")),
+        answer=AuditPage, problems={422: "A parameter cannot be used.", **UNAUTHORIZED, **UNAVAILABLE},
     ),
     Operation(
         method="get", path="/healthz", handler=lambda h: h.health.alive, group="Health",
@@ -161,7 +219,8 @@ def build_routes(handlers: Handlers, tokens: Tokens) -> list[Route]:
     paths: dict[str, dict[str, Handler]] = {}
     for operation in OPERATIONS:
         handler = operation.handler(handlers)
-        guarded = tokens.guard(handler) if operation.who == "token" else handler
+        # Events are verified by their handler: a signature is as good as a token.
+        guarded = tokens.guard(handler, operation.scope) if operation.who == "token" and operation.scope else handler
         paths.setdefault(operation.path, {})[operation.method.upper()] = guarded
     return [Route(path, _by_method(methods), methods=list(methods)) for path, methods in paths.items()]
 

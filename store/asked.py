@@ -1,4 +1,4 @@
-"""Change claimed jobs that have not ended: accept, requeue, renew the lease, undo the claim."""
+"""Change claimed jobs that have not ended: accept, requeue, undo the claim."""
 
 from __future__ import annotations
 
@@ -255,27 +255,3 @@ async def taken_over(db: Db, claim_id: UUID) -> list[tuple[UUID, int]]:
     """Return the (job, attempt) of this claim that a takeover ended as unknown, for `release_unsent`."""
     rows = await db.fetch("SELECT id, attempt FROM finished_jobs WHERE claimed_by = $1 AND state = 'unknown'", claim_id)
     return [(row["id"], row["attempt"]) for row in rows]
-
-
-async def renew(db: Db, leased: Sequence[tuple[UUID, int]], lease: timedelta) -> set[UUID]:
-    """Restart the leases of these (job, attempt), if they are still submitting. Return the jobs that are still ours."""
-    rows = await db.fetch(
-        """
-        WITH mine AS MATERIALIZED (
-            SELECT jobs.id
-              FROM jobs
-              JOIN unnest($1::uuid[], $2::int[]) AS mine (id, attempt) USING (id, attempt)
-             WHERE jobs.state = 'submitting'
-               FOR UPDATE OF jobs SKIP LOCKED   -- a job whose outcome is being written needs no lease any more
-        )
-        UPDATE jobs
-           SET lease_expires_at = clock_timestamp() + $3
-          FROM mine
-         WHERE jobs.id = mine.id
-        RETURNING jobs.id
-        """,
-        [id for id, _ in leased],
-        [attempt for _, attempt in leased],
-        lease,
-    )
-    return {row["id"] for row in rows}

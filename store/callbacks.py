@@ -57,6 +57,7 @@ class CallbackReceipt:
     ended: Ended | None = None
     unswept: Sequence[UUID] = ()  # searches whose lookups have not all followed
     flag: str | None = None  # why it was not applied
+    delivers: bool = False  # its batch wrote deliveries
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,9 +172,9 @@ def _recorded(
     if ending is not None and _is_anothers(ending, job):
         return CallbackReceipt("flagged", lookup_id, flag=OTHER_REQUEST)
     if is_chosen and (ended := applied.ended.get(callback.job_id)):
-        return CallbackReceipt("applied", lookup_id, ended, applied.unswept)
+        return CallbackReceipt("applied", lookup_id, ended, applied.unswept, delivers=applied.delivers)
     if is_chosen and callback.job_id in applied.late:
-        return CallbackReceipt("late", lookup_id, unswept=applied.unswept)
+        return CallbackReceipt("late", lookup_id, unswept=applied.unswept, delivers=applied.delivers)
     return CallbackReceipt("ignored", lookup_id)
 
 

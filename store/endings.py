@@ -29,11 +29,15 @@ ROUNDS = 1000  # chunks of one call; the reconciler does the rest
 
 @dataclass(frozen=True, slots=True)
 class Applied:
-    """The effects of endings: jobs that *ended*, by id; *late* answers that counted; searches still *unswept*."""
+    """The effects of endings: jobs that *ended*, by id; *late* answers that counted; searches still *unswept*.
+
+    *delivers*: whether senders have something new to claim.
+    """
 
     ended: dict[UUID, Ended]
     late: dict[UUID, Late]
     unswept: Sequence[UUID]
+    delivers: bool = False
 
     @property
     def queues_jobs(self) -> bool:
@@ -59,14 +63,16 @@ async def apply_endings(
     searches = {job.search_id for job in ended.values() if job.search_status is not None}
     searches.update(id for one in late.values() for id in one.ended)
     unswept: list[UUID] = []
+    delivers = False
     if going_on := [job.search_id for job in ended.values() if job.next_provider is not None]:
         unswept += await drop_unneeded(db, going_on)
     if searches:
         chunk = await _end_chunk(db, sorted(searches), policy)
+        delivers = chunk.delivers
         if chunk.unswept:
             await mark(db, chunk.unswept, unswept=True)
             unswept += chunk.unswept
-    return Applied(ended, late, unswept)
+    return Applied(ended, late, unswept, delivers)
 
 
 def _hashed(ending: Ending, hash: Hasher) -> Ending:
@@ -74,8 +80,11 @@ def _hashed(ending: Ending, hash: Hasher) -> Ending:
 
 
 async def follow_ends(pool: asyncpg.Pool[Any], searches: Sequence[UUID], policy: Policy) -> int:
-    """End or decide anew every lookup of these ended *searches*; return how many were decided anew."""
-    unswept, decided = list(searches), 0
+    """End or decide anew every lookup of these ended *searches*.
+
+    Return how many were decided anew or have deliveries: then there is something new to claim.
+    """
+    unswept, news = list(searches), 0
     for _ in range(ROUNDS):
         async with transaction(pool) as connection:
             locked = await lock_unswept(connection, unswept)
@@ -87,19 +96,21 @@ async def follow_ends(pool: asyncpg.Pool[Any], searches: Sequence[UUID], policy:
         unswept = list(chunk.unswept)
         if not unswept:
             break
+        if chunk.delivers:
+            news += len(chunk.lookups)
         if chunk.lookups:
             continue
         left = await left_behind(pool, unswept)
         moved = await decide_again(pool, left, policy) if left else 0
-        decided += moved
+        news += moved
         if not moved:
             break  # another process is doing it
-    return decided
+    return news
 
 
 async def _end_chunk(db: Db, searches: Sequence[UUID], policy: Policy) -> Chunk:
     """End one chunk of lookups, and drop the searches that have no open lookup after that."""
-    chunk = await end_lookups(db, searches, policy.not_found, CHUNK)
+    chunk = await end_lookups(db, searches, policy.not_found, policy.channels, CHUNK)
     if not chunk.left:
         return chunk
     return replace(chunk, unswept=[*chunk.unswept, *await drop_unneeded(db, chunk.left)])

@@ -17,6 +17,7 @@ from enrichment.decide import Fate, Seeker, World, decide
 from enrichment.wish import Keys, Policy, Wish, facts_of, keys_of
 from store.columns import Columns
 from store.database import Db, transaction
+from store.deliveries import NEW_DELIVERIES
 from store.searches import (
     NEW_SEARCHES,
     SEARCHES,
@@ -64,7 +65,7 @@ async def ingest(pool: asyncpg.Pool[Any], events: Sequence[Event], policy: Polic
         known = await _known_lookups(connection, seen)
         batch.decide(locked.world, fingerprints, known, suppressed or frozenset(), datetime.now(UTC))
         await save_world(connection, locked)
-        await _insert(connection, batch, locked.world)
+        await _insert(connection, batch, locked.world, policy.channels)
     return batch.results()
 
 
@@ -222,8 +223,8 @@ async def _known_lookups(db: Db, ids: set[UUID]) -> dict[UUID, asyncpg.Record]:
     return {row["id"]: row for row in rows}
 
 
-async def _insert(db: Db, batch: _Batch, world: World) -> None:
-    """Insert events, lookups, searches and their first jobs."""
+async def _insert(db: Db, batch: _Batch, world: World, channels: Sequence[str]) -> None:
+    """Insert events, lookups, searches and their first jobs; deliveries of lookups that end at once."""
     entries = [entry for entry in batch.entries if entry.wish.id in batch.fates]
     if not entries:
         return
@@ -231,12 +232,14 @@ async def _insert(db: Db, batch: _Batch, world: World) -> None:
     rows = [_lookup_row(entry, batch.fates[entry.wish.id]) for entry in entries]
     new = [search for search in world.searches.values() if search.is_new]
     await db.execute(
-        f"WITH {NEW_SEARCHES}, {EVENTS.cte('event')}, {MOVED.cte('new_fingerprint')}, {LOOKUPS.cte('new')}, {_INSERT}",
+        f"WITH {NEW_SEARCHES}, {EVENTS.cte('event')}, {MOVED.cte('new_fingerprint')}, {LOOKUPS.cte('new')},"
+        f" {CHANNELS.cte('channel')}, {_INSERT}, {NEW_DELIVERIES} SELECT",
         *new_search_columns(new),
         *EVENTS.of(list(kept)),
         list(batch.moved_fingerprints),
         list(batch.moved_fingerprints.values()),
         *LOOKUPS.of(rows, getitem),
+        list(channels),
     )
 
 
@@ -249,6 +252,7 @@ LOOKUPS = Columns(
     keys="text", identifiers="text", search_id="uuid", reused_from="uuid", status="text", mobile="text",
     mobile_raw="text", region="text", line_type="text", provider="text", reason="text",
 )  # fmt: skip
+CHANNELS = Columns(LOOKUPS.next, name="text")
 _INSERT = """
     inserted_event AS (
         INSERT INTO events (id, source, body)
@@ -258,15 +262,17 @@ _INSERT = """
            SET lookup_id = new.lookup_id
           FROM new_fingerprint AS new
          WHERE fingerprints.fingerprint = new.fingerprint
+    ), changed_lookup AS (
+        INSERT INTO lookups (id, event_id, source, record_id, profile_url, work_email, personal_email, name, company,
+                             region_hint, providers, problems, keys, identifiers, search_id, reused_from,
+                             final_status, finished_at, mobile, mobile_raw, region, line_type, provider, reason)
+        SELECT id, event_id, source, record_id, profile_url, work_email, personal_email, name, company,
+               region_hint, string_to_array(providers, ','), problems::jsonb, keys::bytea[], identifiers::bytea[],
+               search_id, reused_from, status::final_status, CASE WHEN status IS NOT NULL THEN now() END,
+               mobile, mobile_raw, region, line_type, provider, reason
+          FROM new
+        RETURNING id, source, record_id, final_status
     )
-    INSERT INTO lookups (id, event_id, source, record_id, profile_url, work_email, personal_email, name, company,
-                         region_hint, providers, problems, keys, identifiers, search_id, reused_from,
-                         final_status, finished_at, mobile, mobile_raw, region, line_type, provider, reason)
-    SELECT id, event_id, source, record_id, profile_url, work_email, personal_email, name, company,
-           region_hint, string_to_array(providers, ','), problems::jsonb, keys::bytea[], identifiers::bytea[],
-           search_id, reused_from, status::final_status, CASE WHEN status IS NOT NULL THEN now() END,
-           mobile, mobile_raw, region, line_type, provider, reason
-      FROM new
 """
 
 

@@ -14,8 +14,10 @@ import asyncpg
 from enrichment.contact import Contact
 from enrichment.decide import Fate, Seeker, World, decide
 from enrichment.wish import Keys, Policy, facts_of, keys_from_hashes
+from store import audit
 from store.columns import Columns
 from store.database import Db, transaction
+from store.deliveries import NEW_DELIVERIES
 from store.searches import answer_row, insert_new_searches, lock_known_keys, read_number, save_world
 
 DECIDED_AT_ONCE = 500  # lookups per transaction
@@ -49,39 +51,73 @@ async def decide_again(pool: asyncpg.Pool[Any], ids: Sequence[UUID], policy: Pol
         return len(await _decide_locked(connection, ids, policy, _STILL_LEFT_BEHIND))
 
 
-async def retry(pool: asyncpg.Pool[Any], id: UUID, policy: Policy, *, wrong_number: bool = False) -> bool:
+async def retry(
+    pool: asyncpg.Pool[Any], id: UUID, policy: Policy, *, wrong_number: bool = False, who: str | None = None
+) -> bool:
     """Ask again for a failed or unresolved lookup, doubtful providers too; with *wrong_number*, for a found one.
 
     The wrong number is never given again; lookups that have it keep it. Return False when the lookup's status does
-    not allow this.
+    not allow this. *who*: the person, for the audit.
     """
     async with transaction(pool) as connection:
-        query = _WRONG if wrong_number else _RETRIED
-        return bool(await _decide_locked(connection, [id], policy, query, insists=True))
+        if wrong_number:
+            done = bool(await _decide_locked(connection, [id], policy, _WRONG, insists=True))
+        else:
+            done = bool(await retry_many(connection, [id], policy))
+        if done and who is not None:
+            detail = {"wrong_number": True} if wrong_number else None
+            await audit.record(connection, who=who, action="retry", subject=id, detail=detail)
+    return done
 
 
-async def cancel(pool: asyncpg.Pool[Any], id: UUID) -> bool:
+async def retry_many(db: Db, ids: Sequence[UUID], policy: Policy) -> set[UUID]:
+    """Ask again for those of these lookups that are failed or unresolved, doubtful providers too; return them.
+
+    Call inside a transaction.
+    """
+    return set(await _decide_locked(db, ids, policy, _RETRIED, insists=True))
+
+
+async def cancel(pool: asyncpg.Pool[Any], id: UUID, policy: Policy, *, who: str | None = None) -> bool:
     """Cancel a queued, held, failed or unresolved lookup. Return False when its status does not allow this.
 
-    A running lookup cannot be cancelled: its question will be paid for, so it waits for the answer.
+    A running lookup cannot be cancelled: its question will be paid for, so it waits for the answer. *who*: the person,
+    for the audit.
     """
     async with transaction(pool) as connection:
-        await _lock_job_and_search(connection, id)
-        row = await connection.fetchrow(
-            """
-            UPDATE lookups
-               SET final_status = 'cancelled', finished_at = now(), reason = 'cancelled by a person', insists = false
-             WHERE id = $1
-               AND (final_status IN ('failed', 'unresolved')
-                    OR final_status IS NULL
-                       AND (SELECT status IN ('queued', 'held') FROM lookup_status WHERE lookup_status.id = $1))
-            RETURNING search_id
-            """,
-            id,
-        )
-        if row is not None:
-            await drop_unneeded(connection, [row["search_id"]])
-    return row is not None
+        done = bool(await cancel_many(connection, [id], policy))
+        if done and who is not None:
+            await audit.record(connection, who=who, action="cancel", subject=id)
+    return done
+
+
+async def cancel_many(db: Db, ids: Sequence[UUID], policy: Policy) -> set[UUID]:
+    """Cancel those of these lookups that are queued, held, failed or unresolved; return them.
+
+    Call inside a transaction.
+    """
+    await _lock_jobs_and_searches(db, ids)
+    rows = await db.fetch(
+        f"WITH {OF_CANCELLED.cte('channel')}, {_CANCEL}, {NEW_DELIVERIES} {_CANCELLED}", ids, list(policy.channels)
+    )
+    if rows:
+        await drop_unneeded(db, list({row["search_id"] for row in rows}))
+    return {row["id"] for row in rows}
+
+
+OF_CANCELLED = Columns(2, name="text")
+_CANCEL = """
+    changed_lookup AS (
+        UPDATE lookups
+           SET final_status = 'cancelled', finished_at = now(), reason = 'cancelled by a person', insists = false
+         WHERE id = ANY($1::uuid[])
+           AND (final_status IN ('failed', 'unresolved')
+                OR final_status IS NULL
+                   AND (SELECT status IN ('queued', 'held') FROM lookup_status WHERE lookup_status.id = lookups.id))
+        RETURNING id, source, record_id, final_status, search_id
+    )
+"""
+_CANCELLED = "SELECT id, search_id FROM changed_lookup"
 
 
 async def drop_unneeded(db: Db, searches: Sequence[UUID]) -> list[UUID]:
@@ -145,19 +181,49 @@ async def strays(db: Db, limit: int) -> list[UUID]:
     return [row["id"] for row in rows]
 
 
-async def unhold(db: Db, id: UUID) -> bool:
-    """Queue a held lookup's job now; the next claim may hold it again. Return False when it was not held."""
-    row = await db.fetchrow(
+async def release(pool: asyncpg.Pool[Any], id: UUID, *, who: str | None = None, action: str = "release") -> bool:
+    """Queue a held lookup's job now; the next claim may hold it again. Return False when it was not held.
+
+    *who* and *action*: the person, and what that person asked for, for the audit.
+    """
+    async with transaction(pool) as connection:
+        done = bool(await release_many(connection, [id]))
+        if done and who is not None:
+            await audit.record(connection, who=who, action=action, subject=id)
+    return done
+
+
+async def release_many(db: Db, ids: Sequence[UUID]) -> set[UUID]:
+    """Queue the jobs of those of these lookups that are held, for whatever reason; return those lookups.
+
+    Call inside a transaction.
+    """
+    rows = await db.fetch(
         """
-        UPDATE jobs
-           SET held = NULL, due_at = now()
-         WHERE search_id = (SELECT search_id FROM lookups WHERE id = $1 AND final_status IS NULL)
-           AND held IS NOT NULL
-        RETURNING id
+        WITH wanted AS MATERIALIZED (
+            SELECT jobs.id, lookups.id AS lookup_id
+              FROM lookups
+              JOIN jobs ON jobs.search_id = lookups.search_id
+             WHERE lookups.id = ANY($1::uuid[])
+               AND lookups.final_status IS NULL
+               AND jobs.held IS NOT NULL
+             ORDER BY jobs.id
+               FOR NO KEY UPDATE OF jobs
+        ), released AS (
+            UPDATE jobs
+               SET held = NULL, due_at = now()
+              FROM (SELECT DISTINCT id FROM wanted) AS wanted
+             WHERE jobs.id = wanted.id
+               AND jobs.held IS NOT NULL
+            RETURNING jobs.id
+        )
+        SELECT wanted.lookup_id AS id
+          FROM wanted
+          JOIN released ON released.id = wanted.id
         """,
-        id,
+        ids,
     )
-    return row is not None
+    return {row["id"] for row in rows}
 
 
 async def possibly_charged(db: Db, id: UUID) -> list[str]:
@@ -232,7 +298,7 @@ async def _decide_locked(
         fates.append((one, decide(one.seeker, locked.world, now, policy, read_number)))
     await save_world(db, locked)
     await insert_new_searches(db, locked.world)
-    await _save_fates(db, fates)
+    await _save_fates(db, fates, policy.channels)
     return [one.row["id"] for one, _ in fates]
 
 
@@ -261,9 +327,13 @@ def _mark_wrong(world: World, wrong: _Again) -> None:
             search.is_changed = True
 
 
-async def _save_fates(db: Db, fates: Sequence[tuple[_Again, Fate]]) -> None:
+async def _save_fates(db: Db, fates: Sequence[tuple[_Again, Fate]], channels: Sequence[str]) -> None:
     rows = [_fate_row(one, fate) for one, fate in fates]
-    await db.execute(f"WITH {FATES.cte('new')} {_SAVE_FATES}", *FATES.of(rows, getitem))
+    await db.execute(
+        f"WITH {FATES.cte('new')}, {CHANNELS.cte('channel')}, {_SAVE_FATES}, {NEW_DELIVERIES} SELECT",
+        *FATES.of(rows, getitem),
+        list(channels),
+    )
 
 
 def _fate_row(one: _Again, fate: Fate) -> dict[str, Any]:
@@ -282,7 +352,9 @@ FATES = Columns(
     id="uuid", search_id="uuid", reused_from="uuid", insists="bool", status="text", mobile="text", mobile_raw="text",
     region="text", line_type="text", provider="text", reason="text", refused="text",
 )  # fmt: skip
+CHANNELS = Columns(FATES.next, name="text")
 _SAVE_FATES = """
+    changed_lookup AS (
         UPDATE lookups
            SET search_id = new.search_id, reused_from = new.reused_from, insists = new.insists,
                final_status = new.status::final_status,
@@ -291,16 +363,34 @@ _SAVE_FATES = """
                provider = new.provider, reason = new.reason, refused = string_to_array(new.refused, ',')
           FROM new
          WHERE lookups.id = new.id
+        RETURNING lookups.id, lookups.source, lookups.record_id, lookups.final_status
+    )
 """
 
 
-async def _lock_job_and_search(db: Db, id: UUID) -> None:
-    """Lock the job, then its search, as the order of locks requires; wait for a submitter that is claiming the job."""
+async def _lock_jobs_and_searches(db: Db, ids: Sequence[UUID]) -> None:
+    """Lock queued jobs, then searches, as the order of locks requires; wait for submitters that are claiming the jobs.
+
+    Others than queued jobs are left alone: their lookups run, and a batch of answers may be taking them out.
+    """
     await db.execute(
-        "SELECT FROM jobs WHERE search_id = (SELECT search_id FROM lookups WHERE id = $1) FOR UPDATE",
-        id,
+        """
+        SELECT
+          FROM jobs
+         WHERE search_id = ANY(ARRAY(SELECT search_id FROM lookups WHERE id = ANY($1::uuid[])))
+           AND state = 'queued'
+         ORDER BY id
+           FOR UPDATE
+        """,
+        ids,
     )
     await db.execute(
-        "SELECT FROM searches WHERE id = (SELECT search_id FROM lookups WHERE id = $1) FOR NO KEY UPDATE",
-        id,
+        """
+        SELECT
+          FROM searches
+         WHERE id = ANY(ARRAY(SELECT search_id FROM lookups WHERE id = ANY($1::uuid[])))
+         ORDER BY id
+           FOR NO KEY UPDATE
+        """,
+        ids,
     )

@@ -37,6 +37,7 @@ class Outstanding:
     held: bool = True  # or a provider is paused
     unswept: bool = True
     joined: bool = True  # open lookups that wait for a search that began for another lookup
+    selections: bool = True  # that are previewed or applied
 
 
 async def look(db: Db) -> Outstanding:
@@ -47,11 +48,12 @@ async def look(db: Db) -> Outstanding:
                EXISTS (SELECT FROM jobs WHERE held IS NOT NULL)
                OR EXISTS (SELECT FROM providers WHERE paused_at IS NOT NULL) AS held,
                EXISTS (SELECT FROM searches WHERE unswept) AS unswept,
-               EXISTS (SELECT FROM lookups WHERE reused_from IS NOT NULL AND final_status IS NULL) AS joined
+               EXISTS (SELECT FROM lookups WHERE reused_from IS NOT NULL AND final_status IS NULL) AS joined,
+               EXISTS (SELECT FROM selections WHERE state IN ('previewing', 'applying')) AS selections
         """
     )
     assert row is not None  # noqa: S101  it counts
-    return Outstanding(row["jobs"], row["held"], row["unswept"], row["joined"])
+    return Outstanding(row["jobs"], row["held"], row["unswept"], row["joined"], row["selections"])
 
 
 async def expired_leases(db: Db, limit: int) -> list[OverdueJob]:
@@ -170,12 +172,12 @@ async def pass_over_removed(pool: asyncpg.Pool[Any], configured: Sequence[str], 
                 DELETE FROM jobs
                  USING unnest($2::uuid[], $3::uuid[]) AS moved (id, new_id)
                  WHERE jobs.id = moved.id
-                RETURNING jobs.search_id, jobs.lookup_id, jobs.provider, jobs.place, moved.new_id,
+                RETURNING jobs.search_id, jobs.lookup_id, jobs.source, jobs.provider, jobs.place, moved.new_id,
                           ARRAY(SELECT turn FROM unnest(jobs.todo) WITH ORDINALITY AS todo (turn, place)
                                  WHERE turn = ANY($1::text[]) ORDER BY todo.place) AS todo
             ), chained AS (
-                INSERT INTO jobs (id, search_id, lookup_id, provider, place, todo)
-                SELECT new_id, search_id, lookup_id, todo[1], place, todo[2:]
+                INSERT INTO jobs (id, search_id, lookup_id, source, provider, place, todo)
+                SELECT new_id, search_id, lookup_id, source, todo[1], place, todo[2:]
                   FROM gone
                  WHERE todo <> '{}'
             )

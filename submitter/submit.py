@@ -19,6 +19,7 @@ from store import asked, providers
 from store.claim import Budget, Claim, ClaimedJob, claim
 from store.database import transaction
 from store.group_commit import GroupCommit
+from store.leases import JOBS
 from submitter.backoff import backoff
 from submitter.counting import count
 from submitter.leased import Batch, Lease, LeasedWork, Result
@@ -79,7 +80,7 @@ class Submitter:
 
     async def renew(self, items: Sequence[ClaimedJob]) -> set[UUID]:
         """Renew the leases of these jobs; return those that are still this process's."""
-        return await asked.renew(self._pool, [(job.id, job.attempt) for job in items], self._settings.lease)
+        return await JOBS.renew(self._pool, [(job.id, job.attempt) for job in items], self._settings.lease)
 
     async def undo(self, claim_id: UUID) -> Sequence[UUID]:
         """Queue again the jobs that a failed claim took nevertheless: none of them was sent."""

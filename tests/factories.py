@@ -150,6 +150,21 @@ async def finished_job(db: Db, state: str = "answered", **overrides: Any) -> asy
     return await _insert(db, "finished_jobs", values)
 
 
+async def delivery(db: Db, state: str = "queued", **overrides: Any) -> asyncpg.Record:
+    """Insert a delivery to the webhook in *state*, of a found lookup of its own unless *lookup_id* names one."""
+    now = datetime.now(UTC)
+    values: dict[str, Any] = {"id": uuid7(), "channel": "webhook", "state": state}
+    if "lookup_id" not in overrides:
+        values["lookup_id"] = (await lookup(db, final_status="found"))["id"]
+    if state == "sending":
+        values |= {"attempt": 1, "lease_expires_at": now + timedelta(seconds=20), "claimed_by": uuid7()}
+    elif state != "queued":
+        values |= {"attempt": 1, "ended_at": now}
+    if state in ("refused", "given_up", "skipped"):
+        values["reason"] = "HTTP 410"
+    return await _insert(db, "deliveries", values | overrides)
+
+
 async def _use(db: Db, values: dict[str, Any], **sums: Any) -> None:
     await db.execute(
         """

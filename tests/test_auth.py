@@ -16,6 +16,7 @@ from pydantic import SecretStr
 from standardwebhooks import Webhook
 from starlette.requests import Request
 
+from enrichment.setting_types import ApiToken
 from receiver.auth import Tokens, verify_webhook, webhook_key
 from receiver.routes import OPERATIONS
 from tests.asgi import Client
@@ -141,7 +142,7 @@ def test_a_token_is_found_in_every_header_that_may_hold_it(headers: list[tuple[s
         {"type": "http", "headers": [(name.encode(), value.encode("latin-1")) for name, value in headers]}
     )
 
-    assert Tokens([SecretStr(TOKEN)]).admit(request)
+    assert Tokens([ApiToken(TOKEN)]).holders(request)
 
 
 def test_the_published_vector_verifies() -> None:

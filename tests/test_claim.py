@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from store.asked import renew
+from store.leases import JOBS
 from tests.at_work import PATIENCE, AtWork
 from tests.claims import LEASE, reserved, take
 from tests.factories import job, lookup
@@ -119,7 +119,7 @@ async def test_leases_are_renewed_by_their_own_attempt_only(db: Pool) -> None:
     await db.execute("UPDATE jobs SET lease_expires_at = now() + interval '1 s'")
     await db.execute("UPDATE jobs SET attempt = 2 WHERE id = $1", other.id)
 
-    ours = await renew(db, [(mine.id, mine.attempt), (other.id, other.attempt)], LEASE)
+    ours = await JOBS.renew(db, [(mine.id, mine.attempt), (other.id, other.attempt)], LEASE)
 
     assert ours == {mine.id}
     rows = await db.fetch("SELECT id FROM jobs WHERE lease_expires_at > now() + interval '10 s'")

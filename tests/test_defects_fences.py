@@ -13,9 +13,10 @@ import pytest
 from uuid_utils.compat import uuid7
 
 from rig.proxy import proxied
-from store.asked import Acceptance, Requeueing, accept, renew, requeue
+from store.asked import Acceptance, Requeueing, accept, requeue
 from store.claim import BUDGET_LOCK, Budget, claim
 from store.database import UNREACHABLE, transaction
+from store.leases import JOBS
 from submitter.reconciler import QUEUED_AT_MOST
 from tests.at_work import BOTH, AtWork, until, wish_for
 from tests.claims import take as take_claim
@@ -42,7 +43,7 @@ async def accepted(db: Connection, row: asyncpg.Record) -> None:
 
 async def renewed(db: Connection, row: asyncpg.Record) -> None:
     """Renew the lease of this job."""
-    assert await renew(db, [(row["id"], row["attempt"])], LATER) == {row["id"]}
+    assert await JOBS.renew(db, [(row["id"], row["attempt"])], LATER) == {row["id"]}
 
 
 async def requeued(db: Connection, row: asyncpg.Record) -> None:

@@ -6,7 +6,7 @@ import asyncio
 from datetime import timedelta
 
 from enrichment.outcome import Accepted, Answered, Retry
-from store.asked import renew
+from store.leases import JOBS
 from submitter.outcomes import Withheld
 from tests.at_work import PATIENCE, AtWork, claimed_of, lease_expires, tell
 from tests.claims import take
@@ -92,7 +92,7 @@ async def test_an_older_attempt_changes_nothing(world: AtWork) -> None:
 
     await tell(world, zombie, Retry("HTTP 503"))
     await tell(world, zombie, Accepted("req-old"))
-    assert await renew(world.pool, [(zombie.id, zombie.attempt)], timedelta(hours=1)) == set()
+    assert await JOBS.renew(world.pool, [(zombie.id, zombie.attempt)], timedelta(hours=1)) == set()
 
     assert await job_of(world.pool, zombie.lookup_id) == before
 
@@ -118,6 +118,6 @@ async def test_a_renewal_does_not_wait_for_whoever_ends_the_job(world: AtWork, o
         assert await finish_jobs(first, [answer(ending.id, "callback")])
 
         async with asyncio.timeout(PATIENCE):
-            ours = await renew(world.pool, [(one.id, 1) for one in (running_on, ending)], timedelta(minutes=1))
+            ours = await JOBS.renew(world.pool, [(one.id, 1) for one in (running_on, ending)], timedelta(minutes=1))
 
     assert ours == {running_on.id}

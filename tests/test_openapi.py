@@ -36,6 +36,7 @@ from tests.databases import Databases
 from tests.wishes import IDENTITY_KEY
 
 ROOT = Path(__file__).parent.parent
+ALL = "events+read+operate+admin"
 CHECKS = [
     not_a_server_error,
     status_code_conformance,
@@ -56,7 +57,8 @@ def base_url(databases: Databases) -> Iterator[str]:
     command = [sys.executable, "-m", "receiver"]
     with databases.for_a_module() as url:
         environment = kept | {
-            "DATABASE_URL": url, "API_TOKENS": TOKEN, "IDENTITY_KEY": IDENTITY_KEY, "HOST": "127.0.0.1", "PORT": "0",
+            "DATABASE_URL": url, "API_TOKENS": f"tests:{ALL}:{TOKEN}", "IDENTITY_KEY": IDENTITY_KEY,
+            "HOST": "127.0.0.1", "PORT": "0",
         }  # fmt: skip
         with subprocess.Popen(command, cwd=ROOT, env=environment, stderr=subprocess.PIPE, text=True) as process:
             assert process.stderr is not None

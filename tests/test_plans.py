@@ -28,6 +28,7 @@ from store.database import PLANNED_ONCE, SERVER_SETTINGS
 from store.endings import apply_endings, follow_ends
 from store.ends import unswept_searches
 from store.intake import ingest
+from store.leases import JOBS
 from store.partitions import first_id
 from store.polls import claim_polls, has_due_polls
 from store.searches import lock_known_keys
@@ -97,7 +98,7 @@ async def polls(db: Db) -> None:
 async def leases(db: Db) -> None:
     """Find expired leases, and renew others."""
     assert await sweep.expired_leases(db, PART)
-    await asked.renew(db, [(row["id"], row["attempt"]) for row in await some(db, "submitting")], timedelta(seconds=20))
+    await JOBS.renew(db, [(row["id"], row["attempt"]) for row in await some(db, "submitting")], timedelta(seconds=20))
 
 
 async def deadlines(db: Db) -> None:
@@ -203,10 +204,10 @@ async def releases(db: Db) -> None:
 
 
 async def decisions(db: Db) -> None:
-    """Do what a person may do: unhold, cancel, retry."""
+    """Do what a person may do: release, cancel, retry."""
     row = await db.fetchrow("/* the test's own */ SELECT lookup_id FROM jobs WHERE held = 'budget' LIMIT 1")
-    await lookups.unhold(db, row["lookup_id"])
-    assert await lookups.cancel(db, row["lookup_id"])
+    await lookups.release(db, row["lookup_id"])
+    assert await lookups.cancel(db, row["lookup_id"], POLICY)
     unresolved = await some_final(db, "unresolved")
     await lookups.possibly_charged(db, unresolved)
     assert await lookups.retry(db, unresolved, POLICY)

@@ -1,0 +1,224 @@
+"""Deliveries: written in the commit that ends a lookup, claimed by a sender, ended by what the other side says.
+
+Renewing, undoing, requeueing and rescuing are those of store/leases.py (`DELIVERIES`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+import asyncpg
+
+from enrichment.states import DELIVERY_STATES, DeliveryEnd
+from store.columns import Columns
+from store.database import Db, transaction
+
+# For every statement that ends lookups, in the same commit. It follows two CTEs: `channel (name)`, the channels of the
+# policy, and `changed_lookup (id, source, record_id, final_status)`, the lookups that the statement wrote: those that
+# are final have ended. A CRM hears only of its own contacts, and only of results that it can show.
+NEW_DELIVERIES = """
+    delivery AS (
+        INSERT INTO deliveries (id, lookup_id, channel)
+        SELECT new_id(), changed_lookup.id, channel.name
+          FROM changed_lookup
+         CROSS JOIN channel
+         WHERE changed_lookup.final_status IS NOT NULL
+           AND (channel.name = 'webhook'
+                OR channel.name = changed_lookup.source
+                   AND changed_lookup.record_id IS NOT NULL
+                   AND changed_lookup.final_status IN ('found', 'not_found', 'failed', 'unresolved'))
+        RETURNING id
+    )
+"""
+
+SOON = 5.0  # seconds: what is due later than that is waited for as if nothing waited
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimedDelivery:
+    """A delivery for this sender, as attempt number *attempt*.
+
+    *record_id*: the record that it goes to, if it is no longer the lookup's own.
+    """
+
+    id: UUID
+    lookup_id: UUID
+    attempt: int
+    tries: int
+    record_id: str | None
+    after: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class DeliveryClaim:
+    """The claimed deliveries, and what to do next: claim *more* at once, or rest."""
+
+    deliveries: Sequence[ClaimedDelivery]
+    more: bool = False
+    idle: bool = False  # nothing is due within SOON
+
+
+async def claim(pool: asyncpg.Pool[Any], channel: str, *, most: int, lease: timedelta, claim_id: UUID) -> DeliveryClaim:
+    """Claim up to *most* due deliveries of *channel* (queued -> sending), those that are due longest first.
+
+    When this raises, the claim may have been committed nevertheless: `DELIVERIES.undo` finds them by *claim_id*.
+    """
+    async with transaction(pool) as connection:
+        due = await connection.fetchrow(
+            """
+            SELECT min(due_at) <= now() AS is_due, EXTRACT(epoch FROM min(due_at) - now())::float8 AS due_in
+              FROM deliveries
+             WHERE channel = $1 AND state = 'queued'
+            """,
+            channel,
+        )
+        assert due is not None  # noqa: S101  it counts
+        if not due["is_due"]:
+            return DeliveryClaim((), idle=due["due_in"] is None or due["due_in"] > SOON)
+        rows = await connection.fetch(
+            """
+            WITH due AS MATERIALIZED (
+                SELECT id
+                  FROM deliveries
+                 WHERE channel = $1 AND state = 'queued' AND due_at <= now()
+                 ORDER BY due_at, id
+                 LIMIT $2
+                   FOR UPDATE SKIP LOCKED   -- a second sender takes the next ones
+            )
+            UPDATE deliveries
+               SET state = 'sending',
+                   attempt = attempt + 1,
+                   lease_expires_at = clock_timestamp() + $3,
+                   claimed_by = $4
+              FROM due
+             WHERE deliveries.id = due.id
+            RETURNING deliveries.id, lookup_id, attempt, tries, record_id
+            """,
+            channel,
+            most,
+            lease,
+            claim_id,
+        )
+    claimed = [
+        ClaimedDelivery(row["id"], row["lookup_id"], row["attempt"], row["tries"], row["record_id"]) for row in rows
+    ]
+    return DeliveryClaim(claimed, more=len(claimed) == most)
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """The end of a delivery. *reason*: why it was refused, given up or skipped; *answer*: the other side's words.
+
+    *wrote*: the hash of the number that is now in the CRM; *record_id*: the record, if it is not the lookup's own.
+    """
+
+    id: UUID
+    attempt: int
+    state: DeliveryEnd
+    reason: str | None = None
+    answer: str | None = None
+    error: str | None = None
+    wrote: bytes | None = None
+    record_id: str | None = None
+    counts: bool = False  # it failed: one of the tries
+
+
+ENDED = Columns(
+    id="uuid", attempt="int", state="text", reason="text", answer="text", error="text", wrote="bytea",
+    record_id="text", counts="bool",
+)  # fmt: skip
+
+
+async def end(db: Db, endings: Sequence[Ended]) -> set[UUID]:
+    """End deliveries (sending -> delivered, refused, given_up or skipped). Return those that were still ours."""
+    rows = await db.fetch(f"WITH {ENDED.cte('ending')} {_END}", *ENDED.of(endings))
+    return {row["id"] for row in rows}
+
+
+_END = """
+        UPDATE deliveries
+           SET state = ending.state::delivery_state,
+               ended_at = now(),
+               lease_expires_at = NULL,
+               claimed_by = NULL,
+               tries = tries + ending.counts::int,
+               reason = ending.reason,
+               answer = ending.answer,
+               error = ending.error,
+               wrote = COALESCE(ending.wrote, deliveries.wrote),
+               record_id = COALESCE(ending.record_id, deliveries.record_id)
+          FROM ending
+         WHERE deliveries.id = ending.id
+           AND deliveries.attempt = ending.attempt
+           AND deliveries.state = 'sending'
+        RETURNING deliveries.id
+"""
+
+
+async def replay(db: Db, ids: Sequence[UUID]) -> set[UUID]:
+    """Send ended deliveries again (delivered, refused, given_up or skipped -> queued). Return those that had ended."""
+    rows = await db.fetch(
+        """
+        UPDATE deliveries
+           SET state = 'queued', due_at = now(), tries = 0, ended_at = NULL, reason = NULL, error = NULL, answer = NULL
+         WHERE id = ANY($1::uuid[])
+           AND state IN ('delivered', 'refused', 'given_up', 'skipped')
+        RETURNING id
+        """,
+        sorted(ids),
+    )
+    return {row["id"] for row in rows}
+
+
+async def list_deliveries(
+    db: Db, *, channels: Sequence[str], states: Sequence[str] = DELIVERY_STATES, before: UUID, limit: int
+) -> list[UUID]:
+    """Return the ids of up to *limit* deliveries of these channels and states, older than *before*, newest first."""
+    rows = await db.fetch(
+        """
+        SELECT delivery.id
+          FROM unnest($1::text[]) AS wanted_channel (name)
+         CROSS JOIN unnest($2::delivery_state[]) AS wanted_state (name)
+         CROSS JOIN LATERAL (
+               -- Each in its own place in the index: by id alone, the planner would read all newer ones of the others.
+               SELECT id
+                 FROM deliveries
+                WHERE channel = wanted_channel.name
+                  AND state = wanted_state.name
+                  AND id < $3
+                ORDER BY id DESC
+                LIMIT $4) AS delivery
+         ORDER BY delivery.id DESC
+         LIMIT $4
+        """,
+        list(channels),
+        list(states),
+        before,
+        limit,
+    )
+    return [row["id"] for row in rows]
+
+
+async def read_deliveries(db: Db, ids: Sequence[UUID]) -> list[dict[str, Any]]:
+    """Return these deliveries as the API shows them, newest first; leave out unknown ids."""
+    return [dict(row) for row in await db.fetch(f"{_SHOWN} WHERE id = ANY($1::uuid[]) ORDER BY id DESC", list(ids))]
+
+
+async def deliveries_of(db: Db, lookup_ids: Sequence[UUID]) -> dict[UUID, list[dict[str, Any]]]:
+    """Return the deliveries of these lookups, newest first."""
+    found: dict[UUID, list[dict[str, Any]]] = {}
+    for row in await db.fetch(f"{_SHOWN} WHERE lookup_id = ANY($1::uuid[]) ORDER BY id DESC", list(lookup_ids)):
+        found.setdefault(row["lookup_id"], []).append(dict(row))
+    return found
+
+
+_SHOWN = """
+        SELECT id, lookup_id, channel, state::text AS status, attempt AS attempts,
+               CASE WHEN state = 'queued' THEN due_at END AS next_at,
+               ended_at AS finished_at, reason, error AS last_error, answer
+          FROM deliveries
+"""
