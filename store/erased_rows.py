@@ -216,7 +216,7 @@ async def _erase_searches(
         sorted(job_hash(id, policy.hash) for id in chunk.jobs),
     )
     chunk.count(jobs=len(chunk.jobs), callbacks=await erase_callbacks(db, chunk.jobs), searches=len(gone))
-    await _hand_on(db, ids, heirs)
+    await _hand_on(db, ids, heirs, sorted({id for plan in plans if plan.heir for id in plan.others}))
     for plan in plans:
         if plan.is_kept and plan.is_changed:
             await save_search(db, plan)
@@ -259,7 +259,7 @@ async def erase_callbacks(db: Db, jobs: Sequence[UUID]) -> int:
     return len(rows)
 
 
-async def _hand_on(db: Db, ids: Sequence[UUID], heirs: Mapping[UUID, UUID]) -> None:
+async def _hand_on(db: Db, ids: Sequence[UUID], heirs: Mapping[UUID, UUID], others: Sequence[UUID]) -> None:
     """Give the jobs of shared searches to another lookup of each, without the words about the erased person."""
     searches, lookups = list(heirs), list(heirs.values())
     await db.execute(
@@ -284,6 +284,18 @@ async def _hand_on(db: Db, ids: Sequence[UUID], heirs: Mapping[UUID, UUID]) -> N
         searches,
         lookups,
         ids,
+    )
+    await db.execute(
+        """
+        UPDATE lookups
+           SET reused_from = NULLIF(heir.lookup_id, lookups.id)
+          FROM unnest($1::uuid[], $2::uuid[]) AS heir (search_id, lookup_id)
+         WHERE lookups.search_id = heir.search_id
+           AND lookups.id = ANY ($3::uuid[])
+        """,
+        searches,
+        lookups,
+        others,
     )
     moved = [row["id"] for row in rows]
     open_jobs = await db.fetch("SELECT id FROM jobs WHERE search_id = ANY($1::uuid[])", searches)

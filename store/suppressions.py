@@ -79,14 +79,6 @@ async def unsuppress(db: Db, id: UUID) -> bool:
     return row is not None
 
 
-async def is_suppressed(db: Db, hashes: Sequence[bytes]) -> bool:
-    """Tell whether one of *hashes* (`enrichment.wish.suppressible` of a contact, or of a number) is suppressed."""
-    found: bool = await db.fetchval(
-        "SELECT EXISTS (SELECT FROM suppressions WHERE hash = ANY($1::bytea[]))", list(hashes)
-    )
-    return found
-
-
 async def end_waiting(pool: asyncpg.Pool[Any], identifiers: Sequence[Identifier], policy: Policy) -> int:
     """End the open lookups of these people that no provider has been asked for; return how many.
 
@@ -160,7 +152,7 @@ async def _end(pool: asyncpg.Pool[Any], lookups: Sequence[UUID], people: Sequenc
             hashes,
         )
         unswept = await drop_questions(connection, [row["id"] for row in about])
-        waited_for = await end_suppressed(connection, [id for id in lookups if id not in under_way])
+        waited_for = await end_suppressed(connection, [id for id in lookups if id not in under_way], policy)
         unswept += await drop_unneeded(connection, waited_for)
     await follow_ends(pool, unswept, policy)
     return len(lookups) - len(under_way.intersection(lookups))
