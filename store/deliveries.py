@@ -159,6 +159,52 @@ _END = """
 """
 
 
+async def keep_answers(db: Db, answers: Sequence[tuple[UUID, int, str | None]]) -> None:
+    """Keep the answers (id, attempt, answer) to tries that failed, before they are queued again."""
+    await db.execute(
+        """
+        UPDATE deliveries
+           SET answer = kept.answer
+          FROM unnest($1::uuid[], $2::int[], $3::text[]) AS kept (id, attempt, answer)
+         WHERE deliveries.id = kept.id
+           AND deliveries.attempt = kept.attempt
+           AND deliveries.state = 'sending'
+        """,
+        [id for id, _, _ in answers],
+        [attempt for _, attempt, _ in answers],
+        [answer for _, _, answer in answers],
+    )
+
+
+async def skip(db: Db, channels: Sequence[str], reason: str, waited: timedelta, limit: int) -> list[UUID]:
+    """End deliveries to these *channels*, due for at least *waited* (queued -> skipped), and return them."""
+    rows = await db.fetch(
+        """
+        WITH stranded AS MATERIALIZED (
+            SELECT due.id
+              FROM unnest($1::text[]) AS unused (channel)
+             CROSS JOIN LATERAL (
+                   SELECT id
+                     FROM deliveries
+                    WHERE channel = unused.channel AND state = 'queued' AND due_at < now() - $3::interval
+                    ORDER BY due_at, id
+                    LIMIT $4
+                      FOR UPDATE SKIP LOCKED) AS due
+        )
+        UPDATE deliveries
+           SET state = 'skipped', ended_at = now(), reason = $2
+          FROM stranded
+         WHERE deliveries.id = stranded.id
+        RETURNING deliveries.id
+        """,
+        list(channels),
+        reason,
+        waited,
+        limit,
+    )
+    return [row["id"] for row in rows]
+
+
 async def replay(db: Db, ids: Sequence[UUID]) -> set[UUID]:
     """Send ended deliveries again (delivered, refused, given_up or skipped -> queued). Return those that had ended."""
     rows = await db.fetch(
