@@ -77,7 +77,8 @@ CREATE TYPE search_status AS ENUM (
     'not_found',   -- every job answered, without one
     'failed',      -- at least one job failed
     'unresolved',  -- at least one is unknown or lost, or was when this search began
-    'dropped'      -- no provider was asked: its lookups had their number, or were cancelled
+    'suppressed',  -- its person or number is suppressed: what a provider said was not kept
+    'dropped'      -- no provider was asked: its lookups had their number, were cancelled, or are suppressed
 );
 
 -- Returns the final status of a search without a number.
@@ -173,7 +174,7 @@ CREATE TABLE searches (
     id           uuid        NOT NULL PRIMARY KEY,      -- UUIDv7
     begun_for    uuid        NOT NULL,                  -- the lookup whose contact is asked about
     keys         bytea[]     NOT NULL,                  -- its answer is shared under these; contested ones are removed
-    asked        bytea[]     NOT NULL,                  -- the identifiers that its providers were asked about
+    asked        bytea[]     NOT NULL,                  -- hashes of all that its question names, domains as well
     providers    text[]      NOT NULL,                  -- the providers that its answer covers
     slug         bytea,                                 -- facts: hashes of the public slug and of the member id,
     member       bytea,
@@ -230,6 +231,8 @@ CREATE TABLE fingerprints (
     lookup_id    uuid  NOT NULL,
     CONSTRAINT fingerprint_is_a_hash CHECK (octet_length(fingerprint) = 16)
 ) WITH (fillfactor = 90);
+-- Those of a person who is erased: they lie about in the order of their lookups.
+CREATE INDEX fingerprints_by_lookup ON fingerprints USING brin (lookup_id) WITH (autosummarize = on);
 
 -- The outstanding questions. At most one per search.
 CREATE TABLE jobs (
@@ -459,8 +462,9 @@ CREATE TABLE connections (
     connected_at  timestamptz NOT NULL DEFAULT now(), -- what happened before is not news
     swept_to      timestamptz NOT NULL DEFAULT now(), -- the watermark: a sweep has named every change before it
     sweep_due_at  timestamptz NOT NULL DEFAULT now(), -- claimed by moving it ahead
-    walk_cursor   text,                        -- the nightly walk goes on here; NULL: it has not begun
-    walk_due_at   timestamptz NOT NULL DEFAULT now(),
+    walk_began    timestamptz,                 -- when the nightly walk that is under way began
+    walk_cursor   text,                        -- its next page; NULL: the first
+    walk_due_at   timestamptz NOT NULL DEFAULT now(), -- of that page; claimed by moving it ahead
     error         text                         -- what went wrong last
 ) WITH (fillfactor = 50);
 
@@ -482,6 +486,7 @@ CREATE TABLE readings (
     event_id          uuid,                                    -- the event that named it last
     erases            boolean       NOT NULL DEFAULT false,    -- the CRM said that the person is to be forgotten
     seen              timestamptz,                             -- the latest change of the contact that a sweep saw
+    walk_seen         timestamptz,                             -- walk_began of the last walk that met its open lookup
     attempt           integer       NOT NULL DEFAULT 0,        -- the fence: +1 at every claim and every naming
     tries             integer       NOT NULL DEFAULT 0,        -- failures in a row
     due_at            timestamptz   NOT NULL DEFAULT now(),

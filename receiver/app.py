@@ -75,7 +75,7 @@ def create_app(settings: Settings, pool: asyncpg.Pool[Any], url: str, door: Door
     inbox = GroupCommit(metrics.counted("callbacks", record), most=MOST_CALLBACKS, flushers=FLUSHERS, size=_bytes)
     sweeper = Sweeper(pool, installation, notifier.wake)
     tokens = Tokens(settings.api_tokens)
-    health = Health(pool, door, metrics, settings.metrics_token)
+    health = Health(pool, door, metrics, settings.metrics_token, settings.sweep_seconds)
     handlers = Handlers(
         events=Events(settings, tokens, build_providers(settings), intake, notifier),
         callbacks=Callbacks(settings, _all_providers(settings), inbox, notifier, sweeper, metrics),

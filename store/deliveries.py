@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -16,6 +16,7 @@ import asyncpg
 from enrichment.states import DELIVERY_STATES, DeliveryEnd
 from store.columns import Columns
 from store.database import Db, transaction
+from store.partitions import first_id
 
 # For every statement that ends lookups, in the same commit. It follows two CTEs: `channel (name)`, the channels of the
 # policy, and `changed_lookup (id, source, record_id, final_status)`, the lookups that the statement wrote: those that
@@ -176,33 +177,32 @@ async def keep_answers(db: Db, answers: Sequence[tuple[UUID, int, str | None]]) 
     )
 
 
-async def skip(db: Db, channels: Sequence[str], reason: str, waited: timedelta, limit: int) -> list[UUID]:
-    """End deliveries to these *channels*, due for at least *waited* (queued -> skipped), and return them."""
+async def end_stale(db: Db, at_most: timedelta, reason: str, limit: int) -> int:
+    """End up to *limit* deliveries that have waited for longer than *at_most* (queued -> given_up); return how many.
+
+    One that is still being tried, or that a person replayed, has twice as long.
+    """
+    now = datetime.now(UTC)
     rows = await db.fetch(
         """
-        WITH stranded AS MATERIALIZED (
-            SELECT due.id
-              FROM unnest($1::text[]) AS unused (channel)
-             CROSS JOIN LATERAL (
-                   SELECT id
-                     FROM deliveries
-                    WHERE channel = unused.channel AND state = 'queued' AND due_at < now() - $3::interval
-                    ORDER BY due_at, id
-                    LIMIT $4
-                      FOR UPDATE SKIP LOCKED) AS due
-        )
         UPDATE deliveries
-           SET state = 'skipped', ended_at = now(), reason = $2
-          FROM stranded
-         WHERE deliveries.id = stranded.id
-        RETURNING deliveries.id
+           SET state = 'given_up', reason = $4, ended_at = now()
+         WHERE state = 'queued'
+           AND id IN (SELECT id
+                        FROM deliveries
+                       WHERE state = 'queued'
+                         AND id < $1
+                         AND (due_at < now() - interval '1 day' OR id < $2)
+                       LIMIT $3
+                         FOR UPDATE SKIP LOCKED)
+        RETURNING id
         """,
-        list(channels),
-        reason,
-        waited,
+        first_id(now - at_most),
+        first_id(now - 2 * at_most),
         limit,
+        reason,
     )
-    return [row["id"] for row in rows]
+    return len(rows)
 
 
 async def replay(db: Db, ids: Sequence[UUID]) -> set[UUID]:

@@ -13,7 +13,8 @@ from uuid import UUID
 
 import asyncpg
 
-from enrichment.wish import Policy
+from enrichment.suppression import number_hash
+from enrichment.wish import Hasher, Policy
 from store.database import Db, transaction
 from store.ends import CHUNK, Chunk, end_lookups, lock_unswept, mark
 from store.finish import Ended, finish
@@ -51,11 +52,12 @@ async def apply_endings(
 
     *verified*: jobs whose answer was polled by the request_id of a 202. Call inside a transaction.
     """
+    endings = [_hashed(ending, policy.hash) for ending in endings]
     ended = await finish(db, endings, policy.providers)
     late: dict[UUID, Late] = {}
     for ending in endings:
         if ending.state == "answered" and ending.job_id not in ended and ending.job_id not in late:
-            settled = await settle_late(db, ending, verified=ending.job_id in verified)
+            settled = await settle_late(db, ending, policy.hash, verified=ending.job_id in verified)
             if settled is not None:
                 late[ending.job_id] = settled
     searches = {job.search_id for job in ended.values() if job.search_status is not None}
@@ -71,6 +73,10 @@ async def apply_endings(
             await mark(db, chunk.unswept, unswept=True)
             unswept += chunk.unswept
     return Applied(ended, late, unswept, delivers)
+
+
+def _hashed(ending: Ending, hash: Hasher) -> Ending:
+    return replace(ending, number_hash=number_hash(ending.mobile, hash)) if ending.mobile else ending
 
 
 async def follow_ends(pool: asyncpg.Pool[Any], searches: Sequence[UUID], policy: Policy) -> int:

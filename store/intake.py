@@ -28,6 +28,7 @@ from store.searches import (
     read_number,
     save_world,
 )
+from store.suppressed import suppressed_numbers
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,14 +55,24 @@ async def ingest(pool: asyncpg.Pool[Any], events: Sequence[Event], policy: Polic
 
     Events whose earlier commit went through unheard may come again: they find their own lookups.
     """
-    batch = _Batch(events, policy)
     async with transaction(pool, acknowledge=True) as connection:
-        fingerprints, seen, keys = await _lock(connection, batch)
-        locked = await lock_searches(connection, keys, but=batch.proposed)
-        known = await _known_lookups(connection, seen)
-        batch.decide(locked.world, fingerprints, known, datetime.now(UTC))
-        await save_world(connection, locked)
-        await _insert(connection, batch, locked.world, policy.channels)
+        return await ingest_in(connection, events, policy)
+
+
+async def ingest_in(db: Db, events: Sequence[Event], policy: Policy) -> list[list[Receipt]]:
+    """Ingest *events* as `ingest` does, inside a transaction that holds no lock of a key, job, search or lookup."""
+    if not events:
+        return []
+    batch = _Batch(events, policy)
+    fingerprints, seen, keys, suppressed = await _lock(db, batch)
+    locked = await lock_searches(db, keys, but=batch.proposed)
+    if suppressed is not None:
+        regions = {entry.wish.contact.region for entry in batch.entries}
+        locked.world.suppressed = await suppressed_numbers(db, locked.world, regions, policy.hash)
+    known = await _known_lookups(db, seen)
+    batch.decide(locked.world, fingerprints, known, suppressed or frozenset(), datetime.now(UTC))
+    await save_world(db, locked)
+    await _insert(db, batch, locked.world, policy.channels)
     return batch.results()
 
 
@@ -87,7 +98,12 @@ class _Batch:
         self.moved_fingerprints: dict[bytes, UUID] = {}
 
     def decide(
-        self, world: World, fingerprints: dict[bytes, UUID], known: dict[UUID, asyncpg.Record], now: datetime
+        self,
+        world: World,
+        fingerprints: dict[bytes, UUID],
+        known: dict[UUID, asyncpg.Record],
+        suppressed: frozenset[bytes],
+        now: datetime,
     ) -> None:
         """Decide every wish in order, so that it can join the search of an earlier wish of the batch."""
         for entry in self.entries:
@@ -103,7 +119,8 @@ class _Batch:
             contact = entry.wish.contact
             seeker = Seeker(
                 entry.wish.id, entry.keys, facts_of(contact, self._policy.hash), entry.wish.providers,
-                entry.event.source, contact.region, new_search=entry.new_search,
+                entry.event.source, contact.region, is_suppressed=not suppressed.isdisjoint(entry.keys.asked),
+                new_search=entry.new_search,
             )  # fmt: skip
             fate = decide(seeker, world, now, self._policy, read_number)
             self.fates[entry.wish.id] = fate
@@ -145,10 +162,13 @@ def _is_reused(lookup: asyncpg.Record, now: datetime, policy: Policy) -> bool:
             return True
 
 
-async def _lock(db: Db, batch: _Batch) -> tuple[dict[bytes, UUID], set[UUID], list[asyncpg.Record]]:
+async def _lock(
+    db: Db, batch: _Batch
+) -> tuple[dict[bytes, UUID], set[UUID], list[asyncpg.Record], frozenset[bytes] | None]:
     """Insert and lock the batch's fingerprints and keys, sorted.
 
-    Return each fingerprint's lookup, the lookups of those that were there before, and the key rows.
+    Return each fingerprint's lookup, the lookups of those that were there before, the key rows, and the suppressed
+    hashes of the contacts: None where nothing at all is suppressed.
     """
     fingerprints = {entry.fingerprint: entry.wish.id for entry in reversed(batch.entries)}
     keys: dict[bytes, UUID] = {}
@@ -173,15 +193,26 @@ async def _lock(db: Db, batch: _Batch) -> tuple[dict[bytes, UUID], set[UUID], li
         UNION ALL
         SELECT key, false, NULL, shared, searches
           FROM key
+        UNION ALL
+        SELECT hash, NULL, NULL, NULL, NULL
+          FROM suppressions
+         WHERE (SELECT EXISTS (SELECT FROM suppressions))   -- usually there are none: then this is all that it costs
+           AND hash = ANY($5::bytea[])
+        UNION ALL
+        SELECT NULL, NULL, NULL, NULL, NULL
+         WHERE EXISTS (SELECT FROM suppressions)
         """,
         sorted(fingerprints),
         [fingerprints[fingerprint] for fingerprint in sorted(fingerprints)],
         sorted(keys),
         [keys[key] for key in sorted(keys)],
+        list({hash for entry in batch.entries for hash in entry.keys.asked}),
     )
+    hits = [row["key"] for row in rows if row["is_fingerprint"] is None]
+    suppressed = frozenset(filter(None, hits)) if hits else None
     claimed = {row["key"]: row["searches"][0] for row in rows if row["is_fingerprint"]}
     seen = {row["searches"][0] for row in rows if row["was_there"]}
-    return claimed, seen, [row for row in rows if not row["is_fingerprint"]]
+    return claimed, seen, [row for row in rows if row["is_fingerprint"] is False], suppressed
 
 
 async def _known_lookups(db: Db, ids: set[UUID]) -> dict[UUID, asyncpg.Record]:

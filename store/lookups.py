@@ -91,25 +91,26 @@ async def cancel(pool: asyncpg.Pool[Any], id: UUID, policy: Policy, *, who: str 
     return done
 
 
-async def cancel_many(db: Db, ids: Sequence[UUID], policy: Policy) -> set[UUID]:
-    """Cancel those of these lookups that are queued, held, failed or unresolved; return them.
+async def cancel_many(db: Db, ids: Sequence[UUID], policy: Policy, reason: str = "cancelled by a person") -> set[UUID]:
+    """Cancel those of these lookups that are queued, held, failed or unresolved, for this *reason*; return them.
 
     Call inside a transaction.
     """
     await _lock_jobs_and_searches(db, ids)
     rows = await db.fetch(
-        f"WITH {OF_CANCELLED.cte('channel')}, {_CANCEL}, {NEW_DELIVERIES} {_CANCELLED}", ids, list(policy.channels)
-    )
+        f"WITH {OF_CANCELLED.cte('channel')}, {_CANCEL}, {NEW_DELIVERIES} {_CANCELLED}", ids, reason,
+        list(policy.channels),
+    )  # fmt: skip
     if rows:
         await drop_unneeded(db, list({row["search_id"] for row in rows}))
     return {row["id"] for row in rows}
 
 
-OF_CANCELLED = Columns(2, name="text")
+OF_CANCELLED = Columns(3, name="text")
 _CANCEL = """
     changed_lookup AS (
         UPDATE lookups
-           SET final_status = 'cancelled', finished_at = now(), reason = 'cancelled by a person', insists = false
+           SET final_status = 'cancelled', finished_at = now(), reason = $2, insists = false
          WHERE id = ANY($1::uuid[])
            AND (final_status IN ('failed', 'unresolved')
                 OR final_status IS NULL

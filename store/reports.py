@@ -287,6 +287,18 @@ async def provider_states(db: Db) -> list[asyncpg.Record]:
     return rows
 
 
+async def connections(db: Db) -> list[asyncpg.Record]:
+    """Return each connected CRM, how far behind its sweeps are, and what went wrong last."""
+    rows: list[asyncpg.Record] = await db.fetch(
+        """
+        SELECT crm, account, connected_at, GREATEST(now() - swept_to, interval '0') AS behind, error
+          FROM connections
+         ORDER BY crm
+        """
+    )
+    return rows
+
+
 async def lookups_by_status(db: Db, since: datetime) -> list[asyncpg.Record]:
     """Count by status the lookups created since then."""
     rows: list[asyncpg.Record] = await db.fetch(

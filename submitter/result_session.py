@@ -33,7 +33,7 @@ class PrivateAddress(OSError):
         super().__init__(PRIVATE)
 
 
-def open_result_session(*, allow_private: bool, timeout: float = TRY_TIMEOUT) -> aiohttp.ClientSession:
+def open_result_session(*, allow_private: bool) -> aiohttp.ClientSession:
     """Open the session of the result webhook."""
     connector = aiohttp.TCPConnector(
         limit=CONNECTIONS,
@@ -44,7 +44,7 @@ def open_result_session(*, allow_private: bool, timeout: float = TRY_TIMEOUT) ->
     )
     return aiohttp.ClientSession(
         connector=connector,
-        timeout=aiohttp.ClientTimeout(total=timeout, connect=min(CONNECT_TIMEOUT, timeout / 2)),
+        timeout=aiohttp.ClientTimeout(total=TRY_TIMEOUT, connect=CONNECT_TIMEOUT),
         cookie_jar=aiohttp.DummyCookieJar(),
         headers={"User-Agent": "ringback", "Accept": "*/*", "Accept-Encoding": "identity"},
         auto_decompress=False,

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 import time
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -35,7 +37,7 @@ from store.leases import DELIVERIES, Postponed
 from submitter.counting import count
 from submitter.leased import Batch, Lease, LeasedWork, Result
 from submitter.process import Process
-from submitter.result_session import CONNECTIONS, PRIVATE, post
+from submitter.result_session import CONNECTIONS, PRIVATE, open_result_session, post
 
 log = structlog.get_logger()
 
@@ -76,7 +78,7 @@ class Step:
 class ResultSender:
     """The deliveries to the result webhook in one process: the source of its leased work."""
 
-    def __init__(self, process: Process, session: aiohttp.ClientSession) -> None:
+    def __init__(self, process: Process) -> None:
         settings = process.settings
         assert settings.result_webhook_url is not None  # noqa: S101  without it there is no sender
         self.name = "result webhook"
@@ -85,9 +87,22 @@ class ResultSender:
         self._keys = [webhook_key(secret) for secret in settings.result_webhook_secret]
         self._lease = settings.lease
         self._pool = process.pool
-        self._session = session
+        self._allow_private = settings.result_webhook_allow_private
+        self._session: aiohttp.ClientSession | None = None
         self._steps: GroupCommit[Step, None] = GroupCommit(self.write, most=WRITTEN_TOGETHER, flushers=2)
         self._said_private = False
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Send results until *stop*; then wait for those in flight, and until what came of them is written."""
+        async with self.open():
+            await self.loop.run(stop)
+            await self._steps.close()
+
+    @asynccontextmanager
+    async def open(self) -> AsyncIterator[None]:
+        """Hold the connections to the webhook inside the block."""
+        async with open_result_session(allow_private=self._allow_private) as self._session:
+            yield
 
     async def claim(self, most: int, claim_id: UUID) -> Batch[Sending]:
         """Claim due deliveries, and read their lookups as they are now."""
@@ -111,10 +126,6 @@ class ResultSender:
         """Send one result, and hand what came of it to the writer."""
         step = await self._send(item, lease)
         return Result(self._steps.put(step, within=WRITING_TIMEOUT), _give_up)
-
-    async def close(self) -> None:
-        """Wait until every end is written."""
-        await self._steps.close()
 
     async def write(self, steps: Sequence[Step]) -> list[None]:
         """Write what came of these deliveries."""
@@ -145,6 +156,7 @@ class ResultSender:
             return Step(Postponed(item.id, item.attempt, timedelta(0), "its lease ran out", counts=False))
         body = finished_message(item.lookup)
         signed = sign_webhook(str(item.id), body, keys=self._keys, now=time.time())
+        assert self._session is not None  # noqa: S101  `run` opened it
         answer = await post(self._session, self._url, body, signed)
         if isinstance(answer, HttpResponse):
             self._said_private = False

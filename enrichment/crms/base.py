@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal, Self
 
+from enrichment.event import LONGEST_ID
 from enrichment.outcome import Pause, Refused, Retry, Unclear
 from enrichment.providers.base import HttpRequest, HttpResponse, Limit, LimitNews
 from enrichment.settings import Settings
@@ -23,11 +24,15 @@ Purpose = Literal["any", "search"]  # which limits a call spends; a search spend
 
 @dataclass(frozen=True, slots=True)
 class Named:
-    """A contact that an event names. *account*: whose; None if the event does not say. *erases*: forget the person."""
+    """A contact that *events* of a body name, those counted that named no contact before it.
+
+    *account*: whose; None if the event does not say. *erases*: forget the person.
+    """
 
     record_id: str
     account: str | None = None
     erases: bool = False
+    events: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,11 +74,12 @@ class Gone:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """A contact that a sweep or a walk saw, and its last modification."""
+    """A contact that a sweep or a walk saw, and its last modification. *is_gone*: it was deleted."""
 
     record_id: str
     modified_at: datetime | None
     absorbed: tuple[str, ...] = ()
+    is_gone: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,11 +141,16 @@ class Crm(ABC):
     label: str  # as its vendor writes it
     limits: tuple[CrmLimit, ...]
     most_per_read: int  # contacts of one read_many
+    has_own_properties: bool  # status, source and date can be written: `ringback connect` made properties for them
 
     @classmethod
     @abstractmethod
     def from_settings(cls, settings: Settings, learned: Mapping[str, Any]) -> Self:
         """Build the adapter; *learned* is what `ringback connect` kept. The environment wins."""
+
+    def is_record_id(self, text: str) -> bool:
+        """Tell whether *text* can be the id of a contact, before it becomes part of an address."""
+        return 0 < len(text) <= LONGEST_ID and text not in (".", "..")
 
     @property
     @abstractmethod
