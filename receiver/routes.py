@@ -10,6 +10,7 @@ from starlette.routing import Route
 
 from enrichment.event import LONGEST_ID
 from enrichment.selection import Wanted
+from enrichment.shown import Lookup
 from receiver.api import DEFAULT_LIMIT, LARGEST_LIMIT, STATUSES
 from receiver.auth import Handler, Tokens
 from receiver.bodies import MOST_OF_A_CALLBACK, MOST_OF_AN_EVENT
@@ -17,7 +18,6 @@ from receiver.messages import (
     CancelAnswer,
     EventAnswer,
     EventBody,
-    Lookup,
     LookupPage,
     ReleaseAnswer,
     RetryAnswer,

@@ -160,6 +160,23 @@ _END = """
 """
 
 
+async def keep_answers(db: Db, answers: Sequence[tuple[UUID, int, str | None]]) -> None:
+    """Keep the answers (id, attempt, answer) to tries that failed, before they are queued again."""
+    await db.execute(
+        """
+        UPDATE deliveries
+           SET answer = kept.answer
+          FROM unnest($1::uuid[], $2::int[], $3::text[]) AS kept (id, attempt, answer)
+         WHERE deliveries.id = kept.id
+           AND deliveries.attempt = kept.attempt
+           AND deliveries.state = 'sending'
+        """,
+        [id for id, _, _ in answers],
+        [attempt for _, attempt, _ in answers],
+        [answer for _, _, answer in answers],
+    )
+
+
 async def end_stale(db: Db, at_most: timedelta, reason: str, limit: int) -> int:
     """End up to *limit* deliveries that have waited for longer than *at_most* (queued -> given_up); return how many.
 
