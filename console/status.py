@@ -31,6 +31,7 @@ class Report:
 
     outstanding: list[dict[str, Any]]
     providers: list[dict[str, Any]]
+    connections: list[dict[str, Any]]
     usage_today: list[dict[str, Any]]
     lookups_24h: dict[str, int]
     readings: list[dict[str, Any]]
@@ -67,7 +68,7 @@ async def _report(settings: Settings) -> Report:
     from store.migrations import require_current
 
     if not embedded_exists(settings):
-        return Report(outstanding=[], providers=[], usage_today=[], lookups_24h={}, readings=[])
+        return Report(outstanding=[], providers=[], connections=[], usage_today=[], lookups_24h={}, readings=[])
     now = datetime.now(UTC)
     async with connected(settings) as connection:
         await require_current(connection)
@@ -77,6 +78,7 @@ async def _report(settings: Settings) -> Report:
                 for row in await reports.outstanding(connection)
             ],
             providers=[_provider(row, now) for row in await reports.provider_states(connection)],
+            connections=[_connection(row) for row in await reports.connections(connection)],
             usage_today=[
                 {name: _number(row[name]) for name in ("provider", "reserved", "charged", "possibly_charged")}
                 for row in await reports.usage_by_day(connection, now.date())
@@ -112,6 +114,17 @@ def _provider(row: asyncpg.Record, now: datetime) -> dict[str, Any]:
     }
 
 
+def _connection(row: asyncpg.Record) -> dict[str, Any]:
+    """Describe one connected CRM: how far behind its sweeps are, and what went wrong last."""
+    return {
+        "crm": row["crm"],
+        "account": row["account"],
+        "connected_at": row["connected_at"].isoformat(timespec="seconds"),
+        "swept_seconds_ago": round(row["behind"].total_seconds(), 1),
+        "error": row["error"],
+    }
+
+
 def _show(report: Report) -> None:
     from rich.console import Console
 
@@ -122,6 +135,7 @@ def _show(report: Report) -> None:
 
 
 def _tables(report: Report) -> dict[str, Table]:
+    from rich.markup import escape
     from rich.table import Table
 
     outstanding = Table("provider", "state", "questions", "oldest")
@@ -131,6 +145,10 @@ def _tables(report: Report) -> dict[str, Table]:
     for row in report.providers:
         colour = {"well": "green", "paused": "red"}.get(row["state"], "yellow")
         providers.add_row(row["name"], f"[{colour}]{row['state']}[/]", row["reason"] or row["until"] or "")
+    connections = Table("CRM", "account", "swept", "what went wrong last")
+    for row in report.connections:
+        swept = f"{duration(row['swept_seconds_ago'])} ago"
+        connections.add_row(row["crm"], row["account"] or "", swept, escape(row["error"] or ""))
     columns = ("provider", "reserved", "charged", "possibly charged")
     usage = Table(*columns)
     for row in report.usage_today:
@@ -144,6 +162,7 @@ def _tables(report: Report) -> dict[str, Table]:
     return {
         "Outstanding": outstanding,
         "Providers": providers,
+        "CRMs": connections,
         "Credits today (UTC)": usage,
         "Lookups of the last 24 hours": lookups,
         "Contacts of CRMs: to be read, and read in the last 24 hours": contacts,

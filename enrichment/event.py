@@ -93,6 +93,11 @@ def read_event(
     )
 
 
+def read_fields(value: Mapping[str, Any], *, providers: Mapping[str, Provider]) -> ContactRead:
+    """Read the fields of one contact, as `read_event` reads those of a contact in an event."""
+    return _read_one("", dict(value), None, {}, providers)
+
+
 def _not_contacts(path: str, value: Any) -> NotAnEvent:
     if isinstance(value, str) and value.lstrip()[:1] in ("{", "["):
         return NotAnEvent(path, "JSON within a string: send the object itself, without quotes around it")

@@ -251,6 +251,11 @@ class Settings(BaseSettings):
         settings: CrmSettings = getattr(self, name)
         return settings
 
+    @property
+    def sweep_seconds(self) -> dict[str, float]:
+        """Return the seconds between two sweeps by CRM; 0 means none."""
+        return {name: self.crm(name).sweep_seconds for name in CRM_NAMES}
+
     def budgeted(self) -> Iterator[tuple[str | None, str | None, Settings | ProviderSettings | SourceSettings]]:
         """Yield (provider, source, settings) of everything that may have a budget; (None, None) means all together."""
         yield None, None, self

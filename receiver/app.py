@@ -32,6 +32,7 @@ from receiver.operations import Handlers
 from receiver.problems import UNAVAILABLE, Problem, on_http_exception, on_problem, on_unavailable
 from receiver.readings import Readings
 from receiver.routes import build_routes
+from receiver.selections import Selections
 from receiver.usage import UsageReport
 from store.callbacks import Callback, CallbackReceipt, record_callbacks
 from store.connections import Connections
@@ -86,7 +87,7 @@ def create_app(settings: Settings, pool: asyncpg.Pool[Any], url: str, door: Door
     sweeper = Sweeper(pool, installation, notifier.wake)
     connections = Connections(pool, settings)
     tokens = Tokens(settings.api_tokens)
-    health = Health(pool, door, metrics, settings.metrics_token)
+    health = Health(pool, door, metrics, settings.metrics_token, settings.sweep_seconds)
     handlers = Handlers(
         events=Events(settings, tokens, build_providers(settings), intake, notifier),
         crm_events={name: CrmEvents(name, settings, tokens, connections, naming, notifier, metrics) for name in CRMS},
@@ -94,6 +95,7 @@ def create_app(settings: Settings, pool: asyncpg.Pool[Any], url: str, door: Door
         callbacks=Callbacks(settings, _all_providers(settings), inbox, notifier, sweeper, metrics),
         api=Api(pool, installation, notifier),
         audit=Audit(pool),
+        selections=Selections(pool, installation, notifier, _all_providers(settings)),
         usage=UsageReport(pool, settings),
         health=health,
         docs=Docs(document()),

@@ -18,10 +18,10 @@ from enrichment.crms.generic import read_named
 from enrichment.event import NotAnEvent
 from enrichment.event_json import NotJson
 from enrichment.settings import Settings
+from enrichment.shown import WrongField
 from receiver.auth import Tokens
 from receiver.bodies import MOST_OF_AN_EVENT, read_body
 from receiver.encodings import as_signed, json_text
-from receiver.messages import WrongField
 from receiver.messages_crms import CrmEventAnswer
 from receiver.metrics import Metrics
 from receiver.patience import patience_with

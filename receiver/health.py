@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from typing import Any
 
 import asyncpg
@@ -25,13 +26,20 @@ PATIENCE = 0.9  # seconds; load balancers usually wait for one
 class Health:
     """The handlers that report the health of this process."""
 
-    def __init__(self, pool: asyncpg.Pool[Any], door: Door, metrics: Metrics, metrics_token: SecretStr | None) -> None:
+    def __init__(
+        self,
+        pool: asyncpg.Pool[Any],
+        door: Door,
+        metrics: Metrics,
+        metrics_token: SecretStr | None,
+        sweep_seconds: Mapping[str, float],
+    ) -> None:
         self._pool = pool
         self._door = door
         self._metrics = metrics
         self._tokens = Tokens([ApiToken(metrics_token.get_secret_value())]) if metrics_token else None
         self._ping: asyncio.Task[bool] | None = None
-        self._shared = SharedMetrics(pool)
+        self._shared = SharedMetrics(pool, sweep_seconds)
         metrics.registry.register(self._shared)
 
     async def alive(self, _: Request) -> Response:

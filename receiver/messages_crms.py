@@ -7,7 +7,7 @@ from uuid import UUID
 
 from pydantic import BaseModel, Field
 
-from receiver.messages import Time, WrongField
+from enrichment.shown import Time, WrongField
 
 ReadingStatus = Literal["queued", "reading", "done", "skipped"]
 

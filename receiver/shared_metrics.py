@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import asyncpg
@@ -21,6 +21,7 @@ FATES = ("found", "answered", "failed", "unknown", "lost")
 COUNTED = {
     "questions": ("Questions asked, by what the answer said.", "outcome"),
     "polls": ("Polls, by what the answer said.", "outcome"),
+    "crm_calls": ("Calls to CRMs, by what the answer said.", "outcome"),
     "limiter_wait_seconds": ("Seconds that submitters waited for a permit.", None),
     "lease_takeovers": ("Jobs taken over from a submitter that fell silent.", None),
 }
@@ -29,8 +30,9 @@ COUNTED = {
 class SharedMetrics(Collector):
     """The state of the whole installation, as of the last refresh."""
 
-    def __init__(self, pool: asyncpg.Pool[Any]) -> None:
+    def __init__(self, pool: asyncpg.Pool[Any], sweep_seconds: Mapping[str, float]) -> None:
         self._pool = pool
+        self._sweep_seconds = sweep_seconds  # by CRM; 0: it is not swept
         self._reading: asyncio.Task[list[Metric]] | None = None
         self._read_at = float("-inf")
         self._is_up = False
@@ -64,6 +66,7 @@ class SharedMetrics(Collector):
             _jobs(await reports.outstanding(self._pool)),
             *_fates(await counters.read_fates(self._pool)),
             *_counted(await counters.read_counts(self._pool)),
+            _sweeps(await reports.connections(self._pool), self._sweep_seconds),
         ]
 
     def collect(self) -> Iterable[Metric]:
@@ -103,6 +106,16 @@ def _fates(rows: Sequence[asyncpg.Record]) -> list[Metric]:
         for fate in ("reserved", "charged", "possible"):
             credits.add_metric([row["provider"], fate], row[fate])
     return [ended, credits]
+
+
+def _sweeps(rows: Sequence[asyncpg.Record], sweep_seconds: Mapping[str, float]) -> Metric:
+    behind = GaugeMetricFamily(
+        "ringback_sweep_intervals_behind", "Intervals since the last sweep that read all changes.", labels=["crm"]
+    )
+    for row in rows:
+        if every := sweep_seconds.get(row["crm"]):
+            behind.add_metric([row["crm"]], row["behind"].total_seconds() / every)
+    return behind
 
 
 def _counted(counts: dict[counters.Count, float]) -> list[Metric]:

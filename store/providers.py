@@ -1,15 +1,19 @@
-"""The state of each provider, shared by all processes: registered, limited, paused, resumed, resting."""
+"""The state of each provider and CRM, shared by all processes: registered, limited, paused, resumed, resting."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import timedelta
+from typing import TypeAlias
 from uuid import UUID
 
 from uuid_utils.compat import uuid7
 
+from enrichment.crms.base import CrmLimit
 from enrichment.providers.base import Limit, LimitNews
 from store.database import Db
+
+Share: TypeAlias = tuple[str, int, int]  # purpose, window in seconds, allowance
 
 # A paused provider whose free endpoint reveals nothing is asked a question again after so many checks: 10 minutes.
 MOST_UNTOLD = 20
@@ -22,27 +26,50 @@ async def register_provider(db: Db, name: str, limits: Iterable[Limit], ceilings
     corrected stays until the configured one changes: a process that starts knows no better.
     """
     allowances = {limit.window: limit.allowance for limit in limits} | dict(ceilings)
+    shares = [("any", window, allowance) for window, allowance in allowances.items()]
+    await _register(db, name, [*shares, *_halves("poll", shares)], ceilings)
+
+
+async def register_crm(db: Db, name: str, limits: Iterable[CrmLimit]) -> None:
+    """Store the CRM and its limits. Sweeps have a limit of their own, half of that of all calls."""
+    shares = [(one.purpose, one.limit.window, one.limit.allowance) for one in limits]
+    await _register(db, name, [*shares, *_halves("sweep", [share for share in shares if share[0] == "any"])], {})
+
+
+def _halves(purpose: str, shares: Sequence[Share]) -> list[Share]:
+    return [(purpose, window, max(1, allowance // 2)) for _, window, allowance in shares]
+
+
+async def _register(db: Db, name: str, shares: Sequence[Share], ceilings: Mapping[int, int]) -> None:
     await db.execute("INSERT INTO providers (name) VALUES ($1) ON CONFLICT (name) DO NOTHING", name)
-    for window, allowance in sorted(allowances.items()):
-        for purpose, share in (("any", allowance), ("poll", max(1, allowance // 2))):
-            await db.execute(
-                """
-                INSERT INTO limits (provider, purpose, "window", allowance, configured, ceiling)
-                VALUES ($1, $2, $3, $4, $4, $5)
-                    ON CONFLICT (provider, purpose, "window") DO UPDATE
-                   SET allowance = CASE WHEN limits.configured = excluded.configured
-                                        THEN LEAST(limits.allowance, excluded.ceiling)
-                                        ELSE excluded.allowance END,
-                       configured = excluded.configured,
-                       ceiling = excluded.ceiling
-                """,
-                name,
-                purpose,
-                window,
-                share,
-                share if window in ceilings else None,
-            )
-    await db.execute('DELETE FROM limits WHERE provider = $1 AND "window" <> ALL($2::int[])', name, list(allowances))
+    for purpose, window, allowance in sorted(shares):
+        await db.execute(
+            """
+            INSERT INTO limits (provider, purpose, "window", allowance, configured, ceiling)
+            VALUES ($1, $2, $3, $4, $4, $5)
+                ON CONFLICT (provider, purpose, "window") DO UPDATE
+               SET allowance = CASE WHEN limits.configured = excluded.configured
+                                    THEN LEAST(limits.allowance, excluded.ceiling)
+                                    ELSE excluded.allowance END,
+                   configured = excluded.configured,
+                   ceiling = excluded.ceiling
+            """,
+            name,
+            purpose,
+            window,
+            allowance,
+            allowance if window in ceilings else None,
+        )
+    await db.execute(
+        """
+        DELETE FROM limits
+         WHERE provider = $1
+           AND (purpose, "window") NOT IN (SELECT * FROM unnest($2::text[], $3::int[]))
+        """,
+        name,
+        [purpose for purpose, _, _ in shares],
+        [window for _, window, _ in shares],
+    )
 
 
 async def correct_limits(db: Db, name: str, news: LimitNews) -> None:
@@ -54,6 +81,7 @@ async def correct_limits(db: Db, name: str, news: LimitNews) -> None:
                SET allowance = GREATEST(1, LEAST(ceiling, CASE purpose WHEN 'any' THEN $3::int ELSE $3::int / 2 END))
              WHERE provider = $1
                AND "window" = $2
+               AND purpose <> 'search'   -- a CRM's headers are about all calls
                AND allowance <> GREATEST(1, LEAST(ceiling, CASE purpose WHEN 'any' THEN $3::int ELSE $3::int / 2 END))
             """,
             name,

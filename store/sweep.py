@@ -37,6 +37,9 @@ class Outstanding:
     held: bool = True  # or a provider is paused
     unswept: bool = True
     joined: bool = True  # open lookups that wait for a search that began for another lookup
+    crms: bool = True  # a CRM's sweep or walk is due
+    selections: bool = True  # that are previewed or applied
+    leased: bool = True  # a reading or a delivery is worked on
 
 
 async def look(db: Db) -> Outstanding:
@@ -47,11 +50,17 @@ async def look(db: Db) -> Outstanding:
                EXISTS (SELECT FROM jobs WHERE held IS NOT NULL)
                OR EXISTS (SELECT FROM providers WHERE paused_at IS NOT NULL) AS held,
                EXISTS (SELECT FROM searches WHERE unswept) AS unswept,
-               EXISTS (SELECT FROM lookups WHERE reused_from IS NOT NULL AND final_status IS NULL) AS joined
+               EXISTS (SELECT FROM lookups WHERE reused_from IS NOT NULL AND final_status IS NULL) AS joined,
+               EXISTS (SELECT FROM connections WHERE sweep_due_at <= now() OR walk_due_at <= now()) AS crms,
+               EXISTS (SELECT FROM selections WHERE state IN ('previewing', 'applying')) AS selections,
+               EXISTS (SELECT FROM readings WHERE state = 'reading')
+               OR EXISTS (SELECT FROM deliveries WHERE state = 'sending') AS leased
         """
     )
     assert row is not None  # noqa: S101  it counts
-    return Outstanding(row["jobs"], row["held"], row["unswept"], row["joined"])
+    return Outstanding(
+        row["jobs"], row["held"], row["unswept"], row["joined"], row["crms"], row["selections"], row["leased"]
+    )
 
 
 async def expired_leases(db: Db, limit: int) -> list[OverdueJob]:

@@ -55,7 +55,7 @@ async def claim_step(db: Db, crm: str) -> Step | None:
 
 async def name_walked(pool: asyncpg.Pool[Any], step: Step, changes: Sequence[Change]) -> int:
     """Mark the contacts of this page that have an open lookup, and name those that no sweep showed. Return how many."""
-    met = {change.record_id: change.modified_at for change in changes}
+    met = {change.record_id: change.modified_at for change in changes if not change.is_gone}
     async with transaction(pool) as connection:
         rows = await connection.fetch(
             """

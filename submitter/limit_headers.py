@@ -1,4 +1,4 @@
-"""Apply the limits in a provider's headers, for all processes."""
+"""Apply the limits in the headers of a provider or a CRM, for all processes."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any
 
 import asyncpg
 
+from enrichment.crms.base import Crm
 from enrichment.providers.base import HttpResponse, Provider
 from store import providers
 from store.database import UNREACHABLE
@@ -17,7 +18,7 @@ WRITTEN_FOR = 10.0  # seconds, after which an allowance is written again: anothe
 class LimitHeaders:
     """The limits in one provider's headers, as one process sees them; mostly changes are written."""
 
-    def __init__(self, pool: asyncpg.Pool[Any], provider: Provider) -> None:
+    def __init__(self, pool: asyncpg.Pool[Any], provider: Provider | Crm) -> None:
         self._pool = pool
         self._provider = provider
         self._allowances: dict[int, tuple[int, float]] = {}  # and until when they need not be written again

@@ -22,6 +22,7 @@ from enrichment.providers.base import Provider
 from enrichment.providers.limits import own_limits
 from enrichment.settings import Settings, SettingsError
 from enrichment.wish import Policy
+from store.connections import connect_by_token
 from store.database import (
     UNREACHABLE,
     DatabaseDown,
@@ -108,6 +109,7 @@ async def open_process(name: str, settings: Settings, url: str) -> AsyncIterator
             await register_provider(pool, provider.name, provider.limits, own_limits(settings, provider.name))
             session = open_session(limit=settings.provider_concurrency, timeout=settings.provider_timeout_seconds)
             sessions[provider.name] = await stack.enter_async_context(session)
+        await connect_by_token(pool, settings)
         installation = Installation(pool, settings)
         policy = await installation.policy()
         yield Process(settings, direct_url(settings, url), pool, providers, sessions, installation, policy)

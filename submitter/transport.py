@@ -1,4 +1,4 @@
-"""The only way out to a provider: one request, one answer, a deadline for every wait.
+"""The only way out to a provider or a CRM: one request, one answer, a deadline for every wait.
 
 It tells what may be repeated: a request that was never sent may, one that was sent and not answered may not.
 """
@@ -48,8 +48,12 @@ def open_session(*, limit: int, timeout: float) -> aiohttp.ClientSession:
     )
 
 
-async def send(session: aiohttp.ClientSession, request: HttpRequest) -> HttpResponse | Unsent | Unanswered:
+async def send(
+    session: aiohttp.ClientSession, request: HttpRequest, *, most: int = BODY_AT_MOST
+) -> HttpResponse | Unsent | Unanswered:
     """Send *request* and return its response, or Unsent if it was certainly not sent, or Unanswered.
+
+    Read at most *most* bytes of the response's body.
 
     Paid requests are POSTs: aiohttp repeats other methods by itself on a connection that has died
     (https://github.com/aio-libs/aiohttp/issues/10790).
@@ -62,7 +66,7 @@ async def send(session: aiohttp.ClientSession, request: HttpRequest) -> HttpResp
         async with session.request(
             request.method, request.url, data=data, headers=headers, allow_redirects=False
         ) as response:
-            body = await _read(response)
+            body = await _read(response, most)
             headers = {name.lower(): value for name, value in response.headers.items()}
             return HttpResponse(response.status, headers, body)
     except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
@@ -75,10 +79,10 @@ async def send(session: aiohttp.ClientSession, request: HttpRequest) -> HttpResp
         return Unanswered(f"the connection broke ({type(error).__name__})")
 
 
-async def _read(response: aiohttp.ClientResponse) -> bytes:
-    """Return the body's first BODY_AT_MOST bytes: we could not use a longer one anyway."""
+async def _read(response: aiohttp.ClientResponse, most: int) -> bytes:
+    """Return the body's first *most* bytes: we could not use a longer one anyway."""
     parts = []
-    left = BODY_AT_MOST
+    left = most
     while left > 0 and (part := await response.content.read(left)):
         parts.append(part)
         left -= len(part)

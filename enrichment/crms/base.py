@@ -74,11 +74,12 @@ class Gone:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """A contact that a sweep or a walk saw, and its last modification."""
+    """A contact that a sweep or a walk saw, and its last modification. *is_gone*: it was deleted."""
 
     record_id: str
     modified_at: datetime | None
     absorbed: tuple[str, ...] = ()
+    is_gone: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +141,7 @@ class Crm(ABC):
     label: str  # as its vendor writes it
     limits: tuple[CrmLimit, ...]
     most_per_read: int  # contacts of one read_many
+    has_own_properties: bool  # status, source and date can be written: `ringback connect` made properties for them
 
     @classmethod
     @abstractmethod

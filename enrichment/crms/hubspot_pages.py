@@ -36,7 +36,11 @@ def read_page(answer: Mapping[str, Any], results: Sequence[Any]) -> Page:
 def _read_change(one: dict[str, Any]) -> Change | None:
     record_id, properties = read_id(one.get("id")), one.get("properties")
     properties = properties if isinstance(properties, dict) else {}
-    return Change(record_id, read_modified(one, properties), read_absorbed(properties)) if record_id else None
+    if record_id is None:
+        return None
+    return Change(
+        record_id, read_modified(one, properties), read_absorbed(properties), is_gone=one.get("archived") is True
+    )
 
 
 def _next_of(answer: Mapping[str, Any]) -> str | None:

@@ -1,0 +1,154 @@
+"""Decide whether a result may be written onto its contact, and judge what became of the write. Pure.
+
+A field belongs to people: a number goes only into an empty one that nobody has cleared, or, with WRITE_BACK=own, in
+place of a number that we wrote. After the write the contact is read again, because no CRM that we know writes only if
+a field has not changed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Literal
+
+from enrichment.crms.base import CrmContact, Edit, Writing
+from enrichment.phone import read_phone
+
+Mode = Literal["if_empty", "own"]
+
+THERE_ALREADY = "the number stood there already"
+NO_NUMBER = "no number"
+FILLED = "a person wrote another number"
+FILLED_BY_US = "another number of ours stands there, and WRITE_BACK=own is not set"
+CLEARED = "a person cleared the field"
+PHONE_FILLED = "a fixed line belongs into the phone field, and that holds another number"
+OVERTAKEN = "a person wrote at the same time; left to people"
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """The result of a lookup, as far as a CRM is told about it. *region*: of numbers without a country code there."""
+
+    status: str
+    number: str | None = field(default=None, repr=False)  # in E.164
+    line_type: str | None = None
+    provider: str | None = None
+    at: datetime | None = None
+    region: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Write:
+    """Write this onto the contact."""
+
+    writing: Writing
+
+
+@dataclass(frozen=True, slots=True)
+class Leave:
+    """Write nothing: the delivery ends in this state, for this reason."""
+
+    state: Literal["delivered", "skipped"]
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Landed:
+    """The contact has what was written."""
+
+
+@dataclass(frozen=True, slots=True)
+class Overtaken:
+    """A person wrote between our read and our write, or right after it. *is_ours*: our number stands there now."""
+
+    reason: str
+    is_ours: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Missing:
+    """The contact looks as it did before the write: the write was lost, or is not to be seen yet."""
+
+
+def decide_write(
+    contact: CrmContact,
+    result: Result,
+    mode: Mode,
+    *,
+    is_ours: Callable[[str], bool],
+    has_own_properties: bool,
+) -> Write | Leave:
+    """Decide whether *result* is written onto *contact*.
+
+    *is_ours* tells of a number in E.164 whether we wrote it onto this contact before.
+    """
+    if result.number is None:
+        if not has_own_properties:
+            return Leave("skipped", NO_NUMBER)
+        return Write(Writing(result.status, provider=result.provider, at=result.at))
+    if result.line_type == "fixed_line":
+        refusal = _refuse_phone(contact, result)
+    else:
+        refusal = _refuse_mobile(contact, result, mode, is_ours)
+    if refusal is not None:
+        return refusal
+    number_in: Literal["mobile", "phone"] = "phone" if result.line_type == "fixed_line" else "mobile"
+    return Write(Writing(result.status, result.number, number_in, result.provider, result.at))
+
+
+def _refuse_phone(contact: CrmContact, result: Result) -> Leave | None:
+    """Return why a fixed line is not written; None if it may be. The history of the phone field is not read."""
+    if result.number in (_number(contact.phone, result.region), _number(contact.mobile, result.region)):
+        return Leave("delivered", THERE_ALREADY)
+    return Leave("skipped", PHONE_FILLED) if _is_filled(contact.phone) else None
+
+
+def _refuse_mobile(contact: CrmContact, result: Result, mode: Mode, is_ours: Callable[[str], bool]) -> Leave | None:
+    """Return why a number is not written into the mobile field; None if it may be."""
+    if not _is_filled(contact.mobile):
+        had_one = any(_is_filled(edit.value) for edit in contact.edits)
+        return Leave("skipped", CLEARED) if had_one else None
+    standing = _number(contact.mobile, result.region)
+    if standing == result.number:
+        return Leave("delivered", THERE_ALREADY)
+    if standing is None or not is_ours(standing):
+        return Leave("skipped", FILLED)
+    return None if mode == "own" else Leave("skipped", FILLED_BY_US)
+
+
+def judge_reread(
+    before: CrmContact, wrote: Writing, after: CrmContact, region: str | None = None
+) -> Landed | Overtaken | Missing:
+    """Judge a write by the contact *before* and *after* it; *region* is that of numbers without a country code."""
+    if wrote.number is None:
+        return Landed()
+    in_phone = wrote.number_in == "phone"
+    stands = after.phone if in_phone else after.mobile
+    stood = before.phone if in_phone else before.mobile
+    is_ours = _number(stands, region) == wrote.number
+    # Of another contact, after a merge, the history tells nothing about our write; of the phone field there is none.
+    new = () if in_phone or after.record_id != before.record_id else _new_edits(before, after)
+    if any(_number(edit.value, region) != wrote.number for edit in new):
+        return Overtaken(OVERTAKEN, is_ours)
+    if is_ours:
+        return Landed()
+    if after.record_id != before.record_id or (not new and (stands or "").strip() == (stood or "").strip()):
+        return Missing()
+    return Overtaken(OVERTAKEN, is_ours=False)
+
+
+def _new_edits(before: CrmContact, after: CrmContact) -> tuple[Edit, ...]:
+    """Return the edits that *before* does not have."""
+    return tuple(edit for edit in after.edits if edit not in before.edits)
+
+
+def _is_filled(text: str | None) -> bool:
+    """Tell whether something stands in a field: also "n/a", for a person wrote that."""
+    return bool(text and text.strip())
+
+
+def _number(text: str | None, region: str | None) -> str | None:
+    """Read a field's text into E.164."""
+    phone = read_phone(text, region) if text else None
+    return phone.e164 if phone else None

@@ -1,0 +1,200 @@
+"""The only way to a CRM: each call takes a permit that all processes share, and its answer is heeded by all.
+
+Reads of single contacts are put together: those that are asked for while a read is under way share the next one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, TypeVar
+
+import aiohttp
+import asyncpg
+import structlog
+
+from enrichment.crms.base import Account, Crm, CrmContact, Failure, Gone, Purpose, Writing, Written
+from enrichment.outcome import Pause, Refused, Retry, Unclear
+from enrichment.providers.base import Health, HttpRequest, HttpResponse
+from store import breaker
+from store.crm_permits import Permit, Shut, take_permit
+from store.database import UNREACHABLE
+from store.group_commit import GroupCommit
+from submitter.counting import count
+from submitter.failures import log_failure
+from submitter.limit_headers import LimitHeaders
+from submitter.outcomes import note_pause, note_throttled
+from submitter.transport import Unanswered, Unsent, send
+
+log = structlog.get_logger()
+
+PATIENCE = 5.0  # seconds that a call waits for a permit
+PROBE_FOR = timedelta(seconds=30)  # that a call which tests an open breaker may take
+MOST_OF_AN_ANSWER = 16 << 20  # bytes: a hundred contacts, with the histories of their fields
+READS_AT_ONCE = 2  # so that contacts are put together while a read is under way
+
+Answer = TypeVar("Answer")
+
+
+@dataclass(frozen=True, slots=True)
+class Withheld:
+    """The call was not made, because the CRM cannot be called now; it may be *after* so many seconds."""
+
+    reason: str
+    after: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Unresolved:
+    """A contact that was missing in an answer, or in a batch that was refused: it has to be read alone."""
+
+
+class CrmCaller:
+    """The calls of one process to one CRM. *crm* may be replaced when the process learns more about it."""
+
+    def __init__(self, crm: Crm, pool: asyncpg.Pool[Any], session: aiohttp.ClientSession) -> None:
+        self.crm = crm
+        self.name = crm.name
+        self._pool = pool
+        self._session = session
+        self._limit_headers = LimitHeaders(pool, crm)
+        # One call asks for a permit at a time; the others wait for it, not all of them for the limits' rows.
+        self._turns: defaultdict[tuple[Purpose, bool], asyncio.Lock] = defaultdict(asyncio.Lock)
+        self._is_failing = False  # the last calls failed: a success closes the breaker
+        self._reads: GroupCommit[str, CrmContact | Gone | Failure | Withheld | _Unresolved] = GroupCommit(
+            self._read_together, most=crm.most_per_read, flushers=READS_AT_ONCE
+        )
+
+    async def read(self, record_id: str) -> CrmContact | Gone | Failure | Withheld:
+        """Read one contact, or the one that it was merged into."""
+        read = await self._reads.submit(record_id)
+        return await self._read_alone(record_id) if isinstance(read, _Unresolved) else read
+
+    async def write(self, record_id: str, writing: Writing) -> Written | Gone | Failure | Withheld:
+        """Write onto one contact."""
+        return await self.call(self.crm.write(record_id, writing), self.crm.read_write)
+
+    async def call(
+        self,
+        request: HttpRequest,
+        read: Callable[[HttpResponse], Answer | Failure],
+        *,
+        purpose: Purpose = "any",
+        sweeps: bool = False,
+    ) -> Answer | Failure | Withheld:
+        """Make one call when the limits allow it, and let *read* read its answer.
+
+        Unclear: the call may have been made. *sweeps*: it takes at most half of the limits while deliveries wait.
+        """
+        permit = await self._take_permit(purpose, sweeps=sweeps)
+        if isinstance(permit, Withheld):
+            return permit
+        self._is_failing |= permit.failing
+        began = time.monotonic()
+        answer = await send(self._session, request, most=MOST_OF_AN_ANSWER)
+        outcome: Answer | Failure
+        match answer:
+            case Unsent(reason):
+                outcome = Retry(reason)
+            case Unanswered(reason):
+                outcome = Unclear(reason)
+            case _:
+                outcome = read(answer)
+                await self._limit_headers.heed(answer)
+        count("crm_calls", self.name, _label(outcome))
+        try:
+            await self._note(outcome, permit, began)
+        except UNREACHABLE as error:  # the outcome counts all the same
+            log_failure(error, crm=self.name)
+        return outcome
+
+    async def ask_health(self) -> Health:
+        """Make the free call for the account, without a permit: so a paused CRM shows that it is well again."""
+        answer = await send(self._session, self.crm.account())
+        match answer:
+            case Unsent(reason):
+                return Health(well=False, reason=reason)  # unreachable: another call would fail too
+            case Unanswered(reason):
+                return Health(well=None, reason=reason)
+        account = self.crm.read_account(answer)
+        match account:
+            case Account(lacks=()):
+                return Health(well=True)
+            case Account(lacks=lacks):
+                return Health(well=False, reason=f"the token lacks {', '.join(lacks)}")
+            case Refused(reason):
+                return Health(well=None, reason=reason)
+            case Pause(reason) | Retry(reason) | Unclear(reason):
+                return Health(well=False, reason=reason)
+
+    async def close(self) -> None:
+        """Wait for the reads under way."""
+        await self._reads.close()
+
+    async def _read_together(
+        self, record_ids: Sequence[str]
+    ) -> Sequence[CrmContact | Gone | Failure | Withheld | _Unresolved]:
+        """Read these contacts in one call."""
+        wanted = list(dict.fromkeys(record_ids))
+        if len(wanted) == 1:
+            return [await self._read_alone(wanted[0])] * len(record_ids)
+        read = await self.call(self.crm.read_many(wanted), self.crm.read_contacts)
+        match read:
+            case Refused():
+                return [_Unresolved()] * len(record_ids)  # perhaps for one of them
+            case Retry() | Pause() | Withheld():
+                return [read] * len(record_ids)
+            case Unclear(reason):
+                return [Retry(reason)] * len(record_ids)
+        return [read.get(record_id) or _Unresolved() for record_id in record_ids]
+
+    async def _read_alone(self, record_id: str) -> CrmContact | Gone | Failure | Withheld:
+        read: CrmContact | Gone | Failure | Withheld = await self.call(
+            self.crm.read_one(record_id), self.crm.read_contact
+        )
+        return Retry(read.reason) if isinstance(read, Unclear) else read  # reading twice does no harm
+
+    async def _take_permit(self, purpose: Purpose, *, sweeps: bool) -> Permit | Withheld:
+        """Wait for a permit, but not for longer than PATIENCE."""
+        loop = asyncio.get_running_loop()
+        patient_until = loop.time() + PATIENCE
+        async with self._turns[purpose, sweeps]:
+            while True:
+                taken = await take_permit(self._pool, self.name, purpose, sweeps=sweeps, probe_for=PROBE_FOR)
+                if isinstance(taken, Permit):
+                    break
+                if taken.paused or loop.time() + taken.wait > patient_until:
+                    return _withheld(taken)
+                await asyncio.sleep(taken.wait)
+        await asyncio.sleep(taken.after)
+        return taken
+
+    async def _note(self, outcome: object, permit: Permit, began: float) -> None:
+        """Tell all processes what the answer says about the CRM: paused, resting, failing, or well."""
+        match outcome:
+            case Pause(reason):
+                await note_pause(self._pool, self.name, reason, said=time.monotonic() - began)
+            case Retry(throttled=True, after=after):
+                await note_throttled(self._pool, self.name, after)
+            case Retry() | Unclear():
+                self._is_failing = True
+                if await breaker.note_failures(self._pool, self.name, 1, probed=permit.is_probe):
+                    log.error("breaker_open", crm=self.name)
+            case _ if self._is_failing:
+                await breaker.note_success(self._pool, self.name)
+                self._is_failing = False
+
+
+def _withheld(shut: Shut) -> Withheld:
+    return Withheld("it is paused") if shut.paused else Withheld("its limits do not allow a call yet", shut.wait)
+
+
+def _label(outcome: object) -> str:
+    """Name what became of a call, for the counters."""
+    if isinstance(outcome, Retry) and outcome.throttled:
+        return "throttled"
+    return type(outcome).__name__.lower() if isinstance(outcome, Retry | Pause | Refused | Unclear) else "answered"

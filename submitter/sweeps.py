@@ -1,0 +1,100 @@
+"""Sweep the connected CRMs for contacts whose events were missed."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from typing import Any
+
+import asyncpg
+import structlog
+
+from enrichment.crms.base import Failure, Page
+from enrichment.logs import without_words
+from enrichment.outcome import Retry
+from store.sweeps import Window, claim_sweep, end_sweep, leave_sweep, name_page
+from submitter.backoff import backoff
+from submitter.crm_callers import CrmCallers
+from submitter.crm_calls import CrmCaller, Withheld
+from submitter.leased import first_of
+
+log = structlog.get_logger()
+
+AGAIN_AT_ONCE = 1000  # as a full batch of other duties: another pass follows at once
+TRIES = 4  # of one page, before its window is left
+LONGEST_PAUSE = 20.0  # seconds between two of them: well below the claim's lease
+
+
+@dataclass(frozen=True, slots=True)
+class CrmWork:
+    """What the sweep and the walk of one CRM need. *every*: seconds between two sweeps; 0: neither runs."""
+
+    crm: str
+    every: float
+    pool: asyncpg.Pool[Any]
+    callers: CrmCallers
+    stop: asyncio.Event
+    wake: Callable[[], None]  # those who read the contacts
+
+
+class Sweep:
+    """The sweep of one CRM in one process."""
+
+    def __init__(self, work: CrmWork) -> None:
+        self._work = work
+        self._pool = work.pool
+
+    async def sweep(self) -> int:
+        """Sweep one window if it is due, page by page. Its watermark moves after the last page was committed."""
+        if not self._work.every or (caller := await self._work.callers.of(self._work.crm)) is None:
+            return 0
+        window = await claim_sweep(self._pool, self._work.crm)
+        if window is None:
+            return 0
+        after: str | None = None
+        named = pages = 0
+        while True:
+            page = await self._read(caller, window, after)
+            if not isinstance(page, Page):
+                await self._leave(window, page)
+                return 0
+            claim, more = await name_page(self._pool, window, page.changes)
+            named, pages, after = named + more, pages + 1, page.after
+            if more:
+                self._work.wake()
+            if claim is None:
+                log.warning("sweep_lost", crm=self._work.crm, pages=pages)  # another process sweeps by now
+                return 0
+            window = replace(window, claim=claim)
+            if after is None:
+                break
+        if await end_sweep(self._pool, window, timedelta(seconds=self._work.every)):
+            log.info("swept", crm=self._work.crm, to=window.until.isoformat(), pages=pages, named=named)
+        return AGAIN_AT_ONCE if window.has_next else 0
+
+    async def _read(self, caller: CrmCaller, window: Window, after: str | None) -> Page | Failure | Withheld | None:
+        """Read one page, again after a trouble that is short. Return None when the process stops."""
+        tries = 0
+        while not self._work.stop.is_set():
+            request = caller.crm.sweep(since=window.since, until=window.until, after=after)
+            page: Page | Failure | Withheld = await caller.call(
+                request, caller.crm.read_page, purpose="search", sweeps=True
+            )
+            tries += 1
+            if not isinstance(page, Retry | Withheld) or tries == TRIES:
+                return page
+            pause = page.after or backoff(tries)
+            if pause > LONGEST_PAUSE:
+                return page
+            await first_of(self._work.stop.wait(), timeout=pause)
+        return None
+
+    async def _leave(self, window: Window, why: Failure | Withheld | None) -> None:
+        if why is None:
+            await leave_sweep(self._pool, window, None, timedelta(0))
+            return
+        log.warning("sweep_failed", crm=self._work.crm, why=without_words(why.reason))
+        after = getattr(why, "after", None) or 0.0
+        await leave_sweep(self._pool, window, why.reason, timedelta(seconds=max(after, self._work.every)))
