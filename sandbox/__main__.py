@@ -1,4 +1,4 @@
-"""`python -m sandbox leadmagic` and `python -m sandbox nyne`: a pretend vendor on a port of its own."""
+"""`python -m sandbox leadmagic`, `nyne` and `hubspot`: a pretend vendor on a port of its own."""
 
 from __future__ import annotations
 
@@ -9,24 +9,32 @@ import socket
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, NoReturn
+from zoneinfo import ZoneInfoNotFoundError
 
 import typer
 import uvloop
+from pydantic import BaseModel
+from starlette.types import ASGIApp
 
 from sandbox.admin import MANUAL
 from sandbox.behaviours import VendorName, manual
 from sandbox.faults import Faults
+from sandbox.hubspot import admin as hubspot_admin
+from sandbox.hubspot import behaviours as hubspot_behaviours
+from sandbox.hubspot.account import HubSpot, HubSpotSettings
+from sandbox.hubspot.events import Dialect, Subscription
+from sandbox.hubspot.faults import Faults as HubSpotFaults
+from sandbox.hubspot.signing import Signing
 from sandbox.latency import milliseconds
 from sandbox.leadmagic import LeadMagic, LeadMagicSettings
 from sandbox.limiter import WindowKind
 from sandbox.nyne import Nyne, NyneSettings
 from sandbox.nyne_answers import ErrorShape
 from sandbox.server import listen, serve
-from sandbox.vendor import Vendor
 
-FAULTS = {name: field.description or "" for name, field in Faults.model_fields.items()}
 LM = LeadMagicSettings()
 NY = NyneSettings()
+HS = HubSpotSettings()
 
 Host = Annotated[str, typer.Option(help="Address to listen on.")]
 Port = Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0 for any free one.")]
@@ -47,16 +55,49 @@ def help_for(vendor: VendorName, opening: str) -> str:
         "A LinkedIn slug, the local part of an e-mail address or a name is split at two hyphens; the parts "
         "below choose what happens. Without one, a hash of the person decides, by --match-rate. For instance:"
     )
-    blocks = (
-        opening,
-        'Prints {"listening": "http://HOST:PORT"} when ready. SIGTERM ends it.',
-        steering,
-        "\b\n  linkedin.com/in/lm-none--ny-late--42\n  lm-500once--ny-silent--jane@acme.test",
-        f"\b\n{_columns(manual(vendor))}",
-        f"\b\nFor testers, no credentials:\n{_columns(MANUAL)}",
-        f"\b\nThe document of POST /sandbox/faults, every field optional:\n{_columns(FAULTS)}",
+    example = "\b\n  linkedin.com/in/lm-none--ny-late--42\n  lm-500once--ny-silent--jane@acme.test"
+    return _help(opening, steering, example, words=manual(vendor), admin=MANUAL, faults=Faults)
+
+
+def help_for_hubspot() -> str:
+    """Return the text of --help: what it is, the words of contacts, the admin, the faults, the subscription."""
+    steering = (
+        "A LinkedIn slug, the local part of an e-mail address or a name is split at two hyphens; the parts "
+        "below choose what happens to the contact, beside those of LeadMagic and Nyne. For instance:"
     )
-    return "\n\n".join(blocks)
+    return _help(
+        "Play HubSpot: contacts, properties, search and webhooks of one account.",
+        steering,
+        "\b\n  linkedin.com/in/hs-lockedonce--lm-found--jane",
+        words=hubspot_behaviours.manual(),
+        admin=hubspot_admin.MANUAL,
+        faults=HubSpotFaults,
+        further=f"\b\nThe document of POST /sandbox/subscription:\n{_columns(_described(Subscription))}",
+    )
+
+
+def _help(
+    *opening: str,
+    words: Mapping[str, str],
+    admin: Mapping[str, str],
+    faults: type[BaseModel],
+    further: str = "",
+) -> str:
+    first, *others = opening
+    blocks = (
+        first,
+        'Prints {"listening": "http://HOST:PORT"} when ready. SIGTERM ends it.',
+        *others,
+        f"\b\n{_columns(words)}",
+        f"\b\nFor testers, no credentials:\n{_columns(admin)}",
+        f"\b\nThe document of POST /sandbox/faults, every field optional:\n{_columns(_described(faults))}",
+        further,
+    )
+    return "\n\n".join(filter(None, blocks))
+
+
+def _described(model: type[BaseModel]) -> dict[str, str]:
+    return {name: field.description or "" for name, field in model.model_fields.items()}
 
 
 def _columns(rows: Mapping[str, str]) -> str:
@@ -166,7 +207,66 @@ def nyne(
     _play(lambda: Nyne(settings), host, port)
 
 
-def _play(create: Callable[[], Vendor], host: str, port: int) -> None:
+@cli.command(help=help_for_hubspot())
+def hubspot(
+    *,
+    host: Host = "127.0.0.1",
+    port: Port = 8103,
+    access_token: Annotated[str, typer.Option(help="The app's token, with every scope.")] = HS.access_token,
+    portal_id: Annotated[int, typer.Option(help="The account.")] = HS.portal_id,
+    app_id: Annotated[int, typer.Option(help="The app.")] = HS.app_id,
+    time_zone: Annotated[str, typer.Option(help="The account's zone, whose midnight ends the day.")] = HS.time_zone,
+    per_ten_seconds: Limit = HS.per_ten_seconds,
+    searches_per_second: Limit = HS.searches_per_second,
+    per_day: Limit = HS.per_day,
+    index_lag: Annotated[
+        tuple[float, float], typer.Option(help="Least and most seconds until searches see a change.")
+    ] = HS.index_lag,
+    latency: Annotated[float, typer.Option(min=0, help="Answering time in milliseconds.")] = HS.latency,
+    slow_seconds: Annotated[float, typer.Option(min=0, help="How long `hs-slow` takes.")] = HS.slow_seconds,
+    late_seconds: Annotated[float, typer.Option(min=0, help="How late the webhooks of `hs-late` are.")] = (
+        HS.late_seconds
+    ),
+    webhook_url: Annotated[str | None, typer.Option(help="Where webhooks go; none without.")] = None,
+    client_secret: Annotated[str, typer.Option(help="The secret that signs webhooks.")] = HS.subscription.client_secret,
+    signing: Annotated[Signing, typer.Option(help="How webhooks are signed.")] = HS.subscription.signing,
+    dialect: Annotated[Dialect, typer.Option(help="contact.creation or object.creation.")] = HS.subscription.dialect,
+    batch_seconds: Annotated[
+        float, typer.Option(min=0, help="How long events are gathered for one POST.")
+    ] = HS.batch_seconds,
+    retry_seconds: Annotated[
+        float, typer.Option(min=0, help="Mean pause between attempts of a webhook; HubSpot's is 2.4 hours.")
+    ] = HS.retry_seconds,
+    seed: Seed = HS.seed,
+) -> None:
+    """Serve until SIGTERM."""
+    shortest, longest = index_lag
+    if not 0 <= shortest <= longest:
+        raise typer.BadParameter("is two numbers, the smaller one first", param_hint="--index-lag")
+    settings = HubSpotSettings(
+        access_token=access_token,
+        portal_id=portal_id,
+        app_id=app_id,
+        time_zone=time_zone,
+        per_ten_seconds=per_ten_seconds,
+        searches_per_second=searches_per_second,
+        per_day=per_day,
+        index_lag=index_lag,
+        latency=latency / 1000,
+        slow_seconds=slow_seconds,
+        late_seconds=late_seconds,
+        batch_seconds=batch_seconds,
+        retry_seconds=retry_seconds,
+        subscription=Subscription(url=webhook_url, client_secret=client_secret, signing=signing, dialect=dialect),
+        seed=seed,
+    )
+    try:
+        _play(lambda: HubSpot(settings), host, port)
+    except ZoneInfoNotFoundError:
+        raise typer.BadParameter(f"{time_zone} is no zone that this machine knows", param_hint="--time-zone") from None
+
+
+def _play(create: Callable[[], ASGIApp], host: str, port: int) -> None:
     listener = _listen(host, port)
     try:
         vendor = create()

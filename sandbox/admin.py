@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from typing import Any, ClassVar, Protocol
 
 from pydantic import ValidationError
@@ -14,11 +14,10 @@ from starlette.routing import Route
 
 from sandbox.behaviours import PREFIXES, Behaviour, UnknownWordError, VendorName, rows
 from sandbox.faults import Chaos, Faults
-from sandbox.ledger import Callback, Charge, Ledger, Question
+from sandbox.ledger import Ledger
+from sandbox.pages import document, page
 from sandbox.people import Person, person
-from sandbox.wire import encode
 
-PAGE = 1000  # entries of a page, unless ?limit= says otherwise
 MANUAL = {
     "GET /sandbox/behaviours": "the words that identifiers may carry, and what happens",
     "GET /sandbox/truth": "?profile_url= &work_email= &personal_email= &name= &company=: known, at what price",
@@ -80,13 +79,13 @@ def create_app(account: Account) -> Starlette:
 
 async def show_manual(request: Request) -> Response:
     """List the admin's endpoints."""
-    return _json({"vendor": _account(request).name, "endpoints": MANUAL})
+    return document({"vendor": _account(request).name, "endpoints": MANUAL})
 
 
 async def show_behaviours(request: Request) -> Response:
     """List the vendor's rows of the table."""
     vendor = _account(request).name
-    return _json({"vendor": vendor, "behaviours": [_row(row) for row in rows(vendor)]})
+    return document({"vendor": vendor, "behaviours": [_row(row) for row in rows(vendor)]})
 
 
 async def show_truth(request: Request) -> Response:
@@ -100,16 +99,16 @@ async def show_truth(request: Request) -> Response:
         company=query.get("company"),
     )
     if someone is None:
-        return _json({"detail": "give profile_url, work_email, personal_email or name"}, 400)
+        return document({"detail": "give profile_url, work_email, personal_email or name"}, 400)
     try:
-        return _json(_account(request).truth(someone))
+        return document(_account(request).truth(someone))
     except UnknownWordError as exc:
-        return _json({"detail": str(exc)}, 400)
+        return document({"detail": str(exc)}, 400)
 
 
 async def show_faults(request: Request) -> Response:
     """Show the faults in force."""
-    return _json(_account(request).chaos.faults.model_dump(mode="json"))
+    return document(_account(request).chaos.faults.model_dump(mode="json"))
 
 
 async def set_faults(request: Request) -> Response:
@@ -117,7 +116,7 @@ async def set_faults(request: Request) -> Response:
     try:
         _account(request).chaos.faults = Faults.model_validate_json(await request.body())
     except ValidationError as exc:
-        return _json({"detail": exc.errors(include_url=False, include_context=False)}, 422)
+        return document({"detail": exc.errors(include_url=False, include_context=False)}, 422)
     return await show_faults(request)
 
 
@@ -131,35 +130,30 @@ async def show_ledger(request: Request) -> Response:
     """Show totals and a page of charges."""
     ledger = _account(request).ledger
     totals = {"charges": len(ledger.charges), "credits": ledger.charged, "balance": ledger.balance}
-    return _page(request, ledger.charges, {"totals": totals})
+    return page(request, ledger.charges, {"totals": totals})
 
 
 async def show_requests(request: Request) -> Response:
     """Show a page of paid POSTs, and how many polls came between them."""
     ledger = _account(request).ledger
     totals = {name: ledger.counts[name] for name in ("posts", "polls", "limited", "answers_429")}
-    return _page(request, ledger.questions, {"totals": totals})
+    return page(request, ledger.questions, {"totals": totals})
 
 
 async def show_callbacks(request: Request) -> Response:
     """Show a page of callbacks."""
-    return _page(request, _account(request).ledger.callbacks, {})
+    return page(request, _account(request).ledger.callbacks, {})
 
 
 async def show_stats(request: Request) -> Response:
     """Show the counts."""
-    return _json(_account(request).stats())
+    return document(_account(request).stats())
 
 
 async def reset(request: Request) -> Response:
     """Set the vendor back to the state at its start; show the counts."""
     _account(request).reset()
     return await show_stats(request)
-
-
-def _json(content: object, status: int = 200) -> Response:
-    # Not JSONResponse: what a tester sent may hold lone surrogates, which only an escape can carry.
-    return Response(encode(content), status, media_type="application/json")
 
 
 def _account(request: Request) -> Account:
@@ -174,14 +168,3 @@ def _row(row: Behaviour) -> dict[str, Any]:
         "charged": row.finds,
         "number_readable": row.finds and row.tells,
     }
-
-
-def _page(request: Request, entries: Sequence[Charge | Question | Callback], extra: dict[str, Any]) -> Response:
-    try:
-        after = max(0, int(request.query_params.get("after", 0)))
-        limit = max(1, int(request.query_params.get("limit", PAGE)))
-    except ValueError:
-        return _json({"detail": "after and limit are whole numbers"}, 400)
-    page = [{"n": n} | entry.as_json() for n, entry in enumerate(entries[after : after + limit], after + 1)]
-    more = after + len(page) < len(entries)
-    return _json(extra | {"entries": page, "next": page[-1]["n"] if more else None})

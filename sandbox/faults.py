@@ -49,22 +49,33 @@ class Faults(BaseModel):
         return self
 
 
-class Chaos:
-    """The faults in force and the dice that decide which requests they befall; the same seed throws the same dice."""
+class Dice:
+    """The dice that decide which requests a fault befalls; the same seed throws the same dice."""
 
     def __init__(self, seed: int) -> None:
-        """Start without faults."""
-        self.faults = Faults()
+        """Throw the dice of *seed*."""
         self._dice = random.Random(seed)  # noqa: S311
 
     def strikes(self, rate: float) -> bool:
         """Throw the dice: tell whether a fault of this rate befalls the thing at hand."""
         return rate > 0 and self._dice.random() < rate
 
+    def between(self, shortest: float, longest: float) -> float:
+        """Draw evenly between the two."""
+        return self._dice.uniform(shortest, longest) if longest else 0.0
+
+
+class Chaos(Dice):
+    """The faults in force and the dice that decide which requests they befall."""
+
+    def __init__(self, seed: int) -> None:
+        """Start without faults."""
+        super().__init__(seed)
+        self.faults = Faults()
+
     def callback_delay(self) -> float:
         """Draw by how many seconds a callback leaves later."""
-        shortest, longest = self.faults.delay_callbacks_seconds
-        return self._dice.uniform(shortest, longest) if longest else 0.0
+        return self.between(*self.faults.delay_callbacks_seconds)
 
     def mar(self, answer: Answer) -> None:
         """Make the answer to a paid question late, cut or slow, if the dice say so."""

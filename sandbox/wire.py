@@ -13,7 +13,7 @@ from typing import Any, Literal, NamedTuple
 from starlette.types import Receive, Scope, Send
 
 Headers = list[tuple[bytes, bytes]]
-Ending = Literal["whole", "cut", "reset", "trickle"]
+Ending = Literal["whole", "cut", "reset", "trickle", "torn"]
 
 JSON = b"application/json"
 HTML = b"text/html; charset=utf-8"
@@ -53,7 +53,7 @@ class Answer:
     @property
     def leaves(self) -> bool:
         """Tell whether any of it is sent."""
-        return self.ending in {"whole", "trickle"}
+        return self.ending in {"whole", "trickle", "torn"}
 
 
 async def read(scope: Scope, receive: Receive) -> Asked:
@@ -90,8 +90,17 @@ async def deliver(answer: Answer, scope: Scope, receive: Receive, send: Send) ->
             )
             await asyncio.sleep(TRICKLE_PAUSE)
         await send({"type": "http.response.body", "body": b""})
+    elif answer.ending == "torn":
+        await send({"type": "http.response.body", "body": answer.body[: len(answer.body) // 2], "more_body": True})
+        await _tear(scope)
     else:
         await send({"type": "http.response.body", "body": answer.body})
+
+
+async def _tear(scope: Scope) -> None:
+    """Close the connection once what was sent has left."""
+    transport: asyncio.Transport = scope["state"]["transport"]
+    transport.close()
 
 
 async def _client_stays(receive: Receive, seconds: float) -> bool:

@@ -325,7 +325,7 @@ def test_a_wrong_latency_is_refused() -> None:
 
 def test_the_sandbox_is_an_independent_oracle() -> None:
     """It imports nothing of what it is there to check."""
-    for file in Path(sandbox.__file__).parent.glob("*.py"):
+    for file in Path(sandbox.__file__).parent.rglob("*.py"):
         for node in ast.walk(ast.parse(file.read_text())):
             names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
             names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
