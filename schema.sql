@@ -77,7 +77,8 @@ CREATE TYPE search_status AS ENUM (
     'not_found',   -- every job answered, without one
     'failed',      -- at least one job failed
     'unresolved',  -- at least one is unknown or lost, or was when this search began
-    'dropped'      -- no provider was asked: its lookups had their number, or were cancelled
+    'suppressed',  -- its person or number is suppressed: what a provider said was not kept
+    'dropped'      -- no provider was asked: its lookups had their number, were cancelled, or are suppressed
 );
 
 -- Returns the final status of a search without a number.
@@ -173,7 +174,7 @@ CREATE TABLE searches (
     id           uuid        NOT NULL PRIMARY KEY,      -- UUIDv7
     begun_for    uuid        NOT NULL,                  -- the lookup whose contact is asked about
     keys         bytea[]     NOT NULL,                  -- its answer is shared under these; contested ones are removed
-    asked        bytea[]     NOT NULL,                  -- the identifiers that its providers were asked about
+    asked        bytea[]     NOT NULL,                  -- hashes of all that its question names, domains as well
     providers    text[]      NOT NULL,                  -- the providers that its answer covers
     slug         bytea,                                 -- facts: hashes of the public slug and of the member id,
     member       bytea,
@@ -230,6 +231,8 @@ CREATE TABLE fingerprints (
     lookup_id    uuid  NOT NULL,
     CONSTRAINT fingerprint_is_a_hash CHECK (octet_length(fingerprint) = 16)
 ) WITH (fillfactor = 90);
+-- Those of a person who is erased: they lie about in the order of their lookups.
+CREATE INDEX fingerprints_by_lookup ON fingerprints USING brin (lookup_id) WITH (autosummarize = on);
 
 -- The outstanding questions. At most one per search.
 CREATE TABLE jobs (

@@ -4,8 +4,11 @@ Pure. `store/searches.py` reads the world under lock and writes the changes. Sea
 a search's answer is for lookups that themselves hold one of its keys (docs/decisions.md, "No hearsay").
 
     known under the contact's keys                                  the lookup
+    the contact is suppressed                                       ends: suppressed; nothing is learned from it
+    a number that is suppressed                                     ends: suppressed
     a number of the reuse window, by a provider it names            takes it: found
     an open search                                                  waits for it
+    an answer that was not kept, because it was suppressed          ends: suppressed
     some of its providers are not covered                           begins a search that asks those
     all are covered, one of them in doubt                           ends: unresolved
     all are covered by "no number"                                  ends: not_found
@@ -34,6 +37,7 @@ MOST_SEARCHES = 6  # for one contact's keys within the window, retries not count
 MOST_LINKS = 32  # searches that a key leads to
 ASKED_OFTEN = f"asked {MOST_SEARCHES} times for this contact already; retry asks again"
 NOBODY_LEFT = "the number was reported wrong, and no other provider is left to ask"
+SUPPRESSED = "suppressed"
 STILL_ASKED = "a provider has yet to answer; retry asks again"
 IN_DOUBT = ("unknown", "lost")
 
@@ -89,6 +93,7 @@ class Seeker:
     region: str | None = None
     insists: bool = False
     refused: frozenset[str] = field(default=frozenset(), repr=False)
+    is_suppressed: bool = False  # a person forbade every question about this contact
     new_search: UUID = field(default_factory=uuid7)  # the id of the search that it may begin
 
 
@@ -97,7 +102,7 @@ class Fate:
     """The decision about a lookup: it waits for *search* while *status* is None."""
 
     search: Search
-    status: Literal["found", "not_found", "unresolved"] | None = None
+    status: Literal["found", "not_found", "unresolved", "suppressed"] | None = None
     provider: str | None = None  # the provider of the number that it takes
     number: Number | None = None
     reason: str | None = None
@@ -113,6 +118,7 @@ class World:
     links: dict[bytes, list[UUID]]  # key -> the searches that know it, the newest last
     shared: set[bytes]  # addresses of more than one person: no longer keys
     searches: dict[UUID, Search]
+    suppressed: frozenset[str] = field(default=frozenset(), repr=False)  # numbers of these searches: never given
 
     def knowing(self, key: bytes) -> list[Search]:
         """Return the searches whose facts bear on *key*."""
@@ -143,6 +149,9 @@ class World:
 
 def decide(seeker: Seeker, world: World, now: datetime, policy: Policy, read: ReadNumber) -> Fate:
     """Decide what *seeker* does, and record in *world* what its contact says about the person."""
+    if seeker.is_suppressed:  # its search never begins, and is not stored
+        never = Search(seeker.new_search, seeker.id, set(), set(seeker.keys.asked), seeker.providers, Facts())
+        return Fate(never, "suppressed", reason=SUPPRESSED)
     me = Facts(seeker.facts.slug, seeker.facts.member, list(seeker.facts.names))
     for search in _each(world.knowing(key) for key in sorted(seeker.keys.sure)):
         me.learn(search.facts)
@@ -176,12 +185,10 @@ def _fate(
 ) -> Fate:
     touching = [search for search in _each(world.answering(key) for key in sorted(keys)) if search.status != "dropped"]
     touching.sort(key=lambda search: search.id, reverse=True)
-    if taken := _number_to_take(seeker, touching, now, policy, read):
-        return taken
-    for search in touching:
-        if search.ended_at is None:
-            return Fate(search)
     recent = [search for search in touching if search.ended_at and search.ended_at > now - policy.not_found]
+    known = _number_to_take(seeker, touching, world, now, policy, read) or _search_to_join(seeker, touching, recent)
+    if known is not None:
+        return known
     # A provider taken out of PROVIDERS is not asked; a number that it gave before is taken all the same.
     asking = tuple(name for name in seeker.providers if name in policy.providers) or seeker.providers
     unanswered = [name for name in asking if not _has_answered(name, seeker, recent)]
@@ -207,8 +214,9 @@ def _fate(
 
 
 def _number_to_take(
-    seeker: Seeker, touching: Sequence[Search], now: datetime, policy: Policy, read: ReadNumber
+    seeker: Seeker, touching: Sequence[Search], world: World, now: datetime, policy: Policy, read: ReadNumber
 ) -> Fate | None:
+    """Return the fate of a seeker for whom a number of the window is there: to take, or suppressed."""
     wrong = seeker.refused.union(*(search.wrong for search in touching))
     for search in touching:
         if search.ended_at is not None and search.ended_at <= now - policy.found:
@@ -218,11 +226,23 @@ def _number_to_take(
             if number is None or search.ended_at is None:
                 continue
             if number.needs_region and number.raw and seeker.region and (known := read(number.raw, seeker.region)):
+                if known.mobile in world.suppressed:
+                    return Fate(search, "suppressed", reason=SUPPRESSED)
                 search.numbers[provider] = number = known
                 search.status, search.ended_at, search.is_changed = "found", now, True
+            if number.mobile in world.suppressed:
+                return Fate(search, "suppressed", reason=SUPPRESSED)
             if number.mobile is not None and number.mobile not in wrong:
                 return Fate(search, "found", provider, number)
     return None
+
+
+def _search_to_join(seeker: Seeker, touching: Iterable[Search], recent: Iterable[Search]) -> Fate | None:
+    """Return the fate of a seeker for whom a search is open, or ended with an answer that was not kept."""
+    if (waited_for := next((search for search in touching if search.ended_at is None), None)) is not None:
+        return Fate(waited_for)
+    withheld = next((search for search in recent if search.status == "suppressed" and not seeker.insists), None)
+    return Fate(withheld, "suppressed", reason=SUPPRESSED) if withheld is not None else None
 
 
 def _has_answered(provider: str, seeker: Seeker, recent: Iterable[Search]) -> bool:

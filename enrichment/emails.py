@@ -165,7 +165,7 @@ def _read_address(written: str) -> str:
     if is_template(local) or is_template(domain) or _FIELD.search(local):
         raise Unusable(TEMPLATE)
     local, _, domain = _bare(f"{local}@{domain}").rpartition("@")
-    local, domain = local.lower(), _read_domain(domain)
+    local, domain = local.lower(), read_domain(domain)
     email = f"{local}@{domain}"
     if (
         not _LOCAL_PART.fullmatch(local)
@@ -195,7 +195,7 @@ def _is_placeholder(local: str, domain: str) -> bool:
     return len(bare) < 3 or bare in _JUNK_TWICE or is_junk_word(bare)
 
 
-def _read_domain(raw: str) -> str:
+def read_domain(raw: str) -> str:
     """Return the domain in its ASCII form, as in DNS. Raise Unusable."""
     if len(raw) > LONGEST_EMAIL:
         raise Unusable(_WANTED)

@@ -37,6 +37,7 @@ class Ending:
     request_id: str | None = None  # None: not given
     answered_by: AnsweredBy | None = None
     mobile: str | None = None  # E.164
+    number_hash: bytes | None = None  # of `mobile`: a suppressed number is not kept
     mobile_raw: str | None = None  # as the provider wrote it, also where it could not be read
     needs_region: bool = False  # mobile_raw holds a number, and a region would make it one
     region: str | None = None

@@ -9,7 +9,7 @@ JobEnd = Literal["answered", "failed", "unknown", "lost"]
 JobState = Literal["queued", "submitting", "awaiting", "answered", "failed", "unknown", "lost"]
 AnsweredBy = Literal["inline", "callback", "poll"]
 
-SearchStatus = Literal["found", "not_found", "failed", "unresolved", "dropped"]
+SearchStatus = Literal["found", "not_found", "failed", "unresolved", "suppressed", "dropped"]
 
 FinalStatus = Literal["found", "not_found", "failed", "unresolved", "suppressed", "cancelled"]
 LookupStatus = Literal[

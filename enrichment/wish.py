@@ -19,6 +19,8 @@ from enrichment.contact import Contact
 from enrichment.facts import Facts, fold
 from enrichment.roles import is_role_address
 
+WEBHOOK = "webhook"  # the channel of results to RESULT_WEBHOOK_URL; the others have the names of CRMs
+
 
 @dataclass(frozen=True, slots=True)
 class Hasher:
@@ -38,13 +40,14 @@ class Hasher:
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """The rules for reusing answers, and the providers that may be asked."""
+    """The rules for reusing answers, the providers that may be asked, and the channels that results go to."""
 
     hash: Hasher
     providers: tuple[str, ...]  # PROVIDERS: those that are asked now
     found: timedelta  # how long a number is reused
     not_found: timedelta  # how long a "no number" answer is reused
     stops_in_doubt: bool = False  # UNKNOWN_POLICY=hold: after an unknown outcome a person decides
+    channels: tuple[str, ...] = ()  # WEBHOOK, and the CRMs that numbers are written back to
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +55,8 @@ class Keys:
     """The keys of one contact.
 
     *own*: those that the contact itself holds. *sure*: those that contradicting names do not outweigh. *identifiers*:
-    those that a provider is asked about; the question itself if there is no other.
+    those that a provider is asked about; the question itself if there is no other. *asked*: all that a question about
+    the contact names, also shared mailboxes and the addresses' domains: a suppression of any of them forbids it.
     """
 
     own: frozenset[bytes]
@@ -92,7 +96,7 @@ def keys_of(contact: Contact, record_id: str | None, hash: Hasher) -> Keys:
         sure=frozenset({question}),
         emails=emails,
         identifiers=strong or frozenset({question}),
-        asked=strong | {question},
+        asked=strong | {question} | suppressible(contact, hash),
     )
 
 
@@ -101,7 +105,8 @@ def keys_from_hashes(contact: Contact, own: frozenset[bytes], identifiers: froze
     profile = profile_key(contact, hash)
     emails = tuple(hash("email", email) for email in (contact.work_email, contact.personal_email) if email)
     sure = frozenset({profile}) if profile else own.difference(emails)
-    return Keys(own, sure, tuple(key for key in dict.fromkeys(emails) if key in own), identifiers, own)
+    asked = own | suppressible(contact, hash)
+    return Keys(own, sure, tuple(key for key in dict.fromkeys(emails) if key in own), identifiers, asked)
 
 
 def facts_of(contact: Contact, hash: Hasher) -> Facts:
@@ -118,6 +123,24 @@ def profile_key(contact: Contact, hash: Hasher) -> bytes | None:
     if contact.slug:
         return hash("slug", contact.slug)
     return hash("member", contact.member) if contact.member else None
+
+
+def suppressible(contact: Contact, hash: Hasher) -> frozenset[bytes]:
+    """Return the hashes under which a person may have suppressed *contact*: its profile, e-mails and their domains."""
+    emails = [email for email in (contact.work_email, contact.personal_email) if email]
+    domains = {domain for email in emails for domain in _domains(email.rpartition("@")[2])}
+    profile = profile_key(contact, hash)
+    return frozenset([
+        *(hash("email", email) for email in emails),
+        *(hash("domain", domain) for domain in domains),
+        *([profile] if profile else []),
+    ])  # fmt: skip
+
+
+def _domains(domain: str) -> list[str]:
+    """Return *domain* and those above it, but no top-level one: a suppression of acme.co is one of mail.acme.co."""
+    labels = domain.split(".")
+    return [".".join(labels[place:]) for place in range(len(labels) - 1)]
 
 
 def _question(contact: Contact, record_id: str | None, hash: Hasher) -> bytes:

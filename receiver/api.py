@@ -90,13 +90,15 @@ class Api:
     async def cancel(self, request: Request) -> Response:
         """Cancel a queued, held, failed or unresolved lookup; others that wait for its search go on without it."""
         lookup = await self._find(_id(request))
-        if not await lookups.cancel(self._pool, lookup["id"], who=who(request)):
+        policy = await self._installation.policy()
+        if not await lookups.cancel(self._pool, lookup["id"], policy, who=who(request)):
             status = (await self._find(lookup["id"]))["status"]
             raise Problem(
                 409,
                 f"This lookup is {status}; only queued, held, failed and unresolved ones can be cancelled. "
                 "A question that is on its way will be paid for, so its answer is waited for.",
             )
+        self._notifier.wake()
         log.info("cancelled", lookup=str(lookup["id"]), was=lookup["status"])
         return as_json(CancelAnswer(id=lookup["id"]))
 

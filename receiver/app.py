@@ -29,6 +29,7 @@ from receiver.openapi import document
 from receiver.operations import Handlers
 from receiver.problems import UNAVAILABLE, Problem, on_http_exception, on_problem, on_unavailable
 from receiver.routes import build_routes
+from receiver.selections import Selections
 from receiver.usage import UsageReport
 from store.callbacks import Callback, CallbackReceipt, record_callbacks
 from store.group_commit import GroupCommit
@@ -80,6 +81,7 @@ def create_app(settings: Settings, pool: asyncpg.Pool[Any], url: str, door: Door
         callbacks=Callbacks(settings, _all_providers(settings), inbox, notifier, sweeper, metrics),
         api=Api(pool, installation, notifier),
         audit=Audit(pool),
+        selections=Selections(pool, installation, notifier, _all_providers(settings)),
         usage=UsageReport(pool, settings),
         health=health,
         docs=Docs(document()),

@@ -59,7 +59,7 @@ class Tokens:
             raise unauthorized()
         for holder in holders:
             if scope in holder.scopes:
-                request.state.who = holder.name
+                request.state.holder = holder
                 return
         raise forbidden(holders[0], scope)
 
@@ -76,8 +76,15 @@ class Tokens:
 
 def who(request: Request) -> str:
     """Return the name of the token that admitted the request, for the audit."""
-    name: str = request.state.who
-    return name
+    holder: Holder = request.state.holder
+    return holder.name
+
+
+def require(request: Request, scope: Scope) -> None:
+    """Demand another scope of the token that admitted the request. Raise Problem (403)."""
+    holder: Holder = request.state.holder
+    if scope not in holder.scopes:
+        raise forbidden(holder, scope)
 
 
 def unauthorized() -> Problem:

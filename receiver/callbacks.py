@@ -53,7 +53,7 @@ class Callbacks:
         callback = Callback(provider.name, job_id, body, provider.read_callback(body), provider.price)
         recorded = await self._commit.submit(callback, within=patience.FOR_A_CALLBACK)
         self._counter.labels(provider.name, recorded.verdict).inc()
-        if recorded.ended is not None and recorded.ended.next_provider is not None:
+        if recorded.delivers or (recorded.ended is not None and recorded.ended.next_provider is not None):
             self._notifier.wake()
         self._sweeper.add(recorded.unswept)
         return STORED

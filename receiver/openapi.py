@@ -58,6 +58,11 @@ def _operation(operation: Operation) -> dict[str, Any]:
         "security": _security(operation),
         "responses": {
             str(operation.success): {"description": "Done.", "content": _content(operation.answer)},
+            **(
+                {"202": {"description": operation.accepted, "content": _content(operation.answer)}}
+                if operation.accepted
+                else {}
+            ),
             **{str(s): _problem(s, text, operation) for s, text in sorted(_problems(operation).items())},
             "500": _problem(500, "A defect of ours; it was logged.", operation),
         },

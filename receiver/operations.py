@@ -16,6 +16,7 @@ from receiver.callbacks import Callbacks
 from receiver.docs import Docs
 from receiver.events import Events
 from receiver.health import Health
+from receiver.selections import Selections
 from receiver.usage import UsageReport
 
 # Who may call an operation: a token with its scope, or for events also a signature.
@@ -30,6 +31,7 @@ class Handlers:
     callbacks: Callbacks
     api: Api
     audit: Audit
+    selections: Selections
     usage: UsageReport
     health: Health
     docs: Docs
@@ -62,6 +64,7 @@ class Operation:
     body: type[BaseModel] | None = None
     any_body: bool = False  # any content type and any content
     success: int = 200
+    accepted: str = ""  # when the same answer comes with a 202 instead
     answer: type[BaseModel] | Literal["nothing", "text", "html", "object"]
     problems: dict[int, str] = field(default_factory=dict)
     silent: tuple[int, ...] = ()  # problems without a body

@@ -9,6 +9,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from enrichment.event import LONGEST_ID
+from enrichment.selection import Wanted
 from receiver.api import DEFAULT_LIMIT, LARGEST_LIMIT, STATUSES
 from receiver.auth import Handler, Tokens
 from receiver.bodies import MOST_OF_A_CALLBACK, MOST_OF_AN_EVENT
@@ -23,11 +24,16 @@ from receiver.messages import (
     Usage,
 )
 from receiver.messages_audit import AuditPage
+from receiver.messages_selections import SelectionAnswer
 from receiver.operations import Handlers, Operation, Parameter
 from receiver.usage import DEFAULT_DAYS, MOST_DAYS
 
 LOOKUP_ID = Parameter(
     name="id", place="path", schema={"type": "string", "format": "uuid"}, description="the lookup's id",
+    example="019a0b1c-2d3e-7f40-8a5b-6c7d8e9f0a1b",
+)  # fmt: skip
+SELECTION_ID = Parameter(
+    name="id", place="path", schema={"type": "string", "format": "uuid"}, description="the selection's id",
     example="019a0b1c-2d3e-7f40-8a5b-6c7d8e9f0a1b",
 )  # fmt: skip
 SOURCE = Parameter(name="source", place="path", schema={"type": "string"}, description="generic", example="generic")
@@ -155,6 +161,27 @@ OPERATIONS = (
                       description="how many UTC days, today included"),
         ),
         answer=Usage, problems={422: "A parameter cannot be used.", **UNAUTHORIZED, **UNAVAILABLE},
+    ),
+    Operation(
+        method="post", path="/v1/selections", handler=lambda h: h.selections.create, scope="operate",
+        group="Selections", summary="Preview an action on many lookups",
+        description="Finds what the filter names, counts it, and says what applying can cost at most. Nothing else is "
+                    "changed. `replay` is of deliveries; `erase` needs the scope `admin`.",
+        body=Wanted, answer=SelectionAnswer, accepted="The preview goes on: read the selection again.",
+        problems={**UNAUTHORIZED, **BODY_PROBLEMS, **UNAVAILABLE},
+    ),
+    Operation(
+        method="get", path="/v1/selections/{id}", handler=lambda h: h.selections.read, scope="read",
+        group="Selections", summary="A selection, and how far it has come", parameters=(SELECTION_ID,),
+        answer=SelectionAnswer, problems={**UNAUTHORIZED, 404: "There is no such selection.", **UNAVAILABLE},
+    ),
+    Operation(
+        method="post", path="/v1/selections/{id}/apply", handler=lambda h: h.selections.apply, scope="operate",
+        group="Selections", summary="Apply exactly what was previewed",
+        description="Each item that has changed since, so that the action does not apply any more, is passed. "
+                    "Again, it answers how far it has come.",
+        parameters=(SELECTION_ID,), answer=SelectionAnswer, accepted="It goes on: read the selection again.",
+        problems={**UNAUTHORIZED, 404: "There is no such selection.", 409: "The preview has not ended.", **UNAVAILABLE},
     ),
     Operation(
         method="get", path="/v1/audit", handler=lambda h: h.audit.page, scope="admin",

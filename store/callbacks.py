@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -17,6 +18,7 @@ import structlog
 from enrichment.ending import Ending, read_ending
 from enrichment.outcome import Answered, Outcome, Refused, Unreadable
 from enrichment.states import Verdict
+from enrichment.suppression import job_hash, number_hash
 from store.columns import Columns
 from store.database import UNREACHABLE, Db, transaction
 from store.endings import Applied, apply_endings
@@ -26,7 +28,7 @@ from store.polls import poll_by, poll_now
 from store.retention import walk_again
 
 if TYPE_CHECKING:
-    from enrichment.wish import Policy
+    from enrichment.wish import Hasher, Policy
 
 log = structlog.get_logger()
 
@@ -55,6 +57,7 @@ class CallbackReceipt:
     ended: Ended | None = None
     unswept: Sequence[UUID] = ()  # searches whose lookups have not all followed
     flag: str | None = None  # why it was not applied
+    delivers: bool = False  # its batch wrote deliveries
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +68,7 @@ class _Job:
     is_open: bool
     request_id: str | None
     region: str | None
+    is_suppressed: bool  # its person is: no body is stored
 
 
 async def record_callbacks(
@@ -82,7 +86,7 @@ async def record_callbacks(
     except Exception:
         if len(callbacks) == 1:
             log.exception("callback_not_applied", job=str(callbacks[0].job_id))
-            return [await _keep(pool, callbacks[0])]
+            return [await _keep(pool, callbacks[0], policy)]
     alone = [await record_callbacks(pool, [callback], policy, default_region) for callback in callbacks]
     return [recorded for (recorded,) in alone]
 
@@ -101,18 +105,22 @@ async def _record(
             _recorded(callback, ending, jobs.get(callback.job_id), applied, is_chosen=index in chosen)
             for index, (callback, ending) in enumerate(zip(callbacks, endings, strict=True))
         ]
-        await _insert(connection, callbacks, recorded)
+        kept_from = {id for id, job in jobs.items() if job.is_suppressed}
+        kept_from.update(id for id, ended in applied.ended.items() if ended.is_suppressed)
+        kept_from.update(id for id, late in applied.late.items() if late.is_suppressed)
+        await _insert(connection, callbacks, recorded, policy.hash, _numbers(endings), kept_from)
         if flagged := [c.job_id for c, r in zip(callbacks, recorded, strict=True) if r.verdict == "flagged"]:
             await poll_now(connection, flagged)
     return recorded
 
 
-async def _keep(pool: asyncpg.Pool[Any], callback: Callback) -> CallbackReceipt:
+async def _keep(pool: asyncpg.Pool[Any], callback: Callback, policy: Policy) -> CallbackReceipt:
     """Store a callback that could not be applied, and schedule a poll of its job."""
     async with transaction(pool) as connection:
         job = (await _jobs(connection, [callback.job_id])).get(callback.job_id)
         recorded = CallbackReceipt("flagged", job.lookup_id if job else None, flag=NOT_APPLIED)
-        await _insert(connection, [callback], [recorded])
+        kept_from = {callback.job_id} if job is not None and job.is_suppressed else set()
+        await _insert(connection, [callback], [recorded], policy.hash, [None], kept_from)
         await poll_now(connection, [callback.job_id])
     try:  # it is stored: whatever is wrong with it may be wrong here, too
         ending = _ending(callback, job, None)
@@ -164,38 +172,67 @@ def _recorded(
     if ending is not None and _is_anothers(ending, job):
         return CallbackReceipt("flagged", lookup_id, flag=OTHER_REQUEST)
     if is_chosen and (ended := applied.ended.get(callback.job_id)):
-        return CallbackReceipt("applied", lookup_id, ended, applied.unswept)
+        return CallbackReceipt("applied", lookup_id, ended, applied.unswept, delivers=applied.delivers)
     if is_chosen and callback.job_id in applied.late:
-        return CallbackReceipt("late", lookup_id, unswept=applied.unswept)
+        return CallbackReceipt("late", lookup_id, unswept=applied.unswept, delivers=applied.delivers)
     return CallbackReceipt("ignored", lookup_id)
 
 
 async def _jobs(db: Db, ids: Iterable[UUID]) -> dict[UUID, _Job]:
     rows = await db.fetch(
         """
-        SELECT known.id, known.lookup_id, known.is_open, known.request_id, lookups.region_hint
-          FROM (SELECT id, lookup_id, true AS is_open, request_id FROM jobs WHERE id = ANY($1::uuid[])
+        SELECT known.id, known.lookup_id, known.is_open, known.request_id, lookups.region_hint,
+               CASE WHEN (SELECT EXISTS (SELECT FROM suppressions))   -- usually there are none
+                    THEN EXISTS (SELECT
+                                   FROM searches
+                                   JOIN suppressions ON suppressions.hash = ANY (searches.asked)
+                                  WHERE searches.id = known.search_id)
+                    ELSE false END AS is_suppressed
+          FROM (SELECT id, search_id, lookup_id, true AS is_open, request_id FROM jobs WHERE id = ANY($1::uuid[])
                 UNION ALL
-                SELECT id, lookup_id, false, request_id FROM finished_jobs WHERE id = ANY($1::uuid[])) AS known
+                SELECT id, search_id, lookup_id, false, request_id
+                  FROM finished_jobs
+                 WHERE id = ANY($1::uuid[])) AS known
           JOIN lookups ON lookups.id = known.lookup_id
         """,
         sorted(set(ids)),
     )
-    return {row["id"]: _Job(row["lookup_id"], row["is_open"], row["request_id"], row["region_hint"]) for row in rows}
+    return {
+        row["id"]: _Job(
+            row["lookup_id"], row["is_open"], row["request_id"], row["region_hint"], row["is_suppressed"]
+        )
+        for row in rows
+    }  # fmt: skip
 
 
-async def _insert(db: Db, callbacks: Sequence[Callback], recorded: Sequence[CallbackReceipt]) -> None:
-    """Insert each body once; update the verdict of one that was ignored before and is applied now."""
+def _numbers(endings: Sequence[Ending | None]) -> list[str | None]:
+    return [ending.mobile if ending else None for ending in endings]
+
+
+async def _insert(
+    db: Db,
+    callbacks: Sequence[Callback],
+    recorded: Sequence[CallbackReceipt],
+    hash: Hasher,
+    numbers: Sequence[str | None],
+    kept_from: AbstractSet[UUID],
+) -> None:
+    """Insert each body once; update the verdict of one that was ignored before and is applied now.
+
+    Leave a body empty where its number is suppressed, or its job is one of *kept_from*: there the person is. Insert
+    nothing for a job of which only a tombstone is left: its person was erased.
+    """
     rows = {
-        (callback.job_id, hashlib.blake2b(callback.body, digest_size=16).digest()): (callback, record)
-        for callback, record in reversed(list(zip(callbacks, recorded, strict=True)))
+        (callback.job_id, hashlib.blake2b(callback.body, digest_size=16).digest()): (callback, record, number)
+        for callback, record, number in reversed(list(zip(callbacks, recorded, numbers, strict=True)))
     }
     stored = [
         {
             "job_id": job_id, "body_hash": body_hash, "provider": callback.provider, "lookup_id": record.lookup_id,
-            "body": callback.body, "verdict": record.verdict, "flag": record.flag,
+            "body": b"" if job_id in kept_from else callback.body, "verdict": record.verdict, "flag": record.flag,
+            "number_hash": number_hash(number, hash) if number else None, "job_hash": job_hash(job_id, hash),
         }
-        for (job_id, body_hash), (callback, record) in sorted(rows.items(), key=lambda row: row[0])
+        for (job_id, body_hash), (callback, record, number) in sorted(rows.items(), key=lambda row: row[0])
     ]  # fmt: skip
     oldest = min(callback.job_id for callback in callbacks)
     if oldest < first_id(datetime.now(UTC) - LATE):
@@ -204,12 +241,17 @@ async def _insert(db: Db, callbacks: Sequence[Callback], recorded: Sequence[Call
 
 
 CALLBACKS = Columns(
-    job_id="uuid", body_hash="bytea", provider="text", lookup_id="uuid", body="bytea", verdict="text", flag="text"
-)  # fmt: skip
+    job_id="uuid", body_hash="bytea", provider="text", lookup_id="uuid", body="bytea", verdict="text", flag="text",
+    number_hash="bytea", job_hash="bytea",
+)  # fmt: skip  # fmt: skip
 _STORE = """
         INSERT INTO callbacks (job_id, body_hash, provider, lookup_id, body, verdict, flag)
-        SELECT job_id, body_hash, provider, lookup_id, body, verdict, flag
+        SELECT job_id, body_hash, provider, lookup_id,
+               CASE WHEN (SELECT EXISTS (SELECT FROM suppressions))   -- usually there are none
+                         AND EXISTS (SELECT FROM suppressions WHERE hash = callback.number_hash) THEN '' ELSE body END,
+               verdict, flag
           FROM callback
+         WHERE NOT EXISTS (SELECT FROM tombstones WHERE tombstones.job_hash = callback.job_hash)
             ON CONFLICT (job_id, body_hash) DO UPDATE
            SET times = callbacks.times + 1,
                verdict = CASE WHEN excluded.verdict IN ('applied', 'late') THEN excluded.verdict

@@ -17,6 +17,7 @@ from enrichment.money import cents
 from enrichment.pacing import Meter, permits, spend, wait
 from store.database import Db, transaction
 from store.lookups import drop_unneeded
+from store.suppressed import drop_questions
 
 BUDGET_LOCK = 7_243_391_102_002  # any number, but always this one: budgets are reserved one claim at a time
 
@@ -113,6 +114,8 @@ async def claim(
         due = await _take_due(connection, provider, len(times), price, lease, callback_expected, claim_id)
         rows = [row for row in due if row["attempt"] is not None]
         if len(rows) < len(due):
+            if suppressed := [row["search_id"] for row in due if row["is_suppressed"]]:
+                await drop_questions(connection, suppressed)
             await drop_unneeded(connection, [row["search_id"] for row in due if row["attempt"] is None])
         await save_meters(connection, provider, spend(gate.meters, gate.now, times[: len(rows)]))
         if gate.tripped and rows:
@@ -212,7 +215,10 @@ async def affordable_questions(db: Db, provider: str, price: Decimal, budgets: S
 async def _take_due(
     db: Db, provider: str, most: int, price: Decimal, lease: timedelta, callback_expected: bool, claim_id: UUID
 ) -> list[asyncpg.Record]:
-    """Claim due jobs. Return also those whose search has no open lookup; these are not claimed, and have no attempt."""
+    """Claim due jobs. Return also those that are not claimed, without an attempt.
+
+    Their search has no open lookup, or their question is about a suppressed person.
+    """
     rows: list[asyncpg.Record] = await db.fetch(
         """
         WITH fresh AS MATERIALIZED (
@@ -244,7 +250,13 @@ async def _take_due(
                                 FROM lookups AS other
                                WHERE other.search_id = due.search_id
                                  AND other.final_status IS NULL
-                               LIMIT 1) END AS is_needed
+                               LIMIT 1) END AS is_needed,
+                   CASE WHEN (SELECT EXISTS (SELECT FROM suppressions))   -- usually there are none
+                        THEN EXISTS (SELECT
+                                       FROM searches
+                                       JOIN suppressions ON suppressions.hash = ANY (searches.asked)
+                                      WHERE searches.id = due.search_id)
+                        ELSE false END AS is_suppressed
               FROM due
               JOIN lookups ON lookups.id = due.lookup_id
         ), claimed AS (
@@ -261,6 +273,7 @@ async def _take_due(
               FROM needed
              WHERE jobs.id = needed.id
                AND needed.is_needed
+               AND NOT needed.is_suppressed
             RETURNING jobs.id, jobs.source, jobs.lookup_id, jobs.attempt, jobs.tries, jobs.reserved_on
         ), counted AS (
             INSERT INTO usage (provider, source, day, slot, reserved)

@@ -17,6 +17,24 @@ from enrichment.states import DELIVERY_STATES, DeliveryEnd
 from store.columns import Columns
 from store.database import Db, transaction
 
+# For every statement that ends lookups, in the same commit. It follows two CTEs: `channel (name)`, the channels of the
+# policy, and `changed_lookup (id, source, record_id, final_status)`, the lookups that the statement wrote: those that
+# are final have ended. A CRM hears only of its own contacts, and only of results that it can show.
+NEW_DELIVERIES = """
+    delivery AS (
+        INSERT INTO deliveries (id, lookup_id, channel)
+        SELECT new_id(), changed_lookup.id, channel.name
+          FROM changed_lookup
+         CROSS JOIN channel
+         WHERE changed_lookup.final_status IS NOT NULL
+           AND (channel.name = 'webhook'
+                OR channel.name = changed_lookup.source
+                   AND changed_lookup.record_id IS NOT NULL
+                   AND changed_lookup.final_status IN ('found', 'not_found', 'failed', 'unresolved'))
+        RETURNING id
+    )
+"""
+
 SOON = 5.0  # seconds: what is due later than that is waited for as if nothing waited
 
 

@@ -13,7 +13,9 @@ from dataclasses import dataclass
 from datetime import timedelta
 from uuid import UUID
 
+from store.columns import Columns
 from store.database import Db
+from store.deliveries import NEW_DELIVERIES
 
 CHUNK = 1000  # lookups of one commit
 
@@ -80,6 +82,7 @@ CANDIDATES = """
         )
 """
 
+CHANNELS = Columns(4, name="text")
 # The lookups that follow, and what is left to do.
 DONE = """
         chosen AS MATERIALIZED (
@@ -93,7 +96,7 @@ DONE = """
               FROM chosen
              CROSS JOIN LATERAL (
                    SELECT id FROM lookups WHERE lookups.id = chosen.id LIMIT 1 FOR NO KEY UPDATE) AS held
-        ), done AS (
+        ), changed_lookup AS (
             UPDATE lookups
                SET final_status = CASE WHEN locked.provider IS NOT NULL THEN 'found'
                                        ELSE locked.status::text END::final_status,
@@ -117,9 +120,12 @@ DONE = """
              WHERE lookups.id = locked.id
                AND lookups.mobile IS NULL
                AND (lookups.final_status IS NULL OR lookups.final_status IN ('not_found', 'failed', 'unresolved'))
-            RETURNING lookups.id
+            RETURNING lookups.id, lookups.source, lookups.record_id, lookups.final_status
         )
-        SELECT ARRAY(SELECT id FROM done) AS lookups,
+"""
+FOLLOWED = """
+        SELECT ARRAY(SELECT id FROM changed_lookup) AS lookups,
+               EXISTS (SELECT FROM delivery) AS delivers,
                ARRAY(SELECT id
                        FROM ended
                       WHERE id IN (SELECT ended_id FROM candidate GROUP BY ended_id HAVING count(*) >= $3)
@@ -141,28 +147,32 @@ DONE = """
 class Chunk:
     """The effect of one chunk: *lookups* that ended; *unswept* searches, which have more lookups to end or decide anew.
 
-    *left*: other searches, for which some of the ended lookups had waited.
+    *left*: other searches, for which some of the ended lookups had waited. *delivers*: whether there are deliveries.
     """
 
     lookups: Sequence[UUID]
     unswept: Sequence[UUID]
     left: Sequence[UUID]
+    delivers: bool
 
 
-async def end_lookups(db: Db, searches: Sequence[UUID], not_found: timedelta, limit: int = CHUNK) -> Chunk:
+async def end_lookups(
+    db: Db, searches: Sequence[UUID], not_found: timedelta, channels: Sequence[str], limit: int = CHUNK
+) -> Chunk:
     """End up to *limit* lookups of these ended *searches*, which are sorted and locked, as their search ended.
 
     The lookups are open, not_found, failed or unresolved. The searches share the limit evenly, so that a small search
     need not wait for a large one.
     """
     row = await db.fetchrow(
-        f"WITH {CANDIDATES}, {DONE}",
+        f"WITH {CHANNELS.cte('channel')}, {CANDIDATES}, {DONE}, {NEW_DELIVERIES} {FOLLOWED}",
         searches,
         not_found,
         max(1, limit // max(1, len(searches))),
+        list(channels),
     )
     assert row is not None  # noqa: S101  it counts
-    return Chunk(row["lookups"], row["unswept"], row["left"])
+    return Chunk(row["lookups"], row["unswept"], row["left"], row["delivers"])
 
 
 async def mark(db: Db, searches: Sequence[UUID], *, unswept: bool) -> None:

@@ -1,7 +1,8 @@
 """Finish jobs: one statement for inline answers, callbacks, polls and the reconciler.
 
 It takes the row out of `jobs`, so the first process to do so wins. The same statement settles the ledger, and queues
-the next provider's job or ends the search. That commit is the end; `store/ends.py` ends the lookups after it.
+the next provider's job or ends the search. That commit is the end; `store/ends.py` ends the lookups after it. What was
+said about a suppressed person, or with a suppressed number, is not kept: the charge stands, and the search ends.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from uuid import UUID
 
+from enrichment.decide import SUPPRESSED
 from enrichment.ending import REMOVED, REPORTED_WRONG
 from store.columns import Columns
 from store.database import Db
@@ -19,15 +21,15 @@ if TYPE_CHECKING:
     from enrichment.ending import Ending
 
 ENDINGS = Columns(
-    first=4,
+    first=5,
     job_id="uuid", state="text", attempt="int", request_id="text", answered_by="text", mobile="text",
     number_json="jsonb", charged="numeric", possible="bool", error="text", raw="text", stop="bool", next_id="uuid",
-    seen_state="text", seen_request_id="text",
+    seen_state="text", seen_request_id="text", number_hash="bytea",
 )  # fmt: skip
 
 # The race is decided here: a row can be deleted only once.
 GONE = """
-        gone AS MATERIALIZED (
+        taken AS MATERIALIZED (
             DELETE FROM jobs
              USING ending
              WHERE jobs.id = ending.job_id
@@ -56,7 +58,24 @@ GONE = """
                       COALESCE(ending.error, CASE WHEN ending.state <> 'answered' THEN jobs.error END) AS error,
                       COALESCE(ending.raw, CASE WHEN ending.state <> 'answered' THEN jobs.raw END) AS raw,
                       COALESCE(ending.charged, 0) AS charged,
-                      CASE WHEN ending.possible THEN jobs.reserved ELSE 0 END AS possible
+                      CASE WHEN ending.possible THEN jobs.reserved ELSE 0 END AS possible,
+                      CASE WHEN (SELECT EXISTS (SELECT FROM suppressions))   -- usually there are none
+                           THEN EXISTS (SELECT FROM suppressions WHERE hash = ending.number_hash)
+                                OR EXISTS (SELECT
+                                             FROM searches
+                                             JOIN suppressions ON suppressions.hash = ANY (searches.asked)
+                                            WHERE searches.id = jobs.search_id)
+                           ELSE false END AS is_suppressed
+        ), gone AS MATERIALIZED (
+            SELECT id, search_id, lookup_id, source, provider, place, attempt, polls, reserved, reserved_on,
+                   submitted_at, claimed_by, removed, day, ends_as, answered_by, next_id, stop, request_id, charged,
+                   possible, is_suppressed,
+                   CASE WHEN is_suppressed THEN '{}' ELSE todo END AS todo,   -- nobody else is asked
+                   CASE WHEN is_suppressed THEN NULL ELSE mobile END AS mobile,
+                   CASE WHEN is_suppressed THEN NULL ELSE number_json END AS number_json,
+                   CASE WHEN is_suppressed THEN $4 ELSE error END AS error,
+                   CASE WHEN is_suppressed THEN NULL ELSE raw END AS raw
+              FROM taken
         )
 """
 
@@ -116,16 +135,18 @@ HEARD = """
                                            WHERE named.provider <> ALL (gone.todo)
                                            ORDER BY named.place)
                                ELSE searches.providers END,
+                          CASE WHEN gone.is_suppressed AND searches.status IS NULL THEN $4 ELSE
                           left(NULLIF(concat_ws('; ', searches.reason, gone.provider || ': ' || heard.complaint,
                                                 CASE WHEN NOT heard.is_found AND gone.removed <> '{}'
                                                      THEN array_to_string(gone.removed, ', ') || ': ' || $3 END), ''),
-                               2000),
+                               2000) END,
                           CASE WHEN next.is_asked THEN NULL
                                WHEN heard.is_found THEN now()
                                ELSE COALESCE(searches.ended_at, now()) END,
                           CASE WHEN next.is_asked THEN NULL
                                WHEN heard.is_found THEN 'found'
                                WHEN searches.status IS NOT NULL THEN searches.status
+                               WHEN gone.is_suppressed THEN 'suppressed'
                                ELSE search_verdict(heard.said, searches.is_doubtful) END
                      FROM (SELECT searches.said || jsonb_build_object(gone.provider, gone.ends_as) AS said,
                                   gone.mobile IS NOT NULL AND gone.mobile <> ALL (searches.wrong) AS is_found,
@@ -138,7 +159,7 @@ HEARD = """
               FROM (SELECT * FROM gone ORDER BY search_id) AS gone   -- the order of locks
              WHERE searches.id = gone.search_id
             RETURNING gone.id, gone.search_id, gone.lookup_id, gone.source, gone.provider, gone.ends_as, gone.place,
-                      gone.todo, gone.next_id, searches.status::text AS status
+                      gone.todo, gone.next_id, gone.is_suppressed, searches.status::text AS status
         ), chained AS (
             -- The next provider that is not paused; when all are, the first of them holds the job.
             INSERT INTO jobs (id, search_id, lookup_id, source, provider, held, place, todo)
@@ -156,7 +177,7 @@ HEARD = """
             RETURNING search_id, provider
         )
         SELECT heard.id, heard.search_id, heard.lookup_id, heard.provider, heard.ends_as::text AS state, heard.status,
-               chained.provider AS next_provider
+               heard.is_suppressed, chained.provider AS next_provider
           FROM heard
           LEFT JOIN chained ON chained.search_id = heard.search_id
 """
@@ -164,7 +185,10 @@ HEARD = """
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """A job that has ended. *search_status* is None while the next provider is asked."""
+    """A job that has ended. *search_status* is None while the next provider is asked.
+
+    *is_suppressed*: its person or number is, so nothing of the answer may be stored.
+    """
 
     job_id: UUID
     search_id: UUID
@@ -173,6 +197,7 @@ class Ended:
     state: str
     search_status: str | None
     next_provider: str | None
+    is_suppressed: bool = False
 
 
 async def finish(db: Db, endings: Sequence[Ending], configured: Sequence[str]) -> dict[UUID, Ended]:
@@ -189,12 +214,13 @@ async def finish(db: Db, endings: Sequence[Ending], configured: Sequence[str]) -
         list(configured),
         REPORTED_WRONG,
         REMOVED,
+        SUPPRESSED,
         *ENDINGS.of(sorted(first.values(), key=lambda ending: ending.job_id)),
     )
     return {
         row["id"]: Ended(
             row["id"], row["search_id"], row["lookup_id"], row["provider"], row["state"], row["status"],
-            row["next_provider"],
+            row["next_provider"], row["is_suppressed"],
         )
         for row in rows
     }  # fmt: skip

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import asyncpg
 
-from enrichment.wish import Hasher, Policy
+from enrichment.crms import CRMS
+from enrichment.wish import WEBHOOK, Hasher, Policy
 from store.database import Db
 
 if TYPE_CHECKING:
@@ -51,8 +52,15 @@ class Installation:
                 found=timedelta(days=self._settings.reuse_found_days),
                 not_found=timedelta(days=self._settings.reuse_not_found_days),
                 stops_in_doubt=self._settings.unknown_policy == "hold",
+                channels=channels_of(self._settings),
             )
         return self._policy
+
+
+def channels_of(settings: Settings) -> tuple[str, ...]:
+    """Return the channels that results go to by these settings."""
+    webhook = (WEBHOOK,) if settings.result_webhook_url else ()
+    return webhook if settings.write_back == "off" else (*webhook, *CRMS)
 
 
 async def read_hasher(db: Db, settings: Settings) -> Hasher:

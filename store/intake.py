@@ -17,6 +17,7 @@ from enrichment.decide import Fate, Seeker, World, decide
 from enrichment.wish import Keys, Policy, Wish, facts_of, keys_of
 from store.columns import Columns
 from store.database import Db, transaction
+from store.deliveries import NEW_DELIVERIES
 from store.searches import (
     NEW_SEARCHES,
     SEARCHES,
@@ -27,6 +28,7 @@ from store.searches import (
     read_number,
     save_world,
 )
+from store.suppressed import suppressed_numbers
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,12 +64,15 @@ async def ingest_in(db: Db, events: Sequence[Event], policy: Policy) -> list[lis
     if not events:
         return []
     batch = _Batch(events, policy)
-    fingerprints, seen, keys = await _lock(db, batch)
+    fingerprints, seen, keys, suppressed = await _lock(db, batch)
     locked = await lock_searches(db, keys, but=batch.proposed)
+    if suppressed is not None:
+        regions = {entry.wish.contact.region for entry in batch.entries}
+        locked.world.suppressed = await suppressed_numbers(db, locked.world, regions, policy.hash)
     known = await _known_lookups(db, seen)
-    batch.decide(locked.world, fingerprints, known, datetime.now(UTC))
+    batch.decide(locked.world, fingerprints, known, suppressed or frozenset(), datetime.now(UTC))
     await save_world(db, locked)
-    await _insert(db, batch, locked.world)
+    await _insert(db, batch, locked.world, policy.channels)
     return batch.results()
 
 
@@ -93,7 +98,12 @@ class _Batch:
         self.moved_fingerprints: dict[bytes, UUID] = {}
 
     def decide(
-        self, world: World, fingerprints: dict[bytes, UUID], known: dict[UUID, asyncpg.Record], now: datetime
+        self,
+        world: World,
+        fingerprints: dict[bytes, UUID],
+        known: dict[UUID, asyncpg.Record],
+        suppressed: frozenset[bytes],
+        now: datetime,
     ) -> None:
         """Decide every wish in order, so that it can join the search of an earlier wish of the batch."""
         for entry in self.entries:
@@ -109,7 +119,8 @@ class _Batch:
             contact = entry.wish.contact
             seeker = Seeker(
                 entry.wish.id, entry.keys, facts_of(contact, self._policy.hash), entry.wish.providers,
-                entry.event.source, contact.region, new_search=entry.new_search,
+                entry.event.source, contact.region, is_suppressed=not suppressed.isdisjoint(entry.keys.asked),
+                new_search=entry.new_search,
             )  # fmt: skip
             fate = decide(seeker, world, now, self._policy, read_number)
             self.fates[entry.wish.id] = fate
@@ -151,10 +162,13 @@ def _is_reused(lookup: asyncpg.Record, now: datetime, policy: Policy) -> bool:
             return True
 
 
-async def _lock(db: Db, batch: _Batch) -> tuple[dict[bytes, UUID], set[UUID], list[asyncpg.Record]]:
+async def _lock(
+    db: Db, batch: _Batch
+) -> tuple[dict[bytes, UUID], set[UUID], list[asyncpg.Record], frozenset[bytes] | None]:
     """Insert and lock the batch's fingerprints and keys, sorted.
 
-    Return each fingerprint's lookup, the lookups of those that were there before, and the key rows.
+    Return each fingerprint's lookup, the lookups of those that were there before, the key rows, and the suppressed
+    hashes of the contacts: None where nothing at all is suppressed.
     """
     fingerprints = {entry.fingerprint: entry.wish.id for entry in reversed(batch.entries)}
     keys: dict[bytes, UUID] = {}
@@ -179,15 +193,26 @@ async def _lock(db: Db, batch: _Batch) -> tuple[dict[bytes, UUID], set[UUID], li
         UNION ALL
         SELECT key, false, NULL, shared, searches
           FROM key
+        UNION ALL
+        SELECT hash, NULL, NULL, NULL, NULL
+          FROM suppressions
+         WHERE (SELECT EXISTS (SELECT FROM suppressions))   -- usually there are none: then this is all that it costs
+           AND hash = ANY($5::bytea[])
+        UNION ALL
+        SELECT NULL, NULL, NULL, NULL, NULL
+         WHERE EXISTS (SELECT FROM suppressions)
         """,
         sorted(fingerprints),
         [fingerprints[fingerprint] for fingerprint in sorted(fingerprints)],
         sorted(keys),
         [keys[key] for key in sorted(keys)],
+        list({hash for entry in batch.entries for hash in entry.keys.asked}),
     )
+    hits = [row["key"] for row in rows if row["is_fingerprint"] is None]
+    suppressed = frozenset(filter(None, hits)) if hits else None
     claimed = {row["key"]: row["searches"][0] for row in rows if row["is_fingerprint"]}
     seen = {row["searches"][0] for row in rows if row["was_there"]}
-    return claimed, seen, [row for row in rows if not row["is_fingerprint"]]
+    return claimed, seen, [row for row in rows if row["is_fingerprint"] is False], suppressed
 
 
 async def _known_lookups(db: Db, ids: set[UUID]) -> dict[UUID, asyncpg.Record]:
@@ -205,8 +230,8 @@ async def _known_lookups(db: Db, ids: set[UUID]) -> dict[UUID, asyncpg.Record]:
     return {row["id"]: row for row in rows}
 
 
-async def _insert(db: Db, batch: _Batch, world: World) -> None:
-    """Insert events, lookups, searches and their first jobs."""
+async def _insert(db: Db, batch: _Batch, world: World, channels: Sequence[str]) -> None:
+    """Insert events, lookups, searches and their first jobs; deliveries of lookups that end at once."""
     entries = [entry for entry in batch.entries if entry.wish.id in batch.fates]
     if not entries:
         return
@@ -214,12 +239,14 @@ async def _insert(db: Db, batch: _Batch, world: World) -> None:
     rows = [_lookup_row(entry, batch.fates[entry.wish.id]) for entry in entries]
     new = [search for search in world.searches.values() if search.is_new]
     await db.execute(
-        f"WITH {NEW_SEARCHES}, {EVENTS.cte('event')}, {MOVED.cte('new_fingerprint')}, {LOOKUPS.cte('new')}, {_INSERT}",
+        f"WITH {NEW_SEARCHES}, {EVENTS.cte('event')}, {MOVED.cte('new_fingerprint')}, {LOOKUPS.cte('new')},"
+        f" {CHANNELS.cte('channel')}, {_INSERT}, {NEW_DELIVERIES} SELECT",
         *new_search_columns(new),
         *EVENTS.of(list(kept)),
         list(batch.moved_fingerprints),
         list(batch.moved_fingerprints.values()),
         *LOOKUPS.of(rows, getitem),
+        list(channels),
     )
 
 
@@ -232,6 +259,7 @@ LOOKUPS = Columns(
     keys="text", identifiers="text", search_id="uuid", reused_from="uuid", status="text", mobile="text",
     mobile_raw="text", region="text", line_type="text", provider="text", reason="text",
 )  # fmt: skip
+CHANNELS = Columns(LOOKUPS.next, name="text")
 _INSERT = """
     inserted_event AS (
         INSERT INTO events (id, source, body)
@@ -241,15 +269,17 @@ _INSERT = """
            SET lookup_id = new.lookup_id
           FROM new_fingerprint AS new
          WHERE fingerprints.fingerprint = new.fingerprint
+    ), changed_lookup AS (
+        INSERT INTO lookups (id, event_id, source, record_id, profile_url, work_email, personal_email, name, company,
+                             region_hint, providers, problems, keys, identifiers, search_id, reused_from,
+                             final_status, finished_at, mobile, mobile_raw, region, line_type, provider, reason)
+        SELECT id, event_id, source, record_id, profile_url, work_email, personal_email, name, company,
+               region_hint, string_to_array(providers, ','), problems::jsonb, keys::bytea[], identifiers::bytea[],
+               search_id, reused_from, status::final_status, CASE WHEN status IS NOT NULL THEN now() END,
+               mobile, mobile_raw, region, line_type, provider, reason
+          FROM new
+        RETURNING id, source, record_id, final_status
     )
-    INSERT INTO lookups (id, event_id, source, record_id, profile_url, work_email, personal_email, name, company,
-                         region_hint, providers, problems, keys, identifiers, search_id, reused_from,
-                         final_status, finished_at, mobile, mobile_raw, region, line_type, provider, reason)
-    SELECT id, event_id, source, record_id, profile_url, work_email, personal_email, name, company,
-           region_hint, string_to_array(providers, ','), problems::jsonb, keys::bytea[], identifiers::bytea[],
-           search_id, reused_from, status::final_status, CASE WHEN status IS NOT NULL THEN now() END,
-           mobile, mobile_raw, region, line_type, provider, reason
-      FROM new
 """
 
 

@@ -4,35 +4,46 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from decimal import Decimal
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
+from enrichment.decide import SUPPRESSED
 from enrichment.ending import REMOVED, REPORTED_WRONG
+from enrichment.suppression import number_hash
 from store.database import Db
 from store.searches import read_number
 
 if TYPE_CHECKING:
     from enrichment.ending import Ending
+    from enrichment.wish import Hasher
 
 NOTHING = Decimal(0)
+_NO_NUMBER: dict[str, Any] = {
+    "mobile": None, "mobile_raw": None, "needs_region": False, "region": None, "line_type": None,
+}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
 class Late:
-    """A late answer that counted. *ended*: the searches whose lookups follow now, including dropped ones."""
+    """A late answer that counted. *ended*: the searches whose lookups follow now, including dropped ones.
+
+    *is_suppressed*: its person or number is, so nothing of the answer may be stored.
+    """
 
     search_id: UUID
     lookup_id: UUID
     ended: tuple[UUID, ...]
+    is_suppressed: bool = False
 
 
-async def settle_late(db: Db, ending: Ending, *, verified: bool = False) -> Late | None:
+async def settle_late(db: Db, ending: Ending, hash: Hasher, *, verified: bool = False) -> Late | None:
     """Apply a late answer to a job that ended without one: unknown, lost or failed -> answered.
 
     Settle the possible charge. A number ends the search as found, whatever its status, and drops newer searches for
     which no provider was asked, if their first lookups take the number. Without a number, the search ends as if the
-    answer had come in time. Call inside a transaction. Return None when the job had its answer already, or when
-    *ending* belongs to another request.
+    answer had come in time. A suppressed one is not kept, and the search ends as suppressed unless it has a number.
+    Call inside a transaction. Return None when the job had its answer already, or when *ending* belongs to another
+    request.
 
     *verified*: the answer was polled by the request_id of a 202 that a callback had contradicted. Then the request
     is the right one, and a number also counts for an answered job that brought none.
@@ -40,10 +51,10 @@ async def settle_late(db: Db, ending: Ending, *, verified: bool = False) -> Late
     await _lock(db, ending.job_id)
     if ending.needs_region:
         ending = await _in_a_known_region(db, ending)
-    if await _was_reported_wrong(db, ending):
-        ending = replace(
-            ending, mobile=None, mobile_raw=None, region=None, line_type=None, error=REPORTED_WRONG
-        )  # fmt: skip
+    if is_suppressed := await _is_suppressed(db, ending, hash):
+        ending = replace(ending, **_NO_NUMBER, error=SUPPRESSED)
+    elif await _was_reported_wrong(db, ending):
+        ending = replace(ending, **_NO_NUMBER, error=REPORTED_WRONG)
     row = await db.fetchrow(
         SETTLE,
         ending.job_id,
@@ -55,14 +66,18 @@ async def settle_late(db: Db, ending: Ending, *, verified: bool = False) -> Late
         ending.error,
         verified,
         REMOVED,
+        is_suppressed,
+        SUPPRESSED,
     )
     if row is None:
         return None
     ended = [row["search_id"]] if row["has_ended"] else []
+    if is_suppressed and not ended:
+        ended += await _end_before_next_question(db, row["search_id"])
     if ending.mobile is not None:
         await _drop_next_question(db, row["search_id"])
         ended += await _drop_newer_searches(db, row["search_id"], row["provider"], ending.mobile)
-    return Late(row["search_id"], row["lookup_id"], tuple(ended))
+    return Late(row["search_id"], row["lookup_id"], tuple(ended), is_suppressed)
 
 
 # The job takes its answer, the ledger and the day their sums, and the search hears the answer.
@@ -81,7 +96,8 @@ SETTLE = """
         ), settled AS (
             UPDATE finished_jobs
                SET state = 'answered', answered_by = $3, credits = credits + $4, possible = 0,
-                   request_id = COALESCE($2, request_id), error = $7, finished_at = now()
+                   request_id = COALESCE($2, request_id), error = $7, finished_at = now(),
+                   raw = CASE WHEN $10 THEN NULL ELSE raw END
               FROM before
              WHERE finished_jobs.id = before.id
         ), entered AS (
@@ -124,11 +140,14 @@ SETTLE = """
                    numbers = CASE WHEN $5::text IS NULL AND $6::jsonb ->> 'raw' IS NULL THEN searches.numbers
                                   ELSE searches.numbers || jsonb_build_object(heard.provider, $6::jsonb) END,
                    status = CASE WHEN $5::text IS NOT NULL THEN 'found'
+                                 WHEN $10 AND searches.status IN ('not_found', 'failed', 'unresolved')
+                                 THEN 'suppressed'
                                  WHEN searches.status IN ('failed', 'unresolved')
                                  THEN search_verdict(heard.said, searches.is_doubtful)
                                  ELSE searches.status END,
                    -- The other jobs' results stay; the doubt about this job is gone.
-                   reason = CASE WHEN $5::text IS NULL THEN left(heard.reason, 2000) END,
+                   reason = CASE WHEN $10 AND searches.status IS DISTINCT FROM 'found' THEN $11
+                                 WHEN $5::text IS NULL THEN left(heard.reason, 2000) END,
                    ended_at = CASE WHEN $5::text IS NOT NULL OR searches.ended_at IS NOT NULL
                                    THEN clock_timestamp() END
               FROM heard
@@ -195,6 +214,25 @@ async def _in_a_known_region(db: Db, ending: Ending) -> Ending:
     )
 
 
+async def _is_suppressed(db: Db, ending: Ending, hash: Hasher) -> bool:
+    """Tell whether the number, or the person that the question was about, is suppressed."""
+    return bool(
+        await db.fetchval(
+            """
+            SELECT EXISTS (SELECT FROM suppressions)
+               AND (EXISTS (SELECT FROM suppressions WHERE hash = $2)
+                    OR EXISTS (SELECT
+                                 FROM finished_jobs
+                                 JOIN searches ON searches.id = finished_jobs.search_id
+                                 JOIN suppressions ON suppressions.hash = ANY (searches.asked)
+                                WHERE finished_jobs.id = $1))
+            """,
+            ending.job_id,
+            number_hash(ending.mobile, hash) if ending.mobile else None,
+        )
+    )
+
+
 async def _was_reported_wrong(db: Db, ending: Ending) -> bool:
     """Tell whether a person reported this number as wrong before this answer came."""
     if ending.mobile is None:
@@ -216,6 +254,28 @@ async def _was_reported_wrong(db: Db, ending: Ending) -> bool:
 async def _drop_next_question(db: Db, search_id: UUID) -> None:
     """Delete the search's queued job: the number is there, so the next provider need not be asked."""
     await db.execute("DELETE FROM jobs WHERE search_id = $1 AND state = 'queued'", search_id)
+
+
+async def _end_before_next_question(db: Db, search_id: UUID) -> list[UUID]:
+    """End the search as suppressed, if its next question is still queued; return the ended search."""
+    rows = await db.fetch(
+        """
+        WITH dropped AS (
+            DELETE FROM jobs
+             WHERE search_id = $1
+               AND state = 'queued'
+            RETURNING search_id
+        )
+        UPDATE searches
+           SET status = 'suppressed', ended_at = clock_timestamp()
+          FROM dropped
+         WHERE searches.id = dropped.search_id
+           AND searches.ended_at IS NULL
+        RETURNING searches.id
+        """,
+        search_id,
+    )
+    return [row["id"] for row in rows]
 
 
 async def _drop_newer_searches(db: Db, search_id: UUID, provider: str, mobile: str) -> list[UUID]:

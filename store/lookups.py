@@ -17,6 +17,7 @@ from enrichment.wish import Keys, Policy, facts_of, keys_from_hashes
 from store import audit
 from store.columns import Columns
 from store.database import Db, transaction
+from store.deliveries import NEW_DELIVERIES
 from store.searches import answer_row, insert_new_searches, lock_known_keys, read_number, save_world
 
 DECIDED_AT_ONCE = 500  # lookups per transaction
@@ -77,41 +78,47 @@ async def retry_many(db: Db, ids: Sequence[UUID], policy: Policy) -> set[UUID]:
     return set(await _decide_locked(db, ids, policy, _RETRIED, insists=True))
 
 
-async def cancel(pool: asyncpg.Pool[Any], id: UUID, *, who: str | None = None) -> bool:
+async def cancel(pool: asyncpg.Pool[Any], id: UUID, policy: Policy, *, who: str | None = None) -> bool:
     """Cancel a queued, held, failed or unresolved lookup. Return False when its status does not allow this.
 
     A running lookup cannot be cancelled: its question will be paid for, so it waits for the answer. *who*: the person,
     for the audit.
     """
     async with transaction(pool) as connection:
-        done = bool(await cancel_many(connection, [id]))
+        done = bool(await cancel_many(connection, [id], policy))
         if done and who is not None:
             await audit.record(connection, who=who, action="cancel", subject=id)
     return done
 
 
-async def cancel_many(db: Db, ids: Sequence[UUID], reason: str = "cancelled by a person") -> set[UUID]:
+async def cancel_many(db: Db, ids: Sequence[UUID], policy: Policy, reason: str = "cancelled by a person") -> set[UUID]:
     """Cancel those of these lookups that are queued, held, failed or unresolved, for this *reason*; return them.
 
     Call inside a transaction.
     """
     await _lock_jobs_and_searches(db, ids)
     rows = await db.fetch(
-        """
+        f"WITH {OF_CANCELLED.cte('channel')}, {_CANCEL}, {NEW_DELIVERIES} {_CANCELLED}", ids, reason,
+        list(policy.channels),
+    )  # fmt: skip
+    if rows:
+        await drop_unneeded(db, list({row["search_id"] for row in rows}))
+    return {row["id"] for row in rows}
+
+
+OF_CANCELLED = Columns(3, name="text")
+_CANCEL = """
+    changed_lookup AS (
         UPDATE lookups
            SET final_status = 'cancelled', finished_at = now(), reason = $2, insists = false
          WHERE id = ANY($1::uuid[])
            AND (final_status IN ('failed', 'unresolved')
                 OR final_status IS NULL
                    AND (SELECT status IN ('queued', 'held') FROM lookup_status WHERE lookup_status.id = lookups.id))
-        RETURNING id, search_id
-        """,
-        ids,
-        reason,
+        RETURNING id, source, record_id, final_status, search_id
     )
-    if rows:
-        await drop_unneeded(db, list({row["search_id"] for row in rows}))
-    return {row["id"] for row in rows}
+"""
+_CANCELLED = "SELECT id, search_id FROM changed_lookup"
 
 
 async def drop_unneeded(db: Db, searches: Sequence[UUID]) -> list[UUID]:
@@ -292,7 +299,7 @@ async def _decide_locked(
         fates.append((one, decide(one.seeker, locked.world, now, policy, read_number)))
     await save_world(db, locked)
     await insert_new_searches(db, locked.world)
-    await _save_fates(db, fates)
+    await _save_fates(db, fates, policy.channels)
     return [one.row["id"] for one, _ in fates]
 
 
@@ -321,9 +328,13 @@ def _mark_wrong(world: World, wrong: _Again) -> None:
             search.is_changed = True
 
 
-async def _save_fates(db: Db, fates: Sequence[tuple[_Again, Fate]]) -> None:
+async def _save_fates(db: Db, fates: Sequence[tuple[_Again, Fate]], channels: Sequence[str]) -> None:
     rows = [_fate_row(one, fate) for one, fate in fates]
-    await db.execute(f"WITH {FATES.cte('new')} {_SAVE_FATES}", *FATES.of(rows, getitem))
+    await db.execute(
+        f"WITH {FATES.cte('new')}, {CHANNELS.cte('channel')}, {_SAVE_FATES}, {NEW_DELIVERIES} SELECT",
+        *FATES.of(rows, getitem),
+        list(channels),
+    )
 
 
 def _fate_row(one: _Again, fate: Fate) -> dict[str, Any]:
@@ -342,7 +353,9 @@ FATES = Columns(
     id="uuid", search_id="uuid", reused_from="uuid", insists="bool", status="text", mobile="text", mobile_raw="text",
     region="text", line_type="text", provider="text", reason="text", refused="text",
 )  # fmt: skip
+CHANNELS = Columns(FATES.next, name="text")
 _SAVE_FATES = """
+    changed_lookup AS (
         UPDATE lookups
            SET search_id = new.search_id, reused_from = new.reused_from, insists = new.insists,
                final_status = new.status::final_status,
@@ -351,6 +364,8 @@ _SAVE_FATES = """
                provider = new.provider, reason = new.reason, refused = string_to_array(new.refused, ',')
           FROM new
          WHERE lookups.id = new.id
+        RETURNING lookups.id, lookups.source, lookups.record_id, lookups.final_status
+    )
 """
 
 

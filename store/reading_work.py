@@ -224,7 +224,7 @@ async def _end(db: Db, lookups: dict[UUID, UUID], reasons: dict[UUID, str]) -> N
     )
 
 
-async def end_gone(pool: asyncpg.Pool[Any], source: str, record_id: str, gone: Skipped) -> bool:
+async def end_gone(pool: asyncpg.Pool[Any], source: str, record_id: str, gone: Skipped, policy: Policy) -> bool:
     """Cancel the open lookups of a contact that is gone, unless they run already, and end its reading as skipped.
 
     Alone in its transaction: jobs are locked before searches, and intake locks those first. Return False if the
@@ -233,7 +233,7 @@ async def end_gone(pool: asyncpg.Pool[Any], source: str, record_id: str, gone: S
     async with transaction(pool) as connection:
         if not await lock_readings(connection, [(gone.id, gone.attempt)]):
             return False
-        await cancel_lookups(connection, source, record_id)
+        await cancel_lookups(connection, source, record_id, policy)
         await _end(connection, {}, {gone.id: gone.reason})
     return True
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from uuid import UUID
 
+from enrichment.wish import Policy
 from store.database import Db
 from store.lookups import cancel_many
 
@@ -55,7 +56,7 @@ async def move_lookups(db: Db, source: str, old: Sequence[str], new: str) -> int
     return len(rows)
 
 
-async def cancel_lookups(db: Db, source: str, record_id: str) -> set[UUID]:
+async def cancel_lookups(db: Db, source: str, record_id: str, policy: Policy) -> set[UUID]:
     """Cancel the queued and held lookups of a record that is gone, and return them. Running ones end by themselves.
 
     Call inside a transaction that holds no lock of a search.
@@ -65,4 +66,4 @@ async def cancel_lookups(db: Db, source: str, record_id: str) -> set[UUID]:
         source,
         record_id,
     )
-    return await cancel_many(db, [row["id"] for row in rows], GONE_WITH_ITS_CONTACT) if rows else set()
+    return await cancel_many(db, [row["id"] for row in rows], policy, GONE_WITH_ITS_CONTACT) if rows else set()

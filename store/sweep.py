@@ -38,6 +38,8 @@ class Outstanding:
     unswept: bool = True
     joined: bool = True  # open lookups that wait for a search that began for another lookup
     crms: bool = True  # a CRM's sweep or walk is due
+    selections: bool = True  # that are previewed or applied
+    leased: bool = True  # a reading or a delivery is worked on
 
 
 async def look(db: Db) -> Outstanding:
@@ -49,11 +51,16 @@ async def look(db: Db) -> Outstanding:
                OR EXISTS (SELECT FROM providers WHERE paused_at IS NOT NULL) AS held,
                EXISTS (SELECT FROM searches WHERE unswept) AS unswept,
                EXISTS (SELECT FROM lookups WHERE reused_from IS NOT NULL AND final_status IS NULL) AS joined,
-               EXISTS (SELECT FROM connections WHERE sweep_due_at <= now() OR walk_due_at <= now()) AS crms
+               EXISTS (SELECT FROM connections WHERE sweep_due_at <= now() OR walk_due_at <= now()) AS crms,
+               EXISTS (SELECT FROM selections WHERE state IN ('previewing', 'applying')) AS selections,
+               EXISTS (SELECT FROM readings WHERE state = 'reading')
+               OR EXISTS (SELECT FROM deliveries WHERE state = 'sending') AS leased
         """
     )
     assert row is not None  # noqa: S101  it counts
-    return Outstanding(row["jobs"], row["held"], row["unswept"], row["joined"], row["crms"])
+    return Outstanding(
+        row["jobs"], row["held"], row["unswept"], row["joined"], row["crms"], row["selections"], row["leased"]
+    )
 
 
 async def expired_leases(db: Db, limit: int) -> list[OverdueJob]:

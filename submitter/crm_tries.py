@@ -12,6 +12,9 @@ from submitter.backoff import backoff
 from submitter.crm_calls import Withheld
 from submitter.outcomes import REST_AFTER_429
 
+SOON = 5.0  # seconds: what is due later than that is waited for as if nothing waited
+LONGEST_REST = 5.0  # seconds between two looks at a CRM that cannot be called: a person may resume it
+
 Passing: TypeAlias = Retry | Pause | Unclear | Withheld  # failures that another try may mend
 
 

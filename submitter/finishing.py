@@ -19,12 +19,22 @@ log = structlog.get_logger()
 
 
 class Finisher:
-    """Ends jobs in one commit, wakes submitters for the next providers, and queues large searches to be swept."""
+    """Ends jobs in one commit, wakes submitters for the next providers, and queues large searches to be swept.
 
-    def __init__(self, pool: asyncpg.Pool[Any], installation: Installation, wake: Callable[[], None]) -> None:
+    *deliver* wakes those who deliver results; without it, *wake* does.
+    """
+
+    def __init__(
+        self,
+        pool: asyncpg.Pool[Any],
+        installation: Installation,
+        wake: Callable[[], None],
+        deliver: Callable[[], None] | None = None,
+    ) -> None:
         self._pool = pool
         self._installation = installation
         self.wake = wake
+        self._deliver = deliver or wake
         self.sweeper = Sweeper(pool, installation, wake)
 
     async def end(self, endings: Sequence[Ending], *, verified: Collection[UUID] = ()) -> Applied:
@@ -40,6 +50,8 @@ class Finisher:
         log_applied(applied)
         if applied.queues_jobs:
             self.wake()
+        if applied.delivers:
+            self._deliver()
         self.sweeper.add(applied.unswept)
         return applied
 

@@ -25,7 +25,7 @@ from store.reading_work import Became, ClaimedReading, Skipped
 from store.sweeps import name
 from submitter.counting import count
 from submitter.crm_calls import CrmCaller, Withheld
-from submitter.crm_tries import given_up, postponed, try_again
+from submitter.crm_tries import LONGEST_REST, SOON, given_up, postponed, try_again
 from submitter.leased import Batch, Lease, LeasedWork, Result
 from submitter.process import Process
 
@@ -34,8 +34,6 @@ log = structlog.get_logger()
 WRITTEN_TOGETHER = 100  # ends of one transaction
 WRITING_TIMEOUT = 60.0  # seconds that an end waits for the database
 LONGEST_REASON = 500  # characters
-SOON = 5.0  # seconds: what is due later than that is waited for as if nothing waited
-LONGEST_REST = 5.0  # seconds between two looks at a CRM that cannot be called: a person may resume it
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,7 +163,8 @@ class Reader:
                     await self._write_merged(reading, into)
                 case Vanished(reading):
                     gone = Skipped(reading.id, reading.attempt, GONE)
-                    await reading_work.end_gone(self._pool, self._crm, reading.record_id, gone)
+                    policy = await self._process.installation.policy()
+                    await reading_work.end_gone(self._pool, self._crm, reading.record_id, gone, policy)
                     log.info("contact_gone", crm=self._crm, reading=str(reading.id))
                 case Erasure(reading):
                     await self._erase(reading)

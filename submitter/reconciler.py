@@ -37,6 +37,7 @@ from submitter.leased import RENEWALS_PER_LEASE
 from submitter.outcomes import GRACES_WITHOUT_REQUEST_ID
 from submitter.poll import Poller
 from submitter.process import Process, main
+from submitter.selections import SelectionWorker
 from submitter.submit import read_budgets
 from submitter.sweeps import CrmWork, Sweep
 from submitter.transport import Unanswered, Unsent, send
@@ -247,6 +248,7 @@ async def work(process: Process, stop: asyncio.Event) -> None:
     notifying = asyncio.create_task(notifier.run())
     finisher = Finisher(process.pool, process.installation, notifier.wake)
     reconciler = Reconciler(process, finisher)
+    worker = SelectionWorker(process, notifier.wake)
     watch = Watch(process)
     rescue_every = process.settings.lease_seconds / RENEWALS_PER_LEASE
     pollers = [Poller(p, process, finisher) for p in process.providers.values() if isinstance(p, CallsBack)]
@@ -270,6 +272,7 @@ async def work(process: Process, stop: asyncio.Event) -> None:
         repeat(when(lambda: watch.seen.held, reconciler.look_after_providers), UNHOLD_EVERY, stop),
         repeat(when(jobs, reconciler.pass_over_removed), REMOVED_EVERY, stop),
         repeat(when(jobs, reconciler.end_stale), STALE_EVERY, stop),
+        repeat(when(lambda: watch.seen.selections, worker.work_on_selections), SETTLE_EVERY, stop),
         repeat(reconciler.make_months, MONTHS_EVERY, stop),
         repeat(reconciler.empty_bodies, BODIES_EVERY, stop),
         *(repeat(when(jobs, poller.poll_once), SETTLE_EVERY, stop) for poller in pollers),

@@ -128,7 +128,7 @@ async def test_a_late_number_leaves_cancelled_ones_cancelled(pool: Pool) -> None
     """What a person cancelled stays cancelled."""
     taken = await take(pool, wish(work_email=EMAIL), wish(work_email=EMAIL))
     job_id = await end(pool, taken[0].id, state="unknown")
-    assert await cancel(pool, taken[1].id)
+    assert await cancel(pool, taken[1].id, POLICY)
 
     await answer_late(pool, job_id)
 
@@ -167,9 +167,9 @@ async def test_a_search_without_an_open_lookup_is_not_asked(pool: Pool) -> None:
     """When its last lookup is cancelled, the question is dropped; while another waits, it is not."""
     one, two = await take(pool, wish(work_email=EMAIL), wish(work_email=EMAIL))
 
-    assert await cancel(pool, one.id)
+    assert await cancel(pool, one.id, POLICY)
     assert await jobs(pool) == 1
-    assert await cancel(pool, two.id)
+    assert await cancel(pool, two.id, POLICY)
 
     assert await jobs(pool) == 0
     assert (await pool.fetchval("SELECT status::text FROM searches")) == "dropped"
@@ -182,7 +182,7 @@ async def test_a_search_was_asked_for_lookups_that_had_found_their_number_elsewh
     both = await take_one(pool, work_email=EMAIL, personal_email=OTHER)
     waits_for = {one.id: (await read(pool, one.id))["search_id"] for one in (first_one, by_other, both)}
     joined, elsewhere = (by_other, first_one) if waits_for[both.id] == waits_for[by_other.id] else (first_one, by_other)
-    assert await cancel(pool, joined.id)
+    assert await cancel(pool, joined.id, POLICY)
 
     await end(pool, elsewhere.id, mobile=MOBILE)
 

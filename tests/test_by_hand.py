@@ -38,7 +38,7 @@ async def test_what_has_not_been_asked_can_be_cancelled(pool: Pool, overrides: d
             pool, lookup_id=row["lookup_id"], provider="leadmagic", answered_by="inline", credits=spent
         )  # fmt: skip
 
-    assert await cancel(pool, row["lookup_id"])
+    assert await cancel(pool, row["lookup_id"], POLICY)
 
     told = await read(pool, row["lookup_id"])
     assert (told["status"], told["credits"], told["reason"]) == ("cancelled", spent, "cancelled by a person")
@@ -50,7 +50,7 @@ async def test_an_end_nobody_likes_can_be_cancelled(pool: Pool, final: str) -> N
     """A failed or unresolved lookup that needs no more attention is put away."""
     row = await lookup(pool, final_status=final)
 
-    assert await cancel(pool, row["id"])
+    assert await cancel(pool, row["id"], POLICY)
     assert await status(pool, row["id"]) == "cancelled"
 
 
@@ -59,7 +59,7 @@ async def test_a_question_on_its_way_cannot_be_cancelled(pool: Pool, state: str)
     """Its answer will be paid for, so it is waited for."""
     row = await job(pool, state)
 
-    assert not await cancel(pool, row["lookup_id"])
+    assert not await cancel(pool, row["lookup_id"], POLICY)
     assert await status(pool, row["lookup_id"]) == "running"
     assert await jobs(pool) == 1
 
@@ -69,7 +69,7 @@ async def test_an_answer_cannot_be_cancelled(pool: Pool, final: str) -> None:
     """What has its answer keeps it."""
     row = await lookup(pool, final_status=final)
 
-    assert not await cancel(pool, row["id"])
+    assert not await cancel(pool, row["id"], POLICY)
     assert await status(pool, row["id"]) == final
 
 
@@ -78,7 +78,7 @@ async def test_a_lookup_that_waits_for_a_search_can_be_cancelled(pool: Pool) -> 
     first = await take_one(pool, work_email=EMAIL)
     second = await take_one(pool, work_email=EMAIL)
 
-    assert await cancel(pool, second.id)
+    assert await cancel(pool, second.id, POLICY)
     await end(pool, first.id, mobile=MOBILE)
 
     assert await status(pool, second.id) == "cancelled"
@@ -88,9 +88,9 @@ async def test_a_lookup_that_waits_for_a_search_can_be_cancelled(pool: Pool) -> 
 async def test_a_cancelled_lookup_stays_cancelled(pool: Pool) -> None:
     """Cancelling again changes nothing, and the same event again is answered with what it is."""
     first = await take_one(pool, "evt-1", work_email=EMAIL)
-    await cancel(pool, first.id)
+    await cancel(pool, first.id, POLICY)
 
-    assert not await cancel(pool, first.id)
+    assert not await cancel(pool, first.id, POLICY)
     again = await take_one(pool, "evt-1", work_email=EMAIL)
     assert (again.id, again.status, again.duplicate) == (first.id, "cancelled", True)
 
@@ -99,7 +99,7 @@ async def test_nobody_there_is_nothing_to_cancel(pool: Pool) -> None:
     """An id of nothing is answered so."""
     row = await lookup(pool, final_status="found")
 
-    assert not await cancel(pool, row["event_id"])
+    assert not await cancel(pool, row["event_id"], POLICY)
     assert not await release(pool, row["event_id"])
 
 

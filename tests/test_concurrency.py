@@ -33,7 +33,7 @@ async def test_cancelling_what_is_just_being_claimed(world: AtWork, order: Order
             """,
             row["id"],
         )
-        task = await order.waiting(cancel(world.pool, row["lookup_id"]))
+        task = await order.waiting(cancel(world.pool, row["lookup_id"], POLICY))
 
     assert await task is False
     assert await status(world.pool, row["lookup_id"]) == "running"

@@ -206,7 +206,7 @@ async def test_a_search_was_asked_for_nobody_after_a_duplicate_held_it(db: Pool,
     by_other = await take_one(db, "event-other", work_email=OTHER)
     both = await take_one(db, work_email=EMAIL, personal_email=OTHER)
     assert (await read(db, both.id))["search_id"] == (await read(db, by_other.id))["search_id"]
-    assert await cancel(db, by_other.id)
+    assert await cancel(db, by_other.id, POLICY)
     async with order.first() as session:
         again = await ingest(one_connection(session), [event(wish("event-other", work_email=OTHER))], POLICY)
         assert again[0][0].duplicate

@@ -29,7 +29,7 @@ from submitter.outcomes import JobOutcome
 from tests.at_work import NO_LIMITS, AtWork, at_work
 from tests.claims import LEASE, take
 from tests.factories import finished_job, job, lookup
-from tests.wishes import apply, end, finish_jobs, read, status, take_one
+from tests.wishes import POLICY, apply, end, finish_jobs, read, status, take_one
 
 if TYPE_CHECKING:
     from tests.conftest import MakeSettings
@@ -164,7 +164,7 @@ async def test_a_late_answer_settles_a_possible_charge(
         answer = Ending(
             job_id=row["id"], state="answered", answered_by="callback", mobile=mobile, charged=Decimal(charged)
         )
-        await settle_late(connection, answer)
+        await settle_late(connection, answer, POLICY.hash)
 
     told = {"possible": 3, "settled": 3, "charged": charged, "released": 3 - charged}
     assert await entries(pool, row["id"]) == {kind: credits for kind, credits in told.items() if credits}
@@ -177,9 +177,9 @@ async def test_a_late_answer_counts_once(pool: Pool) -> None:
     answer = Ending(job_id=row["id"], state="answered", answered_by="callback", mobile=MOBILE, charged=Decimal(3))
 
     async with pool.acquire() as connection, connection.transaction():
-        first = await settle_late(connection, answer)
+        first = await settle_late(connection, answer, POLICY.hash)
     async with pool.acquire() as connection, connection.transaction():
-        again = await settle_late(connection, answer)
+        again = await settle_late(connection, answer, POLICY.hash)
 
     assert (first and first.lookup_id, again) == (row["lookup_id"], None)
     assert await entries(pool, row["id"]) == {"possible": 3, "settled": 3, "charged": 3}
@@ -193,7 +193,7 @@ async def test_a_doubted_callback_and_its_verification_are_both_charged(pool: Po
 
     answer = Ending(job_id=row["id"], state="answered", answered_by="poll", mobile=MOBILE, charged=Decimal(3))
     async with pool.acquire() as connection, connection.transaction():
-        await settle_late(connection, answer, verified=True)
+        await settle_late(connection, answer, POLICY.hash, verified=True)
 
     assert await entries(pool, row["id"]) == {"charged": 6}
     await add_up(pool)
@@ -241,7 +241,7 @@ async def test_a_late_number_before_the_next_provider_is_asked(pool: Pool) -> No
 
     answer = Ending(job_id=first["id"], state="answered", answered_by="callback", mobile=MOBILE, charged=Decimal(3))
     async with pool.acquire() as connection, connection.transaction():
-        await settle_late(connection, answer)
+        await settle_late(connection, answer, POLICY.hash)
 
     assert await pool.fetchval("SELECT count(*) FROM jobs") == 0
     assert (await read(pool, row["id"]))["credits"] == 3

@@ -207,7 +207,7 @@ async def decisions(db: Db) -> None:
     """Do what a person may do: release, cancel, retry."""
     row = await db.fetchrow("/* the test's own */ SELECT lookup_id FROM jobs WHERE held = 'budget' LIMIT 1")
     await lookups.release(db, row["lookup_id"])
-    assert await lookups.cancel(db, row["lookup_id"])
+    assert await lookups.cancel(db, row["lookup_id"], POLICY)
     unresolved = await some_final(db, "unresolved")
     await lookups.possibly_charged(db, unresolved)
     assert await lookups.retry(db, unresolved, POLICY)

@@ -249,7 +249,7 @@ async def test_another_process_resumes_after_a_crash_between_chunks(pool: Pool, 
     await end_job(pool, taken[0].id, mobile=mobile)
     search_id = (await read(pool, taken[0].id))["search_id"]
 
-    first = await end_lookups(pool, [search_id], POLICY.not_found, 2)
+    first = await end_lookups(pool, [search_id], POLICY.not_found, (), 2)
 
     assert (len(first.lookups), first.unswept) == (2, [search_id])
     assert await unswept_searches(pool, 10) == [search_id]

@@ -141,6 +141,7 @@ class Crm(ABC):
     label: str  # as its vendor writes it
     limits: tuple[CrmLimit, ...]
     most_per_read: int  # contacts of one read_many
+    has_own_properties: bool  # status, source and date can be written: `ringback connect` made properties for them
 
     @classmethod
     @abstractmethod

@@ -249,7 +249,7 @@ class Actor:
             self.journal.seen["died before the chunks"] += 1
         elif death < 0.2:
             self.journal.seen["died after a chunk"] += 1
-            await self._surely(lambda: end_lookups(self.pool, searches, self.policy.not_found, 2), "single chunks")
+            await self._surely(lambda: end_lookups(self.pool, searches, self.policy.not_found, (), 2), "single chunks")
         elif death < 0.35:
             self.journal.seen["died in a chunk"] += 1
             try:
@@ -267,7 +267,7 @@ class Actor:
                 "SELECT count(*) FROM lookups WHERE search_id = $1 AND final_status IS NULL", search
             )
             if left:
-                chunk = lambda s=search, n=left: end_lookups(self.pool, [s], self.policy.not_found, n)  # noqa: E731
+                chunk = lambda s=search, n=left: end_lookups(self.pool, [s], self.policy.not_found, (), n)  # noqa: E731
                 await self._surely(chunk, "single chunks")
 
     async def _soon(self, work: Callable[[], Awaitable[None]]) -> None:
@@ -324,7 +324,7 @@ class Actor:
     async def cancel(self) -> None:
         """Cancel a lookup that waits."""
         if id := await self._lookup("final_status IS NULL"):
-            await self._surely(lambda: lookups.cancel(self.pool, id), "cancelled")
+            await self._surely(lambda: lookups.cancel(self.pool, id, self.policy), "cancelled")
 
     async def age(self) -> None:
         """Let a search, and the lookups that took its answer, have ended months ago."""

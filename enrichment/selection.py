@@ -1,0 +1,100 @@
+"""A selection: an action, and the filter that finds what it is applied to."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Annotated, Literal, get_args
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+
+from enrichment.event import LONGEST_ID
+from enrichment.states import DeliveryState, LookupStatus
+
+Action = Literal["retry", "cancel", "release", "replay", "erase"]
+SelectionState = Literal["previewing", "previewed", "applying", "applied"]
+
+ACTIONS: tuple[Action, ...] = get_args(Action)
+FINAL: tuple[LookupStatus, ...] = ("found", "not_found", "failed", "unresolved", "suppressed", "cancelled")
+# The statuses of the lookups to which an action applies. A replay is of deliveries, of lookups in any final status.
+STATUSES: dict[Action, tuple[LookupStatus, ...]] = {
+    "retry": ("failed", "unresolved"),
+    "cancel": ("queued", "held", "failed", "unresolved"),
+    "release": ("held",),
+    "replay": FINAL,
+    "erase": get_args(LookupStatus),
+}
+REPLAYED: tuple[DeliveryState, ...] = ("delivered", "refused", "given_up", "skipped")
+LONGEST_TEXT = 200
+FIRST_YEAR, LAST_YEAR = 1970, 9998  # of the times that a UUIDv7 can hold, and of those that datetime can move
+
+
+def _storable(text: str) -> str:
+    """Refuse a text that PostgreSQL cannot hold. Raise ValueError."""
+    if "\0" in text:
+        raise ValueError("must be without NUL")
+    return text
+
+
+def _utc(moment: datetime) -> datetime:
+    """Return *moment* in UTC, in which a time without a zone is meant. Raise ValueError."""
+    if not FIRST_YEAR <= moment.year <= LAST_YEAR:
+        raise ValueError(f"must be between {FIRST_YEAR} and {LAST_YEAR}")
+    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+
+
+Name = Annotated[str, Field(min_length=1, max_length=LONGEST_TEXT), AfterValidator(_storable)]
+Moment = Annotated[datetime, AfterValidator(_utc)]
+
+
+class Filter(BaseModel):
+    """What a selection finds: all that is given must hold."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    status: LookupStatus | None = Field(None, description="of the lookup; without it, every status that allows this")
+    source: Name | None = Field(None, description="where the lookup's event came from")
+    provider: Name | None = Field(None, description="was asked, or is to be asked next, or gave the number")
+    since: Moment | None = Field(None, description="created then or later; UTC unless it names a zone")
+    until: Moment | None = Field(None, description="created before then")
+    record_id: Annotated[
+        str | None, Field(min_length=1, max_length=LONGEST_ID, description="the CRM's id of the contact")
+    ] = None
+    reason: Name | None = Field(None, description="part of the reason, in any case; of a replay, of the delivery's")
+    channel: Name | None = Field(None, description="replay only: `webhook`, or the CRM's name")
+    state: DeliveryState | None = Field(None, description="replay only: of the delivery; without it, every end")
+
+    @model_validator(mode="after")
+    def _record_is_storable(self) -> Filter:
+        if self.record_id is not None:
+            _storable(self.record_id)
+        return self
+
+
+class Wanted(BaseModel):
+    """The action of a selection, and its filter."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    action: Action
+    filter: Filter = Field(default_factory=lambda: Filter())  # noqa: PLW0108  mypy wants the optional fields otherwise
+
+    @model_validator(mode="after")
+    def _fits(self) -> Wanted:
+        """Refuse a filter that finds nothing to which the action applies."""
+        if self.filter.status is not None and self.filter.status not in STATUSES[self.action]:
+            raise ValueError(f"{self.action} is for lookups that are {', '.join(STATUSES[self.action])}")
+        if self.action != "replay" and (self.filter.channel is not None or self.filter.state is not None):
+            raise ValueError("channel and state are of deliveries, for replay only")
+        if self.filter.state is not None and self.filter.state not in REPLAYED:
+            raise ValueError(f"replay is for deliveries that are {', '.join(REPLAYED)}")
+        return self
+
+    @property
+    def statuses(self) -> tuple[LookupStatus, ...]:
+        """The statuses of the lookups that are looked for."""
+        return (self.filter.status,) if self.filter.status else STATUSES[self.action]
+
+    @property
+    def states(self) -> tuple[DeliveryState, ...]:
+        """The states of the deliveries that are looked for."""
+        return (self.filter.state,) if self.filter.state else REPLAYED

@@ -1,0 +1,36 @@
+"""The models of selections; enrichment/selection.py has what is sent."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from pydantic import BaseModel, Field
+
+from enrichment.selection import Action, Filter, SelectionState
+from receiver.messages import Credits, Time
+
+
+class SelectedItem(BaseModel):
+    """One of the items that were found, as it is now."""
+
+    id: UUID = Field(description="a lookup; of a replay, a delivery")
+    status: str
+    reason: str | None
+
+
+class SelectionAnswer(BaseModel):
+    """A selection: what it found, and how far it has come."""
+
+    id: UUID
+    who: str
+    action: Action
+    filter: Filter
+    state: SelectionState
+    found: int
+    most_credits: Credits = Field(description="what applying it can cost at most")
+    applied: int
+    passed: int = Field(description="changed after the preview, so that the action does not apply any more: left alone")
+    sample: list[SelectedItem] = Field(description="the first of what was found")
+    created_at: Time
+    previewed_at: Time | None
+    applied_at: Time | None

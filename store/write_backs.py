@@ -1,0 +1,74 @@
+"""What a CRM is to be told: the results of lookups, and the numbers that we wrote onto a record before."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from uuid import UUID
+
+from enrichment.write_back import Result
+from store.database import Db
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """A lookup's *result* and the record that it is for. *is_open*: a person retried it, and it has no result now."""
+
+    record_id: str
+    result: Result
+    is_open: bool = False
+
+
+async def due_in(db: Db, crm: str) -> float | None:
+    """Return the seconds until a delivery to the CRM is due; None if none is queued."""
+    seconds: float | None = await db.fetchval(
+        """
+        SELECT EXTRACT(epoch FROM min(due_at) - now())::float8
+          FROM deliveries
+         WHERE channel = $1 AND state = 'queued'
+        """,
+        crm,
+    )
+    return seconds
+
+
+async def read_results(db: Db, lookup_ids: Sequence[UUID]) -> dict[UUID, Told]:
+    """Return what is to be told of these lookups; leave out those that are gone."""
+    rows = await db.fetch(
+        """
+        SELECT id, record_id, COALESCE(final_status::text, 'queued') AS status, final_status IS NULL AS is_open,
+               mobile, line_type, provider, finished_at, COALESCE(region_hint, region) AS region
+          FROM lookups
+         WHERE id = ANY($1::uuid[])
+           AND record_id IS NOT NULL
+        """,
+        sorted(set(lookup_ids)),
+    )
+    return {
+        row["id"]: Told(
+            row["record_id"],
+            Result(
+                row["status"], row["mobile"], row["line_type"], row["provider"], row["finished_at"], row["region"]
+            ),
+            row["is_open"],
+        )
+        for row in rows
+    }  # fmt: skip
+
+
+async def numbers_of_ours(db: Db, crm: str, record_ids: Sequence[str]) -> frozenset[bytes]:
+    """Return the hashes of the numbers that we wrote onto these records of the CRM."""
+    rows = await db.fetch(
+        """
+        SELECT DISTINCT deliveries.wrote
+          FROM lookups
+          JOIN deliveries ON deliveries.lookup_id = lookups.id
+         WHERE lookups.record_id = ANY($2::text[])
+           AND lookups.source = $1
+           AND deliveries.channel = $1
+           AND deliveries.wrote IS NOT NULL
+        """,
+        crm,
+        list(record_ids),
+    )
+    return frozenset(row["wrote"] for row in rows)

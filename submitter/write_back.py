@@ -1,0 +1,251 @@
+"""Write results back onto the contacts of one CRM: read, decide, write, read again.
+
+A write whose outcome is not known is not repeated before the contact was read: then the number stands there, or not.
+So a process may die at any point, and the next try begins with the reading.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from uuid import UUID
+from weakref import WeakValueDictionary
+
+import structlog
+
+from enrichment.crms.base import CrmContact, Failure, Gone, Writing, Written
+from enrichment.outcome import Refused, Retry
+from enrichment.reading import COULD_NOT_BE_READ, ERASED, GONE
+from enrichment.states import DeliveryEnd
+from enrichment.write_back import THERE_ALREADY, Landed, Leave, Overtaken, decide_write, judge_reread
+from store import deliveries, write_backs
+from store.crm_permits import read_shut
+from store.database import transaction
+from store.deliveries import ClaimedDelivery, Ended
+from store.group_commit import GroupCommit
+from store.leases import DELIVERIES, Postponed
+from store.write_backs import Told
+from submitter.counting import count
+from submitter.crm_calls import CrmCaller, Withheld
+from submitter.crm_tries import LONGEST_REST, SOON, Passing, given_up, postponed, try_again
+from submitter.leased import Batch, Lease, LeasedWork, Result
+from submitter.process import Process
+
+log = structlog.get_logger()
+
+WRITTEN_TOGETHER = 100  # ends of one transaction
+WRITING_TIMEOUT = 60.0  # seconds that an end waits for the database
+SLOTS = 50  # deliveries at a time, each with three calls
+
+TURNED_OFF = "WRITE_BACK=off"
+OPEN_AGAIN = "its lookup was opened again"
+NOT_THERE = "the contact does not show what was written"
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """A claimed delivery, and what to tell; None if the lookup is gone."""
+
+    delivery: ClaimedDelivery
+    told: Told | None
+
+    @property
+    def id(self) -> UUID:
+        return self.delivery.id
+
+    @property
+    def attempt(self) -> int:
+        return self.delivery.attempt
+
+    @property
+    def tries(self) -> int:
+        return self.delivery.tries
+
+    @property
+    def after(self) -> float:
+        return self.delivery.after
+
+
+Step = Ended | Postponed
+
+
+class WriteBack:
+    """The deliveries to one CRM in one process: the source of its leased work."""
+
+    def __init__(self, caller: CrmCaller, process: Process) -> None:
+        self.name = f"{caller.name} deliveries"
+        settings = process.settings
+        self.loop = LeasedWork(
+            self, slots=min(SLOTS, settings.provider_concurrency), lease_seconds=settings.lease_seconds
+        )
+        self._crm = caller.name
+        self._caller = caller
+        self._process = process
+        self._pool = process.pool
+        # One delivery to a record at a time: another's number would look like a person's.
+        self._records: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+        self._steps: GroupCommit[Step, None] = GroupCommit(self.write, most=WRITTEN_TOGETHER, flushers=2)
+
+    async def claim(self, most: int, claim_id: UUID) -> Batch[Task]:
+        """Claim due deliveries, unless the CRM cannot be called now."""
+        due = await write_backs.due_in(self._pool, self._crm)
+        if due is None or due > 0:
+            return Batch((), idle=due is None or due > SOON)
+        if shut := await read_shut(self._pool, self._crm):
+            return Batch((), wait=min(shut.wait, LONGEST_REST))
+        claimed = await deliveries.claim(
+            self._pool, self._crm, most=most, lease=self._process.settings.lease, claim_id=claim_id
+        )
+        told = await write_backs.read_results(self._pool, [one.lookup_id for one in claimed.deliveries])
+        return Batch([Task(one, told.get(one.lookup_id)) for one in claimed.deliveries], more=claimed.more)
+
+    async def renew(self, items: Sequence[Task]) -> set[UUID]:
+        """Renew the leases of these deliveries; return those that are still this process's."""
+        leased = [(one.id, one.attempt) for one in items]
+        return await DELIVERIES.renew(self._pool, leased, self._process.settings.lease)
+
+    async def undo(self, claim_id: UUID) -> Sequence[UUID]:
+        """Queue again the deliveries that a failed claim took nevertheless."""
+        return await DELIVERIES.undo(self._pool, claim_id)
+
+    async def work(self, item: Task, lease: Lease) -> Result:
+        """Write the result onto its contact, and hand what came of it to the writer."""
+        step = await self._deliver(item, lease)
+        return Result(self._steps.put(step, within=WRITING_TIMEOUT), _give_up)
+
+    async def close(self) -> None:
+        """Wait until every end is written."""
+        await self._steps.close()
+
+    async def write(self, steps: Sequence[Step]) -> list[None]:
+        """Write what came of these deliveries."""
+        ended = [step for step in steps if isinstance(step, Ended)]
+        again = [step for step in steps if isinstance(step, Postponed)]
+        async with transaction(self._pool) as connection:
+            if ended:
+                await deliveries.end(connection, ended)
+            if again:
+                await DELIVERIES.requeue(connection, again)
+        for step in steps:
+            count("deliveries", self._crm, step.state if isinstance(step, Ended) else "postponed")
+        log.info(
+            "written_back", crm=self._crm, postponed=len(again),
+            deliveries=[str(step.id) for step in ended],
+        )  # fmt: skip
+        return [None] * len(steps)
+
+    async def _deliver(self, task: Task, lease: Lease) -> Step:
+        told = task.told
+        if told is None:
+            return _end(task, "skipped", ERASED)
+        record_id = task.delivery.record_id or told.record_id
+        if why := self._reason_to_skip(told, record_id):
+            return _end(task, "skipped", why)
+        lock = self._records.setdefault(record_id, asyncio.Lock())
+        async with lock:
+            if lease.is_over:
+                return postponed(task, "its lease ran out")
+            shown = await self._caller.read(record_id)
+            if not isinstance(shown, CrmContact):
+                return self._not_read(task, shown)
+            step = await self._write_onto(task, told, shown, lease)
+        if isinstance(step, Ended) and shown.record_id != told.record_id:
+            return replace(step, record_id=shown.record_id)
+        return step
+
+    def _reason_to_skip(self, told: Told, record_id: str) -> str | None:
+        """Return why nothing is to be written, as far as that is known without the contact."""
+        if self._process.settings.write_back == "off":
+            return TURNED_OFF
+        if told.is_open:
+            return OPEN_AGAIN
+        if not self._caller.crm.is_record_id(record_id):
+            return f"{COULD_NOT_BE_READ} {self._caller.crm.label} has no such ids"
+        return None
+
+    async def _write_onto(self, task: Task, told: Told, contact: CrmContact, lease: Lease) -> Step:
+        policy = await self._process.installation.policy()
+        ours = await self._numbers_of_ours(contact, told)
+        decided = decide_write(
+            contact,
+            told.result,
+            "own" if self._process.settings.write_back == "own" else "if_empty",
+            is_ours=lambda number: policy.hash("number", number) in ours,
+            has_own_properties=self._caller.crm.has_own_properties,
+        )
+        number = told.result.number
+        wrote = policy.hash("number", number) if number else None
+        if isinstance(decided, Leave):
+            # An earlier try may have put it there, and died before it could say so.
+            is_ours = decided.reason == THERE_ALREADY and task.attempt > 1
+            return replace(_end(task, decided.state, decided.reason), wrote=wrote if is_ours else None)
+        if lease.is_over:
+            return postponed(task, "its lease ran out")  # what was read may be old by now
+        written = await self._caller.write(contact.record_id, decided.writing)
+        if not isinstance(written, Written):
+            return self._not_written(task, written)
+        if decided.writing.number is None:
+            return _end(task, "delivered")
+        return await self._read_again(task, contact, decided.writing, written, wrote)
+
+    async def _read_again(
+        self, task: Task, before: CrmContact, writing: Writing, written: Written, wrote: bytes | None
+    ) -> Step:
+        after = await self._caller.read(written.record_id)
+        match after:
+            case CrmContact():
+                region = task.told.result.region if task.told else None
+                judged = judge_reread(before, writing, after, region)
+                match judged:
+                    case Landed():
+                        return replace(_end(task, "delivered"), wrote=wrote)
+                    case Overtaken(reason, is_ours):
+                        log.warning("write_overtaken", crm=self._crm, delivery=str(task.id))
+                        ended = _end(task, "delivered" if is_ours else "skipped", reason)
+                        return replace(ended, wrote=wrote if is_ours else None)
+                return self._again(task, Retry(NOT_THERE))
+            case Gone():
+                return _end(task, "skipped", GONE)
+            case Refused(reason):
+                return replace(_end(task, "delivered", f"written; {COULD_NOT_BE_READ} {reason}"), wrote=wrote)
+        # Written it is. The next try finds the number there; without one, that has to be enough.
+        again = try_again(task, after, most=self._process.settings.max_attempts)
+        reason = f"written; {COULD_NOT_BE_READ} {after.reason}"
+        return again or replace(_end(task, "delivered", reason), wrote=wrote)
+
+    async def _numbers_of_ours(self, contact: CrmContact, told: Told) -> frozenset[bytes]:
+        """Return the numbers that we wrote onto the contact, or onto those merged into it, if any may stand there."""
+        if not contact.mobile:
+            return frozenset()
+        records = {contact.record_id, told.record_id, *contact.absorbed}
+        return await write_backs.numbers_of_ours(self._pool, self._crm, sorted(records))
+
+    def _not_read(self, task: Task, shown: Gone | Failure | Withheld) -> Step:
+        match shown:
+            case Gone():
+                return _end(task, "skipped", GONE)
+            case Refused(reason):
+                return _end(task, "refused", f"{COULD_NOT_BE_READ} {reason}")
+        return self._again(task, shown)
+
+    def _not_written(self, task: Task, written: Gone | Failure | Withheld) -> Step:
+        match written:
+            case Gone():
+                return _end(task, "skipped", GONE)
+            case Refused(reason):
+                return _end(task, "refused", reason)
+        return self._again(task, written)
+
+    def _again(self, task: Task, failure: Passing) -> Step:
+        again = try_again(task, failure, most=self._process.settings.max_attempts)
+        return again or replace(_end(task, "given_up", given_up(task, failure)), error=failure.reason, counts=True)
+
+
+async def _give_up(error: BaseException) -> None:
+    """Let the lease expire: the next try reads first."""
+    raise error
+
+
+def _end(task: Task, state: DeliveryEnd, reason: str | None = None) -> Ended:
+    return Ended(task.id, task.attempt, state, reason)
