@@ -224,7 +224,11 @@ async def reset(request: Request) -> Response:
 
 
 async def _invalid(_: Request, error: Exception) -> Response:
-    detail = error.errors(include_url=False, include_context=False) if isinstance(error, ValidationError) else []
+    detail = (
+        error.errors(include_url=False, include_context=False, include_input=False)
+        if isinstance(error, ValidationError)
+        else []
+    )
     return document({"detail": detail}, 422)
 
 
