@@ -12,6 +12,7 @@ from zoneinfo import ZoneInfo
 import pytest
 from typer.testing import CliRunner
 
+from rig.settings import sandboxed
 from sandbox.__main__ import cli
 from sandbox.hubspot import admin
 from sandbox.hubspot.account import OBJECTS, PROPERTIES, HubSpotSettings
@@ -38,6 +39,18 @@ async def test_the_account_says_whose_it_is(hubspot: Client) -> None:
         status, details = await hubspot.ask("GET", path)
 
         assert (status, details["portalId"], details["timeZone"]) == (200, 62515, "UTC")
+
+
+async def test_whether_the_details_need_a_scope_is_a_switch(hubspot: Client) -> None:
+    """Nobody has confirmed it: none by default, `oauth` by a fault."""
+    await hubspot.post("faults", {"details_need_oauth": True})
+
+    without = await hubspot.ask("GET", DETAILS[1])
+    await hubspot.post("tokens", {"token": "hs_sandbox", "scopes": ["oauth"]})
+    granted = await hubspot.ask("GET", DETAILS[1])
+
+    assert (without[0], granted[0]) == (403, 200)
+    assert without[1]["errors"][0]["context"]["requiredGranularScopes"] == ["oauth"]
 
 
 @pytest.mark.parametrize("headers", [{}, {"Authorization": "Bearer wrong"}, {"Authorization": "Basic hs_sandbox"}])
@@ -278,6 +291,17 @@ def test_help_lists_everything() -> None:
 
     for word in (*manual(), *admin.MANUAL, *Faults.model_fields, "client_secret", "type_key"):
         assert f"  {word}  " in text
+
+
+def test_the_rig_knows_its_keys() -> None:
+    """Processes that the rig starts ask it with its own token and verify with its own secret."""
+    settings = sandboxed(database="", public_url="", leadmagic="", nyne="", hubspot="http://127.0.0.1:1")
+    own = HubSpotSettings()
+
+    assert settings["HUBSPOT_BASE_URL"] == "http://127.0.0.1:1"
+    assert settings["HUBSPOT_ACCESS_TOKEN"] == own.access_token
+    assert settings["HUBSPOT_CLIENT_SECRET"] == own.subscription.client_secret
+    assert not [name for name in sandboxed(database="", public_url="", leadmagic="", nyne="") if "HUBSPOT" in name]
 
 
 async def test_it_is_a_process_like_the_others() -> None:

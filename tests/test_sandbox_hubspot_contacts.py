@@ -258,13 +258,17 @@ async def test_a_deleted_contact_can_still_be_read(hubspot: Client) -> None:
 
 
 async def test_an_erased_contact_is_gone(hubspot: Client) -> None:
-    """404 also with archived=true, and its e-mail address is free."""
+    """404 also with archived=true, and its e-mail address is free; one that was deleted before can be erased too."""
     id = await hubspot.create(email="jane@acme.test")
+    deleted = await hubspot.create(email="doe@acme.test")
+    await hubspot.ask("DELETE", f"{OBJECTS}/{deleted}")
 
     status, _ = await hubspot.ask("POST", f"{OBJECTS}/gdpr-delete", {"objectId": id})
 
     assert (status, (await hubspot.read(id))[0], (await hubspot.read(id, "archived=true"))[0]) == (204, 404, 404)
     assert await hubspot.create(email="jane@acme.test") != id
+    assert (await hubspot.ask("POST", f"{OBJECTS}/gdpr-delete", {"objectId": deleted}))[0] == 204
+    assert (await hubspot.read(deleted, "archived=true"))[0] == 404
 
 
 async def test_what_is_no_contact_is_not_found(hubspot: Client) -> None:
