@@ -17,7 +17,7 @@ answer is unknown, lost, or still to come, however long ago it was asked: asking
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal
@@ -298,14 +298,9 @@ def _begin(
     return begun
 
 
-def _each(groups: Iterable[Iterable[Search]]) -> Iterator[Search]:
-    """Yield every search once."""
-    seen: set[UUID] = set()
-    for group in groups:
-        for search in group:
-            if search.id not in seen:
-                seen.add(search.id)
-                yield search
+def _each(groups: Iterable[Iterable[Search]]) -> Iterable[Search]:
+    """Return every search once. A world holds one object for each."""
+    return {id(search): search for group in groups for search in group}.values()
 
 
 def _is_settled(search: Search) -> bool:

@@ -33,15 +33,27 @@ class Locked:
 
 async def lock_known_keys(db: Db, keys: Iterable[bytes]) -> Locked:
     """Lock *keys*, and the searches that they lead to. One that was pruned is put back, so that intake waits for it."""
+    ordered = sorted(keys)
     rows = await db.fetch(
         """
-        INSERT INTO keys (key, searches)
-        SELECT key, '{}' FROM unnest($1::bytea[]) AS known (key)
-            ON CONFLICT (key) DO UPDATE SET shared = keys.shared
-        RETURNING key, shared, searches
+        SELECT key, shared, searches
+          FROM keys
+         WHERE key = ANY($1::bytea[])
+         ORDER BY key
+           FOR NO KEY UPDATE
         """,
-        sorted(keys),
+        ordered,
     )
+    if len(rows) < len(ordered):
+        rows = await db.fetch(
+            """
+            INSERT INTO keys (key, searches)
+            SELECT key, '{}' FROM unnest($1::bytea[]) AS known (key)
+                ON CONFLICT (key) DO UPDATE SET shared = keys.shared
+            RETURNING key, shared, searches
+            """,
+            ordered,
+        )
     return await lock_searches(db, rows)
 
 
