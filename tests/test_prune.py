@@ -42,6 +42,15 @@ async def prune(settings: Settings, *, days: int = DAYS, dry_run: bool = False) 
     return {str(month["month"]): str(month["fate"]) for month in pruned.months}, said
 
 
+async def deliver(pool: Pool, lookup_id: UUID) -> None:
+    """Insert a delivery of this old lookup, made when the lookup was."""
+    await pool.execute(
+        "INSERT INTO deliveries (id, lookup_id, channel, state, ended_at) VALUES ($1, $1, 'webhook', 'delivered', $2)",
+        lookup_id,
+        OLD,
+    )
+
+
 async def left(pool: Pool) -> dict[str, int]:
     """Count the rows of each table of the history, the keys and the fingerprints."""
     return {
@@ -52,7 +61,8 @@ async def left(pool: Pool) -> dict[str, int]:
 
 async def test_a_month_that_is_over_goes_as_a_whole(history: Pool, settings: Settings) -> None:
     """Every table's part of the month goes at once, and the keys that led there."""
-    await finished_job(history)
+    old = await finished_job(history)
+    await deliver(history, old["lookup_id"])
     new = await take_one(history, work_email="new@acme.co")
     await end(history, new.id)
     before = await left(history)

@@ -123,6 +123,30 @@ def a_search(change: str) -> Break:
     return changed(lookup, change, "searches")
 
 
+def a_reading(change: str) -> Break:
+    """Insert a queued reading, changed so."""
+    row = "INSERT INTO readings (id, source, record_id, named_by) VALUES ($1, 'hubspot', '1', 'event')"
+    return changed(statement(row, ME), change, "readings")
+
+
+def a_delivery(change: str) -> Break:
+    """Insert a queued delivery, changed so."""
+    row = "INSERT INTO deliveries (id, lookup_id, channel) VALUES ($1, $1, 'webhook')"
+    return changed(statement(row, ME), change, "deliveries")
+
+
+def a_suppression(change: str) -> Break:
+    """Insert a suppression, changed so."""
+    row = "INSERT INTO suppressions (id, kind, hash) VALUES ($1, 'email', decode(repeat('00', 16), 'hex'))"
+    return changed(statement(row, ME), change, "suppressions")
+
+
+def a_selection(change: str) -> Break:
+    """Insert a selection that is being previewed, changed so."""
+    row = "INSERT INTO selections (id, who, action, filter) VALUES ($1, 'ops', 'retry', '{}')"
+    return changed(statement(row, ME), change, "selections")
+
+
 async def negative_credits(db: Connection) -> None:
     """A job that was paid for less than nothing."""
     row = await finished_job(db)
@@ -184,6 +208,32 @@ IMPOSSIBLE: list[tuple[str, Break]] = [
     ("limit_purpose", a_limit("fun", 60, 100)),
     ("limit_positive", a_limit("any", 60, 0)),
     ("limit_positive", a_limit("any", 0, 100)),
+    ("named_by_somebody", a_reading("named_by = 'a friend'")),
+    ("read_under_a_lease", a_reading("state = 'reading'")),
+    ("read_under_a_lease", a_reading("lease_expires_at = now()")),
+    ("read_to_its_end", a_reading("ended_at = now()")),
+    ("read_to_its_end", a_reading("state = 'skipped', reason = 'gone'")),
+    ("skipped_says_why", a_reading("state = 'skipped', ended_at = now()")),
+    ("skipped_says_why", a_reading("reason = 'gone'")),
+    ("done_made_a_lookup", a_reading("state = 'done', ended_at = now()")),
+    ("sent_under_a_lease", a_delivery("state = 'sending'")),
+    ("sent_under_a_lease", a_delivery("lease_expires_at = now()")),
+    ("delivered_to_its_end", a_delivery("ended_at = now()")),
+    ("delivered_to_its_end", a_delivery("state = 'delivered'")),
+    ("not_delivered_says_why", a_delivery("state = 'refused', ended_at = now()")),
+    ("suppression_is_a_hash", a_suppression("hash = 'jane@acme.co'")),
+    ("suppression_kind", a_suppression("kind = 'nickname'")),
+    ("tombstone_is_a_hash", statement("INSERT INTO tombstones (job_hash) VALUES ('x')")),
+    ("audit_action", statement("INSERT INTO audit (id, who, action) VALUES ($1, 'ops', 'look')", ME)),
+    (
+        "of_a_provider_or_of_a_source",
+        statement(
+            "INSERT INTO pauses (id, provider, source, reason, who) VALUES ($1, 'nyne', 'hubspot', 'odd', 'ops')", ME
+        ),
+    ),
+    ("selection_action", a_selection("action = 'love'")),
+    ("previewed_before_it_is_applied", a_selection("state = 'applying'")),
+    ("previewed_before_it_is_applied", a_selection("state = 'applied', previewed_at = now()")),
 ]
 
 

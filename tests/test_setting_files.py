@@ -13,8 +13,9 @@ from tests.conftest import MakeSettings
 pytestmark = pytest.mark.usefixtures("bare")
 
 SECRETS = (
-    "API_TOKENS", "CALLBACK_KEYS", "DATABASE_DIRECT_URL", "DATABASE_URL", "EVENTS_SIGNING_SECRET", "IDENTITY_KEY",
-    "LEADMAGIC_API_KEY", "METRICS_TOKEN", "NYNE_API_KEY", "NYNE_API_SECRET",
+    "API_TOKENS", "CALLBACK_KEYS", "DATABASE_DIRECT_URL", "DATABASE_URL", "EVENTS_SIGNING_SECRET",
+    "HUBSPOT_ACCESS_TOKEN", "HUBSPOT_CLIENT_SECRET", "IDENTITY_KEY", "LEADMAGIC_API_KEY", "METRICS_TOKEN",
+    "NYNE_API_KEY", "NYNE_API_SECRET", "RESULT_WEBHOOK_SECRET",
 )  # fmt: skip
 
 
@@ -24,6 +25,7 @@ def test_every_secret_may_be_in_a_file(monkeypatch: pytest.MonkeyPatch, tmp_path
         "DATABASE_URL": "postgres://me:pw@host/name",
         "DATABASE_DIRECT_URL": "postgres://me:pw@host/name",
         "EVENTS_SIGNING_SECRET": "whsec_" + "A" * 32,
+        "RESULT_WEBHOOK_SECRET": "whsec_" + "A" * 32,
     }
     for name, value in values.items():
         (tmp_path / name).write_text(f"{value}\n", encoding="utf-8")
