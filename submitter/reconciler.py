@@ -14,16 +14,18 @@ from functools import wraps
 import structlog
 
 from enrichment.ending import Ending, lost, unknown
+from enrichment.guards import read_budgets
 from enrichment.logs import without_words
 from enrichment.providers.base import CallsBack, Health, HttpResponse, Provider
 from store import providers, sweep
-from store.claim import affordable_questions
+from store.budgets import lock_room, release_affordable
 from store.database import ACQUIRE_TIMEOUT, transaction
 from store.endings import follow_ends
 from store.ends import unswept_searches
 from store.lookups import decide_again, strays
 from store.notify import Notifier
 from store.partitions import ensure_partitions
+from store.pauses import release_braked
 from store.polls import end_old_checks
 from store.retention import empty_bodies
 from store.sweep import OverdueJob, pass_over_removed
@@ -35,7 +37,6 @@ from submitter.leased import RENEWALS_PER_LEASE
 from submitter.outcomes import GRACES_WITHOUT_REQUEST_ID
 from submitter.poll import Poller
 from submitter.process import Process, main
-from submitter.submit import read_budgets
 from submitter.transport import Unanswered, Unsent, send
 
 log = structlog.get_logger()
@@ -146,11 +147,11 @@ class Reconciler:
         return 0  # do not retry at once what could not be made now
 
     async def look_after_providers(self) -> int:
-        """Check the paused providers; release the jobs held for a provider or a budget, if they can go on."""
-        released = 0
+        """Check the paused providers; release the jobs held for a provider, a budget or the brake that can go on."""
+        released = await release_braked(self._pool, BATCH)
         for provider in self._process.providers.values():
             await self._check(provider)
-            released += await providers.release_held(self._pool, provider.name, "paused", BATCH)
+            released += await providers.release_paused(self._pool, provider.name, BATCH)
             released += await self._release_budget(provider)
         if released:
             log.info("released", lookups=released)
@@ -177,10 +178,10 @@ class Reconciler:
 
     async def _release_budget(self, provider: Provider) -> int:
         async with transaction(self._pool) as connection:
-            affordable = await affordable_questions(connection, provider.name, provider.price, self._budgets)
-            if affordable == 0:
+            room = await lock_room(connection, provider.name, provider.price, self._budgets)
+            if room.questions == 0:
                 return 0
-            return await providers.release_held(connection, provider.name, "budget", min(affordable, BATCH))
+            return await release_affordable(connection, provider.name, room, BATCH)
 
     async def _end(self, endings: Sequence[Ending]) -> None:
         await self._finisher.end_apart(endings)
