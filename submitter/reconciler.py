@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from functools import wraps
+from uuid import UUID
 
 import structlog
 
@@ -22,10 +23,12 @@ from store.budgets import lock_room, release_affordable
 from store.database import ACQUIRE_TIMEOUT, transaction
 from store.endings import follow_ends
 from store.ends import unswept_searches
+from store.floods import forget_floods
 from store.lookups import decide_again, strays
 from store.notify import Notifier
 from store.partitions import ensure_partitions
 from store.pauses import release_braked
+from store.payers import pass_on
 from store.polls import end_old_checks
 from store.retention import empty_bodies
 from store.sweep import OverdueJob, pass_over_removed
@@ -49,6 +52,9 @@ REMOVED_EVERY = 60.0
 STALE_EVERY = 600.0
 MONTHS_EVERY = 3600.0
 BODIES_EVERY = 3600.0
+FLOODS_EVERY = 3600.0
+PASS_ON_EVERY = 10.0
+FIRST = UUID(int=0)  # before every id
 CHECK_EVERY = timedelta(seconds=30)  # between two looks at a paused provider's free endpoint
 # Nothing waits for ever, not even for a budget that is never raised or an account that is never topped up. A monthly
 # budget returns within 31 days; the rest is slack.
@@ -64,6 +70,7 @@ class Reconciler:
         self._settings = process.settings
         self._budgets = read_budgets(process.settings)
         self._finisher = finisher
+        self._passed_on_to = FIRST  # lookups up to this one were looked at
         self._wake = finisher.wake
 
     async def rescue(self) -> int:
@@ -157,6 +164,20 @@ class Reconciler:
             log.info("released", lookups=released)
             self._wake()
         return released
+
+    async def pass_on(self) -> int:
+        """Let other sources pay for searches held because of their source, if their lookups wait for them, too."""
+        passed = await pass_on(self._pool, self._passed_on_to, BATCH, self._process.policy.guards)
+        self._passed_on_to = passed.last or FIRST
+        if passed.jobs:
+            log.info("paid_by_another_source", jobs=passed.jobs)
+            self._wake()
+        return passed.looked
+
+    async def forget_floods(self) -> int:
+        """Remove the flood guard's counts of hours that are over."""
+        await forget_floods(self._pool)
+        return 0
 
     async def _check(self, provider: Provider) -> None:
         """Ask a paused provider's free endpoint; resume it when it is well, or has revealed nothing too often."""
@@ -255,10 +276,12 @@ async def work(process: Process, stop: asyncio.Event) -> None:
         repeat(when(jobs, reconciler.give_up), SETTLE_EVERY, stop),
         repeat(when(lambda: watch.seen.unswept or watch.seen.joined, reconciler.sweep_searches), SETTLE_EVERY, stop),
         repeat(when(lambda: watch.seen.held, reconciler.look_after_providers), UNHOLD_EVERY, stop),
+        repeat(when(lambda: watch.seen.held and watch.seen.joined, reconciler.pass_on), PASS_ON_EVERY, stop),
         repeat(when(jobs, reconciler.pass_over_removed), REMOVED_EVERY, stop),
         repeat(when(jobs, reconciler.end_stale), STALE_EVERY, stop),
         repeat(reconciler.make_months, MONTHS_EVERY, stop),
         repeat(reconciler.empty_bodies, BODIES_EVERY, stop),
+        repeat(reconciler.forget_floods, FLOODS_EVERY, stop),
         *(repeat(when(jobs, poller.poll_once), SETTLE_EVERY, stop) for poller in pollers),
     )
     await finisher.sweeper.close()
