@@ -16,6 +16,7 @@ from receiver.callbacks import Callbacks
 from receiver.docs import Docs
 from receiver.events import Events
 from receiver.health import Health
+from receiver.pauses import Pauses
 from receiver.usage import UsageReport
 
 # Who may call an operation: a token with its scope, or for events also a signature.
@@ -30,6 +31,7 @@ class Handlers:
     callbacks: Callbacks
     api: Api
     audit: Audit
+    pauses: Pauses
     usage: UsageReport
     health: Health
     docs: Docs

@@ -15,7 +15,7 @@ import asyncpg
 from uuid_utils.compat import uuid7
 
 from store import audit
-from store.database import Db, transaction
+from store.database import Db
 from store.notify import CHANNEL, PAUSES
 
 RELEASED_AT_ONCE = 500  # jobs, when a pause is removed; the reconciler releases the rest
@@ -67,53 +67,59 @@ async def find_pauses(db: Db) -> list[dict[str, Any]]:
     return [dict(row) for row in rows]
 
 
-async def add_pause(pool: asyncpg.Pool[Any], scope: Scope, *, reason: str, who: str) -> dict[str, Any] | None:
-    """Stop the questions of *scope*, and record it. Return the pause, or None when they are stopped already."""
-    async with transaction(pool) as connection:
-        row = await connection.fetchrow(
-            """
-            INSERT INTO pauses (id, provider, source, reason, who)
-            VALUES ($1, $2, $3, $4, $5)
-                ON CONFLICT (provider, source) DO NOTHING
-            RETURNING id, provider, source, reason, who, created_at
-            """,
-            uuid7(),
-            scope.provider,
-            scope.source,
-            reason,
-            who,
-        )
-        if row is None:
-            return None
-        detail = {"provider": scope.provider, "source": scope.source, "reason": reason}
-        await audit.record(connection, who=who, action="pause", subject=row["id"], detail=detail)
-        await _hint(connection)
+async def add_pause(db: Db, scope: Scope, *, reason: str, who: str) -> dict[str, Any] | None:
+    """Stop the questions of *scope*, and record it. Return the pause, or None when they are stopped already.
+
+    Call inside a transaction.
+    """
+    row = await db.fetchrow(
+        """
+        INSERT INTO pauses (id, provider, source, reason, who)
+        VALUES ($1, $2, $3, $4, $5)
+            ON CONFLICT (provider, source) DO NOTHING
+        RETURNING id, provider, source, reason, who, created_at
+        """,
+        uuid7(),
+        scope.provider,
+        scope.source,
+        reason,
+        who,
+    )
+    if row is None:
+        return None
+    detail = {"provider": scope.provider, "source": scope.source, "reason": reason}
+    await audit.record(db, who=who, action="pause", subject=row["id"], detail=detail)
+    await _hint(db)
     return dict(row)
 
 
-async def remove_pause(pool: asyncpg.Pool[Any], id: UUID, *, who: str) -> dict[str, Any] | None:
-    """Let go of the pause *id*, release the first of its jobs, and record it. Return the pause, None if unknown."""
-    async with transaction(pool) as connection:
-        row = await connection.fetchrow(
-            "DELETE FROM pauses WHERE id = $1 RETURNING id, provider, source, reason, who, created_at", id
-        )
-        return await _removed(connection, row, who)
+async def remove_pause(db: Db, id: UUID, *, who: str) -> dict[str, Any] | None:
+    """Let go of the pause *id*, release the first of its jobs, and record it. Return the pause, None if unknown.
+
+    Call inside a transaction.
+    """
+    row = await db.fetchrow(
+        "DELETE FROM pauses WHERE id = $1 RETURNING id, provider, source, reason, who, created_at", id
+    )
+    return await _removed(db, row, who)
 
 
-async def remove_pause_of(pool: asyncpg.Pool[Any], scope: Scope, *, who: str) -> dict[str, Any] | None:
-    """Let go of the pause of *scope*, release the first of its jobs, and record it. Return the pause, if any."""
-    async with transaction(pool) as connection:
-        row = await connection.fetchrow(
-            """
-            DELETE FROM pauses
-             WHERE provider IS NOT DISTINCT FROM $1
-               AND source IS NOT DISTINCT FROM $2
-            RETURNING id, provider, source, reason, who, created_at
-            """,
-            scope.provider,
-            scope.source,
-        )
-        return await _removed(connection, row, who)
+async def remove_pause_of(db: Db, scope: Scope, *, who: str) -> dict[str, Any] | None:
+    """Let go of the pause of *scope*, release the first of its jobs, and record it. Return the pause, if any.
+
+    Call inside a transaction.
+    """
+    row = await db.fetchrow(
+        """
+        DELETE FROM pauses
+         WHERE provider IS NOT DISTINCT FROM $1
+           AND source IS NOT DISTINCT FROM $2
+        RETURNING id, provider, source, reason, who, created_at
+        """,
+        scope.provider,
+        scope.source,
+    )
+    return await _removed(db, row, who)
 
 
 async def _removed(db: Db, pause: asyncpg.Record | None, who: str) -> dict[str, Any] | None:
