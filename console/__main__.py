@@ -10,6 +10,7 @@ import typer
 from console.demo.command import demo
 from console.doctor import doctor
 from console.migrate import migrate
+from console.pause import pause
 from console.prune import prune
 from console.resume import resume
 from console.status import status
@@ -27,7 +28,7 @@ cli = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for verb in (migrate, up, demo, status, doctor, resume, prune):
+for verb in (migrate, up, demo, status, doctor, pause, resume, prune):
     cli.command()(verb)
 
 

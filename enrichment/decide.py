@@ -69,6 +69,7 @@ class Search:
     ended_at: datetime | None = None
     chain: tuple[str, ...] = ()  # of a new search: the providers that it asks
     source: str = ""  # of a new search: whose budget pays for it
+    held: str | None = None  # of a new search: why its first job is held
     is_new: bool = False
     is_changed: bool = False
 

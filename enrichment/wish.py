@@ -17,6 +17,7 @@ from uuid_utils.compat import uuid7
 
 from enrichment.contact import Contact
 from enrichment.facts import Facts, fold
+from enrichment.guards import Guards
 from enrichment.roles import is_role_address
 
 
@@ -38,13 +39,14 @@ class Hasher:
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """The rules for reusing answers, and the providers that may be asked."""
+    """The rules for reusing answers, the providers that may be asked, and what the sources may spend."""
 
     hash: Hasher
     providers: tuple[str, ...]  # PROVIDERS: those that are asked now
     found: timedelta  # how long a number is reused
     not_found: timedelta  # how long a "no number" answer is reused
     stops_in_doubt: bool = False  # UNKNOWN_POLICY=hold: after an unknown outcome a person decides
+    guards: Guards = field(default_factory=Guards)
 
 
 @dataclass(frozen=True, slots=True)

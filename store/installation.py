@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import asyncpg
 
+from enrichment.guards import read_guards
 from enrichment.wish import Hasher, Policy
 from store.database import Db
 
@@ -51,6 +52,7 @@ class Installation:
                 found=timedelta(days=self._settings.reuse_found_days),
                 not_found=timedelta(days=self._settings.reuse_not_found_days),
                 stops_in_doubt=self._settings.unknown_policy == "hold",
+                guards=read_guards(self._settings),
             )
         return self._policy
 
