@@ -11,7 +11,7 @@ from typing import Any
 
 import asyncpg
 
-from store.database import UNREACHABLE, DatabaseDown, connect
+from store.database import UNREACHABLE, DatabaseDown, Db, connect
 
 CHANNEL = "ringback_jobs"
 PAUSES = "pauses"  # the payload of a hint that the brake has changed
@@ -23,6 +23,11 @@ PATIENCE = 5.0  # seconds for one statement
 PING_EVERY = 30.0  # seconds; without pings, a listener does not notice a connection that died silently
 
 _AWAY = (DatabaseDown, asyncpg.PostgresError, *UNREACHABLE)
+
+
+async def hint(db: Db) -> None:
+    """Send one hint. Call outside a transaction."""
+    await db.execute(f"SELECT pg_notify('{CHANNEL}', '')", timeout=PATIENCE)
 
 
 class Notifier:
