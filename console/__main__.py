@@ -7,13 +7,18 @@ from typing import Annotated
 
 import typer
 
+from console.cancel import cancel
 from console.connect import connect
 from console.demo.command import demo
 from console.disconnect import disconnect
 from console.doctor import doctor
 from console.migrate import migrate
+from console.pause import pause
 from console.prune import prune
+from console.release import release
+from console.replay import replay
 from console.resume import resume
+from console.retry import retry
 from console.status import status
 from console.up import up
 
@@ -29,7 +34,9 @@ cli = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for verb in (migrate, up, demo, connect, disconnect, status, doctor, resume, prune):
+for verb in (
+    migrate, up, demo, connect, disconnect, status, doctor, pause, resume, retry, cancel, release, replay, prune
+):  # fmt: skip
     cli.command()(verb)
 
 

@@ -17,6 +17,7 @@ from receiver.crm_events import CrmEvents
 from receiver.docs import Docs
 from receiver.events import Events
 from receiver.health import Health
+from receiver.pauses import Pauses
 from receiver.readings import Readings
 from receiver.selections import Selections
 from receiver.usage import UsageReport
@@ -35,6 +36,7 @@ class Handlers:
     callbacks: Callbacks
     api: Api
     audit: Audit
+    pauses: Pauses
     selections: Selections
     usage: UsageReport
     health: Health
