@@ -296,7 +296,7 @@ CREATE INDEX jobs_again   ON jobs (provider, due_at, id)
 CREATE INDEX jobs_by_lookup ON jobs (lookup_id);
 CREATE INDEX jobs_begun   ON jobs (lookup_id)          -- of a search that runs: the next in its chain, or sent back
     WHERE state = 'queued' AND held IS NULL AND (place > 0 OR attempt > 0);
-CREATE INDEX jobs_held    ON jobs (provider, held, due_at, id) WHERE held IS NOT NULL;
+CREATE INDEX jobs_held    ON jobs (provider, held, source, due_at, id) WHERE held IS NOT NULL;
 CREATE INDEX jobs_leased  ON jobs (lease_expires_at) WHERE state = 'submitting';
 CREATE INDEX jobs_waiting ON jobs (provider, due_at, id) WHERE state = 'awaiting';
 
@@ -597,7 +597,8 @@ CREATE TABLE pauses (
     CONSTRAINT of_a_provider_or_of_a_source CHECK (provider IS NULL OR source IS NULL)
 );
 
--- The flood guard: searches that each source began, by minute.
+-- The flood guard: searches that each source began and that were not held, by minute; '-infinity' is the row whose lock
+-- orders the intakes of a source.
 CREATE TABLE floods (
     source  text        NOT NULL,
     minute  timestamptz NOT NULL,

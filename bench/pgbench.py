@@ -128,4 +128,6 @@ async def _known(
     )
 
 
-SEEDS = {"events": _new, "callbacks": partial(_known, seed.awaiting), "lookups": partial(_known, seed.queued)}
+SEEDS: dict[str, Callable[[asyncpg.Connection[Any], int, int], Awaitable[None]]] = {
+    "events": _new, "callbacks": partial(_known, seed.awaiting), "lookups": partial(_known, seed.queued)
+}  # fmt: skip

@@ -7,11 +7,16 @@ from typing import Annotated
 
 import typer
 
+from console.cancel import cancel
 from console.demo.command import demo
 from console.doctor import doctor
 from console.migrate import migrate
+from console.pause import pause
 from console.prune import prune
+from console.release import release
+from console.replay import replay
 from console.resume import resume
+from console.retry import retry
 from console.status import status
 from console.up import up
 
@@ -27,7 +32,7 @@ cli = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for verb in (migrate, up, demo, status, doctor, resume, prune):
+for verb in (migrate, up, demo, status, doctor, pause, resume, prune, retry, cancel, release, replay):
     cli.command()(verb)
 
 

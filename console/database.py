@@ -11,7 +11,10 @@ import asyncpg
 
 from enrichment.settings import Settings
 from store import embedded
-from store.database import UNREACHABLE, DatabaseDown, connect, database_url
+from store.database import UNREACHABLE, DatabaseDown, close_pool, connect, database_url, open_pool
+from store.migrations import require_current
+
+POOL = 4  # connections of a command that does several things at once
 
 
 def embedded_exists(settings: Settings) -> bool:
@@ -42,6 +45,18 @@ async def connected(settings: Settings, *, leave_running: bool = False) -> Async
     finally:
         if ours and not leave_running:
             embedded.stop(settings.ringback_home)
+
+
+@asynccontextmanager
+async def pooled(settings: Settings) -> AsyncIterator[asyncpg.Pool[Any]]:
+    """Hold a pool inside the block, on a database whose schema is current. Raises DatabaseDown and SchemaError."""
+    async with connected(settings) as connection:
+        await require_current(connection)
+        pool = await open_pool(database_url(settings), name="console", size=POOL)
+        try:
+            yield pool
+        finally:
+            await close_pool(pool)
 
 
 def _data(home: Path) -> Path:

@@ -1,66 +1,76 @@
-"""`ringback resume`: end by hand a pause that a provider's account caused."""
+"""`ringback resume`: let go of a person's pause, and of one that a provider's account caused."""
 
 from __future__ import annotations
 
 import asyncio
 import json
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
-
     from enrichment.settings import Settings
+    from store.pauses import Scope
 
 
 def resume(
     *,
-    provider: Annotated[str, typer.Option("--provider", metavar="NAME", help="The paused provider.")],
+    provider: Annotated[str | None, typer.Option("--provider", metavar="NAME", help="The paused provider.")] = None,
+    source: Annotated[str | None, typer.Option("--source", metavar="NAME", help="The paused source.")] = None,
+    of_all: Annotated[bool, typer.Option("--all", help="The pause of all providers.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
 ) -> None:
-    """Ask a provider again that was paused because its account could not be used.
+    """Ask paid questions again that were stopped.
 
-    A paused provider is resumed by itself once its free endpoint says that it is well. Use this when you have mended
-    the account and do not want to wait, or when the endpoint is wrong. If the account still cannot ask, the next
-    question pauses the provider again. Exit code 1 if it was not paused.
+    It lets go of what `ringback pause` with the same option stopped; --all of the pause of all providers, not of the
+    others. With --provider it also lets go of a pause that the provider's account caused: Ringback does so by itself
+    once the free endpoint says that the account is well; use this when you have mended the account and do not want to
+    wait, or when the endpoint is wrong. If the account still cannot ask, the next question pauses the provider again.
+    Exit code 1 if nothing was paused.
 
     \b
       ringback status
       ringback resume --provider nyne
+      ringback resume --all
     """
+    from console.pause import read_scope
     from enrichment.settings import Settings
 
-    reason = asyncio.run(_resume(Settings.load("console"), provider))
+    if of_all == (provider is not None or source is not None):
+        raise typer.BadParameter("one of --provider, --source and --all", param_hint="--all")
+    scope = read_scope(provider, source)
+    reason = asyncio.run(_resume(Settings.load("console"), scope))
     if as_json:
-        typer.echo(json.dumps({"provider": provider, "resumed": reason is not None, "paused_because": reason}))
+        named: dict[str, Any] = {"provider": provider} if provider else {"source": source} if source else {"all": True}
+        typer.echo(json.dumps(named | {"resumed": reason is not None, "paused_because": reason}))
     elif reason is None:
-        typer.echo(f"{provider} was not paused.")
+        typer.echo("There was no pause of all providers." if of_all else f"{scope} was not paused.")
+    elif source:
+        typer.echo(f"Questions that {source} pays for are asked again. They were paused: {reason}")
     else:
-        typer.echo(f"{provider} is asked again. It was paused: {reason}")
+        typer.echo(f"{scope} {'are' if of_all else 'is'} asked again. It was paused: {reason}")
     raise typer.Exit(0 if reason is not None else 1)
 
 
-async def _resume(settings: Settings, name: str) -> str | None:
-    """Let go of the pause; return why the provider was paused, None if it was not."""
+async def _resume(settings: Settings, scope: Scope) -> str | None:
+    """Let go of the pauses; return why it was paused, None if it was not."""
     from console.database import connected, embedded_exists
-    from enrichment.settings import PROVIDER_NAMES
-    from store import providers
+    from console.people import user
+    from store import audit, providers
     from store.migrations import require_current
+    from store.pauses import remove_pause_of
 
     if not embedded_exists(settings):
-        _require_known(name, PROVIDER_NAMES)
         return None
     async with connected(settings) as connection:
         await require_current(connection)
-        known = await providers.find_providers(connection)
-        _require_known(name, known)
-        return known[name] if await providers.resume(connection, name) else None
-
-
-def _require_known(name: str, known: Collection[str]) -> None:
-    from rig.processes import NotRunning
-
-    if name not in known:
-        names = ", ".join(known) or "none; start the submitter once"
-        raise NotRunning(f"No provider is called {name!r}. Remedy: --provider with one of: {names}")
+        reasons = []
+        async with connection.transaction():
+            if scope.provider is not None:
+                known = await providers.find_providers(connection)
+                if await providers.resume(connection, scope.provider):
+                    reasons.append(known[scope.provider])
+                    await audit.record(connection, who=user(), action="resume", subject=scope.provider)
+            if pause := await remove_pause_of(connection, scope, who=user()):
+                reasons.append(f"{pause['reason']} ({pause['who']})")
+    return "; ".join(filter(None, reasons)) or None

@@ -1,4 +1,4 @@
-"""`ringback status`: outstanding jobs, providers, credits spent, and how lookups ended."""
+"""`ringback status`: outstanding jobs, providers, credits, pauses, floods, and how lookups ended."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+from console.guards import NOTHING, Guarded, guard_tables, read_guarded
 
 if TYPE_CHECKING:
     import asyncpg
@@ -33,6 +35,7 @@ class Report:
     providers: list[dict[str, Any]]
     usage_today: list[dict[str, Any]]
     lookups_24h: dict[str, int]
+    guarded: Guarded
 
     @property
     def is_empty(self) -> bool:
@@ -52,7 +55,8 @@ def status(*, as_json: Annotated[bool, typer.Option("--json", help="For programs
 
     report = asyncio.run(_report(Settings.load("console")))
     if as_json:
-        typer.echo(json.dumps(asdict(report), indent=2))
+        told = asdict(report)
+        typer.echo(json.dumps(told | told.pop("guarded"), indent=2))
         return
     if report.is_empty:
         typer.echo(NOTHING_YET)
@@ -66,7 +70,7 @@ async def _report(settings: Settings) -> Report:
     from store.migrations import require_current
 
     if not embedded_exists(settings):
-        return Report(outstanding=[], providers=[], usage_today=[], lookups_24h={})
+        return Report(outstanding=[], providers=[], usage_today=[], lookups_24h={}, guarded=NOTHING)
     now = datetime.now(UTC)
     async with connected(settings) as connection:
         await require_current(connection)
@@ -83,6 +87,7 @@ async def _report(settings: Settings) -> Report:
             lookups_24h={
                 row["status"]: row["lookups"] for row in await reports.lookups_by_status(connection, now - LOOKED_BACK)
             },
+            guarded=await read_guarded(connection, settings),
         )
 
 
@@ -141,7 +146,7 @@ def _tables(report: Report) -> dict[str, Table]:
         "Providers": providers,
         "Credits today (UTC)": usage,
         "Lookups of the last 24 hours": lookups,
-    }
+    } | guard_tables(report.guarded)
 
 
 def duration(seconds: float) -> str:

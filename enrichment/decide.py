@@ -20,7 +20,7 @@ answer is unknown, lost, or still to come, however long ago it was asked: asking
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal
@@ -73,6 +73,7 @@ class Search:
     ended_at: datetime | None = None
     chain: tuple[str, ...] = ()  # of a new search: the providers that it asks
     source: str = ""  # of a new search: whose budget pays for it
+    held: str | None = None  # of a new search: why its first job is held
     is_new: bool = False
     is_changed: bool = False
 
@@ -325,14 +326,9 @@ def _begin(
     return begun
 
 
-def _each(groups: Iterable[Iterable[Search]]) -> Iterator[Search]:
-    """Yield every search once."""
-    seen: set[UUID] = set()
-    for group in groups:
-        for search in group:
-            if search.id not in seen:
-                seen.add(search.id)
-                yield search
+def _each(groups: Iterable[Iterable[Search]]) -> Iterable[Search]:
+    """Return every search once. A world holds one object for each."""
+    return {id(search): search for group in groups for search in group}.values()
 
 
 def _is_settled(search: Search) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from typing import Annotated, Literal, get_args
+from uuid import UUID
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
@@ -51,6 +52,7 @@ class Filter(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
+    id: UUID | None = Field(None, description="one lookup; of a replay, one delivery")
     status: LookupStatus | None = Field(None, description="of the lookup; without it, every status that allows this")
     source: Name | None = Field(None, description="where the lookup's event came from")
     provider: Name | None = Field(None, description="was asked, or is to be asked next, or gave the number")

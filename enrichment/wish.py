@@ -17,6 +17,7 @@ from uuid_utils.compat import uuid7
 
 from enrichment.contact import Contact
 from enrichment.facts import Facts, fold
+from enrichment.guards import Guards
 from enrichment.roles import is_role_address
 
 WEBHOOK = "webhook"  # the channel of results to RESULT_WEBHOOK_URL; the others have the names of CRMs
@@ -40,7 +41,7 @@ class Hasher:
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """The rules for reusing answers, the providers that may be asked, and the channels that results go to."""
+    """The rules for reusing answers, who may be asked, what the sources may spend, and where results go."""
 
     hash: Hasher
     providers: tuple[str, ...]  # PROVIDERS: those that are asked now
@@ -48,6 +49,7 @@ class Policy:
     not_found: timedelta  # how long a "no number" answer is reused
     stops_in_doubt: bool = False  # UNKNOWN_POLICY=hold: after an unknown outcome a person decides
     channels: tuple[str, ...] = ()  # WEBHOOK, and the CRMs that numbers are written back to
+    guards: Guards = field(default_factory=Guards)
 
 
 @dataclass(frozen=True, slots=True)

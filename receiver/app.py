@@ -27,6 +27,7 @@ from receiver.health import Health
 from receiver.metrics import Metrics
 from receiver.openapi import document
 from receiver.operations import Handlers
+from receiver.pauses import Pauses
 from receiver.problems import UNAVAILABLE, Problem, on_http_exception, on_problem, on_unavailable
 from receiver.routes import build_routes
 from receiver.selections import Selections
@@ -82,6 +83,7 @@ def create_app(settings: Settings, pool: asyncpg.Pool[Any], url: str, door: Door
         api=Api(pool, installation, notifier),
         audit=Audit(pool),
         selections=Selections(pool, installation, notifier, _all_providers(settings)),
+        pauses=Pauses(pool, notifier),
         usage=UsageReport(pool, settings),
         health=health,
         docs=Docs(document()),

@@ -16,6 +16,7 @@ from receiver.callbacks import Callbacks
 from receiver.docs import Docs
 from receiver.events import Events
 from receiver.health import Health
+from receiver.pauses import Pauses
 from receiver.selections import Selections
 from receiver.usage import UsageReport
 
@@ -31,6 +32,7 @@ class Handlers:
     callbacks: Callbacks
     api: Api
     audit: Audit
+    pauses: Pauses
     selections: Selections
     usage: UsageReport
     health: Health

@@ -24,6 +24,7 @@ from receiver.messages import (
     Usage,
 )
 from receiver.messages_audit import AuditPage
+from receiver.messages_pauses import Pause, PauseBody, PauseList
 from receiver.messages_selections import SelectionAnswer
 from receiver.operations import Handlers, Operation, Parameter
 from receiver.usage import DEFAULT_DAYS, MOST_DAYS
@@ -34,6 +35,10 @@ LOOKUP_ID = Parameter(
 )  # fmt: skip
 SELECTION_ID = Parameter(
     name="id", place="path", schema={"type": "string", "format": "uuid"}, description="the selection's id",
+    example="019a0b1c-2d3e-7f40-8a5b-6c7d8e9f0a1b",
+)  # fmt: skip
+PAUSE_ID = Parameter(
+    name="id", place="path", schema={"type": "string", "format": "uuid"}, description="the pause's id",
     example="019a0b1c-2d3e-7f40-8a5b-6c7d8e9f0a1b",
 )  # fmt: skip
 SOURCE = Parameter(name="source", place="path", schema={"type": "string"}, description="generic", example="generic")
@@ -182,6 +187,26 @@ OPERATIONS = (
                     "Again, it answers how far it has come.",
         parameters=(SELECTION_ID,), answer=SelectionAnswer, accepted="It goes on: read the selection again.",
         problems={**UNAUTHORIZED, 404: "There is no such selection.", 409: "The preview has not ended.", **UNAVAILABLE},
+    ),
+    Operation(
+        method="get", path="/v1/pauses", handler=lambda h: h.pauses.list, scope="read",
+        group="Pauses", summary="What a person paused", description="Oldest first.",
+        answer=PauseList, problems={**UNAUTHORIZED, **UNAVAILABLE},
+    ),
+    Operation(
+        method="post", path="/v1/pauses", handler=lambda h: h.pauses.add, scope="operate",
+        group="Pauses", summary="Stop paid questions",
+        description="Of one provider, of one source, or without either all of them, within a second in every process. "
+                    "Polls, callbacks and deliveries go on; lookups that wait for the pause are `held`.",
+        body=PauseBody, success=201, answer=Pause,
+        problems={**UNAUTHORIZED, 408: "The body did not arrive in time.", 409: "The same is paused already.",
+                  413: "The body is too large.", 422: "A field cannot be used.", **UNAVAILABLE},
+    ),
+    Operation(
+        method="delete", path="/v1/pauses/{id}", handler=lambda h: h.pauses.remove, scope="operate",
+        group="Pauses", summary="Let paid questions go on",
+        parameters=(PAUSE_ID,), answer=Pause,
+        problems={**UNAUTHORIZED, 404: "There is no such pause.", **UNAVAILABLE},
     ),
     Operation(
         method="get", path="/v1/audit", handler=lambda h: h.audit.page, scope="admin",

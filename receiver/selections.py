@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
 from typing import Any
 from uuid import UUID
@@ -75,9 +74,7 @@ class Selections:
     async def _work(self, id: UUID) -> Response:
         """Work on the selection for WORKS_FOR, and answer with its state: 202 while there is more to do."""
         policy = await self._installation.policy()
-        ends = time.monotonic() + WORKS_FOR
-        while time.monotonic() < ends and await selections.advance(self._pool, id, policy, self._prices):
-            self._notifier.wake()
+        await selections.work(self._pool, id, policy, self._prices, seconds=WORKS_FOR, after_each=self._notifier.wake)
         selection = await self._find(id)
         return await self._answer(selection, 202 if selection.is_under_way else 200)
 

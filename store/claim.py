@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from decimal import Decimal
@@ -13,23 +13,16 @@ from uuid import UUID
 import asyncpg
 
 from enrichment.contact import Contact
+from enrichment.guards import Budget
 from enrichment.money import cents
 from enrichment.pacing import Meter, permits, spend, wait
+from store.budgets import lock_room
 from store.database import Db, transaction
 from store.lookups import drop_unneeded
+from store.pauses import Brake
 from store.suppressed import drop_questions
 
-BUDGET_LOCK = 7_243_391_102_002  # any number, but always this one: budgets are reserved one claim at a time
-
-
-@dataclass(frozen=True, slots=True)
-class Budget:
-    """At most *credits* in a UTC *period* (day or month): of *provider*, of *source*, or of all when both are None."""
-
-    provider: str | None
-    period: str
-    credits: Decimal
-    source: str | None = None
+HELD_AT_ONCE = 5000  # jobs that one statement holds, at most, of either kind
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +40,7 @@ class ClaimedJob:
     contact: Contact
     after: float
     is_probe: bool = False
+    source: str = ""  # who pays
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,8 +53,10 @@ class Claim:
     idle: bool = False  # nothing is queued at this provider, due or not
     paused: bool = False
     held: int = 0  # jobs that now wait for a budget
+    braked: int = 0  # jobs that now wait for the brake
     failing: bool = False  # the provider's last answers were failures
     unswept: Sequence[UUID] = ()  # searches whose questions were dropped: their people are suppressed
+    brake: Brake | None = None  # the pauses when the claim began
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +70,7 @@ class Gate:
     failing: bool  # its last answers were failures
     queued: bool  # a job waits to be asked, now or later
     meters: Sequence[Meter]
+    brake: Brake
     read_at: float = field(default_factory=time.monotonic)
 
     def until(self, at: float) -> float:
@@ -100,6 +97,9 @@ async def claim(
     price = cents(price)
     async with transaction(pool) as connection:
         gate = await read_gate(connection, provider, "any")
+        if gate.brake.stops(provider):
+            braked = await _hold(connection, provider, "brake") if gate.queued else 0
+            return Claim((), braked=braked, more=braked >= HELD_AT_ONCE, idle=not gate.queued, brake=gate.brake)
         if gate.paused or gate.shut_for > 0:
             return Claim((), wait=gate.shut_for, paused=gate.paused)
         if not gate.queued:
@@ -107,18 +107,22 @@ async def claim(
         times = permits(gate.meters, gate.now, 1 if gate.tripped else most)
         if not times:
             return Claim((), wait=max(0.001, wait(gate.meters, gate.now)))
-        affordable = await affordable_questions(connection, provider, price, budgets)
-        if affordable < len(times):
-            times = times[:affordable]
-            if not times:
-                return Claim((), held=await _hold(connection, provider))
-        due = await _take_due(connection, provider, len(times), price, lease, callback_expected, claim_id)
+        room = await lock_room(connection, provider, price, budgets)
+        times = times[: room.questions]
+        if not times:
+            return Claim((), held=await _hold(connection, provider, "budget"))
+        shares = _Shares(room.sources, gate.brake.sources)
+        terms = _Terms(provider, price, lease, callback_expected, claim_id)
+        due = await _take_due(connection, terms, len(times), len(times), shares)
+        if (left := len(times) - _asked(due)) and any(row["held"] for row in due):
+            # Jobs that their source may not pay for stood before those of others: look further.
+            due += await _take_due(connection, terms, left, HELD_AT_ONCE, shares.without(due))
         rows = [row for row in due if row["attempt"] is not None]
         unswept: list[UUID] = []
-        if len(rows) < len(due):
-            if suppressed := [row["search_id"] for row in due if row["is_suppressed"]]:
-                unswept = await drop_questions(connection, suppressed)
-            await drop_unneeded(connection, [row["search_id"] for row in due if row["attempt"] is None])
+        if suppressed := [row["search_id"] for row in due if row["is_suppressed"]]:
+            unswept = await drop_questions(connection, suppressed)
+        if unneeded := [row["search_id"] for row in due if row["attempt"] is None and row["held"] is None]:
+            await drop_unneeded(connection, unneeded)
         await save_meters(connection, provider, spend(gate.meters, gate.now, times[: len(rows)]))
         if gate.tripped and rows:
             await _shut_behind(connection, provider, lease)
@@ -129,11 +133,49 @@ async def claim(
                 profile_url=row["profile_url"], work_email=row["work_email"], personal_email=row["personal_email"],
                 name=row["name"], company=row["company"], region=row["region_hint"],
             ),
-            gate.until(at), gate.tripped,
+            gate.until(at), gate.tripped, row["source"],
         )
         for row, at in zip(rows, times, strict=False)
     ]  # fmt: skip
-    return Claim(jobs, more=len(due) == len(times), failing=gate.failing, unswept=unswept)
+    held = [row["held"] for row in due if row["held"]]
+    return Claim(
+        jobs, more=bool(held) or len(due) >= len(times), failing=gate.failing, brake=gate.brake, unswept=unswept,
+        held=held.count("budget"), braked=held.count("brake"),
+    )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class _Terms:
+    """What every claimed job gets."""
+
+    provider: str
+    price: Decimal
+    lease: timedelta
+    callback_expected: bool
+    claim_id: UUID
+
+
+@dataclass(frozen=True, slots=True)
+class _Shares:
+    """How many questions each source may pay for; none while it is *braked*. The others have no limit."""
+
+    sources: Mapping[str, int]
+    braked: frozenset[str]
+
+    def columns(self) -> list[list[Any]]:
+        """Return the sources, how many jobs of each may be claimed, and why the others are held."""
+        rows = [(name, most, "budget") for name, most in self.sources.items() if name not in self.braked]
+        rows += [(name, 0, "brake") for name in sorted(self.braked)]
+        return [list(column) for column in zip(*rows, strict=True)] or [[], [], []]
+
+    def without(self, due: Sequence[asyncpg.Record]) -> _Shares:
+        """Return what is left after these jobs."""
+        used = [row["source"] for row in due if row["attempt"] is not None]
+        return _Shares({name: most - used.count(name) for name, most in self.sources.items()}, self.braked)
+
+
+def _asked(due: Sequence[asyncpg.Record]) -> int:
+    return sum(row["attempt"] is not None for row in due)
 
 
 async def read_gate(db: Db, provider: str, *purposes: str) -> Gate:
@@ -153,7 +195,9 @@ async def read_gate(db: Db, provider: str, *purposes: str) -> Gate:
                           WHERE provider = $1 AND state = 'queued' AND held IS NULL AND tries > 0)) IS NOT NULL
                    AS queued,
                EXTRACT(epoch FROM GREATEST(providers.rest_until, providers.open_until) - clock_timestamp())::float8
-                   AS shut_for
+                   AS shut_for,
+               ARRAY(SELECT provider FROM pauses WHERE source IS NULL) AS braked,   -- NULL: all of them
+               ARRAY(SELECT source FROM pauses WHERE source IS NOT NULL) AS braked_sources
           FROM limits
           JOIN providers ON providers.name = limits.provider
          WHERE limits.provider = $1
@@ -177,6 +221,7 @@ async def read_gate(db: Db, provider: str, *purposes: str) -> Gate:
         rows[0]["failing"],
         rows[0]["queued"],
         meters,
+        Brake.of(rows[0]["braked"], rows[0]["braked_sources"]),
     )
 
 
@@ -192,56 +237,46 @@ async def save_meters(db: Db, provider: str, meters: Sequence[Meter]) -> None:
     )
 
 
-async def affordable_questions(db: Db, provider: str, price: Decimal, budgets: Sequence[Budget]) -> int:
-    """Return how many questions at *price* the budgets allow; lock the budgets until the transaction ends."""
-    concerned = [budget for budget in budgets if budget.provider in (None, provider)]
-    if not concerned or price == 0:
-        return 1_000_000
-    await db.execute("SELECT pg_advisory_xact_lock($1)", BUDGET_LOCK)
-    left = []
-    for budget in concerned:
-        used = await db.fetchval(
-            """
-            SELECT COALESCE(sum(reserved + charged + possible), 0)
-              FROM usage
-             WHERE day >= date_trunc($1, now() AT TIME ZONE 'UTC')::date
-               AND ($2::text IS NULL OR provider = $2)
-            """,
-            budget.period,
-            budget.provider,
-        )
-        left.append(int((budget.credits - used) // price))
-    return max(0, min(left))
+async def _take_due(db: Db, terms: _Terms, most: int, window: int, shares: _Shares) -> list[asyncpg.Record]:
+    """Claim up to *most* of the first due jobs, *window* of each kind; hold those that their source may not pay for.
 
-
-async def _take_due(
-    db: Db, provider: str, most: int, price: Decimal, lease: timedelta, callback_expected: bool, claim_id: UUID
-) -> list[asyncpg.Record]:
-    """Claim due jobs. Return also those that are not claimed, without an attempt.
-
-    Their search has no open lookup, or their question is about a suppressed person.
+    Return also those that are not claimed, without an attempt: those that were held, those whose search has no open
+    lookup, and those whose question is about a suppressed person.
     """
     rows: list[asyncpg.Record] = await db.fetch(
         """
         WITH fresh AS MATERIALIZED (
-            SELECT id, search_id, lookup_id, due_at, 1 AS turn
+            SELECT id, search_id, lookup_id, source, due_at, 1 AS turn
               FROM jobs
              WHERE provider = $1 AND state = 'queued' AND held IS NULL AND tries = 0 AND due_at <= now()
              ORDER BY due_at, id
-             LIMIT $2
+             LIMIT $7
                FOR UPDATE SKIP LOCKED   -- a second submitter takes the next ones
         ), again AS MATERIALIZED (
-            SELECT id, search_id, lookup_id, due_at, 3 AS turn
+            SELECT id, search_id, lookup_id, source, due_at, 3 AS turn
               FROM jobs
              WHERE provider = $1 AND state = 'queued' AND held IS NULL AND tries > 0 AND due_at <= now()
              ORDER BY due_at, id
-             LIMIT $2
+             LIMIT $7
                FOR UPDATE SKIP LOCKED
-        ), due AS MATERIALIZED (
+        ), queue AS MATERIALIZED (
             -- Three fresh ones, then one that failed before: neither kind can starve the other.
-            SELECT id, search_id, lookup_id
+            SELECT id, search_id, lookup_id, source, place
               FROM (SELECT *, turn * row_number() OVER (PARTITION BY turn ORDER BY due_at, id) AS place
                       FROM (SELECT * FROM fresh UNION ALL SELECT * FROM again) AS both_kinds) AS queue
+             ORDER BY place
+             LIMIT $7
+        ), shared AS MATERIALIZED (
+            SELECT queue.*,
+                   -- Beyond the share of its source.
+                   CASE WHEN row_number() OVER (PARTITION BY queue.source ORDER BY place) > share.most
+                        THEN share.held END AS held
+              FROM queue
+              LEFT JOIN unnest($8::text[], $9::int[], $10::text[]) AS share (source, most, held) USING (source)
+        ), due AS MATERIALIZED (
+            SELECT id, search_id, lookup_id
+              FROM shared
+             WHERE held IS NULL
              ORDER BY place
              LIMIT $2
         ), needed AS MATERIALIZED (
@@ -284,48 +319,62 @@ async def _take_due(
              GROUP BY source, reserved_on
              ORDER BY source, reserved_on
                 ON CONFLICT (provider, source, day, slot) DO UPDATE SET reserved = usage.reserved + excluded.reserved
+        ), held AS (
+            UPDATE jobs
+               SET held = shared.held
+              FROM shared
+             WHERE jobs.id = shared.id
+               AND shared.held IS NOT NULL
+            RETURNING jobs.id, jobs.search_id, jobs.source, jobs.held
         )
-        SELECT needed.*, claimed.lookup_id, claimed.attempt, claimed.tries
+        SELECT needed.*, claimed.source, claimed.lookup_id, claimed.attempt, claimed.tries, NULL AS held
           FROM needed
           LEFT JOIN claimed USING (id)
+        UNION ALL
+        SELECT id, search_id, NULL, NULL, NULL, NULL, NULL, NULL, NULL, false, source, NULL, NULL, NULL, held
+          FROM held
         """,
-        provider,
+        terms.provider,
         most,
-        price,
-        lease,
-        callback_expected,
-        claim_id,
+        terms.price,
+        terms.lease,
+        terms.callback_expected,
+        terms.claim_id,
+        window,
+        *shares.columns(),
     )
     return rows
 
 
-async def _hold(db: Db, provider: str) -> int:
-    """Hold the provider's due jobs (queued -> held), because the budget is used up. Return how many."""
-    held = await db.fetch(
+async def _hold(db: Db, provider: str, held: str) -> int:
+    """Hold the provider's due jobs (queued -> held), because of its budget or the brake. Return how many."""
+    rows = await db.fetch(
         """
         WITH fresh AS MATERIALIZED (
             SELECT id
               FROM jobs
              WHERE provider = $1 AND state = 'queued' AND held IS NULL AND tries = 0 AND due_at <= now()
              ORDER BY due_at, id
-             LIMIT 5000
+             LIMIT $3
                FOR UPDATE SKIP LOCKED
         ), again AS MATERIALIZED (
             SELECT id
               FROM jobs
              WHERE provider = $1 AND state = 'queued' AND held IS NULL AND tries > 0 AND due_at <= now()
              ORDER BY due_at, id
-             LIMIT 5000
+             LIMIT $3
                FOR UPDATE SKIP LOCKED
         )
         UPDATE jobs
-           SET held = 'budget'
+           SET held = $2
          WHERE id IN (SELECT id FROM fresh UNION ALL SELECT id FROM again)
         RETURNING id
         """,
         provider,
+        held,
+        HELD_AT_ONCE,
     )
-    return len(held)
+    return len(rows)
 
 
 async def _shut_behind(db: Db, provider: str, lease: timedelta) -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import asyncpg
 
 from enrichment.crms import CRMS
+from enrichment.guards import read_guards
 from enrichment.wish import WEBHOOK, Hasher, Policy
 from store.database import Db
 
@@ -53,6 +54,7 @@ class Installation:
                 not_found=timedelta(days=self._settings.reuse_not_found_days),
                 stops_in_doubt=self._settings.unknown_policy == "hold",
                 channels=channels_of(self._settings),
+                guards=read_guards(self._settings),
             )
         return self._policy
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from operator import getitem
@@ -11,13 +12,16 @@ from typing import Any
 from uuid import UUID
 
 import asyncpg
+import structlog
 from uuid_utils.compat import uuid7
 
-from enrichment.decide import Fate, Seeker, World, decide
+from enrichment.decide import Fate, Search, Seeker, World, decide
 from enrichment.wish import Keys, Policy, Wish, facts_of, keys_of
 from store.columns import Columns
 from store.database import Db, transaction
 from store.deliveries import NEW_DELIVERIES
+from store.floods import let_through
+from store.payers import find_payers, pay, share
 from store.searches import (
     NEW_SEARCHES,
     SEARCHES,
@@ -29,6 +33,8 @@ from store.searches import (
     save_world,
 )
 from store.suppressed import suppressed_numbers
+
+log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +71,13 @@ async def ingest(pool: asyncpg.Pool[Any], events: Sequence[Event], policy: Polic
         known = await _known_lookups(connection, seen)
         batch.decide(locked.world, fingerprints, known, suppressed or frozenset(), datetime.now(UTC))
         await save_world(connection, locked)
+        payers = await find_payers(connection, batch.waiting(), policy.guards)
+        # The last lock, and one for all sources: it orders the intakes of each source.
+        wanted = batch.begun() + Counter(payer.source for payer in payers)
+        through = await let_through(connection, wanted, policy.guards.floods)
+        left = batch.hold_floods(through)
         await _insert(connection, batch, locked.world, policy.channels)
+        await pay(connection, share(payers, left))
     return batch.results()
 
 
@@ -129,6 +141,38 @@ class _Batch:
         if row is None or not (entry.wish.event_id or _is_reused(row, now, self._policy)):
             return None
         return Receipt(first, row["status"], duplicate=True)
+
+    def waiting(self) -> list[tuple[UUID, str]]:
+        """Return search and source of each lookup that waits for a search that was open before."""
+        return [
+            (fate.search.id, entry.event.source)
+            for entry in self.entries
+            if (fate := self.fates.get(entry.wish.id)) and fate.status is None and not fate.search.is_new
+        ]
+
+    def begun(self) -> Counter[str]:
+        """Count the new searches by source."""
+        return Counter(search.source for search in self._new_searches())
+
+    def hold_floods(self, through: Mapping[str, int]) -> Counter[str]:
+        """Hold the new searches beyond those that the flood guard lets *through*; return how many more may pass."""
+        left = Counter(through)
+        held: Counter[str] = Counter()
+        for search in self._new_searches():
+            if left[search.source] > 0:
+                left[search.source] -= 1
+                continue
+            search.held = "flood"
+            held[search.source] += 1
+            self._taken[search.begun_for] = Receipt(search.begun_for, "held", duplicate=False)
+        for source, jobs in held.items():
+            log.warning("held_for_flood", source=source, jobs=jobs, remedy=f"ringback release --source {source}")
+        return left
+
+    def _new_searches(self) -> list[Search]:
+        """Return the searches that this batch begins, in the order of its wishes."""
+        fates = (self.fates.get(entry.wish.id) for entry in self.entries)
+        return list({fate.search.id: fate.search for fate in fates if fate and fate.search.is_new}.values())
 
     def results(self) -> list[list[Receipt]]:
         """Return the receipts, by event."""

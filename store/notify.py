@@ -11,9 +11,10 @@ from typing import Any
 
 import asyncpg
 
-from store.database import UNREACHABLE, DatabaseDown, connect
+from store.database import UNREACHABLE, DatabaseDown, Db, connect
 
 CHANNEL = "ringback_jobs"
+PAUSES = "pauses"  # the payload of a hint that the brake has changed
 
 # A commit that notifies takes a database-wide lock, so hints are few, and each has its own commit.
 SHORTEST_PAUSE = 0.01  # seconds between two hints
@@ -22,6 +23,11 @@ PATIENCE = 5.0  # seconds for one statement
 PING_EVERY = 30.0  # seconds; without pings, a listener does not notice a connection that died silently
 
 _AWAY = (DatabaseDown, asyncpg.PostgresError, *UNREACHABLE)
+
+
+async def hint(db: Db) -> None:
+    """Send one hint. Call outside a transaction."""
+    await db.execute(f"SELECT pg_notify('{CHANNEL}', '')", timeout=PATIENCE)
 
 
 class Notifier:
@@ -59,11 +65,14 @@ class Notifier:
 
 
 class Listener:
-    """Calls *wake* at every hint, and whenever hints may have been missed."""
+    """Calls *wake* at every hint, and whenever hints may have been missed; *braked* at hints that the brake changed."""
 
-    def __init__(self, url: str, wake: Callable[[], None], *, name: str) -> None:
+    def __init__(
+        self, url: str, wake: Callable[[], None], *, name: str, braked: Callable[[], None] = lambda: None
+    ) -> None:
         self._url = url
         self._wake = wake
+        self._braked = braked
         self._name = name
         self.is_listening = False
 
@@ -90,7 +99,7 @@ class Listener:
     async def _listen(self, connection: asyncpg.Connection[Any]) -> None:
         lost = asyncio.Event()
         connection.add_termination_listener(lambda _: lost.set())
-        await connection.add_listener(CHANNEL, lambda *_: self._wake())
+        await connection.add_listener(CHANNEL, self._hear)
         self.is_listening = True
         while not lost.is_set():
             self._wake()  # for jobs committed before we listened, or missed
@@ -99,3 +108,8 @@ class Listener:
                     await lost.wait()
             except TimeoutError:
                 await connection.execute("SELECT 1", timeout=PATIENCE)
+
+    def _hear(self, _connection: object, _pid: int, _channel: str, payload: object) -> None:
+        if payload == PAUSES:
+            self._braked()
+        self._wake()

@@ -151,7 +151,8 @@ async def find_providers(db: Db) -> dict[str, str | None]:
 async def pass_turns(db: Db, name: str, limit: int = 500) -> int:
     """Move the queued jobs of a paused provider to their next provider that is not paused; else hold them.
 
-    The paused provider then comes last. Return how many jobs were moved or held.
+    The paused provider then comes last. No job is moved to a provider that a person paused. Return how many jobs were
+    moved or held.
     """
     rows = await db.fetch(
         """
@@ -200,6 +201,10 @@ async def pass_turns(db: Db, name: str, limit: int = 500) -> int:
                  FROM unnest(old.todo) WITH ORDINALITY AS wanted (provider, place)
                  LEFT JOIN providers ON providers.name = wanted.provider
                 WHERE providers.paused_at IS NULL
+                  AND NOT EXISTS (SELECT
+                                    FROM pauses
+                                   WHERE pauses.source IS NULL
+                                     AND (pauses.provider IS NULL OR pauses.provider = wanted.provider))
                 ORDER BY wanted.place
                 LIMIT 1) AS turn ON true
          WHERE jobs.id = moved.id
@@ -215,10 +220,10 @@ async def pass_turns(db: Db, name: str, limit: int = 500) -> int:
     return len(rows)
 
 
-async def release_held(db: Db, name: str, held: str, limit: int) -> int:
-    """Queue up to *limit* held jobs that this provider can answer, oldest first; return how many.
+async def release_paused(db: Db, name: str, limit: int) -> int:
+    """Queue up to *limit* jobs held for a paused provider that this one can answer, oldest first; return how many.
 
-    A job held as `paused` is not released while the provider is still paused. A job held at another provider is
+    None is released while this provider is paused by its account or by a person. A job held at another provider is
     queued there, and `pass_turns` moves it.
     """
     rows = await db.fetch(
@@ -228,16 +233,18 @@ async def release_held(db: Db, name: str, held: str, limit: int) -> int:
          WHERE id IN (SELECT jobs.id
                         FROM jobs
                         JOIN providers ON providers.name = $1
-                       WHERE jobs.held = $2
-                         AND (jobs.provider = $1 OR jobs.held = 'paused' AND $1 = ANY(jobs.todo))
-                         AND (jobs.held <> 'paused' OR providers.paused_at IS NULL)
+                       WHERE jobs.held = 'paused'
+                         AND (jobs.provider = $1 OR $1 = ANY(jobs.todo))
+                         AND providers.paused_at IS NULL
+                         AND NOT EXISTS (SELECT
+                                           FROM pauses
+                                          WHERE source IS NULL AND (pauses.provider IS NULL OR pauses.provider = $1))
                        ORDER BY jobs.due_at, jobs.id
-                       LIMIT $3
+                       LIMIT $2
                          FOR UPDATE OF jobs SKIP LOCKED)
         RETURNING id
         """,
         name,
-        held,
         limit,
     )
     return len(rows)

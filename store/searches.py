@@ -33,15 +33,27 @@ class Locked:
 
 async def lock_known_keys(db: Db, keys: Iterable[bytes]) -> Locked:
     """Lock *keys*, and the searches that they lead to. One that was pruned is put back, so that intake waits for it."""
+    ordered = sorted(keys)
     rows = await db.fetch(
         """
-        INSERT INTO keys (key, searches)
-        SELECT key, '{}' FROM unnest($1::bytea[]) AS known (key)
-            ON CONFLICT (key) DO UPDATE SET shared = keys.shared
-        RETURNING key, shared, searches
+        SELECT key, shared, searches
+          FROM keys
+         WHERE key = ANY($1::bytea[])
+         ORDER BY key
+           FOR NO KEY UPDATE
         """,
-        sorted(keys),
+        ordered,
     )
+    if len(rows) < len(ordered):
+        rows = await db.fetch(
+            """
+            INSERT INTO keys (key, searches)
+            SELECT key, '{}' FROM unnest($1::bytea[]) AS known (key)
+                ON CONFLICT (key) DO UPDATE SET shared = keys.shared
+            RETURNING key, shared, searches
+            """,
+            ordered,
+        )
     return await lock_searches(db, rows)
 
 
@@ -87,7 +99,7 @@ async def insert_new_searches(db: Db, world: World) -> None:
 SEARCHES = Columns(
     id="uuid", begun_for="uuid", keys="text", asked="text", providers="text", slug="bytea", member="bytea",
     names="text", is_doubtful="bool", is_retry="bool", wrong="text", reason="text", chain="text", source="text",
-    job_id="uuid",
+    held="text", job_id="uuid",
 )  # fmt: skip
 INSERT_SEARCHES = """
     inserted_search AS (
@@ -98,8 +110,9 @@ INSERT_SEARCHES = """
                string_to_array(wrong, ','), reason
           FROM new_search
     ), inserted_job AS (
-        INSERT INTO jobs (id, search_id, lookup_id, source, provider, todo)
-        SELECT new_search.job_id, new_search.id, new_search.begun_for, new_search.source, turns[1], turns[2:]
+        INSERT INTO jobs (id, search_id, lookup_id, source, held, provider, todo)
+        SELECT new_search.job_id, new_search.id, new_search.begun_for, new_search.source, new_search.held,
+               turns[1], turns[2:]
           FROM new_search
          CROSS JOIN LATERAL string_to_array(new_search.chain, ',') AS turns
     )
@@ -120,6 +133,7 @@ def new_search_columns(searches: Sequence[Search]) -> list[list[Any]]:
             "reason": search.reason,
             "chain": ",".join(search.chain),
             "source": search.source,
+            "held": search.held,
             "job_id": uuid7(),
         }
         for search in searches

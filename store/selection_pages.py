@@ -37,8 +37,8 @@ async def add_page(
 ) -> Page:
     """Add to selection *id* what the filter finds on the page after *seen_to*. Call inside a transaction."""
     given = wanted.filter
-    after = max(seen_to or OLDEST, first_id(given.since) if given.since else OLDEST)
-    before = first_id(given.until) if given.until else NEWEST
+    after = max(seen_to or OLDEST, first_id(given.since) if given.since else OLDEST, _beside(given.id, -1) or OLDEST)
+    before = min(first_id(given.until) if given.until else NEWEST, _beside(given.id, 1) or NEWEST)
     if wanted.action == "replay":
         row = await db.fetchrow(
             _DELIVERIES, id, after, before, LOOKED_AT, given.source, given.record_id, given.provider, given.reason,
@@ -54,6 +54,11 @@ async def add_page(
         )  # fmt: skip
     assert row is not None  # noqa: S101  it counts
     return Page(row["seen"], row["found"], row["most_credits"], row["last"] if row["seen"] == LOOKED_AT else None)
+
+
+def _beside(id: UUID | None, step: int) -> UUID | None:
+    """Return the id before or after *id*: one item is the range between them."""
+    return UUID(int=min(max(id.int + step, OLDEST.int), NEWEST.int)) if id else None
 
 
 # ANY keeps the status as a sort key. Sorted by id alone, the planner would read all newer lookups of other statuses.

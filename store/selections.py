@@ -6,7 +6,9 @@ of what it found; an item that has changed since, so that the action does not ap
 
 from __future__ import annotations
 
+import asyncio
 import json
+import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -24,6 +26,7 @@ from store.database import Db, transaction
 from store.selection_pages import add_page
 
 CHUNK = 500  # items of one transaction
+AT_ONCE = 2  # chunks
 SAMPLE = 10
 
 Apply = Callable[[Db, Sequence[UUID], Policy], Awaitable[set[UUID]]]
@@ -109,6 +112,32 @@ async def under_way(db: Db, limit: int) -> list[UUID]:
         limit,
     )
     return [row["id"] for row in rows]
+
+
+async def work(
+    pool: asyncpg.Pool[Any],
+    id: UUID,
+    policy: Policy,
+    prices: Mapping[str, Decimal],
+    *,
+    seconds: float,
+    after_each: Callable[[], None],
+) -> None:
+    """Go on with the selection for about so many *seconds*, or until this process can do no more.
+
+    Several chunks at once: while PostgreSQL writes one, Python decides another.
+    """
+    ends = time.monotonic() + seconds
+
+    async def work_alone() -> None:
+        while await advance(pool, id, policy, prices):
+            after_each()
+            if time.monotonic() > ends:
+                break
+
+    results = await asyncio.gather(*(work_alone() for _ in range(AT_ONCE)), return_exceptions=True)
+    for error in filter(None, results):
+        raise error
 
 
 async def advance(pool: asyncpg.Pool[Any], id: UUID, policy: Policy, prices: Mapping[str, Decimal]) -> int:

@@ -8,6 +8,7 @@ import structlog
 
 from store.group_commit import GroupCommit
 from store.notify import Listener
+from submitter.brake import BrakeView
 from submitter.finishing import Finisher
 from submitter.outcomes import JobOutcome, OutcomeWriter
 from submitter.process import Process, main
@@ -29,11 +30,12 @@ async def work(process: Process, stop: asyncio.Event) -> None:
     finisher = Finisher(process.pool, process.installation, wake)
     writer = OutcomeWriter(process.pool, process.settings, finisher)
     outcomes: GroupCommit[JobOutcome, None] = GroupCommit(writer.write, most=200, flushers=2)
+    brake = BrakeView(process.pool)
     submitters = [
-        Submitter(provider, process.pool, process.sessions[name], process.settings, outcomes, writer)
+        Submitter(provider, process.pool, process.sessions[name], process.settings, outcomes, writer, brake)
         for name, provider in process.providers.items()
     ]
-    listener = Listener(process.url, wake, name="submitter listener")
+    listener = Listener(process.url, wake, name="submitter listener", braked=brake.expire)
     for submitter in submitters:
         submitter.loop.hears_hints = lambda: listener.is_listening
     listening = asyncio.create_task(listener.run())

@@ -10,20 +10,25 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from functools import wraps
+from uuid import UUID
 
 import structlog
 
 from enrichment.ending import Ending, lost, unknown
+from enrichment.guards import read_budgets
 from enrichment.logs import without_words
 from enrichment.providers.base import CallsBack, Health, HttpResponse, Provider
 from store import providers, sweep
-from store.claim import affordable_questions
+from store.budgets import lock_room, release_affordable
 from store.database import ACQUIRE_TIMEOUT, transaction
 from store.endings import follow_ends
 from store.ends import unswept_searches
+from store.floods import forget_floods
 from store.lookups import decide_again, strays
 from store.notify import Notifier
 from store.partitions import ensure_partitions
+from store.pauses import release_braked
+from store.payers import pass_on
 from store.polls import end_old_checks
 from store.retention import empty_bodies
 from store.sweep import OverdueJob, pass_over_removed
@@ -36,7 +41,6 @@ from submitter.outcomes import GRACES_WITHOUT_REQUEST_ID
 from submitter.poll import Poller
 from submitter.process import Process, main
 from submitter.selections import SelectionWorker
-from submitter.submit import read_budgets
 from submitter.transport import Unanswered, Unsent, send
 
 log = structlog.get_logger()
@@ -49,6 +53,9 @@ REMOVED_EVERY = 60.0
 STALE_EVERY = 600.0
 MONTHS_EVERY = 3600.0
 BODIES_EVERY = 3600.0
+FLOODS_EVERY = 3600.0
+PASS_ON_EVERY = 10.0
+FIRST = UUID(int=0)  # before every id
 CHECK_EVERY = timedelta(seconds=30)  # between two looks at a paused provider's free endpoint
 # Nothing waits for ever, not even for a budget that is never raised or an account that is never topped up. A monthly
 # budget returns within 31 days; the rest is slack.
@@ -64,6 +71,7 @@ class Reconciler:
         self._settings = process.settings
         self._budgets = read_budgets(process.settings)
         self._finisher = finisher
+        self._passed_on_to = FIRST  # lookups up to this one were looked at
         self._wake = finisher.wake
 
     async def rescue(self) -> int:
@@ -147,16 +155,30 @@ class Reconciler:
         return 0  # do not retry at once what could not be made now
 
     async def look_after_providers(self) -> int:
-        """Check the paused providers; release the jobs held for a provider or a budget, if they can go on."""
-        released = 0
+        """Check the paused providers; release the jobs held for a provider, a budget or the brake that can go on."""
+        released = await release_braked(self._pool, BATCH)
         for provider in self._process.providers.values():
             await self._check(provider)
-            released += await providers.release_held(self._pool, provider.name, "paused", BATCH)
+            released += await providers.release_paused(self._pool, provider.name, BATCH)
             released += await self._release_budget(provider)
         if released:
             log.info("released", lookups=released)
             self._wake()
         return released
+
+    async def pass_on(self) -> int:
+        """Let other sources pay for searches held because of their source, if their lookups wait for them, too."""
+        passed = await pass_on(self._pool, self._passed_on_to, BATCH, self._process.policy.guards)
+        self._passed_on_to = passed.last or FIRST
+        if passed.jobs:
+            log.info("paid_by_another_source", jobs=passed.jobs)
+            self._wake()
+        return passed.looked
+
+    async def forget_floods(self) -> int:
+        """Remove the flood guard's counts of hours that are over."""
+        await forget_floods(self._pool)
+        return 0
 
     async def _check(self, provider: Provider) -> None:
         """Ask a paused provider's free endpoint; resume it when it is well, or has revealed nothing too often."""
@@ -178,10 +200,10 @@ class Reconciler:
 
     async def _release_budget(self, provider: Provider) -> int:
         async with transaction(self._pool) as connection:
-            affordable = await affordable_questions(connection, provider.name, provider.price, self._budgets)
-            if affordable == 0:
+            room = await lock_room(connection, provider.name, provider.price, self._budgets)
+            if room.questions == 0:
                 return 0
-            return await providers.release_held(connection, provider.name, "budget", min(affordable, BATCH))
+            return await release_affordable(connection, provider.name, room, BATCH)
 
     async def _end(self, endings: Sequence[Ending]) -> None:
         await self._finisher.end_apart(endings)
@@ -256,11 +278,13 @@ async def work(process: Process, stop: asyncio.Event) -> None:
         repeat(when(jobs, reconciler.give_up), SETTLE_EVERY, stop),
         repeat(when(lambda: watch.seen.unswept or watch.seen.joined, reconciler.sweep_searches), SETTLE_EVERY, stop),
         repeat(when(lambda: watch.seen.held, reconciler.look_after_providers), UNHOLD_EVERY, stop),
+        repeat(when(lambda: watch.seen.held and watch.seen.joined, reconciler.pass_on), PASS_ON_EVERY, stop),
         repeat(when(jobs, reconciler.pass_over_removed), REMOVED_EVERY, stop),
         repeat(when(jobs, reconciler.end_stale), STALE_EVERY, stop),
         repeat(when(lambda: watch.seen.selections, worker.work_on_selections), SETTLE_EVERY, stop),
         repeat(reconciler.make_months, MONTHS_EVERY, stop),
         repeat(reconciler.empty_bodies, BODIES_EVERY, stop),
+        repeat(reconciler.forget_floods, FLOODS_EVERY, stop),
         *(repeat(when(jobs, poller.poll_once), SETTLE_EVERY, stop) for poller in pollers),
     )
     await finisher.sweeper.close()

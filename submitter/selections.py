@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 
 import structlog
@@ -13,8 +12,8 @@ from submitter.process import Process
 
 log = structlog.get_logger()
 
-MOST = 20  # selections of one pass
-WORKS_FOR = 10.0  # seconds of one pass: a stop need not wait for a large selection
+MOST = 2  # selections of one pass
+WORKS_FOR = 5.0  # seconds for each: a stop does not wait for a large one
 
 
 class SelectionWorker:
@@ -26,11 +25,10 @@ class SelectionWorker:
         self._prices = {name: kind.from_settings(process.settings).price for name, kind in PROVIDERS.items()}
 
     async def work_on_selections(self) -> int:
-        """Go on with the selections that are under way, each in its turn."""
-        ends = time.monotonic() + WORKS_FOR
-        for id in await selections.under_way(self._process.pool, MOST):
-            while time.monotonic() < ends and await selections.advance(
-                self._process.pool, id, self._process.policy, self._prices
-            ):
-                self._wake()
+        """Go on with the oldest selections that are under way, each for a while."""
+        process = self._process
+        for id in await selections.under_way(process.pool, MOST):
+            await selections.work(
+                process.pool, id, process.policy, self._prices, seconds=WORKS_FOR, after_each=self._wake
+            )
         return 0  # what is left is another process's at this moment

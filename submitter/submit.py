@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from functools import partial
 from typing import Any
@@ -11,17 +12,20 @@ import aiohttp
 import asyncpg
 import structlog
 
+from enrichment.guards import read_budgets
 from enrichment.outcome import Outcome, Retry, Unclear
 from enrichment.providers.base import CallsBack, HttpRequest, Provider
 from enrichment.settings import Settings
 from enrichment.tokens import callback_url
 from store import asked, providers
-from store.claim import Budget, Claim, ClaimedJob, claim
+from store.claim import Claim, ClaimedJob, claim
 from store.database import transaction
 from store.group_commit import GroupCommit
 from store.leases import JOBS
 from submitter.backoff import backoff
+from submitter.brake import BrakeView
 from submitter.counting import count
+from submitter.gated import Forbidden, gated
 from submitter.leased import Batch, Lease, LeasedWork, Result
 from submitter.limit_headers import LimitHeaders
 from submitter.outcomes import JobOutcome, OutcomeWriter, Withheld
@@ -45,6 +49,7 @@ class Submitter:
         settings: Settings,
         outcomes: GroupCommit[JobOutcome, None],
         writer: OutcomeWriter,
+        brake: BrakeView,
     ) -> None:
         self.provider = provider
         self.name = provider.name
@@ -54,12 +59,14 @@ class Submitter:
         self._settings = settings
         self._outcomes = outcomes
         self._writer = writer
+        self._brake = brake
         self._budgets = read_budgets(settings)
         self._calls_back = isinstance(provider, CallsBack) and settings.public_url is not None
         self._limit_headers = LimitHeaders(pool, provider)
 
     async def claim(self, most: int, claim_id: UUID) -> Batch[ClaimedJob]:
-        """Claim due jobs within the limits and budgets; move jobs that wait for a paused provider to the next."""
+        """Claim due jobs within limits, budgets and brake; move jobs that wait for a paused provider to the next."""
+        as_of = time.monotonic()
         claimed = await claim(
             self._pool,
             self.name,
@@ -70,6 +77,8 @@ class Submitter:
             claim_id=claim_id,
             budgets=self._budgets,
         )
+        if claimed.brake:
+            self._brake.note(claimed.brake, as_of)
         if claimed.paused:
             while await providers.pass_turns(self._pool, self.name):
                 self._writer.wake()
@@ -117,7 +126,11 @@ class Submitter:
             # This process was frozen: another process may have the job by now. Nothing was sent, so nothing is owed.
             return JobOutcome(self.provider, job, Withheld("the lease ran out before it was sent"))
         request = self._request(job)
-        answer = request if isinstance(request, Unsent) else await send(self._session, request)
+        try:
+            with gated(partial(self._brake.forbids, self.name, job.source)):
+                answer = request if isinstance(request, Unsent) else await send(self._session, request)
+        except Forbidden as forbidden:
+            return JobOutcome(self.provider, job, Withheld(forbidden.reason))
         outcome: Outcome
         match answer:
             case Unsent(reason):
@@ -147,15 +160,7 @@ class Submitter:
             count("limiter_wait_seconds", self.name, amount=min(claimed.wait, 60.0))
         if claimed.held:
             log.warning("held_for_budget", provider=self.name, jobs=claimed.held)
+        if claimed.braked:
+            log.warning("held_for_brake", provider=self.name, jobs=claimed.braked)
         if claimed.jobs:
             log.info("claimed", provider=self.name, jobs=[str(job.id) for job in claimed.jobs])
-
-
-def read_budgets(settings: Settings) -> list[Budget]:
-    """Return the budgets that are set: of all together, of providers and of sources."""
-    return [
-        Budget(provider, period, credits, source)
-        for provider, source, of in settings.budgeted()
-        for period in ("day", "month")
-        if (credits := getattr(of, f"budget_credits_per_{period}")) is not None
-    ]

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import aiohttp
 
 from enrichment.providers.base import HttpRequest, HttpResponse
+from submitter.gated import GatedConnector
 
 CONNECT_TIMEOUT = 5.0  # seconds, for a connection
 BODY_AT_MOST = 262_144  # bytes of an answer that are read
@@ -40,7 +41,7 @@ def open_session(*, limit: int, timeout: float) -> aiohttp.ClientSession:
     # Well below the total timeout, or a connection that was never made would look like a missing answer.
     connect = min(CONNECT_TIMEOUT, timeout / 2)
     return aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(limit=limit, keepalive_timeout=KEEPALIVE, ttl_dns_cache=60),
+        connector=GatedConnector(limit=limit, keepalive_timeout=KEEPALIVE, ttl_dns_cache=60),
         # (sock_read would be another timer for each request, and could only expire after the total.)
         timeout=aiohttp.ClientTimeout(total=timeout, connect=connect, sock_connect=connect),
         cookie_jar=aiohttp.DummyCookieJar(),

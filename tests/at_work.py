@@ -19,6 +19,7 @@ from store.callbacks import Callback, CallbackReceipt, record_callbacks
 from store.claim import ClaimedJob, claim
 from store.endings import follow_ends
 from store.group_commit import GroupCommit
+from submitter.brake import BrakeView
 from submitter.finishing import Finisher
 from submitter.leased import Batch
 from submitter.outcomes import JobOutcome, OutcomeWriter
@@ -50,9 +51,10 @@ class AtWork:
         self.finisher = Finisher(process.pool, process.installation, self.wake)
         self.writer = OutcomeWriter(process.pool, process.settings, self.finisher)
         self.outcomes: GroupCommit[JobOutcome, None] = GroupCommit(self.writer.write, most=200, flushers=2)
+        self.brake = BrakeView(process.pool)
         self.submitters = {
             name: Submitter(
-                provider, process.pool, process.sessions[name], process.settings, self.outcomes, self.writer
+                provider, process.pool, process.sessions[name], process.settings, self.outcomes, self.writer, self.brake
             )
             for name, provider in process.providers.items()
         }

@@ -9,8 +9,9 @@ from uuid import UUID
 
 from uuid_utils.compat import uuid7
 
+from enrichment.guards import Budget
 from enrichment.providers.base import Limit
-from store.claim import Budget, Claim, claim
+from store.claim import Claim, claim
 
 if TYPE_CHECKING:
     from tests.wishes import Pool

@@ -169,7 +169,7 @@ async def _use(db: Db, values: dict[str, Any], **sums: Any) -> None:
     await db.execute(
         """
         INSERT INTO usage (provider, source, day, slot, reserved, charged, possible)
-        VALUES ($1, 'generic', $2, 0, $3, $4, $5)
+        VALUES ($1, $6, $2, 0, $3, $4, $5)
             ON CONFLICT (provider, source, day, slot) DO UPDATE
            SET reserved = usage.reserved + excluded.reserved,
                charged = usage.charged + excluded.charged,
@@ -178,6 +178,7 @@ async def _use(db: Db, values: dict[str, Any], **sums: Any) -> None:
         values["provider"],
         values["reserved_on"],
         *(sums.get(name, 0) for name in ("reserved", "charged", "possible")),
+        values["source"],
     )
 
 

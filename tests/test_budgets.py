@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from store import providers
+from enrichment.guards import Budget
 from store.asked import Requeueing, requeue
-from store.claim import Budget, Claim
+from store.budgets import Room, release_affordable
+from store.claim import Claim
 from tests.claims import ids, reserved, take
 from tests.factories import job
 
@@ -101,7 +102,7 @@ async def test_a_released_question_gives_its_credits_back(db: Pool) -> None:
 
     await requeue(db, [Requeueing(ours.id, ours.attempt, timedelta(hours=1), counts=True, error="HTTP 503")])
     assert await reserved(db) == 0
-    assert await providers.release_held(db, "nyne", "budget", 10) == 1
+    assert await release_affordable(db, "nyne", Room(), 10) == 1
 
     assert len((await take(db, budgets=budget)).jobs) == 1
 

@@ -10,14 +10,16 @@ from typing import TYPE_CHECKING
 from uuid_utils.compat import uuid7
 
 from enrichment.decide import STILL_ASKED
+from enrichment.guards import Budget
 from enrichment.outcome import Accepted, Answered, Refused
 from store.asked import Acceptance, Requeueing, accept, requeue
+from store.budgets import Room, release_affordable
 from store.callbacks import Callback, record_callbacks
-from store.claim import Budget, claim
+from store.claim import claim
 from store.database import transaction
 from store.intake import ingest
 from store.lookups import cancel, retry
-from store.providers import register_provider, release_held
+from store.providers import register_provider
 from store.sweep import pass_over_removed
 from tests.at_work import BOTH, AtWork, claimed_of, ledger_refuses, ledger_takes, tell
 from tests.claims import LEASE, QUICK
@@ -234,7 +236,7 @@ async def test_a_search_was_asked_for_nobody_after_a_budget_held_it(db: Pool, or
         assert held.held == 1
         await apply(db, answer(doubted, "callback", MOBILE))
     assert (await read(db, second.id))["mobile"] == MOBILE
-    assert await release_held(db, "leadmagic", "budget", 10) == 1
+    assert await release_affordable(db, "leadmagic", Room(), 10) == 1
 
     claimed = await take_claim(db, "leadmagic")
 

@@ -12,9 +12,11 @@ import asyncpg
 import pytest
 from uuid_utils.compat import uuid7
 
+from enrichment.guards import Budget
 from rig.proxy import proxied
 from store.asked import Acceptance, Requeueing, accept, requeue
-from store.claim import BUDGET_LOCK, Budget, claim
+from store.budgets import BUDGET_LOCK
+from store.claim import claim
 from store.database import UNREACHABLE, transaction
 from store.leases import JOBS
 from submitter.reconciler import QUEUED_AT_MOST

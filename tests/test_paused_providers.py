@@ -117,10 +117,10 @@ async def test_when_all_are_paused_the_first_holds_and_either_frees(db: Pool) ->
         await providers.pause(db, name, "no credits", SOON)
     assert await providers.pass_turns(db, "leadmagic") == 1
     assert await ids(db, held="paused", provider="leadmagic") == {row["id"]}
-    assert await providers.release_held(db, "nyne", "paused", 10) == 0
+    assert await providers.release_paused(db, "nyne", 10) == 0
 
     assert await providers.resume(db, "nyne")
-    assert await providers.release_held(db, "nyne", "paused", 10) == 1
+    assert await providers.release_paused(db, "nyne", 10) == 1
     assert await providers.pass_turns(db, "leadmagic") == 1
 
     assert [ours.lookup_id for ours in (await take(db)).jobs] == [row["lookup_id"]]
@@ -174,7 +174,7 @@ async def test_a_provider_that_is_well_again_gets_its_lookups_back(db: Pool) -> 
 
     assert await providers.resume(db, "nyne")
     assert not await providers.resume(db, "nyne")
-    assert await providers.release_held(db, "nyne", "paused", 10) == 1
+    assert await providers.release_paused(db, "nyne", 10) == 1
 
     assert [ours.id for ours in (await take(db)).jobs] == [row["id"]]
 

@@ -21,6 +21,7 @@ from enrichment.ending import Ending, lost
 from enrichment.outcome import Answered
 from enrichment.wish import Wish
 from store import asked, lookups, providers, prune_keys, reports, sweep
+from store.budgets import Room, release_affordable
 from store.callbacks import Callback, record_callbacks
 from store.claim import claim
 from store.connection import WritingConnection
@@ -196,7 +197,7 @@ async def strays(db: Db) -> None:
 
 async def releases(db: Db) -> None:
     """Let go of jobs that were held for a budget, and pass the turns of a paused provider."""
-    assert await providers.release_held(db, "nyne", "budget", PART) == PART
+    assert await release_affordable(db, "nyne", Room(), PART) == PART
     assert await providers.pass_turns(db, "leadmagic", PART) == 0
     await providers.pause(db, "leadmagic", "no credits", timedelta(minutes=1))
     for _ in range(2):
@@ -261,7 +262,7 @@ DEEDS: dict[str, Deed] = {
     "lock_known_keys": known,
     "follow_ends": follows,
     "strays": strays,
-    "release_held": releases,
+    "release": releases,
     "by hand": decisions,
     "read": details,
     "usage_by_day": usage,

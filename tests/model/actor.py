@@ -18,12 +18,14 @@ import asyncpg
 from uuid_utils.compat import uuid7
 
 from enrichment.ending import Ending, lost, unknown
+from enrichment.guards import Budget
 from enrichment.outcome import Answered
 from enrichment.wish import Policy
 from store import lookups, providers, sweep
 from store.asked import Acceptance, Requeueing, accept, requeue
+from store.budgets import Room, release_affordable
 from store.callbacks import Callback, record_callbacks
-from store.claim import Budget, ClaimedJob, claim
+from store.claim import ClaimedJob, claim
 from store.database import transaction
 from store.endings import apply_endings, follow_ends
 from store.ends import end_lookups, unswept_searches
@@ -359,9 +361,9 @@ class Actor:
     async def release(self, *, all_of_it: bool = False) -> None:
         """Release what was held."""
         for name in PRICES:
-            for held in ("budget", "paused"):
-                released = await providers.release_held(self.pool, name, held, 500 if all_of_it else 10)
-                self.journal.seen[f"released from {held}"] += released
+            limit = 500 if all_of_it else 10
+            self.journal.seen["released from budget"] += await release_affordable(self.pool, name, Room(), limit)
+            self.journal.seen["released from paused"] += await providers.release_paused(self.pool, name, limit)
 
     async def pause(self) -> None:
         """Pause a provider, and let the waiting searches take their turn at the other one."""

@@ -1,0 +1,39 @@
+"""The models of /v1/pauses."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from enrichment.settings import PROVIDER_NAMES, SOURCE_NAMES
+from receiver.messages import Time
+
+LONGEST_REASON = 500  # characters
+
+
+class PauseBody(BaseModel):
+    """What to pause: one provider, one source, or without either all paid questions."""
+
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"example": {"provider": "nyne", "reason": "audit"}})
+
+    provider: str | None = Field(None, strict=True, description=f"one of {', '.join(PROVIDER_NAMES)}")
+    source: str | None = Field(None, strict=True, description=f"one of {', '.join(SOURCE_NAMES)}: who pays")
+    reason: str = Field(strict=True, min_length=1, max_length=LONGEST_REASON, description="why, for those who wonder")
+
+
+class Pause(BaseModel):
+    """Paid questions that a person stopped: of one provider, of one source, or all (both null)."""
+
+    id: UUID
+    provider: str | None
+    source: str | None
+    reason: str
+    who: str = Field(description="the token's name in API_TOKENS, or the user of the command line")
+    created_at: Time
+
+
+class PauseList(BaseModel):
+    """The pauses in force, oldest first."""
+
+    pauses: list[Pause]
