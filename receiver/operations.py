@@ -17,6 +17,7 @@ from receiver.docs import Docs
 from receiver.events import Events
 from receiver.health import Health
 from receiver.pauses import Pauses
+from receiver.rights import Rights
 from receiver.selections import Selections
 from receiver.usage import UsageReport
 
@@ -34,6 +35,7 @@ class Handlers:
     audit: Audit
     pauses: Pauses
     selections: Selections
+    rights: Rights
     usage: UsageReport
     health: Health
     docs: Docs
