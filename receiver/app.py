@@ -32,6 +32,7 @@ from receiver.operations import Handlers
 from receiver.pauses import Pauses
 from receiver.problems import UNAVAILABLE, Problem, on_http_exception, on_problem, on_unavailable
 from receiver.readings import Readings
+from receiver.rights import Rights
 from receiver.routes import build_routes
 from receiver.selections import Selections
 from receiver.usage import UsageReport
@@ -98,6 +99,7 @@ def create_app(settings: Settings, pool: asyncpg.Pool[Any], url: str, door: Door
         audit=Audit(pool),
         selections=Selections(pool, installation, notifier, _all_providers(settings)),
         pauses=Pauses(pool, notifier),
+        rights=Rights(pool, installation, notifier),
         usage=UsageReport(pool, settings),
         health=health,
         docs=Docs(document()),

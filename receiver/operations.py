@@ -19,6 +19,7 @@ from receiver.events import Events
 from receiver.health import Health
 from receiver.pauses import Pauses
 from receiver.readings import Readings
+from receiver.rights import Rights
 from receiver.selections import Selections
 from receiver.usage import UsageReport
 
@@ -38,6 +39,7 @@ class Handlers:
     audit: Audit
     pauses: Pauses
     selections: Selections
+    rights: Rights
     usage: UsageReport
     health: Health
     docs: Docs

@@ -27,6 +27,7 @@ from receiver.messages import (
 from receiver.messages_audit import AuditPage
 from receiver.messages_crms import CrmEventAnswer, ReadingPage
 from receiver.messages_pauses import Pause, PauseBody, PauseList
+from receiver.messages_rights import ErasedAnswer, SuppressionBody, SuppressionPage, SuppressionsMade
 from receiver.messages_selections import SelectionAnswer
 from receiver.operations import Handlers, Operation, Parameter
 from receiver.usage import DEFAULT_DAYS, MOST_DAYS
@@ -43,6 +44,17 @@ SELECTION_ID = Parameter(
 PAUSE_ID = Parameter(
     name="id", place="path", schema={"type": "string", "format": "uuid"}, description="the pause's id",
     example="019a0b1c-2d3e-7f40-8a5b-6c7d8e9f0a1b",
+)  # fmt: skip
+SUPPRESSION_ID = Parameter(
+    name="id", place="path", schema={"type": "string", "format": "uuid"}, description="the suppression's id",
+    example="019a0b1c-2d3e-7f40-8a5b-6c7d8e9f0a1b",
+)  # fmt: skip
+PERSON = (
+    Parameter(name="email", place="query", schema={"type": "string"}, description="an e-mail", example="jane@acme.co"),
+    Parameter(name="profile", place="query", schema={"type": "string"}, description="a LinkedIn profile"),
+    Parameter(name="number", place="query", schema={"type": "string"}, description="a number with its country code"),
+    Parameter(name="suppress", place="query", schema={"type": "boolean", "default": False},
+              description="suppress each of these as well"),
 )  # fmt: skip
 SOURCE = Parameter(name="source", place="path", schema={"type": "string"}, description="generic", example="generic")
 UNAUTHORIZED = {401: "Neither token nor signature is valid; nothing was stored."}
@@ -246,6 +258,34 @@ OPERATIONS = (
         group="Pauses", summary="Let paid questions go on",
         parameters=(PAUSE_ID,), answer=Pause,
         problems={**UNAUTHORIZED, 404: "There is no such pause.", **UNAVAILABLE},
+    ),
+    Operation(
+        method="post", path="/v1/suppressions", handler=lambda h: h.rights.suppress, scope="operate",
+        group="People", summary="Suppress a person or a number",
+        description="One, or a list of up to 1,000. Nobody is asked about that person from now on; a suppressed number "
+                    "is never given and not stored. Lookups that wait end at once.",
+        body=SuppressionBody, success=201, answer=SuppressionsMade,
+        problems={**UNAUTHORIZED, **BODY_PROBLEMS, 422: "A suppression cannot be made; none was.", **UNAVAILABLE},
+    ),
+    Operation(
+        method="get", path="/v1/suppressions", handler=lambda h: h.rights.page, scope="read",
+        group="People", summary="List suppressions", description="Newest first, without their values.",
+        parameters=(CURSOR, limit("suppressions per page")),
+        answer=SuppressionPage, problems={422: "A parameter cannot be used.", **UNAUTHORIZED, **UNAVAILABLE},
+    ),
+    Operation(
+        method="delete", path="/v1/suppressions/{id}", handler=lambda h: h.rights.unsuppress, scope="operate",
+        group="People", summary="Let go of a suppression", parameters=(SUPPRESSION_ID,),
+        success=204, answer="nothing",
+        problems={**UNAUTHORIZED, 404: "There is no such suppression.", **UNAVAILABLE},
+    ),
+    Operation(
+        method="delete", path="/v1/people", handler=lambda h: h.rights.erase, scope="admin",
+        group="People", summary="Erase a person",
+        description="Every lookup that holds one of the values, and all that was kept for it. Nothing found is no "
+                    "error. After a 503 or an interruption, send it again: what was erased stays erased.",
+        parameters=(*PERSON,), answer=ErasedAnswer,
+        problems={422: "A value cannot be used; nothing was erased.", **UNAUTHORIZED, **UNAVAILABLE},
     ),
     Operation(
         method="get", path="/v1/audit", handler=lambda h: h.audit.page, scope="admin",

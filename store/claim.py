@@ -240,8 +240,8 @@ async def save_meters(db: Db, provider: str, meters: Sequence[Meter]) -> None:
 async def _take_due(db: Db, terms: _Terms, most: int, window: int, shares: _Shares) -> list[asyncpg.Record]:
     """Claim up to *most* of the first due jobs, *window* of each kind; hold those that their source may not pay for.
 
-    Return also those that were held, and those that are not claimed and have no attempt: their search has no open
-    lookup, or their question is about a suppressed person.
+    Return also those that are not claimed, without an attempt: those that were held, those whose search has no open
+    lookup, and those whose question is about a suppressed person.
     """
     rows: list[asyncpg.Record] = await db.fetch(
         """
@@ -331,7 +331,7 @@ async def _take_due(db: Db, terms: _Terms, most: int, window: int, shares: _Shar
           FROM needed
           LEFT JOIN claimed USING (id)
         UNION ALL
-        SELECT id, search_id, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, source, NULL, NULL, NULL, held
+        SELECT id, search_id, NULL, NULL, NULL, NULL, NULL, NULL, NULL, false, source, NULL, NULL, NULL, held
           FROM held
         """,
         terms.provider,

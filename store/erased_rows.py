@@ -15,10 +15,10 @@ from enrichment.contact import Contact
 from enrichment.forgetting import Person, without
 from enrichment.suppression import job_hash
 from enrichment.wish import Policy
-from store.database import Db
-from store.erased_searches import Left, Plan, plan_search, save_search
+from store.database import Connection, Db
+from store.erased_searches import Plan, lock_touched, plan_search, read_left, save_search
 
-READ_AT_MOST = 1000  # other lookups of one search
+TRIES = 5  # of one chunk
 
 
 class MovedOn(Exception):
@@ -30,6 +30,7 @@ class Chunk:
     """What was erased: rows by table; and what is to be done after the commit."""
 
     counts: dict[str, int] = field(default_factory=dict)
+    lookups: list[UUID] = field(default_factory=list)
     jobs: list[UUID] = field(default_factory=list)  # of which only tombstones are left
     strays: list[UUID] = field(default_factory=list)  # open lookups of others whose search is gone
     unswept: list[UUID] = field(default_factory=list)
@@ -38,6 +39,17 @@ class Chunk:
         """Add to the counts."""
         for name, number in rows.items():
             self.counts[name] = self.counts.get(name, 0) + number
+
+
+async def erase_within(db: Connection, ids: Sequence[UUID], policy: Policy) -> Chunk:
+    """Erase these lookups within a transaction, in a savepoint; again if a search moved on meanwhile."""
+    for _ in range(TRIES):
+        try:
+            async with db.transaction():
+                return await erase_chunk(db, ids, policy)
+        except MovedOn:
+            continue
+    raise MovedOn
 
 
 async def erase_chunk(db: Db, ids: Sequence[UUID], policy: Policy) -> Chunk:
@@ -51,7 +63,7 @@ async def erase_chunk(db: Db, ids: Sequence[UUID], policy: Policy) -> Chunk:
     waits = await db.fetch("SELECT search_id FROM lookups WHERE id = ANY($1::uuid[])", sorted(ids))
     touched = sorted({id for row in links.values() for id in row["searches"]} | {row["search_id"] for row in waits})
     jobs = await db.fetch(f"{_JOBS} FOR UPDATE", touched)
-    searches = await db.fetch(_SEARCHES, touched)
+    searches = await lock_touched(db, touched)
     if {job["id"] for job in await db.fetch(_JOBS, touched)} - {job["id"] for job in jobs}:
         raise MovedOn
     lookups = await db.fetch(_LOOKUPS, sorted(ids))
@@ -59,7 +71,7 @@ async def erase_chunk(db: Db, ids: Sequence[UUID], policy: Policy) -> Chunk:
     for row in lookups:
         person.learn(contact_of(row), row["mobile"])
     erased = [row["id"] for row in lookups]
-    left = await _read_left(db, searches, erased)
+    left = await read_left(db, searches, erased)
     asked = {job["search_id"]: job["state"] for job in jobs}
     plans = [
         plan_search(row, left.get(row["id"], []), asked.get(row["id"]), set(erased), person, keys) for row in searches
@@ -69,6 +81,7 @@ async def erase_chunk(db: Db, ids: Sequence[UUID], policy: Policy) -> Chunk:
     await _forget_texts(db, plans, person)
     await _erase_events(db, lookups, person, chunk)
     await _erase_lookups(db, erased, chunk)
+    chunk.lookups = erased
     chunk.count(numbers=len(person.numbers))
     return chunk
 
@@ -82,13 +95,6 @@ def contact_of(row: asyncpg.Record) -> Contact:
 
 
 _JOBS = "SELECT id, search_id, state::text FROM jobs WHERE search_id = ANY($1::uuid[]) ORDER BY id"
-_SEARCHES = """
-        SELECT id, begun_for, keys, asked, slug, member, names, said, numbers, wrong, ended_at
-          FROM searches
-         WHERE id = ANY($1::uuid[])
-         ORDER BY id
-           FOR UPDATE
-"""
 _LOOKUPS = """
         SELECT id, event_id, profile_url, work_email, personal_email, name, company, mobile, keys
           FROM lookups
@@ -145,45 +151,6 @@ async def _lock_keys(db: Db, ids: Sequence[UUID]) -> dict[bytes, asyncpg.Record]
         ids,
     )
     return {row["key"]: row for row in rows}
-
-
-async def _read_left(db: Db, searches: Sequence[asyncpg.Record], ids: Sequence[UUID]) -> dict[UUID, list[Left]]:
-    """Return the other lookups of these searches: those that a number may still reach, and those they began for."""
-    rows = await db.fetch(
-        """
-        SELECT search.id AS of, lookup.*
-          FROM unnest($1::uuid[], $2::uuid[]) AS search (id, begun_for)
-         CROSS JOIN LATERAL (
-               SELECT id, final_status IS NULL AS is_open, name, mobile, keys
-                 FROM (SELECT *
-                         FROM lookups
-                        WHERE lookups.search_id = search.id
-                          AND (lookups.final_status IS NULL
-                               OR lookups.final_status IN ('not_found', 'failed', 'unresolved'))
-                       OFFSET 0) AS lookups   -- forces the index
-                WHERE id <> ALL ($3::uuid[])
-                LIMIT $4) AS lookup
-        UNION ALL
-        SELECT search.id, lookup.*
-          FROM unnest($1::uuid[], $2::uuid[]) AS search (id, begun_for)
-         CROSS JOIN LATERAL (
-               SELECT id, final_status IS NULL AS is_open, name, mobile, keys
-                 FROM lookups
-                WHERE lookups.id = search.begun_for
-                  AND id <> ALL ($3::uuid[])
-                LIMIT 1) AS lookup
-        """,
-        [row["id"] for row in searches],
-        [row["begun_for"] for row in searches],
-        ids,
-        READ_AT_MOST,
-    )
-    left: dict[UUID, list[Left]] = {}
-    for row in rows:
-        left.setdefault(row["of"], []).append(
-            Left(row["id"], row["is_open"], row["name"], row["mobile"], frozenset(row["keys"]))
-        )
-    return left
 
 
 async def _erase_searches(

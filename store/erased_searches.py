@@ -14,6 +14,8 @@ from enrichment.forgetting import Person
 from store.database import Db
 from store.searches import hashes
 
+READ_AT_MOST = 1000  # other lookups of one search
+
 
 @dataclass(frozen=True, slots=True)
 class Left:
@@ -43,6 +45,60 @@ class Plan:
     def still_knows(self, key: bytes) -> bool:
         """Tell whether the search is still there, and one of its lookups holds *key*."""
         return self.is_kept and (key in self.row["keys"] or key in self.known)
+
+
+async def lock_touched(db: Db, ids: Sequence[UUID]) -> list[asyncpg.Record]:
+    """Lock and return these searches."""
+    rows: list[asyncpg.Record] = await db.fetch(
+        """
+        SELECT id, begun_for, keys, asked, slug, member, names, said, numbers, wrong, ended_at
+          FROM searches
+         WHERE id = ANY($1::uuid[])
+         ORDER BY id
+           FOR UPDATE
+""",
+        ids,
+    )
+    return rows
+
+
+async def read_left(db: Db, searches: Sequence[asyncpg.Record], ids: Sequence[UUID]) -> dict[UUID, list[Left]]:
+    """Return the other lookups of these searches: those that a number may still reach, and those they began for."""
+    rows = await db.fetch(
+        """
+        SELECT search.id AS of, lookup.*
+          FROM unnest($1::uuid[], $2::uuid[]) AS search (id, begun_for)
+         CROSS JOIN LATERAL (
+               SELECT id, final_status IS NULL AS is_open, name, mobile, keys
+                 FROM (SELECT *
+                         FROM lookups
+                        WHERE lookups.search_id = search.id
+                          AND (lookups.final_status IS NULL
+                               OR lookups.final_status IN ('not_found', 'failed', 'unresolved'))
+                       OFFSET 0) AS lookups   -- forces the index
+                WHERE id <> ALL ($3::uuid[])
+                LIMIT $4) AS lookup
+        UNION ALL
+        SELECT search.id, lookup.*
+          FROM unnest($1::uuid[], $2::uuid[]) AS search (id, begun_for)
+         CROSS JOIN LATERAL (
+               SELECT id, final_status IS NULL AS is_open, name, mobile, keys
+                 FROM lookups
+                WHERE lookups.id = search.begun_for
+                  AND id <> ALL ($3::uuid[])
+                LIMIT 1) AS lookup
+        """,
+        [row["id"] for row in searches],
+        [row["begun_for"] for row in searches],
+        ids,
+        READ_AT_MOST,
+    )
+    left: dict[UUID, list[Left]] = {}
+    for row in rows:
+        left.setdefault(row["of"], []).append(
+            Left(row["id"], row["is_open"], row["name"], row["mobile"], frozenset(row["keys"]))
+        )
+    return left
 
 
 def plan_search(

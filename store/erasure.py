@@ -24,14 +24,13 @@ from enrichment.suppression import Identifier
 from enrichment.wish import Policy
 from store.database import transaction
 from store.endings import follow_ends
-from store.erased_rows import Chunk, MovedOn, contact_of, erase_callbacks, erase_chunk, save_bodies
+from store.erased_rows import TRIES, Chunk, contact_of, erase_callbacks, erase_within, save_bodies
 from store.lookups import decide_again
 from store.suppressions import end_waiting, suppress
 
 LOOKED_AT = 5000  # lookups of one statement
 BODIES_AT_ONCE = 1000  # events of one statement
 ERASED_AT_ONCE = 50  # lookups of one commit
-TRIES = 5  # of one chunk
 FIRST, NEWEST = UUID(int=0), UUID(int=2**128 - 1)
 
 
@@ -206,8 +205,8 @@ async def _erase_chunk(pool: asyncpg.Pool[Any], policy: Policy, ids: Sequence[UU
     for again in reversed(range(TRIES)):
         try:
             async with transaction(pool) as connection:
-                return await erase_chunk(connection, ids, policy)
-        except (MovedOn, asyncpg.DeadlockDetectedError):
+                return await erase_within(connection, ids, policy)
+        except asyncpg.DeadlockDetectedError:
             if not again:
                 raise
     raise AssertionError

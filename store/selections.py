@@ -23,6 +23,7 @@ from enrichment.selection import Action, SelectionState, Wanted
 from enrichment.wish import Policy
 from store import audit, deliveries, lookups
 from store.database import Db, transaction
+from store.erased_rows import erase_within
 from store.selection_pages import add_page
 
 CHUNK = 500  # items of one transaction
@@ -264,7 +265,15 @@ async def _replay(db: Db, ids: Sequence[UUID], _: Policy) -> set[UUID]:
     return await deliveries.replay(db, ids)
 
 
-APPLY: dict[Action, Apply] = {"retry": _retry, "cancel": _cancel, "release": _release, "replay": _replay}
+async def _erase(db: Db, ids: Sequence[UUID], policy: Policy) -> set[UUID]:
+    """Erase these lookups, and their items of selections; the reconciler decides those anew that shared a search."""
+    assert not isinstance(db, asyncpg.Pool)  # noqa: S101  a selection is applied in a transaction
+    return set((await erase_within(db, ids, policy)).lookups)
+
+
+APPLY: dict[Action, Apply] = {
+    "retry": _retry, "cancel": _cancel, "release": _release, "replay": _replay, "erase": _erase,
+}  # fmt: skip
 
 _SELECT = """
         SELECT id, who, action, filter, state::text, found, most_credits, applied, passed, created_at, previewed_at,

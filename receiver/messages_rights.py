@@ -1,0 +1,62 @@
+"""The models of suppressions and of erasure."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+from uuid import UUID
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from enrichment.suppression import LONGEST_NOTE
+from receiver.messages import Time
+
+
+class SuppressionBody(BaseModel):
+    """Who is never to be asked about, or which number is never to be given: exactly one of the four. Or a list."""
+
+    model_config = ConfigDict(
+        extra="forbid", json_schema_extra={"example": {"email": "jane@acme.co", "note": "by phone"}}
+    )
+
+    email: Any = Field(None, description="an e-mail address")
+    profile: Any = Field(None, description="a LinkedIn profile, in any form that an event may have")
+    domain: Any = Field(None, description="a domain of e-mail addresses, and those below it")
+    number: Any = Field(None, description="a phone number with its country code")
+    note: Any = Field(None, description=f"why; at most {LONGEST_NOTE} characters, and nothing personal")
+
+
+class SuppressionShown(BaseModel):
+    """A suppression. Its value is stored only as a hash, so nobody can read it."""
+
+    id: UUID
+    kind: Literal["email", "profile", "domain", "number"]
+    note: str | None
+    created_at: Time
+
+
+class SuppressionsMade(BaseModel):
+    """The suppressions, in the order of the request; those that were there already are the same as before."""
+
+    suppressions: list[SuppressionShown]
+    ended: int = Field(description="lookups that waited, and are suppressed now; nobody was asked")
+
+
+class SuppressionPage(BaseModel):
+    """Suppressions, newest first."""
+
+    suppressions: list[SuppressionShown]
+    next_cursor: str | None = Field(description="send it as `cursor` for the next page; null on the last")
+
+
+class ErasedAnswer(BaseModel):
+    """How much was erased."""
+
+    lookups: int
+    events: int = Field(description="bodies without the person now, or empty")
+    numbers: int
+    searches: int
+    jobs: int = Field(description="of which only hashed tombstones are left")
+    callbacks: int
+    readings: int
+    deliveries: int
+    suppressions: int = Field(description="made with it")

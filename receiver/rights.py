@@ -1,0 +1,191 @@
+"""People's rights: POST, GET and DELETE /v1/suppressions, and DELETE /v1/people."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID
+
+import asyncpg
+import structlog
+from starlette.requests import Request
+from starlette.responses import Response
+
+from enrichment.event_json import NotJson, parse_json
+from enrichment.suppression import KINDS, LONGEST_NOTE, Identifier, Kind, read_identifier
+from enrichment.texts import Unusable
+from receiver.api import DEFAULT_LIMIT, LARGEST_LIMIT, as_json, whole_number
+from receiver.auth import who
+from receiver.bodies import read_body
+from receiver.cursors import read_cursor, write_cursor
+from receiver.encodings import json_text
+from receiver.messages_rights import ErasedAnswer, SuppressionPage, SuppressionShown, SuppressionsMade
+from receiver.problems import Problem, wrong_fields
+from store import audit, suppressions
+from store.database import transaction
+from store.erasure import erase_person
+from store.installation import Installation
+from store.notify import Notifier
+from store.suppressions import Suppression
+
+log = structlog.get_logger()
+
+MOST_OF_A_LIST = 256 * 1024  # bytes
+MOST_AT_ONCE = 1000  # suppressions of one request
+ERASABLE: tuple[Kind, ...] = ("email", "profile", "number")
+FIELDS = (*KINDS, "note")
+
+
+class Rights:
+    """The handlers of suppressions and of erasure."""
+
+    def __init__(self, pool: asyncpg.Pool[Any], installation: Installation, notifier: Notifier) -> None:
+        self._pool = pool
+        self._installation = installation
+        self._notifier = notifier
+
+    async def suppress(self, request: Request) -> Response:
+        """Suppress one person or number, or a list of them, and end the lookups that wait."""
+        wanted = await _read_wanted(request)
+        policy = await self._installation.policy()
+        made: list[Suppression] = []
+        async with transaction(self._pool) as connection:
+            for note in sorted({note for _, note in wanted}, key=lambda note: note or ""):
+                these = [identifier for identifier, its in wanted if its == note]
+                made += await suppressions.suppress(connection, these, policy, note)
+            for one in {one.id: one for one in made if one.is_new}.values():
+                await audit.record(
+                    connection, who=who(request), action="suppress", subject=one.id, detail={"kind": one.kind}
+                )
+        ended = await suppressions.end_waiting(self._pool, [identifier for identifier, _ in wanted], policy)
+        if ended:
+            self._notifier.wake()
+        log.info("suppressed", suppressions=[str(one.id) for one in made], ended=ended)
+        return as_json(SuppressionsMade(suppressions=[_shown(one) for one in made], ended=ended), 201)
+
+    async def page(self, request: Request) -> Response:
+        """Answer with a page of suppressions, newest first."""
+        cursor = request.query_params.get("cursor")
+        before = read_cursor(cursor) if cursor is not None else None
+        if cursor is not None and before is None:
+            raise wrong_fields([("cursor", "a next_cursor from the page before")])
+        limit = whole_number(request.query_params, "limit", default=DEFAULT_LIMIT, most=LARGEST_LIMIT)
+        found = await suppressions.list_suppressions(self._pool, before=before, limit=limit + 1)
+        shown = found[:limit]
+        return as_json(
+            SuppressionPage(
+                suppressions=[_shown(one) for one in shown],
+                next_cursor=write_cursor(shown[-1].id) if len(found) > len(shown) else None,
+            )
+        )
+
+    async def unsuppress(self, request: Request) -> Response:
+        """Let go of a suppression: the next event of that person is asked about again."""
+        try:
+            id = UUID(request.path_params["id"])
+        except ValueError:
+            raise _no_such() from None
+        async with transaction(self._pool) as connection:
+            if not await suppressions.unsuppress(connection, id):
+                raise _no_such()
+            await audit.record(connection, who=who(request), action="unsuppress", subject=id)
+        log.info("unsuppressed", suppression=str(id))
+        return Response(status_code=204)
+
+    async def erase(self, request: Request) -> Response:
+        """Erase a person everywhere, and if asked suppress each given identifier."""
+        identifiers, suppressing = _read_person(request)
+        policy = await self._installation.policy()
+        # First, so that an erasure that is interrupted is recorded as well.
+        detail = {"by": sorted({identifier.kind for identifier in identifiers}), "suppress": suppressing}
+        await audit.record(self._pool, who=who(request), action="erase", detail=detail)
+        erased = await erase_person(self._pool, policy, identifiers, suppressing=suppressing)
+        counts = erased.counts()
+        self._notifier.wake()  # others may ask questions of their own now
+        log.info("erased", **counts)
+        return as_json(ErasedAnswer(**counts))
+
+
+def _shown(suppression: Suppression) -> SuppressionShown:
+    return SuppressionShown(
+        id=suppression.id, kind=suppression.kind, note=suppression.note, created_at=suppression.created_at
+    )
+
+
+def _no_such() -> Problem:
+    return Problem(404, "There is no such suppression.")
+
+
+async def _read_wanted(request: Request) -> list[tuple[Identifier, str | None]]:
+    """Read one suppression or a list of them, each with its note. Raise Problem (400, 413, 415, 422)."""
+    body = json_text(request.headers, await read_body(request, MOST_OF_A_LIST), MOST_OF_A_LIST)
+    try:
+        value = parse_json(body)
+    except NotJson as error:
+        raise Problem(400, f"The body is not JSON: {error}.") from None
+    entries = value if isinstance(value, list) else [value]
+    if not 1 <= len(entries) <= MOST_AT_ONCE:
+        raise wrong_fields([("", f"1 to {MOST_AT_ONCE} suppressions")])
+    wanted: list[tuple[Identifier, str | None]] = []
+    wrong: list[tuple[str, str]] = []
+    for place, entry in enumerate(entries):
+        path = f"[{place}]" if isinstance(value, list) else ""
+        try:
+            wanted.append(_read_one(entry))
+        except Wrong as error:
+            wrong.append((".".join(filter(None, (path, error.field))), str(error)))
+    if wrong:
+        raise wrong_fields(wrong)
+    return wanted
+
+
+class Wrong(ValueError):
+    """A suppression that cannot be made; *field* says where."""
+
+    def __init__(self, field: str, message: str) -> None:
+        self.field = field
+        super().__init__(message)
+
+
+def _read_one(entry: Any) -> tuple[Identifier, str | None]:
+    """Read one suppression. Raise Wrong."""
+    if not isinstance(entry, dict):
+        raise Wrong("", 'an object, like {"email": "name@company.tld"}')
+    if set(entry) - set(FIELDS):
+        raise Wrong("", f"only these fields: {', '.join(FIELDS)}")
+    given = [kind for kind in KINDS if entry.get(kind) is not None]
+    if len(given) != 1:
+        raise Wrong("", f"exactly one of {', '.join(KINDS)}")
+    note = entry.get("note")
+    if note is not None and (not isinstance(note, str) or "\0" in note or len(note) > LONGEST_NOTE):
+        raise Wrong("note", f"a text of at most {LONGEST_NOTE} characters")
+    return _identifier(given[0], entry[given[0]]), note or None
+
+
+def _identifier(kind: Kind, value: Any) -> Identifier:
+    try:
+        return read_identifier(kind, str(value) if isinstance(value, str | int) else "")
+    except Unusable as error:
+        raise Wrong(kind, str(error)) from None
+
+
+def _read_person(request: Request) -> tuple[list[Identifier], bool]:
+    """Read who is to be erased, and whether to suppress them. Raise Problem (422)."""
+    query = request.query_params
+    found: list[Identifier] = []
+    wrong: list[tuple[str, str]] = []
+    for kind in ERASABLE:
+        for value in query.getlist(kind):
+            try:
+                found.append(_identifier(kind, value))
+            except Wrong as error:
+                wrong.append((kind, str(error)))
+    if not found and not wrong:
+        wrong.append(("", f"one or more of {', '.join(ERASABLE)}"))
+    suppressing = query.get("suppress", "false").strip().lower()
+    if suppressing not in ("true", "1", "false", "0"):
+        wrong.append(("suppress", "true or false"))
+    if set(query) - {*ERASABLE, "suppress"}:  # a misspelled one would leave a value out in silence
+        wrong.append(("", f"only these parameters: {', '.join((*ERASABLE, 'suppress'))}"))
+    if wrong:
+        raise wrong_fields(wrong)
+    return found, suppressing in ("true", "1")
