@@ -7,7 +7,7 @@ from uuid import UUID
 from pydantic import BaseModel, ConfigDict, Field
 
 from enrichment.settings import PROVIDER_NAMES, SOURCE_NAMES
-from receiver.messages import Time
+from enrichment.shown import Time
 
 LONGEST_REASON = 500  # characters
 

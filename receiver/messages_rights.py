@@ -7,8 +7,8 @@ from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from enrichment.shown import Time
 from enrichment.suppression import LONGEST_NOTE
-from receiver.messages import Time
 
 
 class SuppressionBody(BaseModel):
