@@ -22,7 +22,7 @@ from store.lookups import drop_unneeded
 from store.pauses import Brake
 
 HELD_AT_ONCE = 5000  # jobs that one statement holds for a provider's budget or the brake, at most, of either kind
-WINDOW, ROUNDS = 800, 5  # due jobs that one claim looks through for those whose source can pay: at a time; how often
+WINDOW, ROUNDS = 200, 20  # due jobs that one claim looks through for those whose source can pay: at a time; how often
 
 
 @dataclass(frozen=True, slots=True)
