@@ -22,7 +22,8 @@ from store.lookups import drop_unneeded
 from store.pauses import Brake
 from store.suppressed import drop_questions
 
-HELD_AT_ONCE = 5000  # jobs that one statement holds, at most, of either kind
+HELD_AT_ONCE = 5000  # jobs that one statement holds for a provider's budget or the brake, at most, of either kind
+WINDOW, ROUNDS = 200, 20  # due jobs that one claim looks through for those whose source can pay: at a time; how often
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,10 +114,14 @@ async def claim(
             return Claim((), held=await _hold(connection, provider, "budget"))
         shares = _Shares(room.sources, gate.brake.sources)
         terms = _Terms(provider, price, lease, callback_expected, claim_id)
-        due = await _take_due(connection, terms, len(times), len(times), shares)
-        if (left := len(times) - _asked(due)) and any(row["held"] for row in due):
+        due = taken = await _take_due(connection, terms, len(times), len(times), shares)
+        for _ in range(ROUNDS):
+            left = len(times) - _asked(due)
+            if left == 0 or not any(row["held"] for row in taken):
+                break
             # Jobs that their source may not pay for stood before those of others: look further.
-            due += await _take_due(connection, terms, left, HELD_AT_ONCE, shares.without(due))
+            taken = await _take_due(connection, terms, left, WINDOW, shares.without(due))
+            due = [*due, *taken]
         rows = [row for row in due if row["attempt"] is not None]
         unswept: list[UUID] = []
         if suppressed := [row["search_id"] for row in due if row["is_suppressed"]]:
@@ -162,11 +167,16 @@ class _Shares:
     sources: Mapping[str, int]
     braked: frozenset[str]
 
+    @property
+    def are_limited(self) -> bool:
+        """Tell whether any source has a limit."""
+        return bool(self.sources or self.braked)
+
     def columns(self) -> list[list[Any]]:
         """Return the sources, how many jobs of each may be claimed, and why the others are held."""
         rows = [(name, most, "budget") for name, most in self.sources.items() if name not in self.braked]
         rows += [(name, 0, "brake") for name in sorted(self.braked)]
-        return [list(column) for column in zip(*rows, strict=True)] or [[], [], []]
+        return [list(column) for column in zip(*rows, strict=True)]
 
     def without(self, due: Sequence[asyncpg.Record]) -> _Shares:
         """Return what is left after these jobs."""
@@ -244,7 +254,7 @@ async def _take_due(db: Db, terms: _Terms, most: int, window: int, shares: _Shar
     lookup, and those whose question is about a suppressed person.
     """
     rows: list[asyncpg.Record] = await db.fetch(
-        """
+        f"""
         WITH fresh AS MATERIALIZED (
             SELECT id, search_id, lookup_id, source, due_at, 1 AS turn
               FROM jobs
@@ -267,12 +277,7 @@ async def _take_due(db: Db, terms: _Terms, most: int, window: int, shares: _Shar
              ORDER BY place
              LIMIT $7
         ), shared AS MATERIALIZED (
-            SELECT queue.*,
-                   -- Beyond the share of its source.
-                   CASE WHEN row_number() OVER (PARTITION BY queue.source ORDER BY place) > share.most
-                        THEN share.held END AS held
-              FROM queue
-              LEFT JOIN unnest($8::text[], $9::int[], $10::text[]) AS share (source, most, held) USING (source)
+            {_SHARED if shares.are_limited else _NOT_SHARED}
         ), due AS MATERIALIZED (
             SELECT id, search_id, lookup_id
               FROM shared
@@ -321,10 +326,11 @@ async def _take_due(db: Db, terms: _Terms, most: int, window: int, shares: _Shar
                 ON CONFLICT (provider, source, day, slot) DO UPDATE SET reserved = usage.reserved + excluded.reserved
         ), held AS (
             UPDATE jobs
-               SET held = shared.held
-              FROM shared
-             WHERE jobs.id = shared.id
-               AND shared.held IS NOT NULL
+               SET held = stopped.held
+              -- As arrays the planner takes them for few, and finds each job by its id.
+              FROM unnest(ARRAY(SELECT id FROM shared WHERE held IS NOT NULL ORDER BY id),
+                          ARRAY(SELECT held FROM shared WHERE held IS NOT NULL ORDER BY id)) AS stopped (id, held)
+             WHERE jobs.id = stopped.id
             RETURNING jobs.id, jobs.search_id, jobs.source, jobs.held
         )
         SELECT needed.*, claimed.source, claimed.lookup_id, claimed.attempt, claimed.tries, NULL AS held
@@ -333,7 +339,7 @@ async def _take_due(db: Db, terms: _Terms, most: int, window: int, shares: _Shar
         UNION ALL
         SELECT id, search_id, NULL, NULL, NULL, NULL, NULL, NULL, NULL, false, source, NULL, NULL, NULL, held
           FROM held
-        """,
+        """,  # noqa: S608  one of the two texts below
         terms.provider,
         most,
         terms.price,
@@ -341,9 +347,20 @@ async def _take_due(db: Db, terms: _Terms, most: int, window: int, shares: _Shar
         terms.callback_expected,
         terms.claim_id,
         window,
-        *shares.columns(),
+        *(shares.columns() if shares.are_limited else ()),
     )
     return rows
+
+
+_NOT_SHARED = "SELECT queue.*, NULL::text AS held FROM queue"
+# What is beyond the share of its source is held.
+_SHARED = """
+            SELECT queue.*,
+                   CASE WHEN row_number() OVER (PARTITION BY queue.source ORDER BY place) > share.most
+                        THEN share.held END AS held
+              FROM queue
+              LEFT JOIN unnest($8::text[], $9::int[], $10::text[]) AS share (source, most, held) USING (source)
+"""
 
 
 async def _hold(db: Db, provider: str, held: str) -> int:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
@@ -18,6 +19,7 @@ from uuid_utils.compat import uuid7
 
 from enrichment.contact import Contact
 from enrichment.ending import Ending, lost
+from enrichment.guards import Budget, Guards
 from enrichment.outcome import Answered
 from enrichment.wish import Wish
 from store import asked, lookups, providers, prune_keys, reports, sweep
@@ -28,9 +30,12 @@ from store.connection import WritingConnection
 from store.database import PLANNED_ONCE, SERVER_SETTINGS
 from store.endings import apply_endings, follow_ends
 from store.ends import unswept_searches
+from store.floods import forget_floods
 from store.intake import ingest
 from store.leases import JOBS
 from store.partitions import first_id
+from store.pauses import Scope, add_pause, release_braked
+from store.payers import pass_on
 from store.polls import claim_polls, has_due_polls
 from store.searches import lock_known_keys
 from tests.databases import Databases
@@ -81,6 +86,45 @@ async def claims(db: Db) -> None:
         db, "leadmagic", most=PART, price=Decimal(3), lease=lease, callback_expected=False, claim_id=uuid7()
     )
     assert len(claimed.jobs) == PART
+
+
+async def claims_of_sources(db: Db) -> None:
+    """Claim while one source is paused and another one has little left; jobs of theirs stand first."""
+    await db.execute(
+        "/* the test's own */ UPDATE jobs SET source = (ARRAY['hubspot', 'api', 'generic'])[1 + row % 3] FROM ("
+        " SELECT id, row_number() OVER (ORDER BY due_at, id) AS row FROM jobs"
+        " WHERE provider = 'leadmagic' AND state = 'queued' AND held IS NULL ORDER BY due_at, id LIMIT 60) AS first"
+        " WHERE first.id = jobs.id"
+    )
+    await add_pause(db, Scope(source="hubspot"), reason="a list", who="ops")
+    claimed = await claim(
+        db, "leadmagic", most=PART, price=Decimal(3), lease=timedelta(seconds=20), callback_expected=False,
+        claim_id=uuid7(), budgets=[Budget(None, "day", Decimal(10_000_000)), Budget(None, "day", Decimal(9), "api")],
+    )  # fmt: skip
+    assert (claimed.braked > 0, claimed.held > 0, len(claimed.jobs)) == (True, True, PART)
+
+
+async def brakes(db: Db) -> None:
+    """Pause a source and release what it held; and let others pay for what it waits for."""
+    await add_pause(db, Scope(source="hubspot"), reason="a list", who="ops")
+    await db.execute(
+        "/* the test's own */ UPDATE jobs SET held = 'brake',"
+        " source = CASE WHEN id::text < '8' AND right(id::text, 1) < '8' THEN 'hubspot' ELSE 'api' END"
+        " WHERE held IS NOT NULL"
+    )
+    assert await release_braked(db, PART) == PART
+    await db.execute("/* the test's own */ UPDATE jobs SET held = 'flood' WHERE held IS NOT NULL")
+    assert (await pass_on(db, UUID(int=0), PART, Guards())).looked > 0
+
+
+async def floods(db: Db) -> None:
+    """Take in what a source begins beyond its limit."""
+    emails = [f"flood-{number}@acme.co" for number in range(PART)]
+    wishes = [Wish(Contact(work_email=email), PROVIDERS, fingerprint=email) for email in emails]
+    policy = replace(POLICY, guards=Guards({"generic": 2}))
+    taken = await ingest(db, [event(one) for one in wishes], policy)
+    assert [one.status for (one,) in taken].count("held") == PART - 2
+    await forget_floods(db)
 
 
 async def unsent(db: Db) -> None:
@@ -250,6 +294,9 @@ async def usage(db: Db) -> None:
 
 DEEDS: dict[str, Deed] = {
     "claim": claims,
+    "claim for sources": claims_of_sources,
+    "brake": brakes,
+    "floods": floods,
     "release_unsent": unsent,
     "claim_polls": polls,
     "leases": leases,
