@@ -20,6 +20,7 @@ from receiver.api import Api
 from receiver.audit import Audit
 from receiver.auth import Tokens
 from receiver.callbacks import Callbacks
+from receiver.deliveries import Deliveries
 from receiver.docs import Docs, viewer
 from receiver.events import Events
 from receiver.gate import Door, Gate
@@ -82,6 +83,7 @@ def create_app(settings: Settings, pool: asyncpg.Pool[Any], url: str, door: Door
         api=Api(pool, installation, notifier),
         audit=Audit(pool),
         selections=Selections(pool, installation, notifier, _all_providers(settings)),
+        deliveries=Deliveries(pool, notifier),
         usage=UsageReport(pool, settings),
         health=health,
         docs=Docs(document()),

@@ -13,6 +13,7 @@ from receiver.api import Api
 from receiver.audit import Audit
 from receiver.auth import Handler
 from receiver.callbacks import Callbacks
+from receiver.deliveries import Deliveries
 from receiver.docs import Docs
 from receiver.events import Events
 from receiver.health import Health
@@ -32,6 +33,7 @@ class Handlers:
     api: Api
     audit: Audit
     selections: Selections
+    deliveries: Deliveries
     usage: UsageReport
     health: Health
     docs: Docs
