@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from console.backfill import backfill
 from console.connect import connect
 from console.demo.command import demo
 from console.disconnect import disconnect
@@ -29,7 +30,7 @@ cli = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for verb in (migrate, up, demo, connect, disconnect, status, doctor, resume, prune):
+for verb in (migrate, up, demo, connect, disconnect, backfill, status, doctor, resume, prune):
     cli.command()(verb)
 
 
