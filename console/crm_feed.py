@@ -9,7 +9,7 @@ from datetime import datetime
 
 from console.crm_link import CrmLink
 from console.crm_rehearsal import pages, price_of, read_contacts
-from store.backfills import name_old, queued_backfill
+from store.backfills import left_to_name, name_old, queued_backfill
 from submitter.crm_calls import CrmCaller
 
 MOST_QUEUED = 500  # contacts that wait to be read; the live ones come before them
@@ -66,7 +66,8 @@ async def _feed_some(
     link: CrmLink, caller: CrmCaller, pace: Pace, ids: list[str], fed: Fed, say: Callable[[str], None]
 ) -> None:
     """Name those of these contacts that are worth asking, when there is room."""
-    wanted = [one.record_id for one in await read_contacts(caller, ids) if price_of(one, link.asked) is not None]
+    left = await left_to_name(link.pool, caller.name, ids)
+    wanted = [one.record_id for one in await read_contacts(caller, left) if price_of(one, link.asked) is not None]
     if pace.most is not None:
         wanted = wanted[: pace.most - fed.named]
     if not await _wait_for_room(link, pace, len(wanted), say):

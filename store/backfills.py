@@ -24,6 +24,25 @@ async def queued_backfill(db: Db, source: str) -> int:
     return queued
 
 
+async def left_to_name(db: Db, source: str, record_ids: Sequence[str]) -> list[str]:
+    """Return those of these contacts that `name_old` would name, in the same order."""
+    rows = await db.fetch(
+        """
+        SELECT named.record_id
+          FROM unnest($2::text[]) WITH ORDINALITY AS named (record_id, place)
+          LEFT JOIN readings ON readings.source = $1 AND readings.record_id = named.record_id
+         WHERE readings.id IS NULL
+            OR readings.named_by <> 'backfill'
+           AND readings.state IN ('queued', 'reading', 'skipped')
+           AND NOT readings.erases
+         ORDER BY named.place
+        """,
+        source,
+        list(record_ids),
+    )
+    return [row["record_id"] for row in rows]
+
+
 async def name_old(db: Db, source: str, record_ids: Sequence[str]) -> int:
     """Name contacts for a backfill (-> queued); return how many.
 
