@@ -7,7 +7,10 @@ from typing import Annotated
 
 import typer
 
+from console.backfill import backfill
+from console.connect import connect
 from console.demo.command import demo
+from console.disconnect import disconnect
 from console.doctor import doctor
 from console.migrate import migrate
 from console.prune import prune
@@ -27,7 +30,7 @@ cli = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for verb in (migrate, up, demo, status, doctor, resume, prune):
+for verb in (migrate, up, demo, connect, disconnect, backfill, status, doctor, resume, prune):
     cli.command()(verb)
 
 

@@ -71,6 +71,11 @@ async def connect_by_token(db: Db, settings: Settings) -> None:
         )
 
 
+async def note_account(db: Db, crm: str, account: str) -> None:
+    """Store whose token it is, unless that is known."""
+    await db.execute("UPDATE connections SET account = $2 WHERE crm = $1 AND account IS NULL", crm, account)
+
+
 async def disconnect(db: Db, crm: str) -> bool:
     """Remove the connection. Return False if there was none."""
     return await db.fetchrow("DELETE FROM connections WHERE crm = $1 RETURNING crm", crm) is not None

@@ -143,7 +143,7 @@ async def end_walk(db: Db, step: Step) -> bool:
     row = await db.fetchrow(
         """
         UPDATE connections
-           SET walk_began = NULL, walk_cursor = NULL, walk_due_at = GREATEST(now(), $3 + $4::interval),
+           SET walk_began = NULL, walk_cursor = NULL, walk_due_at = GREATEST(now(), $3::timestamptz + $4::interval),
                error = CASE WHEN error LIKE 'walk: %' THEN NULL ELSE error END
          WHERE crm = $1
            AND walk_due_at = $2

@@ -11,9 +11,10 @@ from typing import Any
 import asyncpg
 import structlog
 
-from enrichment.crms.base import Failure, Page
+from enrichment.crms.base import Account, Failure, Page
 from enrichment.logs import without_words
-from enrichment.outcome import Retry
+from enrichment.outcome import Pause, Retry
+from store.connections import note_account
 from store.sweeps import Window, claim_sweep, end_sweep, leave_sweep, name_page
 from submitter.backoff import backoff
 from submitter.crm_callers import CrmCallers
@@ -45,6 +46,7 @@ class Sweep:
     def __init__(self, work: CrmWork) -> None:
         self._work = work
         self._pool = work.pool
+        self._has_asked = False
 
     async def sweep(self) -> int:
         """Sweep one window if it is due, page by page. Its watermark moves after the last page was committed."""
@@ -52,6 +54,9 @@ class Sweep:
             return 0
         window = await claim_sweep(self._pool, self._work.crm)
         if window is None:
+            return 0
+        if (refused := await self._learn_account(caller)) is not None:
+            await self._leave(window, refused)
             return 0
         after: str | None = None
         named = pages = 0
@@ -83,7 +88,7 @@ class Sweep:
                 request, caller.crm.read_page, purpose="search", sweeps=True
             )
             tries += 1
-            if not isinstance(page, Retry | Withheld) or tries == TRIES:
+            if not isinstance(page, Retry | Withheld) or tries == TRIES or _is_paused(page):
                 return page
             pause = page.after or backoff(tries)
             if pause > LONGEST_PAUSE:
@@ -91,10 +96,30 @@ class Sweep:
             await first_of(self._work.stop.wait(), timeout=pause)
         return None
 
+    async def _learn_account(self, caller: CrmCaller) -> Pause | None:
+        """Ask once whose token it is, where only the token was set: events of other accounts are ignored."""
+        if self._has_asked:
+            return None
+        account: Account | Failure | Withheld = await caller.call(caller.crm.account(), caller.crm.read_account)
+        if isinstance(account, Pause):
+            return account
+        self._has_asked = True
+        if isinstance(account, Account) and account.id is not None:
+            await note_account(self._pool, self._work.crm, account.id)
+        return None
+
     async def _leave(self, window: Window, why: Failure | Withheld | None) -> None:
         if why is None:
             await leave_sweep(self._pool, window, None, timedelta(0))
             return
+        after = max(getattr(why, "after", None) or 0.0, self._work.every)
+        if isinstance(why, Withheld):  # why it is paused is said elsewhere, and that it is busy is no trouble
+            await leave_sweep(self._pool, window, None, timedelta(seconds=after))
+            return
         log.warning("sweep_failed", crm=self._work.crm, why=without_words(why.reason))
-        after = getattr(why, "after", None) or 0.0
-        await leave_sweep(self._pool, window, why.reason, timedelta(seconds=max(after, self._work.every)))
+        await leave_sweep(self._pool, window, why.reason, timedelta(seconds=after))
+
+
+def _is_paused(page: Retry | Withheld) -> bool:
+    """Tell whether the CRM was not called because it is paused: that takes longer than a page may wait."""
+    return isinstance(page, Withheld) and not page.after

@@ -34,8 +34,8 @@ FORBIDDEN = {
     "console": {"receiver", "sandbox", "starlette", "uvicorn"},
     "rig": {"enrichment", "store", "receiver", "submitter", "sandbox", "console", "chaos", "bench", "tests"},
 }
-# `doctor` asks the providers how they are, in the one way in which they are asked anything.
-OF_THE_SUBMITTER_FOR_THE_CONSOLE = {"submitter.transport"}
+# The console asks providers and CRMs in the one way in which they are asked anything.
+OF_THE_SUBMITTER_FOR_THE_CONSOLE = {"submitter.transport", "submitter.crm_calls"}
 
 SQL = re.compile(
     r"\b(SELECT\s+[\w*(]|INSERT\s+INTO|UPDATE\s+\w+(\s+AS\s+\w+)?\s+SET|DELETE\s+FROM|CREATE\s+(TABLE|INDEX|TYPE)"

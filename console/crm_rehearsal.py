@@ -1,0 +1,135 @@
+"""Rehearse: how many contacts of a span of time would be asked for, and what that would cost at most. It is free."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+
+from enrichment.crms.base import CrmContact, Failure, Page
+from enrichment.money import cents
+from enrichment.providers.base import Provider
+from enrichment.reading import Skip, read_contact
+from rig.processes import NotRunning
+from submitter.crm_calls import CrmCaller, Withheld
+
+TRIES = 5  # of one call
+LONGEST_PAUSE = 30.0  # seconds between two of them
+
+
+@dataclass(slots=True)
+class Rehearsal:
+    """What was found. *contacts*: all of the span; *read*: those that were read; *askable*, *credits*: of these."""
+
+    contacts: int = 0
+    read: int = 0
+    askable: int = 0
+    credits: Decimal = Decimal(0)
+    dearest: Decimal = Decimal(0)  # of one contact
+
+    @property
+    def is_estimate(self) -> bool:
+        """Tell whether only a part was read."""
+        return self.read < self.contacts
+
+    @property
+    def most_askable(self) -> int:
+        """Return how many of all contacts would be asked for, in proportion to those that were read."""
+        return round(self.askable * self._share)
+
+    @property
+    def most_credits(self) -> Decimal:
+        """Return the most that this would cost: at most one provider's number is paid for each."""
+        return cents(self.credits * Decimal(self._share))
+
+    @property
+    def _share(self) -> float:
+        return self.contacts / self.read if self.read else 0.0
+
+    def words(self) -> str:
+        """Say it in one line."""
+        text = f"{self.contacts:,} contacts, {self.most_askable:,} askable, at most {_plain(self.most_credits)} credits"
+        return f"{text} (estimated from {self.read:,} of them)" if self.is_estimate else text
+
+
+def _plain(credits: Decimal) -> str:
+    return f"{credits.normalize():,f}"
+
+
+def price_of(contact: CrmContact, providers: Mapping[str, Provider]) -> Decimal | None:
+    """Return the most that asking for this contact's number would cost; None if it would not be asked for."""
+    wish = read_contact(contact, connected_at=None, named_by="backfill", providers=providers)
+    if isinstance(wish, Skip):
+        return None
+    return max((providers[name].price for name in wish.providers), default=Decimal(0))
+
+
+async def rehearse(
+    caller: CrmCaller, providers: Mapping[str, Provider], *, since: datetime, until: datetime, most: int
+) -> Rehearsal:
+    """Look at the contacts created from *since* to *until*, and read up to *most* of them, within the CRM's limits."""
+    rehearsal = Rehearsal()
+    async for page in pages(caller, since=since, until=until):
+        rehearsal.contacts += len(page.changes)
+        ids = [change.record_id for change in page.changes][: most - rehearsal.read]
+        for contact in await read_contacts(caller, ids):
+            price = price_of(contact, providers)
+            rehearsal.askable += price is not None
+            rehearsal.credits += price or 0
+            rehearsal.dearest = max(rehearsal.dearest, price or Decimal(0))
+        rehearsal.read += len(ids)
+        if rehearsal.read >= most:
+            # Each page's total counts what is left from it on.
+            rehearsal.contacts += max((page.total or 0) - len(page.changes), 0)
+            break
+    return rehearsal
+
+
+async def pages(
+    caller: CrmCaller, *, since: datetime, until: datetime, after: str | None = None
+) -> AsyncIterator[Page]:
+    """Yield the pages of contacts created from *since* to *until*. Raise NotRunning if they cannot be read."""
+    while True:
+        page = await _page(caller, since, until, after)
+        yield page
+        after = page.after
+        if after is None:
+            return
+
+
+async def _page(caller: CrmCaller, since: datetime, until: datetime, after: str | None) -> Page:
+    for tries in range(1, TRIES + 1):
+        request = caller.crm.sweep(since=since, until=until, after=after, news_only=False)
+        page: Page | Failure | Withheld = await caller.call(
+            request, caller.crm.read_page, purpose="search", sweeps=True
+        )
+        if isinstance(page, Page):
+            return page
+        await _pause(caller, page, tries)
+    raise AssertionError("unreachable: the last try raises")
+
+
+async def read_contacts(caller: CrmCaller, record_ids: list[str]) -> list[CrmContact]:
+    """Read these contacts; leave out those that are gone. Raise NotRunning if they cannot be read."""
+    found: list[CrmContact] = []
+    step = caller.crm.most_per_read
+    for start in range(0, len(record_ids), step):
+        for tries in range(1, TRIES + 1):
+            read: Mapping[str, CrmContact] | Failure | Withheld = await caller.call(
+                caller.crm.read_many(record_ids[start : start + step]), caller.crm.read_contacts, sweeps=True
+            )
+            if isinstance(read, Mapping):
+                found += read.values()
+                break
+            await _pause(caller, read, tries)
+    return found
+
+
+async def _pause(caller: CrmCaller, why: Failure | Withheld, tries: int) -> None:
+    """Wait before the next try. Raise NotRunning after the last, or when waiting does not help."""
+    pause = getattr(why, "after", None) or 1.0 * tries
+    if tries == TRIES or pause > LONGEST_PAUSE or not hasattr(why, "after"):
+        raise NotRunning(f"{caller.crm.label} cannot be read: {why.reason}. Remedy: `ringback doctor`, then try again.")
+    await asyncio.sleep(pause)

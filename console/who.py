@@ -1,0 +1,13 @@
+"""The user of the command line, for the audit."""
+
+from __future__ import annotations
+
+import getpass
+
+
+def user() -> str:
+    """Return the name of the user who types; in a container without names, `console`."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return "console"
