@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from rig.processes import environment
 from sandbox.hubspot.answers import failure
 from sandbox.hubspot.calls import Call
 from sandbox.hubspot.records import HUMAN
 from sandbox.wire import Answer
-from rig.processes import environment
 from tests.commands import ROOT, running
 from tests.conftest import MakeSettings
 from tests.crm_sweeping import TOKEN, Sweeping, playing, sweeping
