@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from console.backfill import backfill
 from console.cancel import cancel
 from console.connect import connect
 from console.demo.command import demo
@@ -35,7 +36,7 @@ cli = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 for verb in (
-    migrate, up, demo, connect, disconnect, status, doctor, pause, resume, retry, cancel, release, replay, prune
+    migrate, up, demo, connect, disconnect, backfill, status, doctor, pause, resume, retry, cancel, release, replay, prune
 ):  # fmt: skip
     cli.command()(verb)
 
