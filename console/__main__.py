@@ -10,6 +10,7 @@ import typer
 from console.cancel import cancel
 from console.demo.command import demo
 from console.doctor import doctor
+from console.erase import erase
 from console.migrate import migrate
 from console.pause import pause
 from console.prune import prune
@@ -18,6 +19,7 @@ from console.replay import replay
 from console.resume import resume
 from console.retry import retry
 from console.status import status
+from console.suppress import suppress
 from console.up import up
 
 cli = typer.Typer(
@@ -32,7 +34,7 @@ cli = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for verb in (migrate, up, demo, status, doctor, pause, resume, prune, retry, cancel, release, replay):
+for verb in (migrate, up, demo, status, doctor, pause, resume, prune, retry, cancel, release, replay, suppress, erase):
     cli.command()(verb)
 
 
