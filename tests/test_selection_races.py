@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING
 from uuid import UUID
@@ -11,6 +12,7 @@ import pytest
 
 from enrichment.selection import Wanted
 from store import selection_pages, selections
+from store.partitions import first_id
 from store.sweep import look
 from submitter.selections import SelectionWorker
 from tests.conftest import Start
@@ -188,3 +190,22 @@ async def test_an_empty_selection_ends(pool: Pool) -> None:
 
     assert await advance(pool, id) == 0
     assert await now(pool, id) == ("applied", 0, 0)
+
+
+async def test_old_selections_are_forgotten(pool: Pool) -> None:
+    """A batch of items at a time, then the selection; newer ones and those under way stay."""
+    await failed(pool, 3)
+    old, kept, going = await begun(pool), await begun(pool), await begun(pool)
+    while await advance(pool, old):
+        pass
+    for id in (old, going):
+        month_ago = UUID(int=first_id(datetime.now(UTC) - timedelta(days=31)).int | id.int % 2**64)
+        await pool.execute("UPDATE selected SET selection_id = $2 WHERE selection_id = $1", id, month_ago)
+        await pool.execute("UPDATE selections SET id = $2 WHERE id = $1", id, month_ago)
+
+    deleted = [await selections.forget(pool, timedelta(days=30), 2) for _ in range(4)]
+
+    assert deleted == [2, 1, 1, 0]
+    assert await pool.fetchval("SELECT count(*) FROM selections") == 2
+    assert await pool.fetchval("SELECT count(*) FROM selected") == 6
+    assert await pool.fetchval("SELECT count(*) FROM selected WHERE selection_id = $1", kept) == 3
