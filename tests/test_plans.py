@@ -21,8 +21,9 @@ from enrichment.contact import Contact
 from enrichment.ending import Ending, lost
 from enrichment.guards import Budget, Guards
 from enrichment.outcome import Answered
+from enrichment.selection import Wanted
 from enrichment.wish import Wish
-from store import asked, lookups, providers, prune_keys, reports, sweep
+from store import asked, lookups, providers, prune_keys, reports, selection_pages, selections, sweep
 from store.budgets import Room, release_affordable
 from store.callbacks import Callback, record_callbacks
 from store.claim import claim
@@ -30,6 +31,7 @@ from store.connection import WritingConnection
 from store.database import PLANNED_ONCE, SERVER_SETTINGS
 from store.endings import apply_endings, follow_ends
 from store.ends import unswept_searches
+from store.find import find_by_key, find_by_number
 from store.floods import forget_floods
 from store.intake import ingest
 from store.leases import JOBS
@@ -274,14 +276,61 @@ async def details(db: Db) -> None:
     assert len(await reports.read_lookups(db, ids)) == PART
 
 
-def listing(status: str | None = None, record_id: str | None = None) -> Deed:
+async def previews(db: Db) -> None:
+    """Preview each action, and begin to apply it."""
+    for action, given in {"retry": {}, "cancel": {"reason": "x"}, "release": {}, "replay": {"source": "x"}}.items():
+        wanted = Wanted.model_validate({"action": action, "filter": given})
+        id = await selections.create(db, wanted, "tests")
+        await selections.advance(db, id, POLICY, {"leadmagic": Decimal(5), "nyne": Decimal(3)})
+        selection = await selections.find(db, id)
+        assert selection is not None
+        await selections.sample(db, selection)
+
+
+async def record_previews(db: Db) -> None:
+    """Preview an action on one record."""
+    id = await selections.create(db, Wanted.model_validate({"action": "erase", "filter": {"record_id": "crm-7"}}), "x")
+    await selections.advance(db, id, POLICY, {})
+
+
+async def applies(db: Db) -> None:
+    """Apply actions, chunk by chunk, to the end."""
+    for action in ("retry", "release", "cancel"):
+        wanted = Wanted.model_validate({"action": action, "filter": {"since": NOW - timedelta(days=60)}})
+        id = await selections.create(db, wanted, "tests")
+        await selections.advance(db, id, POLICY, {})
+        await db.execute(
+            "/* the test's own */ UPDATE selections SET state = 'previewed', previewed_at = now()"
+            " WHERE state = 'previewing'"
+        )
+        assert await selections.begin(db, id, "tests")
+        await selections.under_way(db, PART)
+        await selections.advance(db, id, POLICY, {})
+
+
+async def finds(db: Db) -> None:
+    """Find lookups by an e-mail's key, and by a number that nobody else has."""
+    row = await db.fetchrow(
+        "/* the test's own */ SELECT keys, id FROM lookups"
+        " WHERE reused_from IS NOT NULL AND final_status = 'found' LIMIT 1"
+    )
+    given: Any = {"status": None, "source": None, "record_id": None, "before": reports.NEWEST, "limit": 5}
+    assert row["id"] in await find_by_key(db, row["keys"][:1], **given)
+    assert row["id"] in await find_by_key(db, row["keys"][:1], **given | {"status": "found", "source": "generic"})
+    assert len(await find_by_number(db, MOBILE, **given)) == 5
+    assert await find_by_number(db, "+4915112345678", **given) == []
+
+
+def listing(status: str | None = None, record_id: str | None = None, source: str | None = None) -> Deed:
     """Return a deed that reads a page of the list, and the page after it."""
 
     async def listed(db: Db) -> None:
         before = None
         for _ in range(2):
-            ids = await reports.list_lookups(db, status=status, record_id=record_id, before=before, limit=5)
-            assert len(ids) == 5 or record_id is not None
+            ids = await reports.list_lookups(
+                db, status=status, record_id=record_id, source=source, before=before, limit=5
+            )
+            assert len(ids) == 5 or record_id is not None or source == "api"
             before = ids[-1] if ids else None
 
     return listed
@@ -319,6 +368,14 @@ DEEDS: dict[str, Deed] = {
     "list of queued": listing("queued"),
     "list of running": listing("running"),
     "list of held": listing("held"),
+    "list of a source": listing(source="generic"),
+    "list of a rare source": listing(source="api"),
+    "list of a source's rare status": listing("cancelled", source="generic"),
+    "list of a source's queued": listing("queued", source="generic"),
+    "find": finds,
+    "preview": previews,
+    "preview of a record": record_previews,
+    "apply": applies,
     "list of a record": listing(record_id="crm-7"),
     "list of a record's found": listing("found", "crm-7"),
     "list of a record's open": listing("queued", "crm-7"),
@@ -341,6 +398,13 @@ async def db(seeded_url: str) -> AsyncIterator[Connection]:
     )
     yield connection
     await connection.close()
+
+
+@pytest.fixture(autouse=True)
+def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let selections look at as few rows as the other deeds."""
+    monkeypatch.setattr(selection_pages, "LOOKED_AT", PART)
+    monkeypatch.setattr(selections, "CHUNK", PART)
 
 
 @pytest.mark.parametrize("mode", ["force_custom_plan", "force_generic_plan"])
