@@ -513,6 +513,8 @@ CREATE TABLE readings (
 CREATE INDEX readings_queued ON readings (source, (named_by = 'backfill'), due_at, id) WHERE state = 'queued';
 CREATE INDEX readings_leased ON readings (lease_expires_at) WHERE state = 'reading';
 CREATE INDEX readings_by_state ON readings (state, id);
+CREATE INDEX readings_by_source ON readings (source, state, id);  -- for the API's list
+CREATE INDEX readings_ended  ON readings (state, ended_at) WHERE ended_at IS NOT NULL;  -- of the last day, for reports
 CREATE INDEX readings_by_lookup ON readings (lookup_id) WHERE lookup_id IS NOT NULL;
 
 CREATE TYPE delivery_state AS ENUM (

@@ -34,10 +34,11 @@ class Report:
     connections: list[dict[str, Any]]
     usage_today: list[dict[str, Any]]
     lookups_24h: dict[str, int]
+    readings: list[dict[str, Any]]
 
     @property
     def is_empty(self) -> bool:
-        return not (self.outstanding or self.lookups_24h)
+        return not (self.outstanding or self.lookups_24h or self.readings)
 
 
 def status(*, as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False) -> None:
@@ -63,11 +64,11 @@ def status(*, as_json: Annotated[bool, typer.Option("--json", help="For programs
 async def _report(settings: Settings) -> Report:
     """Return what `status` shows, which is nothing while there is no database."""
     from console.database import connected, embedded_exists
-    from store import reports
+    from store import readings, reports
     from store.migrations import require_current
 
     if not embedded_exists(settings):
-        return Report(outstanding=[], providers=[], connections=[], usage_today=[], lookups_24h={})
+        return Report(outstanding=[], providers=[], connections=[], usage_today=[], lookups_24h={}, readings=[])
     now = datetime.now(UTC)
     async with connected(settings) as connection:
         await require_current(connection)
@@ -85,6 +86,7 @@ async def _report(settings: Settings) -> Report:
             lookups_24h={
                 row["status"]: row["lookups"] for row in await reports.lookups_by_status(connection, now - LOOKED_BACK)
             },
+            readings=[dict(row) for row in await readings.readings_by_status(connection, now - LOOKED_BACK)],
         )
 
 
@@ -154,12 +156,16 @@ def _tables(report: Report) -> dict[str, Table]:
     lookups = Table("status", "lookups")
     for status, count in report.lookups_24h.items():
         lookups.add_row(status, f"{count:,}")
+    contacts = Table("CRM", "state", "why", "contacts")
+    for row in report.readings:
+        contacts.add_row(row["source"], row["status"], row["reason"] or "", f"{row['readings']:,}")
     return {
         "Outstanding": outstanding,
         "Providers": providers,
         "CRMs": connections,
         "Credits today (UTC)": usage,
         "Lookups of the last 24 hours": lookups,
+        "Contacts of CRMs: to be read, and read in the last 24 hours": contacts,
     }
 
 

@@ -183,7 +183,7 @@ def _share_contested(keys: Keys, me: Facts, world: World) -> None:
 def _fate(
     seeker: Seeker, keys: frozenset[bytes], me: Facts, world: World, now: datetime, policy: Policy, read: ReadNumber
 ) -> Fate:
-    touching = [search for search in _each(world.answering(key) for key in sorted(keys)) if search.status != "dropped"]
+    touching = [search for search in _each(world.answering(key) for key in sorted(keys)) if not _is_dropped(search)]
     touching.sort(key=lambda search: search.id, reverse=True)
     recent = [search for search in touching if search.ended_at and search.ended_at > now - policy.not_found]
     known = _number_to_take(seeker, touching, world, now, policy, read) or _search_to_join(seeker, touching, recent)
@@ -241,8 +241,15 @@ def _search_to_join(seeker: Seeker, touching: Iterable[Search], recent: Iterable
     """Return the fate of a seeker for whom a search is open, or ended with an answer that was not kept."""
     if (waited_for := next((search for search in touching if search.ended_at is None), None)) is not None:
         return Fate(waited_for)
-    withheld = next((search for search in recent if search.status == "suppressed" and not seeker.insists), None)
-    return Fate(withheld, "suppressed", reason=SUPPRESSED) if withheld is not None else None
+    for search in recent:
+        if search.status == "suppressed" and not seeker.insists and set(seeker.providers) <= set(search.providers):
+            return Fate(search, "suppressed", reason=SUPPRESSED)
+    return None
+
+
+def _is_dropped(search: Search) -> bool:
+    """Tell whether *search* ended before it asked anybody, so that it means nothing to others."""
+    return search.status == "dropped" or (search.status == "suppressed" and not search.said)
 
 
 def _has_answered(provider: str, seeker: Seeker, recent: Iterable[Search]) -> bool:

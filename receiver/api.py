@@ -13,11 +13,12 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from enrichment.event import LONGEST_ID
+from enrichment.shown import show_lookup
 from enrichment.states import LookupStatus
 from receiver.auth import who
 from receiver.bodies import read_body
 from receiver.cursors import read_cursor, write_cursor
-from receiver.messages import CancelAnswer, Lookup, LookupPage, ReleaseAnswer, RetryAnswer, RetryBody
+from receiver.messages import CancelAnswer, LookupPage, ReleaseAnswer, RetryAnswer, RetryBody
 from receiver.problems import Problem, not_found, wrong_fields
 from store import lookups, reports
 from store.installation import Installation
@@ -28,7 +29,6 @@ log = structlog.get_logger()
 STATUSES: tuple[str, ...] = get_args(LookupStatus)
 DEFAULT_LIMIT, LARGEST_LIMIT = 50, 200
 MOST_OF_A_DECISION = 4096  # bytes
-PERSON = ("profile_url", "work_email", "personal_email", "name", "company")
 
 
 class Api:
@@ -41,7 +41,7 @@ class Api:
 
     async def read(self, request: Request) -> Response:
         """Answer with one lookup and its jobs."""
-        return as_json(Lookup.model_validate(await self._find(_id(request))))
+        return as_json(show_lookup(await self._find(_id(request))))
 
     async def page(self, request: Request) -> Response:
         """Answer with a page of lookups, newest first."""
@@ -57,7 +57,7 @@ class Api:
         rows = await reports.read_lookups(self._pool, shown)
         return as_json(
             LookupPage(
-                lookups=[Lookup.model_validate(_shaped(row)) for row in rows],
+                lookups=[show_lookup(row) for row in rows],
                 next_cursor=write_cursor(shown[-1]) if len(ids) > len(shown) else None,
             )
         )
@@ -117,7 +117,7 @@ class Api:
         rows = await reports.read_lookups(self._pool, [id])
         if not rows:
             raise not_found()
-        return _shaped(rows[0])
+        return rows[0]
 
 
 def as_json(model: BaseModel, status: int = 200) -> Response:
@@ -170,10 +170,6 @@ def _id(request: Request) -> UUID:
         return UUID(request.path_params["id"])
     except ValueError:
         raise not_found() from None
-
-
-def _shaped(row: dict[str, Any]) -> dict[str, Any]:
-    return row | {"person": {field: row[field] for field in PERSON}}
 
 
 def _warning(doubtful: Sequence[str]) -> str | None:

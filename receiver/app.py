@@ -13,6 +13,7 @@ from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 
+from enrichment.crms import CRMS
 from enrichment.providers import PROVIDERS, build_providers
 from enrichment.providers.base import Provider
 from enrichment.settings import Settings
@@ -20,6 +21,7 @@ from receiver.api import Api
 from receiver.audit import Audit
 from receiver.auth import Tokens
 from receiver.callbacks import Callbacks
+from receiver.crm_events import CrmEvents
 from receiver.docs import Docs, viewer
 from receiver.events import Events
 from receiver.gate import Door, Gate
@@ -28,14 +30,17 @@ from receiver.metrics import Metrics
 from receiver.openapi import document
 from receiver.operations import Handlers
 from receiver.problems import UNAVAILABLE, Problem, on_http_exception, on_problem, on_unavailable
+from receiver.readings import Readings
 from receiver.routes import build_routes
 from receiver.selections import Selections
 from receiver.usage import UsageReport
 from store.callbacks import Callback, CallbackReceipt, record_callbacks
+from store.connections import Connections
 from store.group_commit import GroupCommit
 from store.installation import Installation
 from store.intake import Event, Receipt, ingest
 from store.notify import Notifier
+from store.readings import CrmEvent, name_contacts
 from store.sweeper import Sweeper
 
 log = structlog.get_logger()
@@ -71,13 +76,22 @@ def create_app(settings: Settings, pool: asyncpg.Pool[Any], url: str, door: Door
             log.info("callbacks", provider=provider, verdict=verdict, search=status, jobs=jobs)
         return recorded
 
+    async def name(events: Sequence[CrmEvent]) -> list[int]:
+        accepted = await name_contacts(pool, events)
+        log.info("named", sources=sorted({event.source for event in events}), events=sum(accepted))
+        return accepted
+
     intake = GroupCommit(metrics.counted("events", take), most=MOST_EVENTS, flushers=FLUSHERS, size=_bytes)
+    naming = GroupCommit(metrics.counted("crm_events", name), most=MOST_EVENTS, flushers=FLUSHERS, size=_bytes)
     inbox = GroupCommit(metrics.counted("callbacks", record), most=MOST_CALLBACKS, flushers=FLUSHERS, size=_bytes)
     sweeper = Sweeper(pool, installation, notifier.wake)
+    connections = Connections(pool, settings)
     tokens = Tokens(settings.api_tokens)
     health = Health(pool, door, metrics, settings.metrics_token, settings.sweep_seconds)
     handlers = Handlers(
         events=Events(settings, tokens, build_providers(settings), intake, notifier),
+        crm_events={name: CrmEvents(name, settings, tokens, connections, naming, notifier, metrics) for name in CRMS},
+        readings=Readings(pool),
         callbacks=Callbacks(settings, _all_providers(settings), inbox, notifier, sweeper, metrics),
         api=Api(pool, installation, notifier),
         audit=Audit(pool),
@@ -93,7 +107,7 @@ def create_app(settings: Settings, pool: asyncpg.Pool[Any], url: str, door: Door
         try:
             yield
         finally:
-            await _write_what_was_taken(door, intake, inbox, sweeper)
+            await _write_what_was_taken(door, [intake, naming, inbox], sweeper)
             health.close()
             notifying.cancel()
             await asyncio.wait([notifying])
@@ -112,24 +126,19 @@ def create_app(settings: Settings, pool: asyncpg.Pool[Any], url: str, door: Door
     return app
 
 
-async def _write_what_was_taken(
-    door: Door,
-    intake: GroupCommit[Event, list[Receipt]],
-    inbox: GroupCommit[Callback, CallbackReceipt],
-    sweeper: Sweeper,
-) -> None:
+async def _write_what_was_taken(door: Door, queues: Sequence[GroupCommit[Any, Any]], sweeper: Sweeper) -> None:
     """Wait, for a bounded time, until the handlers have ended and their queued items are written."""
     if not await door.emptied(LEAVING):
         log.warning("requests_abandoned", requests=door.in_flight)
     try:
         async with asyncio.timeout(WRITING):
-            await asyncio.gather(intake.close(), inbox.close())
+            await asyncio.gather(*(queue.close() for queue in queues))
             await sweeper.close()
     except TimeoutError:
         log.warning("writes_abandoned")  # none of them was acknowledged
 
 
-def _bytes(message: Event | Callback) -> int:
+def _bytes(message: Event | Callback | CrmEvent) -> int:
     """Return the bytes of memory that *message* takes while it waits."""
     return len(message.body)
 

@@ -1,16 +1,14 @@
-"""Check credentials: tokens with their scopes, and signatures of Standard Webhooks. Nothing here reads a body."""
+"""Check tokens and their scopes. Nothing here reads a body."""
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import hmac
 import re
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from functools import wraps
 
-from pydantic import SecretStr
 from starlette.datastructures import Headers
 from starlette.requests import Request
 from starlette.responses import Response
@@ -20,9 +18,6 @@ from receiver.problems import Problem
 
 Handler = Callable[[Request], Awaitable[Response]]
 
-TOLERANCE = 300  # seconds, both ways; as in the reference libraries
-_SIGNED = ("id", "timestamp", "signature")
-_UNIX_TIME = re.compile(r"[0-9]{1,12}")
 _AROUND = " \t"  # optional around a header's value, and not part of it (RFC 9110, 5.5)
 _BEARER = re.compile(r"bearer[ \t]+([^ \t]+)", re.IGNORECASE)
 MOST_CREDENTIALS = 8  # read per request: proxies add headers of their own
@@ -106,45 +101,6 @@ def forbidden(holder: Holder, scope: Scope) -> Problem:
         f"API_TOKENS (name:scope+scope:token), or send another token.",
         headers={"WWW-Authenticate": f'Bearer realm="ringback", error="insufficient_scope", scope="{scope}"'},
     )
-
-
-def webhook_key(secret: SecretStr) -> bytes:
-    """Decode the key in a whsec_ secret."""
-    return base64.b64decode(secret.get_secret_value().removeprefix("whsec_"))
-
-
-def may_be_signed(headers: Mapping[str, str]) -> bool:
-    """Tell whether the headers carry a signature, so that the body is worth reading."""
-    return _signature_headers(headers) is not None
-
-
-def verify_webhook(headers: Mapping[str, str], body: bytes, *, key: bytes, now: float) -> str | None:
-    """Return the message's id if *key* made one of its signatures within TOLERANCE of *now*; else None.
-
-    https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md
-    """
-    given = _signature_headers(headers)
-    if given is None:
-        return None
-    message_id, timestamp, signatures = given
-    if not _UNIX_TIME.fullmatch(timestamp) or abs(now - int(timestamp)) > TOLERANCE:
-        return None
-    # Starlette decodes headers as latin-1; this gives back the bytes that were signed.
-    signed = f"{message_id}.{timestamp}.".encode("latin-1") + body
-    expected = b"v1," + base64.b64encode(hmac.digest(key, signed, "sha256"))
-    genuine = any(
-        [hmac.compare_digest(expected, one.encode("latin-1")) for one in signatures.split(" ")]  # noqa: C419
-    )
-    return message_id if genuine else None
-
-
-def _signature_headers(headers: Mapping[str, str]) -> tuple[str, str, str] | None:
-    """Return the id, timestamp and signatures, from webhook-* or svix-* headers."""
-    for prefix in ("webhook", "svix"):
-        message_id, timestamp, signatures = (headers.get(f"{prefix}-{part}", "").strip(_AROUND) for part in _SIGNED)
-        if message_id and timestamp and signatures:
-            return message_id, timestamp, signatures
-    return None
 
 
 def _given(headers: Headers) -> list[str]:

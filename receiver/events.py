@@ -15,8 +15,9 @@ from enrichment.event import ContactRead, NotAnEvent, read_event
 from enrichment.event_json import NotJson
 from enrichment.providers.base import Provider
 from enrichment.settings import Settings
+from enrichment.signatures import may_be_signed, verify_webhook, webhook_key
 from enrichment.wish import Wish
-from receiver.auth import Tokens, may_be_signed, unauthorized, verify_webhook, webhook_key
+from receiver.auth import Tokens, unauthorized
 from receiver.bodies import MOST_OF_AN_EVENT, read_body
 from receiver.encodings import as_signed, json_text
 from receiver.patience import patience_with

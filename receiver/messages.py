@@ -2,35 +2,15 @@
 
 from __future__ import annotations
 
-from datetime import UTC, date, datetime
-from decimal import Decimal
-from typing import Annotated, Any, Literal
+from datetime import date
+from typing import Any, Literal
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, WithJsonSchema
+from pydantic import BaseModel, ConfigDict, Field
 
 from enrichment.event import LONGEST_ID, MOST_CONTACTS
-from enrichment.states import AnsweredBy, JobState, LookupStatus
-
-
-def _utc(at: datetime) -> str:
-    return at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-
-def _number(credits: Decimal) -> int | float:
-    return int(credits) if credits == credits.to_integral_value() else float(credits)
-
-
-Time = Annotated[
-    datetime,
-    PlainSerializer(_utc, return_type=str),
-    WithJsonSchema({"type": "string", "format": "date-time"}, mode="serialization"),
-]
-Credits = Annotated[
-    Decimal,
-    PlainSerializer(_number, return_type=int | float),
-    WithJsonSchema({"type": "number"}, mode="serialization"),
-]
+from enrichment.shown import Credits, Lookup, WrongField
+from enrichment.states import LookupStatus
 
 
 class EventContact(BaseModel):
@@ -69,13 +49,6 @@ class EventBody(EventContact):
     contacts: list[EventContact] | None = Field(None, min_length=1, max_length=MOST_CONTACTS)
 
 
-class WrongField(BaseModel):
-    """One field that cannot be used."""
-
-    path: str = Field(description="like contacts[2].profile_url; empty for the whole body", examples=["work_email"])
-    message: str
-
-
 class AcceptedLookup(BaseModel):
     """The lookup of one contact."""
 
@@ -89,57 +62,6 @@ class EventAnswer(BaseModel):
     """The lookups, in the order of the contacts; all of them are stored."""
 
     lookups: list[AcceptedLookup]
-
-
-class Person(BaseModel):
-    """The person to find, each identifier in its normal form."""
-
-    profile_url: str | None
-    work_email: str | None
-    personal_email: str | None
-    name: str | None
-    company: str | None
-
-
-class Job(BaseModel):
-    """One question asked of one provider."""
-
-    id: UUID
-    provider: str
-    state: JobState
-    answered_by: AnsweredBy | None
-    request_id: str | None
-    credits: Credits
-    possibly_charged: Credits
-    polls: int
-    attempt: int
-    submitted_at: Time | None
-    finished_at: Time | None
-    error: str | None
-    raw: str | None = Field(description="the provider's words, where they could not be read")
-
-
-class Lookup(BaseModel):
-    """One wish for one person's mobile number."""
-
-    id: UUID
-    status: LookupStatus
-    mobile: str | None = Field(description="E.164")
-    mobile_raw: str | None = Field(description="as the provider wrote it")
-    region: str | None
-    line_type: str | None
-    provider: str | None = Field(description="whose number it is")
-    credits: Credits
-    source: str
-    record_id: str | None
-    search_id: UUID = Field(description="the search that it waits for, or whose answer it took")
-    reused_from: UUID | None = Field(description="the lookup for which that search began, if it is another one")
-    reason: str | None = Field(description="why there is no number")
-    person: Person
-    problems: list[WrongField] = Field(description="fields of the event that could not be used")
-    created_at: Time
-    finished_at: Time | None
-    jobs: list[Job]
 
 
 class LookupPage(BaseModel):

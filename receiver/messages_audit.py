@@ -7,7 +7,7 @@ from uuid import UUID
 
 from pydantic import BaseModel, Field
 
-from receiver.messages import Time
+from enrichment.shown import Time
 
 
 class AuditEntry(BaseModel):

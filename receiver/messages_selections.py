@@ -7,7 +7,7 @@ from uuid import UUID
 from pydantic import BaseModel, Field
 
 from enrichment.selection import Action, Filter, SelectionState
-from receiver.messages import Credits, Time
+from enrichment.shown import Credits, Time
 
 
 class SelectedItem(BaseModel):

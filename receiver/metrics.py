@@ -26,6 +26,9 @@ class Metrics:
         self.callbacks = Counter(
             "ringback_callbacks", "Callbacks with a valid token.", ("provider", "verdict"), registry=self.registry
         )
+        self.crm_events = Counter(
+            "ringback_crm_events", "Events of CRMs that were genuine.", ("source", "verdict"), registry=self.registry
+        )
         self.commits = Histogram(
             "ringback_group_commit_items",
             "Events or callbacks that shared a commit.",

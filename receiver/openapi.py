@@ -137,6 +137,6 @@ def _security_schemes() -> dict[str, Any]:
             "in": "header",
             "name": "webhook-signature",
             "description": "Standard Webhooks, signed with EVENTS_SIGNING_SECRET; webhook-id and webhook-timestamp "
-            "belong to it, and the svix-* names are accepted as well",
+            "belong to it, and the svix-* names are accepted as well. A CRM signs its own way",
         },
     }

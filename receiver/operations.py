@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -13,9 +13,11 @@ from receiver.api import Api
 from receiver.audit import Audit
 from receiver.auth import Handler
 from receiver.callbacks import Callbacks
+from receiver.crm_events import CrmEvents
 from receiver.docs import Docs
 from receiver.events import Events
 from receiver.health import Health
+from receiver.readings import Readings
 from receiver.selections import Selections
 from receiver.usage import UsageReport
 
@@ -28,6 +30,8 @@ class Handlers:
     """The objects whose methods answer requests."""
 
     events: Events
+    crm_events: Mapping[str, CrmEvents]  # by the CRM's name
+    readings: Readings
     callbacks: Callbacks
     api: Api
     audit: Audit

@@ -8,8 +8,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from enrichment.crms import CRMS
 from enrichment.event import LONGEST_ID
 from enrichment.selection import Wanted
+from enrichment.shown import Lookup
 from receiver.api import DEFAULT_LIMIT, LARGEST_LIMIT, STATUSES
 from receiver.auth import Handler, Tokens
 from receiver.bodies import MOST_OF_A_CALLBACK, MOST_OF_AN_EVENT
@@ -17,16 +19,17 @@ from receiver.messages import (
     CancelAnswer,
     EventAnswer,
     EventBody,
-    Lookup,
     LookupPage,
     ReleaseAnswer,
     RetryAnswer,
     Usage,
 )
 from receiver.messages_audit import AuditPage
+from receiver.messages_crms import CrmEventAnswer, ReadingPage
 from receiver.messages_selections import SelectionAnswer
 from receiver.operations import Handlers, Operation, Parameter
 from receiver.usage import DEFAULT_DAYS, MOST_DAYS
+from store.readings import STATES as READING_STATES
 
 LOOKUP_ID = Parameter(
     name="id", place="path", schema={"type": "string", "format": "uuid"}, description="the lookup's id",
@@ -64,7 +67,28 @@ def limit(description: str) -> Parameter:
     return Parameter(name="limit", place="query", schema=schema, description=description)
 
 
+def crm_operations(name: str, label: str) -> tuple[Operation, Operation]:
+    """Describe the address of one CRM's events."""
+    return (
+        Operation(
+            method="post", path=f"/events/{name}", handler=lambda h: h.crm_events[name].receive,
+            group="Events", summary=f"{label}'s events",
+            description=f"As {label} signs and sends them: each contact that they name is read from {label} next. With "
+                        f"a token, the body may also be that of /events/generic, with {label}'s id of each contact as "
+                        "`record_id`. 202 means that they are committed.",
+            who="token or signature", scope="events", any_body=True, success=202, answer=CrmEventAnswer,
+            problems={**UNAUTHORIZED, **BODY_PROBLEMS, 422: "JSON, but no events and no contacts.", **UNAVAILABLE},
+        ),
+        Operation(
+            method="get", path=f"/events/{name}", handler=lambda h: h.crm_events[name].probe, group="Events",
+            summary="What the address is for", description="As for the other sources.", who="anybody", answer="text",
+            problems={401: "A challenge without a token.", 422: "The challenge is too long, or not printable."},
+        ),
+    )  # fmt: skip
+
+
 OPERATIONS = (
+    *(one for name, crm in CRMS.items() for one in crm_operations(name, crm.label)),
     Operation(
         method="post", path="/events/{source}", handler=lambda h: h.events.receive,
         group="Events", summary="A CRM's event",
@@ -151,6 +175,21 @@ OPERATIONS = (
                     "a budget without credits, a paused provider, the brake.",
         parameters=(LOOKUP_ID,), answer=ReleaseAnswer,
         problems={**UNAUTHORIZED, **NO_SUCH_LOOKUP, 409: "The lookup is not held.", **UNAVAILABLE},
+    ),
+    Operation(
+        method="get", path="/v1/readings", handler=lambda h: h.readings.page, scope="read",
+        group="Readings", summary="Contacts that CRMs named",
+        description="Those that are still to be read, and what became of the others. Newest first.",
+        parameters=(
+            Parameter(name="status", place="query", schema={"type": "string", "enum": list(READING_STATES)},
+                      description="only these", example="skipped"),
+            Parameter(name="source", place="query", schema={"type": "string", "enum": list(CRMS)},
+                      description="only this CRM's"),
+            Parameter(name="record_id", place="query", schema={"type": "string", "maxLength": LONGEST_ID},
+                      description="only this record of the CRM"),
+            CURSOR, limit("readings per page"),
+        ),
+        answer=ReadingPage, problems={422: "A parameter cannot be used.", **UNAUTHORIZED, **UNAVAILABLE},
     ),
     Operation(
         method="get", path="/v1/usage", handler=lambda h: h.usage.read, scope="read",

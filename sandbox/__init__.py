@@ -1,1 +1,1 @@
-"""Pretend LeadMagic and Nyne: faithful to the vendors' pages, faults included, with a ledger of their own."""
+"""Pretend LeadMagic, Nyne and HubSpot: faithful to the vendors' pages, faults included, with a ledger of their own."""

@@ -9,7 +9,7 @@ import socket
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, NoReturn
-from zoneinfo import ZoneInfoNotFoundError
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import typer
 import uvloop
@@ -243,6 +243,10 @@ def hubspot(
     shortest, longest = index_lag
     if not 0 <= shortest <= longest:
         raise typer.BadParameter("is two numbers, the smaller one first", param_hint="--index-lag")
+    try:
+        ZoneInfo(time_zone)
+    except (ZoneInfoNotFoundError, ValueError):
+        raise typer.BadParameter("is no zone that this machine knows", param_hint="--time-zone") from None
     settings = HubSpotSettings(
         access_token=access_token,
         portal_id=portal_id,
@@ -260,10 +264,7 @@ def hubspot(
         subscription=Subscription(url=webhook_url, client_secret=client_secret, signing=signing, dialect=dialect),
         seed=seed,
     )
-    try:
-        _play(lambda: HubSpot(settings), host, port)
-    except ZoneInfoNotFoundError:
-        raise typer.BadParameter(f"{time_zone} is no zone that this machine knows", param_hint="--time-zone") from None
+    _play(lambda: HubSpot(settings), host, port)
 
 
 def _play(create: Callable[[], ASGIApp], host: str, port: int) -> None:

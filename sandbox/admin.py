@@ -116,7 +116,7 @@ async def set_faults(request: Request) -> Response:
     try:
         _account(request).chaos.faults = Faults.model_validate_json(await request.body())
     except ValidationError as exc:
-        return document({"detail": exc.errors(include_url=False, include_context=False)}, 422)
+        return document({"detail": exc.errors(include_url=False, include_context=False, include_input=False)}, 422)
     return await show_faults(request)
 
 

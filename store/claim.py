@@ -60,6 +60,7 @@ class Claim:
     paused: bool = False
     held: int = 0  # jobs that now wait for a budget
     failing: bool = False  # the provider's last answers were failures
+    unswept: Sequence[UUID] = ()  # searches whose questions were dropped: their people are suppressed
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,9 +114,10 @@ async def claim(
                 return Claim((), held=await _hold(connection, provider))
         due = await _take_due(connection, provider, len(times), price, lease, callback_expected, claim_id)
         rows = [row for row in due if row["attempt"] is not None]
+        unswept: list[UUID] = []
         if len(rows) < len(due):
             if suppressed := [row["search_id"] for row in due if row["is_suppressed"]]:
-                await drop_questions(connection, suppressed)
+                unswept = await drop_questions(connection, suppressed)
             await drop_unneeded(connection, [row["search_id"] for row in due if row["attempt"] is None])
         await save_meters(connection, provider, spend(gate.meters, gate.now, times[: len(rows)]))
         if gate.tripped and rows:
@@ -131,7 +133,7 @@ async def claim(
         )
         for row, at in zip(rows, times, strict=False)
     ]  # fmt: skip
-    return Claim(jobs, more=len(due) == len(times), failing=gate.failing)
+    return Claim(jobs, more=len(due) == len(times), failing=gate.failing, unswept=unswept)
 
 
 async def read_gate(db: Db, provider: str, *purposes: str) -> Gate:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -16,6 +16,7 @@ import asyncpg
 from enrichment.states import DELIVERY_STATES, DeliveryEnd
 from store.columns import Columns
 from store.database import Db, transaction
+from store.partitions import first_id
 
 # For every statement that ends lookups, in the same commit. It follows two CTEs: `channel (name)`, the channels of the
 # policy, and `changed_lookup (id, source, record_id, final_status)`, the lookups that the statement wrote: those that
@@ -157,6 +158,51 @@ _END = """
            AND deliveries.state = 'sending'
         RETURNING deliveries.id
 """
+
+
+async def keep_answers(db: Db, answers: Sequence[tuple[UUID, int, str | None]]) -> None:
+    """Keep the answers (id, attempt, answer) to tries that failed, before they are queued again."""
+    await db.execute(
+        """
+        UPDATE deliveries
+           SET answer = kept.answer
+          FROM unnest($1::uuid[], $2::int[], $3::text[]) AS kept (id, attempt, answer)
+         WHERE deliveries.id = kept.id
+           AND deliveries.attempt = kept.attempt
+           AND deliveries.state = 'sending'
+        """,
+        [id for id, _, _ in answers],
+        [attempt for _, attempt, _ in answers],
+        [answer for _, _, answer in answers],
+    )
+
+
+async def end_stale(db: Db, at_most: timedelta, reason: str, limit: int) -> int:
+    """End up to *limit* deliveries that have waited for longer than *at_most* (queued -> given_up); return how many.
+
+    One that is still being tried, or that a person replayed, has twice as long.
+    """
+    now = datetime.now(UTC)
+    rows = await db.fetch(
+        """
+        UPDATE deliveries
+           SET state = 'given_up', reason = $4, ended_at = now()
+         WHERE state = 'queued'
+           AND id IN (SELECT id
+                        FROM deliveries
+                       WHERE state = 'queued'
+                         AND id < $1
+                         AND (due_at < now() - interval '1 day' OR id < $2)
+                       LIMIT $3
+                         FOR UPDATE SKIP LOCKED)
+        RETURNING id
+        """,
+        first_id(now - at_most),
+        first_id(now - 2 * at_most),
+        limit,
+        reason,
+    )
+    return len(rows)
 
 
 async def replay(db: Db, ids: Sequence[UUID]) -> set[UUID]:

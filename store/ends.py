@@ -25,7 +25,7 @@ CANDIDATES = """
             SELECT search.*, search.status = 'found' AS has_number
               FROM unnest($1::uuid[]) AS wanted (id)
              CROSS JOIN LATERAL (
-                   SELECT id, begun_for, keys, asked, providers, status, reason, numbers, wrong
+                   SELECT id, begun_for, keys, asked, providers, status, reason, numbers, wrong, said
                      FROM searches
                     WHERE searches.id = wanted.id   -- each in its month: an array would be searched for in all of them
                       AND ended_at IS NOT NULL
@@ -76,7 +76,9 @@ CANDIDATES = """
                                                 OR lookups.providers <@ ended.providers)
                                        OR lookups.identifiers <@ ended.asked
                                           AND lookups.keys && ended.keys
-                                          AND lookups.providers <@ ended.providers)
+                                          AND lookups.providers <@ ended.providers
+                                          -- Dropped before it asked anybody, it says nothing about others.
+                                          AND (ended.status <> 'suppressed' OR ended.said <> '{}'))
                           END
                     LIMIT $3) AS lookup
         )

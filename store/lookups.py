@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from operator import getitem
 from typing import Any
@@ -19,6 +19,7 @@ from store.columns import Columns
 from store.database import Db, transaction
 from store.deliveries import NEW_DELIVERIES
 from store.searches import answer_row, insert_new_searches, lock_known_keys, read_number, save_world
+from store.suppressed import suppressed_hashes, suppressed_numbers
 
 DECIDED_AT_ONCE = 500  # lookups per transaction
 
@@ -288,15 +289,18 @@ async def _decide_locked(
     """Lock keys, searches and lookups, in this order; decide, and write the decisions."""
     keys = {key for row in await db.fetch("SELECT keys FROM lookups WHERE id = ANY($1::uuid[])", ids) for key in row[0]}
     locked = await lock_known_keys(db, keys)
-    rows = await db.fetch(query, ids)
-    again = [_again(row, policy, insists=insists) for row in rows]
+    again = [_again(row, policy, insists=insists) for row in await db.fetch(query, ids)]
+    regions = {one.seeker.region for one in again}
+    locked.world.suppressed = await suppressed_numbers(db, locked.world, regions, policy.hash)
+    hits = await suppressed_hashes(db, {hash for one in again for hash in one.seeker.keys.asked})
     again.sort(key=lambda one: (-len(one.seeker.keys.identifiers), one.row["id"]))
     now = datetime.now(UTC)
     fates: list[tuple[_Again, Fate]] = []
     for one in again:
         if one.row["mobile"]:
             _mark_wrong(locked.world, one)
-        fates.append((one, decide(one.seeker, locked.world, now, policy, read_number)))
+        seeker = replace(one.seeker, is_suppressed=not hits.isdisjoint(one.seeker.keys.asked))
+        fates.append((one, decide(seeker, locked.world, now, policy, read_number)))
     await save_world(db, locked)
     await insert_new_searches(db, locked.world)
     await _save_fates(db, fates, policy.channels)

@@ -15,7 +15,8 @@ from uuid import UUID
 
 import asyncpg
 
-from enrichment.wish import Policy, Wish
+from enrichment.reading import SUPPRESSED
+from enrichment.wish import Policy, Wish, suppressible
 from store.database import Db, transaction
 from store.intake import Event, ingest_in
 from store.partitions import first_id
@@ -137,7 +138,10 @@ async def end_read(
         mine = await lock_readings(
             connection, [*((one.id, one.attempt) for one in became), *((one.id, one.attempt) for one in skipped)]
         )
-        became = [one for one in became if one.id in mine]
+        reasons = {one.id: one.reason for one in skipped if one.id in mine}
+        suppressed = await _suppressed(connection, became, policy)
+        reasons |= dict.fromkeys(suppressed & mine, SUPPRESSED)
+        became = [one for one in became if one.id in mine - suppressed]
         known = await _known_lookups(connection, source, became, policy)
         new = [one for one in became if one.id not in known]
         receipts = await ingest_in(connection, [Event(source, one.body, (one.wish,)) for one in new], policy)
@@ -145,7 +149,6 @@ async def end_read(
         for one in became:
             if one.absorbed:
                 await move_lookups(connection, source, one.absorbed, str(one.wish.record_id))
-        reasons = {one.id: one.reason for one in skipped if one.id in mine}
         await _end(connection, lookups, reasons)
     return {id: lookups.get(id) for id in mine}
 
@@ -167,6 +170,18 @@ async def lock_readings(db: Db, claimed: Sequence[tuple[UUID, int]]) -> set[UUID
     return {row["id"] for row in rows}
 
 
+async def _suppressed(db: Db, became: Sequence[Became], policy: Policy) -> set[UUID]:
+    """Return the contacts about which a person forbade every question."""
+    if not became:
+        return set()
+    hashes = {one.id: suppressible(one.wish.contact, policy.hash) for one in became}
+    rows = await db.fetch(
+        "SELECT hash FROM suppressions WHERE hash = ANY($1::bytea[])", list(set().union(*hashes.values()))
+    )
+    found = {row["hash"] for row in rows}
+    return {id for id, of_contact in hashes.items() if not found.isdisjoint(of_contact)}
+
+
 async def _known_lookups(db: Db, source: str, became: Sequence[Became], policy: Policy) -> dict[UUID, UUID]:
     """Return, for each contact without news since its last lookup, that lookup.
 
@@ -174,6 +189,8 @@ async def _known_lookups(db: Db, source: str, became: Sequence[Became], policy: 
     sweep shows is no wish; an event of the same news is one again when the answer is too old to be reused. A contact
     that was deleted and restored is asked about again.
     """
+    if not became:
+        return {}
     rows = await db.fetch(
         """
         SELECT contact.id AS reading_id, known.id AS lookup_id
@@ -251,23 +268,25 @@ async def end_merged(pool: asyncpg.Pool[Any], source: str, record_id: str, into:
     return True
 
 
-async def end_stale(db: Db, at_most: timedelta, reason: str, limit: int) -> int:
+async def end_stale(db: Db, source: str, at_most: timedelta, reason: str, limit: int) -> int:
     """End up to *limit* readings that were named longer ago than *at_most* (queued -> skipped); return how many."""
     rows = await db.fetch(
         """
         UPDATE readings
-           SET state = 'skipped', reason = $3, ended_at = now()
+           SET state = 'skipped', reason = $4, ended_at = now()
          WHERE state = 'queued'
            AND id IN (SELECT id
                         FROM readings
-                       WHERE state = 'queued'
-                         AND id < $1   -- a contact was first named before that; then the index is enough
-                         AND named_at < now() - $2::interval
+                       WHERE source = $1
+                         AND state = 'queued'
+                         AND id < $2   -- first named before that: then the index is enough
+                         AND named_at < now() - $3::interval
                        ORDER BY id
-                       LIMIT $4
+                       LIMIT $5
                          FOR UPDATE SKIP LOCKED)
         RETURNING id
         """,
+        source,
         first_id(datetime.now(UTC) - at_most),
         at_most,
         reason,

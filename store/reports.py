@@ -12,13 +12,14 @@ from uuid import UUID
 import asyncpg
 
 from store.database import Db
+from store.deliveries import deliveries_of
 from store.partitions import first_id
 
 NEWEST = UUID(int=2**128 - 1)  # no id is newer
 
 
 async def read_lookups(db: Db, ids: Sequence[UUID]) -> list[dict[str, Any]]:
-    """Return these lookups with their jobs, newest first; leave out unknown ids."""
+    """Return these lookups with their jobs and deliveries, newest first; leave out unknown ids."""
     rows = await db.fetch(
         """
         SELECT lookups.id, lookup_status.status, lookups.mobile, lookups.mobile_raw, lookups.region,
@@ -33,15 +34,17 @@ async def read_lookups(db: Db, ids: Sequence[UUID]) -> list[dict[str, Any]]:
         list(ids),
     )
     jobs = await _jobs(db, ids)
-    return [_shaped(row, jobs.get(row["id"], [])) for row in rows]
+    deliveries = await deliveries_of(db, ids)
+    return [_shaped(row, jobs.get(row["id"], []), deliveries.get(row["id"], [])) for row in rows]
 
 
-def _shaped(row: asyncpg.Record, jobs: list[dict[str, Any]]) -> dict[str, Any]:
+def _shaped(row: asyncpg.Record, jobs: list[dict[str, Any]], deliveries: list[dict[str, Any]]) -> dict[str, Any]:
     """Return the lookup as the API shows it, with the credits of its own jobs only: other lookups show theirs."""
     return dict(row) | {
         "problems": [{"path": path, "message": message} for path, message in json.loads(row["problems"] or "[]")],
         "credits": sum((job["credits"] for job in jobs), Decimal(0)),
         "jobs": jobs,
+        "deliveries": deliveries,
     }
 
 

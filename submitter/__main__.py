@@ -1,4 +1,4 @@
-"""python -m submitter: ask the providers, one loop for each, and store their answers."""
+"""python -m submitter: ask the providers, one loop for each, and store their answers; tell CRMs and the webhook."""
 
 from __future__ import annotations
 
@@ -6,11 +6,16 @@ import asyncio
 
 import structlog
 
+from enrichment.crms import CRMS
+from store.connections import Connections
 from store.group_commit import GroupCommit
 from store.notify import Listener
+from submitter.crm_callers import CrmCallers
+from submitter.crm_desk import CrmDesk
 from submitter.finishing import Finisher
 from submitter.outcomes import JobOutcome, OutcomeWriter
 from submitter.process import Process, main
+from submitter.results import ResultSender
 from submitter.submit import Submitter
 
 log = structlog.get_logger()
@@ -25,8 +30,17 @@ async def work(process: Process, stop: asyncio.Event) -> None:
     def wake() -> None:
         for submitter in submitters:
             submitter.loop.awake.set()
+        deliver()
 
-    finisher = Finisher(process.pool, process.installation, wake)
+    def deliver() -> None:
+        for desk in desks:
+            desk.wake()
+        for sender in senders:
+            sender.loop.awake.set()
+
+    desks: list[CrmDesk] = []
+    senders = [ResultSender(process)] if process.settings.result_webhook_url else []
+    finisher = Finisher(process.pool, process.installation, wake, deliver)
     writer = OutcomeWriter(process.pool, process.settings, finisher)
     outcomes: GroupCommit[JobOutcome, None] = GroupCommit(writer.write, most=200, flushers=2)
     submitters = [
@@ -36,9 +50,19 @@ async def work(process: Process, stop: asyncio.Event) -> None:
     listener = Listener(process.url, wake, name="submitter listener")
     for submitter in submitters:
         submitter.loop.hears_hints = lambda: listener.is_listening
+    for sender in senders:
+        sender.loop.hears_hints = lambda: listener.is_listening
+    connections = Connections(process.pool, process.settings)
+    callers = CrmCallers(process.pool, process.settings, connections)
+    desks += [CrmDesk(name, process, callers, connections, wake, lambda: listener.is_listening) for name in CRMS]
     listening = asyncio.create_task(listener.run())
     giving_up = asyncio.create_task(_give_up_after_draining(process, stop, writer))
-    await asyncio.gather(*(submitter.loop.run(stop) for submitter in submitters))
+    await asyncio.gather(
+        *(submitter.loop.run(stop) for submitter in submitters),
+        *(desk.run(stop) for desk in desks),
+        *(sender.run(stop) for sender in senders),
+    )
+    await callers.close()
     await outcomes.close()
     await finisher.sweeper.close()
     giving_up.cancel()

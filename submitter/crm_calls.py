@@ -17,9 +17,9 @@ import aiohttp
 import asyncpg
 import structlog
 
-from enrichment.crms.base import Crm, CrmContact, Failure, Gone, Purpose, Writing, Written
+from enrichment.crms.base import Account, Crm, CrmContact, Failure, Gone, Purpose, Writing, Written
 from enrichment.outcome import Pause, Refused, Retry, Unclear
-from enrichment.providers.base import HttpRequest, HttpResponse
+from enrichment.providers.base import Health, HttpRequest, HttpResponse
 from store import breaker
 from store.crm_permits import Permit, Shut, take_permit
 from store.database import UNREACHABLE
@@ -111,6 +111,25 @@ class CrmCaller:
         except UNREACHABLE as error:  # the outcome counts all the same
             log_failure(error, crm=self.name)
         return outcome
+
+    async def ask_health(self) -> Health:
+        """Make the free call for the account, without a permit: so a paused CRM shows that it is well again."""
+        answer = await send(self._session, self.crm.account())
+        match answer:
+            case Unsent(reason):
+                return Health(well=False, reason=reason)  # unreachable: another call would fail too
+            case Unanswered(reason):
+                return Health(well=None, reason=reason)
+        account = self.crm.read_account(answer)
+        match account:
+            case Account(lacks=()):
+                return Health(well=True)
+            case Account(lacks=lacks):
+                return Health(well=False, reason=f"the token lacks {', '.join(lacks)}")
+            case Refused(reason):
+                return Health(well=None, reason=reason)
+            case Pause(reason) | Retry(reason) | Unclear(reason):
+                return Health(well=False, reason=reason)
 
     async def close(self) -> None:
         """Wait for the reads under way."""

@@ -9,12 +9,11 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from datetime import timedelta
-from functools import wraps
+from functools import partial, wraps
 
 import structlog
 
 from enrichment.ending import Ending, lost, unknown
-from enrichment.logs import without_words
 from enrichment.providers.base import CallsBack, Health, HttpResponse, Provider
 from store import providers, sweep
 from store.claim import affordable_questions
@@ -29,8 +28,10 @@ from store.polls import end_old_checks
 from store.retention import empty_bodies
 from store.sweep import OverdueJob, pass_over_removed
 from submitter.backoff import backoff
+from submitter.checks import check
 from submitter.counting import count
 from submitter.crm_callers import CrmCallers
+from submitter.crm_duties import CrmDuties
 from submitter.failures import log_failure
 from submitter.finishing import Finisher
 from submitter.leased import RENEWALS_PER_LEASE
@@ -55,7 +56,6 @@ MONTHS_EVERY = 3600.0
 BODIES_EVERY = 3600.0
 SWEEP_LOOK_EVERY = 1.0
 WALK_EVERY = 0.5  # pages of a walk
-CHECK_EVERY = timedelta(seconds=30)  # between two looks at a paused provider's free endpoint
 # Nothing waits for ever, not even for a budget that is never raised or an account that is never topped up. A monthly
 # budget returns within 31 days; the rest is slack.
 QUEUED_AT_MOST = timedelta(days=35)
@@ -156,7 +156,7 @@ class Reconciler:
         """Check the paused providers; release the jobs held for a provider or a budget, if they can go on."""
         released = 0
         for provider in self._process.providers.values():
-            await self._check(provider)
+            await check(self._pool, provider.name, partial(self._ask, provider))
             released += await providers.release_held(self._pool, provider.name, "paused", BATCH)
             released += await self._release_budget(provider)
         if released:
@@ -164,23 +164,16 @@ class Reconciler:
             self._wake()
         return released
 
-    async def _check(self, provider: Provider) -> None:
-        """Ask a paused provider's free endpoint; resume it when it is well, or has revealed nothing too often."""
-        if not await providers.claim_check(self._pool, provider.name, CHECK_EVERY):
-            return
+    async def _ask(self, provider: Provider) -> Health:
+        """Ask the provider's free endpoint."""
         answer = await send(self._process.sessions[provider.name], provider.health())
         match answer:
             case HttpResponse():
-                health = provider.read_health(answer)
+                return provider.read_health(answer)
             case Unsent(reason):
-                health = Health(well=False, reason=reason)  # unreachable: a question would fail too
+                return Health(well=False, reason=reason)  # unreachable: a question would fail too
             case Unanswered(reason):
-                health = Health(well=None, reason=reason)
-        if health.well or (health.well is None and await providers.note_untold(self._pool, provider.name)):
-            if await providers.resume(self._pool, provider.name):
-                log.info("provider_resumed", provider=provider.name, told=health.well is not None)
-        else:
-            log.warning("provider_still_paused", provider=provider.name, why=without_words(health.reason))
+                return Health(well=None, reason=reason)
 
     async def _release_budget(self, provider: Provider) -> int:
         async with transaction(self._pool) as connection:
@@ -260,6 +253,7 @@ async def work(process: Process, stop: asyncio.Event) -> None:
         return watch.seen.crms
 
     callers = CrmCallers(process.pool, process.settings, Connections(process.pool, process.settings))
+    duties = CrmDuties(process.pool, callers, notifier.wake, batch=BATCH, at_most=QUEUED_AT_MOST)
     of_crms = [
         CrmWork(name, every, process.pool, callers, stop, notifier.wake)
         for name, every in process.settings.sweep_seconds.items()
@@ -270,6 +264,9 @@ async def work(process: Process, stop: asyncio.Event) -> None:
         repeat(when(jobs, reconciler.give_up), SETTLE_EVERY, stop),
         repeat(when(lambda: watch.seen.unswept or watch.seen.joined, reconciler.sweep_searches), SETTLE_EVERY, stop),
         repeat(when(lambda: watch.seen.held, reconciler.look_after_providers), UNHOLD_EVERY, stop),
+        repeat(when(lambda: watch.seen.held, duties.look_after), UNHOLD_EVERY, stop),
+        repeat(when(lambda: watch.seen.leased, duties.rescue), min(rescue_every, 3.0), stop),
+        repeat(duties.end_stale, STALE_EVERY, stop),
         repeat(when(jobs, reconciler.pass_over_removed), REMOVED_EVERY, stop),
         repeat(when(jobs, reconciler.end_stale), STALE_EVERY, stop),
         repeat(when(lambda: watch.seen.selections, worker.work_on_selections), SETTLE_EVERY, stop),

@@ -73,6 +73,7 @@ class Submitter:
         if claimed.paused:
             while await providers.pass_turns(self._pool, self.name):
                 self._writer.wake()
+        self._writer.sweep(claimed.unswept)
         if claimed.failing:
             self._writer.note_failing(self.name)
         self._log(claimed)

@@ -52,6 +52,7 @@ async def test_a_lookup_is_shown_as_designed(client: Client, pool: Pool) -> None
             "submitted_at": "2026-11-22T09:30:15.123Z", "finished_at": "2026-11-22T09:30:15.123Z",
             "error": None, "raw": None,
         }],
+        "deliveries": [],
     }  # fmt: skip
 
 

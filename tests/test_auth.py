@@ -17,7 +17,8 @@ from standardwebhooks import Webhook
 from starlette.requests import Request
 
 from enrichment.setting_types import ApiToken
-from receiver.auth import Tokens, verify_webhook, webhook_key
+from enrichment.signatures import verify_webhook, webhook_key
+from receiver.auth import Tokens
 from receiver.routes import OPERATIONS
 from tests.asgi import Client
 from tests.conftest import TOKEN

@@ -116,7 +116,13 @@ async def test_status_without_a_database_is_an_empty_report(tmp_path: Path) -> N
     told = await ringback("status", "--json", cwd=tmp_path)
 
     assert told.code == 0
-    assert json.loads(told.out) == {"outstanding": [], "providers": [], "usage_today": [], "lookups_24h": {}}
+    assert json.loads(told.out) == {
+        "outstanding": [],
+        "providers": [],
+        "usage_today": [],
+        "lookups_24h": {},
+        "readings": [],
+    }
 
 
 async def test_a_dry_run_makes_no_database(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from enrichment.settings import setting_fields
 from receiver import app, bodies, health, patience, server, shared_metrics
 from store import connection, database, group_commit, migrations, notify
 from submitter import __main__ as submitter
-from submitter import backoff, counting, leased, outcomes, poll, reconciler, submit, transport
+from submitter import backoff, checks, counting, leased, outcomes, poll, reconciler, submit, transport
 from tests.commands import ROOT
 
 MINUTE, HOUR, DAY = 60.0, 3600.0, 86_400.0
@@ -101,7 +101,7 @@ WAITS = (
     Wait("work to be noticed by the reconciler", reconciler.LOOK_EVERY, 2),
     Wait("lookups whose search ended, and what is past hope", reconciler.SETTLE_EVERY, 5),
     Wait("held lookups that may go on", reconciler.UNHOLD_EVERY, 10),
-    Wait("a paused provider to be asked how it is", reconciler.CHECK_EVERY.total_seconds(), MINUTE),
+    Wait("a paused provider to be asked how it is", checks.CHECK_EVERY.total_seconds(), MINUTE),
     Wait("the first poll where no callback can come", outcomes.FIRST_POLL_WITHOUT_CALLBACK.total_seconds(), MINUTE),
     Wait("the first poll", default("callback_grace_seconds"), 5 * MINUTE),
     Wait("the same at its highest", most("callback_grace_seconds"), DAY),

@@ -15,6 +15,7 @@ from console.__main__ import cli
 from enrichment.settings import setting_fields
 from receiver.app import create_app
 from sandbox.behaviours import manual
+from sandbox.hubspot.behaviours import manual as hubspot_manual
 from tests.conftest import MakeSettings
 
 ROOT = Path(__file__).parent.parent
@@ -90,7 +91,7 @@ def test_the_diagram_is_that_of_the_schema() -> None:
 
 def test_the_words_are_those_of_the_sandbox() -> None:
     """Every word of the table is one that the pretend vendors know."""
-    known = manual("leadmagic") | manual("nyne")
+    known = manual("leadmagic") | manual("nyne") | hubspot_manual()
 
     assert {row[0].strip("`") for row in rows(section("Try it"))} <= known.keys()
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from enrichment.crms import CRMS
 from enrichment.providers import PROVIDERS
 from enrichment.providers.base import CallsBack
 from tests.provider_suite import SAMPLES, ProviderSuite, samples_of
@@ -37,6 +38,6 @@ def test_a_registered_provider_has_samples(name: str) -> None:
     assert [operation for operation in operations if not samples_of(name, operation)] == []
 
 
-def test_every_sample_is_of_a_registered_provider() -> None:
+def test_every_sample_is_of_a_registered_provider_or_crm() -> None:
     """Samples that nothing reads say nothing."""
-    assert {path.name for path in SAMPLES.iterdir()} == set(PROVIDERS)
+    assert {path.name for path in SAMPLES.iterdir()} == {*PROVIDERS, *CRMS}

@@ -65,7 +65,7 @@ async def test_faults_are_set_shown_and_cleared(leadmagic: Admin) -> None:
 
 @pytest.mark.parametrize(
     "document",
-    [{"eror_rate": 1}, {"error_rate": 2}, {"error_rate": -1}, {"delay_callbacks_seconds": [5, 0]}, [], "x"],
+    [{"eror_rate": 1}, {"error_rate": 2}, {"error_rate": -1}, {"delay_callbacks_seconds": [5, 0]}, [], "x", b"{"],
 )
 async def test_an_unknown_or_impossible_fault_is_a_422(leadmagic: Admin, document: Any) -> None:
     """A misspelt fault is no fault that silently does nothing."""

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from rig.processes import environment
 from sandbox.hubspot.answers import failure
 from sandbox.hubspot.calls import Call
 from sandbox.hubspot.records import HUMAN
 from sandbox.wire import Answer
-from rig.processes import environment
 from tests.commands import ROOT, running
 from tests.conftest import MakeSettings
 from tests.crm_sweeping import TOKEN, Sweeping, playing, sweeping
@@ -228,9 +228,7 @@ async def test_a_loser_of_a_merge_is_named_with_its_winner(world: Sweeping) -> N
     assert set(await world.named()) == {first, str(winner.id)}
 
 
-async def test_the_reconciler_sweeps_and_walks_by_itself(
-    database_url: str, pool: Pool
-) -> None:
+async def test_the_reconciler_sweeps_and_walks_by_itself(database_url: str, pool: Pool) -> None:
     """Only the token is set: the process connects, sweeps what is new from then on, and walks once."""
     async with playing() as (hubspot, url):
         settings = environment(

@@ -159,6 +159,15 @@ class Crm(ABC):
 
     # Events in.
 
+    @property
+    def can_verify(self) -> bool:
+        """Tell whether there is a secret to verify signatures with."""
+        return True
+
+    def may_be_signed(self, headers: Headers) -> bool:
+        """Tell whether the headers carry a signature, so that the body is worth reading."""
+        return True
+
     @abstractmethod
     def verify(self, *, method: str, url: str, headers: Headers, body: bytes, now: float) -> bool:
         """Tell whether the CRM signed this request to *url*, our public one, at about *now* (seconds)."""

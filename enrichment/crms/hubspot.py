@@ -42,7 +42,7 @@ from enrichment.crms.hubspot_contacts import MOBILE, PHONE, history_of, properti
 from enrichment.crms.hubspot_events import is_record_id, read_event, read_id
 from enrichment.crms.hubspot_pages import ARCHIVED, LISTED, SEARCHED, WALKED, read_page
 from enrichment.crms.hubspot_properties import FOUND_AT, GROUP, PROVIDER, STATUS, own_properties, read_properties
-from enrichment.crms.hubspot_signatures import verify
+from enrichment.crms.hubspot_signatures import SIGNATURE, SIGNATURE_V3, verify
 from enrichment.outcome import Retry, Unclear
 from enrichment.providers.base import HttpRequest, HttpResponse, Limit, LimitNews
 from enrichment.providers.replies import read_object
@@ -104,6 +104,15 @@ class HubSpot(Crm):
     def can_call(self) -> bool:
         """Tell whether there is an access token."""
         return self.access_token is not None
+
+    @property
+    def can_verify(self) -> bool:
+        """Tell whether there is the app's client secret."""
+        return self.client_secret is not None
+
+    def may_be_signed(self, headers: Headers) -> bool:
+        """Tell whether the headers carry a signature of any version."""
+        return any(name in (SIGNATURE_V3, SIGNATURE) for name, _ in headers)
 
     def verify(self, *, method: str, url: str, headers: Headers, body: bytes, now: float) -> bool:
         """Tell whether the app's client secret signed this request."""

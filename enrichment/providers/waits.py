@@ -23,14 +23,14 @@ MOST_REQUESTS = 10**9  # in any window; more is no limit
 FIRST_MOMENT = 1_000_000_000.0
 
 
-def read_wait(response: HttpResponse) -> float | None:
-    """Read the seconds to wait, from 0 to 3600; None when the response does not say."""
+def read_wait(response: HttpResponse, *, longest: float = LONGEST_WAIT) -> float | None:
+    """Read the seconds to wait, from 0 to *longest*; None when the response does not say."""
     asked = _header(response, "retry-after")
     seconds = _number(asked)
     if seconds is None:
         seconds = _seconds_until(asked, response)
     if seconds is not None:
-        return _clamped(seconds)
+        return min(max(seconds, 0.0), longest)
     # Every answer names the end of the window; a caller has to wait for it only when over the limit.
     return _reset(response) if response.status == 429 else None
 
@@ -62,7 +62,7 @@ def _reset(response: HttpResponse) -> float | None:
     reset = _number(_rate_limit(response, "reset"))
     if reset is not None and reset >= FIRST_MOMENT:
         reset -= _now(response).timestamp()
-    return None if reset is None else _clamped(reset)
+    return None if reset is None else min(max(reset, 0.0), LONGEST_WAIT)
 
 
 def _seconds_until(date: str, response: HttpResponse) -> float | None:
@@ -100,7 +100,3 @@ def _rate_limit(response: HttpResponse, name: str) -> str:
 
 def _header(response: HttpResponse, name: str) -> str:
     return response.headers.get(name, "")[:LONGEST_HEADER]
-
-
-def _clamped(seconds: float) -> float:
-    return min(max(seconds, 0.0), LONGEST_WAIT)

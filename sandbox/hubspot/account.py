@@ -15,7 +15,7 @@ from starlette.types import Receive, Scope, Send
 
 from sandbox.hubspot import admin, schema
 from sandbox.hubspot.answers import failure, missing_scopes, no_such_path
-from sandbox.hubspot.calls import READ, SCHEMAS_READ, SCHEMAS_WRITE, SCOPES, WRITE, Call, Refusal, Token
+from sandbox.hubspot.calls import OAUTH, READ, SCHEMAS_READ, SCHEMAS_WRITE, SCOPES, WRITE, Call, Refusal, Token
 from sandbox.hubspot.conduct import Conduct
 from sandbox.hubspot.events import Subscription
 from sandbox.hubspot.faults import Chaos
@@ -155,8 +155,9 @@ class HubSpot:
     def _refuse(self, endpoint: Endpoint, token: Token) -> Answer | None:
         """Return the answer that ends a request before any work is done for it, None to let it through."""
         faults, strikes = self.chaos.faults, self.chaos.strikes
-        if endpoint.scopes and token.scopes.isdisjoint(endpoint.scopes):
-            return missing_scopes(endpoint.scopes[:1])
+        scopes = endpoint.scopes or ((OAUTH,) if faults.details_need_oauth else ())
+        if scopes and token.scopes.isdisjoint(scopes):
+            return missing_scopes(scopes[:1])
         if policy := self.limits.spend(token.app, search=endpoint.search):
             self.journal.policies[policy] += 1
             return self.limits.throttle(policy, retry_after=faults.retry_after)

@@ -43,8 +43,8 @@ MANUAL = {
     "GET /sandbox/subscription": "where webhooks go, and which",
     "POST /sandbox/subscription": "change what the document names",
     "GET /sandbox/ledger": "?after= &limit=: every value that was written: by whom, when, old and new",
-    "GET /sandbox/requests": "?after= &limit=: every request with its answer",
-    "GET /sandbox/webhooks": "?after= &limit=: every POST of events with the answer it got",
+    "GET /sandbox/requests": "?after= &limit=: every request with its answer; the last 10,000, of each body 16 KiB",
+    "GET /sandbox/webhooks": "?after= &limit=: every POST of events with the answer it got; the last 10,000",
     "GET /sandbox/stats": "the counts; `limited` are the 429s that no fault gave",
     "POST /sandbox/reset": "as if just started",
 }
@@ -224,7 +224,11 @@ async def reset(request: Request) -> Response:
 
 
 async def _invalid(_: Request, error: Exception) -> Response:
-    detail = error.errors(include_url=False, include_context=False) if isinstance(error, ValidationError) else []
+    detail = (
+        error.errors(include_url=False, include_context=False, include_input=False)
+        if isinstance(error, ValidationError)
+        else []
+    )
     return document({"detail": detail}, 422)
 
 

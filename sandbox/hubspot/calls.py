@@ -14,6 +14,7 @@ READ = "crm.objects.contacts.read"
 WRITE = "crm.objects.contacts.write"
 SCHEMAS_READ = "crm.schemas.contacts.read"
 SCHEMAS_WRITE = "crm.schemas.contacts.write"
+OAUTH = "oauth"
 SCOPES = (READ, WRITE, SCHEMAS_READ, SCHEMAS_WRITE)
 
 

@@ -34,6 +34,7 @@ class Faults(BaseModel):
     stale_seconds: Seconds = Field(0, description="reads show properties as they were so long ago")
     human_edits: Rate = Field(0, description="between our read and our write a person sets the mobile number")
     refuse_merged_writes: bool = Field(False, description="PATCH of an id that was merged away is a 404")
+    details_need_oauth: bool = Field(False, description="the account's details need the scope oauth: 403 without")
     search_omits: Rate = Field(0, description="share of the matches that a search leaves out")
     drop_events: Rate = Field(0, description="the webhook event is never sent")
     duplicate_events: Rate = Field(0, description="the webhook event is sent twice, the second time by itself")

@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 from sandbox.hubspot.times import iso
 from sandbox.wire import Answer
 
-KEPT = 20_000  # entries of each kind; older ones are dropped
-LONGEST = 65_536  # bytes of a body
+KEPT = 10_000  # entries of each kind; older ones are dropped
+LONGEST = 16_384  # bytes of a request's body and of its answer's; more is cut off
 
 
 class Received(NamedTuple):

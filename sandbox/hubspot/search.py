@@ -116,7 +116,9 @@ def read(document: Any, length: int, definitions: Definitions) -> Question:
     if not isinstance(document, dict):
         raise InvalidSearch("Invalid input JSON")
     groups = _groups(document.get("filterGroups") or [], definitions)
-    sorts = document.get("sorts") or []
+    sorts, names = document.get("sorts") or [], document.get("properties") or []
+    if not isinstance(sorts, list) or not isinstance(names, list):
+        raise InvalidSearch("sorts and properties are lists")
     if len(sorts) > MOST_SORTS:
         raise InvalidSearch(f"A maximum of {MOST_SORTS} sort is allowed")
     limit = _whole(document.get("limit", 10), "limit")
@@ -129,7 +131,7 @@ def read(document: Any, length: int, definitions: Definitions) -> Question:
         groups=groups,
         text=str(document.get("query") or "").lower(),
         sort=_sort(sorts[0], definitions) if sorts else None,
-        names=[str(name) for name in document.get("properties") or []],
+        names=[str(name) for name in names],
         limit=limit,
         after=after,
     )
@@ -161,7 +163,10 @@ def _check_filter(one: Any, definitions: Definitions) -> None:
     needs = () if one["operator"].endswith("HAS_PROPERTY") else needed.get(one["operator"], ("value",))
     if any(one.get(key) in (None, "") for key in needs):
         raise InvalidSearch(f"{one['operator']} needs {' and '.join(needs)}")
-    for value in [one[key] for key in needs if key != "values"]:
+    values = one["values"] if "values" in needs else [one[key] for key in needs]
+    if not isinstance(values, list):
+        raise InvalidSearch("values is a list")
+    for value in values:
         _comparable(name, str(value), definitions)
 
 
@@ -211,5 +216,5 @@ def _sort(sort: Any, definitions: Definitions) -> tuple[str, bool]:
 def _whole(value: Any, name: str) -> int:
     try:
         return int(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise InvalidSearch(f"{name} is not a number") from None

@@ -50,7 +50,7 @@ class Webhooks:
 
     async def open(self) -> None:
         """Open the session for sending."""
-        self.session = aiohttp.ClientSession(timeout=DEADLINE)
+        self.session = aiohttp.ClientSession()
 
     async def close(self) -> None:
         """Give up whatever waits or is under way, and close the session."""
@@ -113,6 +113,7 @@ class Webhooks:
                 data=body,
                 headers={"Content-Type": "application/json", "User-Agent": "HubSpot Webhooks"} | dict(signed),
                 allow_redirects=False,
+                timeout=DEADLINE,
             ) as response:
                 answer = await response.content.read(KEPT)
                 return sent._replace(status=response.status, answer=answer, seconds=(now() - at) / 1000)

@@ -90,10 +90,13 @@ class Writing:
         return ok(merged.as_json(DEFAULT))
 
     def erase(self, call: Call) -> Answer:
-        """Erase a contact for good."""
+        """Erase a contact for good, a deleted one as well."""
         document = call.document()
         key = str(document.get("objectId"))
-        contact = self._portal.find_by_email(key) if document.get("idProperty") == "email" else self._find(key)
+        if document.get("idProperty") == "email":
+            contact = self._portal.find_by_email(key)
+        else:
+            contact = self._find(key) or self._find(key, archived=True)
         if contact is None:
             return failure(404)
         self._portal.erase(contact, call.token.author)
@@ -121,8 +124,8 @@ class Writing:
 
         return self._conduct.perform("write", [contact], write)
 
-    def _find(self, key: str) -> Contact | None:
-        return self._portal.find(int(key), follow=False) if key.isdecimal() else None
+    def _find(self, key: str, *, archived: bool = False) -> Contact | None:
+        return self._portal.find(int(key), follow=False, archived=archived) if key.isdecimal() else None
 
 
 def _names(values: dict[str, Any]) -> list[str]:

@@ -1,0 +1,112 @@
+"""Take one person out of what is kept of several: out of an event's body, and out of a search's facts."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from enrichment.contact import Contact
+from enrichment.emails import read_emails
+from enrichment.event_json import NotJson, parse_json
+from enrichment.facts import fold
+from enrichment.linkedin import PREFIX, read_profiles
+from enrichment.roles import is_role_address
+from enrichment.texts import Unusable, tidy
+
+SHORTEST_NEEDLE = 5  # characters; shorter ones occur in the words of others
+EMPTY = b""
+
+
+@dataclass(slots=True)
+class Person:
+    """The values by which a person is known in texts; all of them are personal data."""
+
+    emails: set[str] = field(default_factory=set, repr=False)
+    profiles: set[str] = field(default_factory=set, repr=False)
+    numbers: set[str] = field(default_factory=set, repr=False)
+    names: set[str] = field(default_factory=set, repr=False)
+
+    def learn(self, contact: Contact, mobile: str | None) -> None:
+        """Add the values of one of the person's lookups. An address like info@ is not the person's."""
+        emails = (contact.work_email, contact.personal_email)
+        self.emails.update(email for email in emails if email and not is_role_address(email))
+        self.profiles.update(filter(None, [contact.profile_url]))
+        self.numbers.update(filter(None, [mobile]))
+        self.names.update(filter(None, [contact.name]))
+
+    def needles(self) -> list[str]:
+        """Return texts in lower case that betray the person wherever they occur."""
+        slugs = [f"/in/{profile.removeprefix(PREFIX)}" for profile in self.profiles]
+        numbers = [number.removeprefix("+") for number in self.numbers]
+        return [text.lower() for text in (*self.emails, *slugs, *numbers) if len(text) >= SHORTEST_NEEDLE]
+
+    def is_in(self, value: Any) -> bool:
+        """Tell whether a contact of an event is this person's: a text in it is one of the values."""
+        return any(self._is_named_by(text) for text in _texts(value))
+
+    def _is_named_by(self, text: str) -> bool:
+        lower = text.lower()
+        if any(needle in lower for needle in self.needles()):
+            return True
+        if self.emails and "@" in text.replace("%40", "@") and self.emails & _read(read_emails, text):
+            return True
+        return bool(self.profiles and len(text) >= SHORTEST_NEEDLE and self.profiles & _read(read_profiles, text))
+
+    def has_name(self, value: Any) -> bool:
+        """Tell whether a contact of an event has the person's name."""
+        folded = {fold(name) for name in self.names}
+        return any(fold(text) in folded for text in _texts(value))
+
+
+def without(body: bytes, person: Person, at_least: int = 1) -> bytes:
+    """Return an event's body without the contacts of *person*; empty if none is left.
+
+    Also empty if it cannot be read, or fewer than *at_least* of its contacts are found to be the person's: then it is
+    not known which. The order of the other contacts stays, and their numbers stay exact.
+    """
+    try:
+        value = parse_json(body)
+    except NotJson:
+        return EMPTY
+    key = next((key for key in value if fold(key) == "contacts"), None) if isinstance(value, dict) else None
+    contacts = value[key] if key is not None else value
+    if not isinstance(contacts, list):
+        return EMPTY
+    kept = [one for one in contacts if not person.is_in(one)]
+    if len(contacts) - len(kept) < at_least:
+        kept = [one for one in kept if not person.has_name(one)]
+    if not kept or len(contacts) - len(kept) < at_least:
+        return EMPTY
+    rest = kept if key is None else value | {key: kept}
+    # What the whole event says beside its contacts may name the person as well.
+    if person.is_in(rest):
+        return EMPTY
+    return json.dumps(rest, ensure_ascii=False, default=str).encode("utf-8", "replace")
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """Yield every text in a JSON value, and every number as its digits."""
+    match value:
+        case str():
+            yield value
+        case dict():
+            for name, one in value.items():
+                yield name
+                yield from _texts(one)
+        case list():
+            for one in value:
+                yield from _texts(one)
+        case None | bool():
+            return
+        case _:
+            yield str(value)
+
+
+def _read(read: Any, text: str) -> set[str]:
+    try:
+        found: Sequence[str] = read(tidy(text))
+    except Unusable:
+        return set()
+    return set(found)
