@@ -98,10 +98,8 @@ async def cancel_many(db: Db, ids: Sequence[UUID], policy: Policy, reason: str =
     Call inside a transaction.
     """
     await _lock_jobs_and_searches(db, ids)
-    rows = await db.fetch(
-        f"WITH {OF_CANCELLED.cte('channel')}, {_CANCEL}, {NEW_DELIVERIES} {_CANCELLED}", ids, reason,
-        list(policy.channels),
-    )  # fmt: skip
+    query = f"WITH {OF_CANCELLED.cte('channel')}, {_CANCEL}, {NEW_DELIVERIES} {_CANCELLED}"
+    rows = await db.fetch(query, ids, reason, list(policy.channels))
     if rows:
         await drop_unneeded(db, list({row["search_id"] for row in rows}))
     return {row["id"] for row in rows}

@@ -19,6 +19,7 @@ from enrichment.wish import Wish
 from store import reading_work
 from store.connections import Connections
 from store.crm_permits import read_shut
+from store.erasure import erase_record
 from store.group_commit import GroupCommit
 from store.leases import READINGS, Postponed
 from store.reading_work import Became, ClaimedReading, Skipped
@@ -51,14 +52,7 @@ class Vanished:
     reading: ClaimedReading
 
 
-@dataclass(frozen=True, slots=True)
-class Erasure:
-    """A contact whose person is to be forgotten."""
-
-    reading: ClaimedReading
-
-
-Step = Became | Skipped | Merged | Vanished | Erasure | Postponed
+Step = Became | Skipped | Merged | Vanished | Postponed
 
 
 class Reader:
@@ -108,12 +102,19 @@ class Reader:
 
     async def _read(self, reading: ClaimedReading, lease: Lease) -> Step:
         if reading.erases:
-            return Erasure(reading)
+            return await self._erase(reading)
         if lease.is_over:
             return postponed(reading, "its lease ran out")
         if not self._caller.crm.is_record_id(reading.record_id):
             return _skip(reading, f"{COULD_NOT_BE_READ} {self._caller.crm.label} has no such ids")
         return await self._judge(reading, await self._caller.read(reading.record_id))
+
+    async def _erase(self, reading: ClaimedReading) -> Step:
+        """Forget the person. It walks all that is kept; a crash on the way leads to the same again."""
+        policy = await self._process.installation.policy()
+        erased = await erase_record(self._pool, policy, self._crm, reading.record_id)
+        log.info("contact_erased", crm=self._crm, reading=str(reading.id), **erased.counts())
+        return _skip(reading, ERASED)
 
     async def _judge(self, reading: ClaimedReading, shown: CrmContact | Gone | Failure | Withheld) -> Step:
         match shown:
@@ -166,8 +167,6 @@ class Reader:
                     policy = await self._process.installation.policy()
                     await reading_work.end_gone(self._pool, self._crm, reading.record_id, gone, policy)
                     log.info("contact_gone", crm=self._crm, reading=str(reading.id))
-                case Erasure(reading):
-                    await self._erase(reading)
         for step in steps:
             count("readings", self._crm, type(step).__name__.lower())
         return [None] * len(steps)
@@ -179,9 +178,6 @@ class Reader:
         await reading_work.end_merged(self._pool, self._crm, reading.record_id, into, merged)
         log.info("contact_merged", crm=self._crm, reading=str(reading.id))
         self.loop.awake.set()
-
-    async def _erase(self, reading: ClaimedReading) -> None:
-        raise NotImplementedError(ERASED)
 
 
 async def _give_up(error: BaseException) -> None:
