@@ -12,7 +12,7 @@ from enrichment.guards import Guards
 from store.budgets import Room, release_affordable
 from store.floods import forget_floods, let_through
 from store.intake import Event, Receipt, ingest
-from store.lookups import retry, unhold
+from store.lookups import release_many, retry
 from tests.claims import take
 from tests.explained import capture
 from tests.order import Order, one_connection
@@ -164,7 +164,7 @@ async def test_what_a_person_lets_go_is_never_held_for_it_again(db: Pool) -> Non
     *_, third = await come(db, *(f"{number}@acme.co" for number in range(3)))
     await come(db, "more@acme.co")
 
-    assert await unhold(db, third.id)
+    assert await release_many(db, [third.id]) == {third.id}
     await db.execute("UPDATE jobs SET held = 'budget' WHERE lookup_id = $1", third.id)
     await release_affordable(db, "nyne", Room(), 10)
 
