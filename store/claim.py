@@ -23,7 +23,7 @@ from store.pauses import Brake
 from store.suppressed import drop_questions
 
 HELD_AT_ONCE = 5000  # jobs that one statement holds for a provider's budget or the brake, at most, of either kind
-WINDOW, ROUNDS = 200, 20  # due jobs that one claim looks through for those whose source can pay: at a time; how often
+WINDOW, ROUNDS = 50, 40  # due jobs that a claim looks further through for sources that can pay: at least; how often
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +120,7 @@ async def claim(
             if left == 0 or not any(row["held"] for row in taken):
                 break
             # Jobs that their source may not pay for stood before those of others: look further.
-            taken = await _take_due(connection, terms, left, WINDOW, shares.without(due))
+            taken = await _take_due(connection, terms, left, max(WINDOW, len(times)), shares.without(due))
             due = [*due, *taken]
         rows = [row for row in due if row["attempt"] is not None]
         unswept: list[UUID] = []
