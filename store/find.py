@@ -24,30 +24,7 @@ async def find_by_key(
 ) -> list[UUID]:
     """Return up to *limit* lookups that hold one of *keys*, of this status, source and record, newest first."""
     rows = await db.fetch(
-        f"""
-        WITH search AS MATERIALIZED (
-            SELECT search.id, search.begun_for
-              FROM (SELECT DISTINCT unnest(searches) AS id FROM keys WHERE key = ANY($1::bytea[])) AS known
-             CROSS JOIN LATERAL (
-                   SELECT id, begun_for
-                     FROM searches
-                    WHERE searches.id = known.id   -- each in its month
-                   OFFSET 0) AS search
-        )
-        SELECT lookup.id
-          FROM search
-         CROSS JOIN LATERAL (
-               SELECT lookups.id FROM lookups {_MATCHING.format(which="lookups.id = search.begun_for")}) AS lookup
-        UNION
-        SELECT lookup.id
-          FROM search
-         CROSS JOIN LATERAL (
-               SELECT lookups.id FROM lookups {_MATCHING.format(which=_TAKEN)}
-                ORDER BY lookups.search_id DESC, lookups.id DESC
-                LIMIT $6) AS lookup
-         ORDER BY id DESC
-         LIMIT $6
-        """,  # noqa: S608
+        _BY_KEY,
         list(keys),
         status,
         source,
@@ -84,13 +61,45 @@ async def find_by_number(
     return [row["id"] for row in rows]
 
 
-_TAKEN = "lookups.search_id = search.id AND lookups.reused_from IS NOT NULL"
-_MATCHING = """
-                WHERE {which}
+_BY_KEY = """
+        WITH search AS MATERIALIZED (
+            SELECT search.id, search.begun_for
+              FROM (SELECT DISTINCT unnest(searches) AS id FROM keys WHERE key = ANY($1::bytea[])) AS known
+             CROSS JOIN LATERAL (
+                   SELECT id, begun_for
+                     FROM searches
+                    WHERE searches.id = known.id   -- each in its month
+                   OFFSET 0) AS search
+        )
+        SELECT lookup.id
+          FROM search
+         CROSS JOIN LATERAL (
+               SELECT lookups.id
+                 FROM lookups
+                WHERE lookups.id = search.begun_for
                   AND lookups.keys && $1::bytea[]
                   AND ($2::text IS NULL
                        OR $2 = (SELECT status FROM lookup_status WHERE lookup_status.id = lookups.id))
                   AND ($3::text IS NULL OR lookups.source = $3)
                   AND ($4::text IS NULL OR lookups.record_id = $4)
                   AND lookups.id < $5
+              ) AS lookup
+        UNION
+        SELECT lookup.id
+          FROM search
+         CROSS JOIN LATERAL (
+               SELECT lookups.id
+                 FROM lookups
+                WHERE lookups.search_id = search.id
+                  AND lookups.reused_from IS NOT NULL
+                  AND lookups.keys && $1::bytea[]
+                  AND ($2::text IS NULL
+                       OR $2 = (SELECT status FROM lookup_status WHERE lookup_status.id = lookups.id))
+                  AND ($3::text IS NULL OR lookups.source = $3)
+                  AND ($4::text IS NULL OR lookups.record_id = $4)
+                  AND lookups.id < $5
+                ORDER BY lookups.search_id DESC, lookups.id DESC
+                LIMIT $6) AS lookup
+         ORDER BY id DESC
+         LIMIT $6
 """
