@@ -12,8 +12,8 @@ import pytest
 from uuid_utils.compat import uuid7
 
 from store import providers
-from store.claim import HELD_AT_ONCE
 from store.database import transaction
+from store.due import HELD_AT_ONCE
 from store.pauses import Scope, add_pause, release_braked, remove_pause_of
 from tests.at_work import BOTH, AtWork, wish_for
 from tests.claims import ids, take
