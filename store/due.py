@@ -75,8 +75,21 @@ async def _take_some(db: Db, terms: Terms, most: int, window: int, shares: Share
     lookup, and those whose question is about a suppressed person.
     """
     rows: list[asyncpg.Record] = await db.fetch(
-        f"""
-        WITH fresh AS MATERIALIZED (
+        f"WITH {_QUEUE}, {_SHARED if shares.are_limited else _NOT_SHARED}, {_CLAIMED}",
+        terms.provider,
+        most,
+        terms.price,
+        terms.lease,
+        terms.callback_expected,
+        terms.claim_id,
+        window,
+        *(shares.columns() if shares.are_limited else ()),
+    )
+    return rows
+
+
+_QUEUE = """
+        fresh AS MATERIALIZED (
             SELECT id, search_id, lookup_id, source, due_at, 1 AS turn
               FROM jobs
              WHERE provider = $1 AND state = 'queued' AND held IS NULL AND tries = 0 AND due_at <= now()
@@ -97,9 +110,21 @@ async def _take_some(db: Db, terms: Terms, most: int, window: int, shares: Share
                       FROM (SELECT * FROM fresh UNION ALL SELECT * FROM again) AS both_kinds) AS queue
              ORDER BY place
              LIMIT $7
-        ), shared AS MATERIALIZED (
-            {_SHARED if shares.are_limited else _NOT_SHARED}
-        ), due AS MATERIALIZED (
+        )
+"""
+_NOT_SHARED = "shared AS MATERIALIZED (SELECT queue.*, NULL::text AS held FROM queue)"
+# What is beyond the share of its source is held.
+_SHARED = """
+        shared AS MATERIALIZED (
+            SELECT queue.*,
+                   CASE WHEN row_number() OVER (PARTITION BY queue.source ORDER BY place) > share.most
+                        THEN share.held END AS held
+              FROM queue
+              LEFT JOIN unnest($8::text[], $9::int[], $10::text[]) AS share (source, most, held) USING (source)
+        )
+"""
+_CLAIMED = """
+        due AS MATERIALIZED (
             SELECT id, search_id, lookup_id
               FROM shared
              WHERE held IS NULL
@@ -160,27 +185,6 @@ async def _take_some(db: Db, terms: Terms, most: int, window: int, shares: Share
         UNION ALL
         SELECT id, search_id, NULL, NULL, NULL, NULL, NULL, NULL, NULL, false, source, NULL, NULL, NULL, held
           FROM held
-        """,  # noqa: S608  one of the two texts below
-        terms.provider,
-        most,
-        terms.price,
-        terms.lease,
-        terms.callback_expected,
-        terms.claim_id,
-        window,
-        *(shares.columns() if shares.are_limited else ()),
-    )
-    return rows
-
-
-_NOT_SHARED = "SELECT queue.*, NULL::text AS held FROM queue"
-# What is beyond the share of its source is held.
-_SHARED = """
-            SELECT queue.*,
-                   CASE WHEN row_number() OVER (PARTITION BY queue.source ORDER BY place) > share.most
-                        THEN share.held END AS held
-              FROM queue
-              LEFT JOIN unnest($8::text[], $9::int[], $10::text[]) AS share (source, most, held) USING (source)
 """
 
 
