@@ -112,14 +112,7 @@ async def claim(
             return Claim((), held=await _hold(connection, provider, "budget"))
         shares = _Shares(room.sources, gate.brake.sources)
         terms = _Terms(provider, price, lease, callback_expected, claim_id)
-        due = taken = await _take_due(connection, terms, len(times), len(times), shares)
-        for _ in range(ROUNDS):
-            left = len(times) - _asked(due)
-            if left == 0 or not any(row["held"] for row in taken):
-                break
-            # Jobs that their source may not pay for stood before those of others: look further.
-            taken = await _take_due(connection, terms, left, max(WINDOW, len(times)), shares.without(due))
-            due = [*due, *taken]
+        due = await _take_within(connection, terms, len(times), shares)
         rows = [row for row in due if row["attempt"] is not None]
         if unneeded := [row["search_id"] for row in due if row["attempt"] is None and row["held"] is None]:
             await drop_unneeded(connection, unneeded)
@@ -242,6 +235,18 @@ async def save_meters(db: Db, provider: str, meters: Sequence[Meter]) -> None:
     )
 
 
+async def _take_within(db: Db, terms: _Terms, most: int, shares: _Shares) -> list[asyncpg.Record]:
+    """Claim up to *most* due jobs, also if jobs that their source may not pay for stand before those of others."""
+    due = taken = await _take_due(db, terms, most, most, shares)
+    for _ in range(ROUNDS):
+        left = most - _asked(due)
+        if left == 0 or not any(row["held"] for row in taken):
+            break
+        taken = await _take_due(db, terms, left, max(WINDOW, most), shares.without(due))
+        due = [*due, *taken]
+    return due
+
+
 async def _take_due(db: Db, terms: _Terms, most: int, window: int, shares: _Shares) -> list[asyncpg.Record]:
     """Claim up to *most* of the first due jobs, *window* of each kind; hold those that their source may not pay for.
 
@@ -249,8 +254,21 @@ async def _take_due(db: Db, terms: _Terms, most: int, window: int, shares: _Shar
     attempt.
     """
     rows: list[asyncpg.Record] = await db.fetch(
-        f"""
-        WITH fresh AS MATERIALIZED (
+        f"WITH {_QUEUE}, {_SHARED if shares.are_limited else _NOT_SHARED}, {_CLAIMED}",
+        terms.provider,
+        most,
+        terms.price,
+        terms.lease,
+        terms.callback_expected,
+        terms.claim_id,
+        window,
+        *(shares.columns() if shares.are_limited else ()),
+    )
+    return rows
+
+
+_QUEUE = """
+        fresh AS MATERIALIZED (
             SELECT id, search_id, lookup_id, source, due_at, 1 AS turn
               FROM jobs
              WHERE provider = $1 AND state = 'queued' AND held IS NULL AND tries = 0 AND due_at <= now()
@@ -271,9 +289,21 @@ async def _take_due(db: Db, terms: _Terms, most: int, window: int, shares: _Shar
                       FROM (SELECT * FROM fresh UNION ALL SELECT * FROM again) AS both_kinds) AS queue
              ORDER BY place
              LIMIT $7
-        ), shared AS MATERIALIZED (
-            {_SHARED if shares.are_limited else _NOT_SHARED}
-        ), due AS MATERIALIZED (
+        )
+"""
+_NOT_SHARED = "shared AS MATERIALIZED (SELECT queue.*, NULL::text AS held FROM queue)"
+# What is beyond the share of its source is held.
+_SHARED = """
+        shared AS MATERIALIZED (
+            SELECT queue.*,
+                   CASE WHEN row_number() OVER (PARTITION BY queue.source ORDER BY place) > share.most
+                        THEN share.held END AS held
+              FROM queue
+              LEFT JOIN unnest($8::text[], $9::int[], $10::text[]) AS share (source, most, held) USING (source)
+        )
+"""
+_CLAIMED = """
+        due AS MATERIALIZED (
             SELECT id, search_id, lookup_id
               FROM shared
              WHERE held IS NULL
@@ -327,27 +357,6 @@ async def _take_due(db: Db, terms: _Terms, most: int, window: int, shares: _Shar
         UNION ALL
         SELECT id, search_id, NULL, NULL, NULL, NULL, NULL, NULL, NULL, source, NULL, NULL, NULL, held
           FROM held
-        """,  # noqa: S608  one of the two texts below
-        terms.provider,
-        most,
-        terms.price,
-        terms.lease,
-        terms.callback_expected,
-        terms.claim_id,
-        window,
-        *(shares.columns() if shares.are_limited else ()),
-    )
-    return rows
-
-
-_NOT_SHARED = "SELECT queue.*, NULL::text AS held FROM queue"
-# What is beyond the share of its source is held.
-_SHARED = """
-            SELECT queue.*,
-                   CASE WHEN row_number() OVER (PARTITION BY queue.source ORDER BY place) > share.most
-                        THEN share.held END AS held
-              FROM queue
-              LEFT JOIN unnest($8::text[], $9::int[], $10::text[]) AS share (source, most, held) USING (source)
 """
 
 
