@@ -253,13 +253,14 @@ async def list_deliveries(
           FROM unnest($1::text[]) AS wanted_channel (name)
          CROSS JOIN unnest($2::delivery_state[]) AS wanted_state (name)
          CROSS JOIN LATERAL (
-               -- Each in its own place in the index: by id alone, the planner would read all newer ones of the others.
+               -- Each in its own place in the index. ANY keeps the channel as a sort key: by id alone, the planner
+               -- would read all newer ones of the others.
                SELECT id
                  FROM deliveries
-                WHERE channel = wanted_channel.name
+                WHERE channel = ANY (ARRAY[wanted_channel.name])
                   AND state = wanted_state.name
                   AND id < $3
-                ORDER BY id DESC
+                ORDER BY channel DESC, id DESC
                 LIMIT $4) AS delivery
          ORDER BY delivery.id DESC
          LIMIT $4
