@@ -155,7 +155,7 @@ async def test_what_is_on_its_way_is_not_sent_twice(client: Client, pool: Pool, 
     assert await pool.fetchval("SELECT count(*) FROM audit") == 0
 
 
-@pytest.mark.parametrize("id", [str(uuid7()), "7", "%00"])
+@pytest.mark.parametrize("id", ["019a0b1c-2d3e-7f40-8a5b-6c7d8e9f0a1b", "7", "%00"])
 async def test_what_does_not_exist_is_not_sent(client: Client, id: str) -> None:
     """Neither an unknown id nor something else."""
     assert (await client.post(f"/v1/deliveries/{id}/replay", b"")).status == 404
