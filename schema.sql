@@ -504,7 +504,7 @@ CREATE TABLE readings (
     lookup_id         uuid,                                    -- the lookup that it became, now or earlier
 
     CONSTRAINT one_reading_per_contact UNIQUE (source, record_id),
-    CONSTRAINT named_by_somebody CHECK (named_by IN ('event', 'sweep', 'walk', 'backfill')),
+    CONSTRAINT named_by_somebody CHECK (named_by IN ('event', 'request', 'sweep', 'walk', 'backfill')),
     CONSTRAINT read_under_a_lease CHECK ((lease_expires_at IS NOT NULL) = (state = 'reading')),
     CONSTRAINT read_to_its_end CHECK ((ended_at IS NOT NULL) = (state IN ('done', 'skipped'))),
     CONSTRAINT skipped_says_why CHECK ((reason IS NOT NULL) = (state = 'skipped')),

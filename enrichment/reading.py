@@ -24,6 +24,7 @@ NOTHING_USABLE = "nothing usable:"
 COULD_NOT_BE_READ = "could not be read:"
 
 LONGEST_REASON = 500  # characters
+ASKED_FOR = ("backfill", "request")  # contacts that a person or a workflow wants asked about, however old they are
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,11 +39,12 @@ def read_contact(
 ) -> Wish | Skip:
     """Return the wish for the contact's number, or why there is none; ask all *providers* that can be asked.
 
-    *connected_at*: news of before cost nothing, unless a backfill named the contact.
+    *connected_at*: what is older costs nothing, unless a backfill or a workflow asked for it. An event is news of a
+    contact that the CRM does not date.
     """
     if contact.mobile and contact.mobile.strip():
         return Skip(HAS_A_MOBILE)
-    if named_by != "backfill" and connected_at is not None and contact.news_at < connected_at:
+    if connected_at is not None and _is_old(contact.news_at, connected_at, named_by):
         return Skip(TOO_OLD)
     if not contact.is_wanted:
         return Skip(NOT_WORTH_ASKING)
@@ -53,6 +55,12 @@ def read_contact(
     return Wish(
         read.contact, read.providers, contact.record_id, None, fingerprint(read.contact), problems=read.problems
     )
+
+
+def _is_old(news_at: datetime | None, connected_at: datetime, named_by: str) -> bool:
+    if named_by in ASKED_FOR:
+        return False
+    return news_at < connected_at if news_at is not None else named_by != "event"
 
 
 def _nothing_usable(read: ContactRead) -> str:

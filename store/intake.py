@@ -45,6 +45,7 @@ class Event:
     body: bytes = field(repr=False)
     wishes: tuple[Wish, ...]
     id: UUID = field(default_factory=uuid7)
+    is_approved: bool = False  # a person saw what it may cost: the flood guard lets it through
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,14 +159,14 @@ class _Batch:
         ]
 
     def begun(self) -> Counter[str]:
-        """Count the new searches by source."""
-        return Counter(search.source for search in self._new_searches())
+        """Count by source the new searches that the flood guard counts."""
+        return Counter(search.source for search in self._guarded_searches())
 
     def hold_floods(self, through: Mapping[str, int]) -> Counter[str]:
         """Hold the new searches beyond those that the flood guard lets *through*; return how many more may pass."""
         left = Counter(through)
         held: Counter[str] = Counter()
-        for search in self._new_searches():
+        for search in self._guarded_searches():
             if left[search.source] > 0:
                 left[search.source] -= 1
                 continue
@@ -176,9 +177,9 @@ class _Batch:
             log.warning("held_for_flood", source=source, jobs=jobs, remedy=f"ringback release --source {source}")
         return left
 
-    def _new_searches(self) -> list[Search]:
-        """Return the searches that this batch begins, in the order of its wishes."""
-        fates = (self.fates.get(entry.wish.id) for entry in self.entries)
+    def _guarded_searches(self) -> list[Search]:
+        """Return the searches that this batch begins, in the order of its wishes, without approved ones."""
+        fates = (self.fates.get(entry.wish.id) for entry in self.entries if not entry.event.is_approved)
         return list({fate.search.id: fate.search for fate in fates if fate and fate.search.is_new}.values())
 
     def results(self) -> list[list[Receipt]]:

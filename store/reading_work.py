@@ -50,7 +50,7 @@ class Became:
     attempt: int
     wish: Wish
     named_by: str
-    news_at: datetime
+    news_at: datetime | None
     body: bytes
     absorbed: tuple[str, ...] = ()
 
@@ -145,7 +145,11 @@ async def end_read(
         became = [one for one in became if one.id in mine - suppressed]
         known = await _known_lookups(connection, source, became, policy)
         new = [one for one in became if one.id not in known]
-        receipts = await ingest_in(connection, [Event(source, one.body, (one.wish,)) for one in new], policy)
+        receipts = await ingest_in(
+            connection,
+            [Event(source, one.body, (one.wish,), is_approved=one.named_by == "backfill") for one in new],
+            policy,
+        )
         lookups = known | {one.id: receipt.id for one, (receipt,) in zip(new, receipts, strict=True)}
         for one in became:
             if one.absorbed:
@@ -162,7 +166,7 @@ async def lock_readings(db: Db, claimed: Sequence[tuple[UUID, int]]) -> set[UUID
           FROM readings
           JOIN unnest($1::uuid[], $2::int[]) AS mine (id, attempt) USING (id, attempt)
          WHERE readings.state = 'reading'
-         ORDER BY readings.id
+         ORDER BY readings.source, readings.record_id   -- as those who name contacts lock them
            FOR UPDATE OF readings
         """,
         [id for id, _ in claimed],
@@ -201,7 +205,7 @@ async def _known_lookups(db: Db, source: str, became: Sequence[Became], policy: 
                   AND lookups.source = $1
                 ORDER BY lookups.id DESC
                 LIMIT 1) AS known
-         WHERE known.created_at >= contact.news_at
+         WHERE known.created_at >= COALESCE(contact.news_at, '-infinity')
            AND NOT (known.final_status IS NOT DISTINCT FROM 'cancelled' AND known.reason = $7)
            AND (NOT contact.is_wish OR known.final_status IS NULL
                 OR known.final_status <> 'found' AND known.finished_at > now() - $6::interval)

@@ -44,8 +44,9 @@ async def name_contacts(pool: asyncpg.Pool[Any], events: Sequence[CrmEvent]) -> 
             """
             WITH named AS (
                 SELECT *
-                  FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::text[], $5::text[], $6::boolean[], $7::integer[])
-                    AS named (id, event_id, source, record_id, account, erases, events)
+                  FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::text[], $5::text[], $6::boolean[], $7::integer[],
+                              $8::boolean[])
+                    AS named (id, event_id, source, record_id, account, erases, events, is_request)
             ), admitted AS MATERIALIZED (
                 SELECT named.*
                   FROM named
@@ -56,20 +57,23 @@ async def name_contacts(pool: asyncpg.Pool[Any], events: Sequence[CrmEvent]) -> 
             ), stored AS (
                 INSERT INTO events (id, source, body)
                 SELECT id, source, body
-                  FROM unnest($8::uuid[], $9::text[], $10::bytea[]) AS event (id, source, body)
+                  FROM unnest($9::uuid[], $10::text[], $11::bytea[]) AS event (id, source, body)
                  WHERE id IN (SELECT event_id FROM admitted)
                     ON CONFLICT DO NOTHING
             ), queued AS (
                 INSERT INTO readings (id, source, record_id, named_by, event_id, erases)
-                SELECT (array_agg(id))[1], source, record_id, 'event', (array_agg(event_id ORDER BY event_id DESC))[1],
+                SELECT (array_agg(id))[1], source, record_id,
+                       CASE WHEN bool_or(is_request) THEN 'request' ELSE 'event' END,
+                       (array_agg(event_id ORDER BY event_id DESC))[1],
                        bool_or(erases)
                   FROM admitted
                  GROUP BY source, record_id
                  ORDER BY source, record_id   -- two batches cannot wait for each other
                     ON CONFLICT (source, record_id) DO UPDATE
                    SET state = 'queued',
-                       -- What a backfill asked for stays the backfill's: it may be older than the connection.
-                       named_by = CASE WHEN readings.named_by = 'backfill' AND readings.state IN ('queued', 'reading')
+                       -- What was asked for stays asked for: it may be older than the connection.
+                       named_by = CASE WHEN readings.named_by IN ('backfill', 'request')
+                                            AND readings.state IN ('queued', 'reading')
                                        THEN readings.named_by ELSE excluded.named_by END,
                        event_id = excluded.event_id,
                        erases = readings.erases OR excluded.erases,
@@ -94,6 +98,7 @@ async def name_contacts(pool: asyncpg.Pool[Any], events: Sequence[CrmEvent]) -> 
             [one.account for _, one in named],
             [one.erases for _, one in named],
             [one.events for _, one in named],
+            [one.is_request for _, one in named],
             [event.id for event in events],
             [event.source for event in events],
             [event.body for event in events],

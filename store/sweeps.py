@@ -143,7 +143,8 @@ async def name(db: Db, source: str, named_by: Literal["sweep", "walk"], seen: di
          ORDER BY record_id
             ON CONFLICT (source, record_id) DO UPDATE
            SET state = 'queued',
-               named_by = CASE WHEN readings.named_by = 'backfill' AND readings.state IN ('queued', 'reading')
+               named_by = CASE WHEN readings.named_by IN ('backfill', 'request')
+                                    AND readings.state IN ('queued', 'reading')
                                THEN readings.named_by ELSE excluded.named_by END,
                seen = COALESCE(excluded.seen, readings.seen),
                attempt = readings.attempt + 1,

@@ -12,11 +12,15 @@ from store.database import Db
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """A lookup's *result* and the record that it is for. *is_open*: a person retried it, and it has no result now."""
+    """A lookup's *result* and the record that it is for. *is_open*: a person retried it, and it has no result now.
+
+    *is_foreign*: it is older than the connection to the CRM, so its record may be one of another account.
+    """
 
     record_id: str
     result: Result
     is_open: bool = False
+    is_foreign: bool = False
 
 
 async def due_in(db: Db, crm: str) -> float | None:
@@ -37,8 +41,10 @@ async def read_results(db: Db, lookup_ids: Sequence[UUID]) -> dict[UUID, Told]:
     rows = await db.fetch(
         """
         SELECT id, record_id, COALESCE(final_status::text, 'queued') AS status, final_status IS NULL AS is_open,
-               mobile, line_type, provider, finished_at, COALESCE(region_hint, region) AS region
+               mobile, line_type, provider, finished_at, COALESCE(region_hint, region) AS region,
+               lookups.created_at < connections.connected_at AS is_foreign
           FROM lookups
+          LEFT JOIN connections ON connections.crm = lookups.source
          WHERE id = ANY($1::uuid[])
            AND record_id IS NOT NULL
         """,
@@ -51,6 +57,7 @@ async def read_results(db: Db, lookup_ids: Sequence[UUID]) -> dict[UUID, Told]:
                 row["status"], row["mobile"], row["line_type"], row["provider"], row["finished_at"], row["region"]
             ),
             row["is_open"],
+            row["is_foreign"] is not False,
         )
         for row in rows
     }  # fmt: skip

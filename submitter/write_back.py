@@ -42,6 +42,7 @@ SLOTS = 50  # deliveries at a time, each with three calls
 
 TURNED_OFF = "WRITE_BACK=off"
 OPEN_AGAIN = "its lookup was opened again"
+FOREIGN = "its lookup is older than the connection; its contact may be of another account"
 NOT_THERE = "the contact does not show what was written"
 
 
@@ -177,6 +178,8 @@ class WriteBack:
             return TURNED_OFF
         if told.is_open:
             return OPEN_AGAIN
+        if told.is_foreign:
+            return FOREIGN
         if not self._caller.crm.is_record_id(record_id):
             return f"{COULD_NOT_BE_READ} {self._caller.crm.label} has no such ids"
         return None

@@ -402,7 +402,7 @@ def assert_fits(read: Any) -> None:
             assert 0 < len(contact.record_id) <= LONGEST_ID
             assert all(isinstance(value, str) and value for value in contact.fields.values())
             assert contact.modified_at.tzinfo
-            assert contact.news_at.tzinfo
+            assert contact.news_at is None or contact.news_at.tzinfo
             assert contact.body.decode()
             assert list(contact.edits) == sorted(contact.edits, key=lambda edit: edit.at, reverse=True)
         elif not isinstance(contact, FAILURES):

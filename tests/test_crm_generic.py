@@ -135,3 +135,11 @@ def test_any_body_reads_to_contacts_or_to_an_error_of_ours(body: bytes) -> None:
         return
     assert_heard_fits(CRM, heard)
     json.dumps(problems).encode()
+
+
+async def test_a_workflow_asks_however_old_the_contact_is(client: Client, pool: Pool) -> None:
+    """What is sent with a token was asked for; an event or a sweep beside it does not take that away."""
+    await client.post(PATH, {"record_id": "123"})
+    await client.post(PATH, [event(objectId=123)])
+
+    assert await pool.fetchval("SELECT named_by FROM readings") == "request"

@@ -219,3 +219,17 @@ async def test_the_settings_limit_a_source(db: Pool, client_with: ClientWith) ->
     ]
 
     assert told == ["queued", "held"]
+
+
+async def test_what_a_person_approved_is_neither_held_nor_counted(db: Pool) -> None:
+    """A backfill showed its cost before: it passes the guard, and leaves the hour to the others."""
+    approved = [
+        Event("hubspot", b"{}", (wish(work_email=f"old-{number}@acme.co", providers=("nyne",)),), is_approved=True)
+        for number in range(5)
+    ]
+    await ingest(db, approved, policy(hubspot=2))
+
+    others = await come(db, *(f"new-{number}@acme.co" for number in range(3)))
+
+    assert await holds(db) == {None: 7, "flood": 1}
+    assert [one.status for one in others] == ["queued", "queued", "held"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 
@@ -25,6 +25,7 @@ BEFORE = CONNECTED_AT - timedelta(seconds=1)
         (contact(is_wanted=False), "backfill", "not worth asking"),
         (contact(news_at=BEFORE), "event", "older than the connection"),
         (contact(news_at=BEFORE), "sweep", "older than the connection"),
+        (contact(news_at=None), "sweep", "older than the connection"),
         (contact(fields={}), "event", "nothing usable: "),
         (contact(fields={"work_email": "jane at acme"}), "event", "nothing usable: work_email: "),
     ],
@@ -89,3 +90,16 @@ def test_the_same_content_has_the_same_fingerprint(make_settings: MakeSettings) 
     assert isinstance(one, Wish)
     assert isinstance(again, Wish)
     assert one.fingerprint == again.fingerprint
+
+
+@pytest.mark.parametrize(
+    ("news_at", "named_by"), [(BEFORE, "backfill"), (BEFORE, "request"), (None, "event"), (None, "request")]
+)
+def test_what_was_asked_for_may_be_old(make_settings: MakeSettings, news_at: datetime | None, named_by: str) -> None:
+    """A backfill and a workflow ask for contacts of any age; an event is news of one that the CRM does not date."""
+    read = read_contact(
+        contact(news_at=news_at), connected_at=CONNECTED_AT, named_by=named_by,
+        providers=build_providers(make_settings()),
+    )  # fmt: skip
+
+    assert isinstance(read, Wish)

@@ -314,3 +314,17 @@ async def test_a_number_that_was_suppressed_meanwhile_is_not_given(crm: CrmWorld
 
     assert await crm.delivery() == ("skipped", "suppressed")
     assert crm.value(record) is None
+
+
+async def test_a_result_of_before_the_connection_is_not_written(crm: CrmWorld) -> None:
+    """After a new connection the same id may be another account's contact, and so another person."""
+    record = crm.create()
+    await crm.find_number(record)
+    await crm.pool.execute("UPDATE connections SET connected_at = now()")
+
+    await crm.deliver()
+
+    assert crm.written_by_us() == []
+    state, reason = await crm.delivery()
+    assert state == "skipped"
+    assert str(reason).startswith("its lookup is older than the connection")

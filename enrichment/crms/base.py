@@ -26,13 +26,15 @@ Purpose = Literal["any", "search"]  # which limits a call spends; a search spend
 class Named:
     """A contact that *events* of a body name, those counted that named no contact before it.
 
-    *account*: whose; None if the event does not say. *erases*: forget the person.
+    *account*: whose; None if the event does not say. *erases*: forget the person. *is_request*: somebody's workflow
+    asks for the number, however old the contact is.
     """
 
     record_id: str
     account: str | None = None
     erases: bool = False
     events: int = 1
+    is_request: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +63,7 @@ class CrmContact:
     phone: str | None = field(repr=False)
     edits: tuple[Edit, ...] = field(repr=False)  # of the mobile field, the newest first
     modified_at: datetime
-    news_at: datetime  # when it was created, or an identifier or a property of ONLY_IF was set last
+    news_at: datetime | None  # when it was created, or an identifier or a property of ONLY_IF was set last, if dated
     is_wanted: bool = True  # it meets every condition of ONLY_IF
     absorbed: tuple[str, ...] = ()  # ids of contacts that were merged into it
     body: bytes = field(default=b"", repr=False)  # verbatim

@@ -37,8 +37,9 @@ def read_named(body: bytes, crm: Crm, fields: Mapping[str, str]) -> tuple[Heard,
         if record_id is None:
             ignored += 1
         else:
-            known = named.get(record_id, Named(record_id, events=0))
-            named[record_id] = Named(record_id, events=known.events + 1)
+            known = named.get(record_id)
+            events = known.events + 1 if known else 1
+            named[record_id] = Named(record_id, events=events, is_request=True)
     return Heard(tuple(named.values()), ignored), tuple(problems)
 
 

@@ -52,7 +52,7 @@ def read_contact(answer: Any, linkedin_field: str, only_if: Sequence[Condition])
         phone=_text(properties, PHONE),
         edits=tuple(sorted(_read_edits(history.get(MOBILE)), key=lambda edit: edit.at, reverse=True)),
         modified_at=modified or LONG_AGO,
-        news_at=max(filter(None, [created, *set_at]), default=LONG_AGO),
+        news_at=max(filter(None, [created, *set_at]), default=None),
         is_wanted=all(_meets(properties, condition) for condition in only_if),
         absorbed=read_absorbed(properties),
         body=_verbatim(answer),
