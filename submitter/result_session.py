@@ -44,7 +44,7 @@ def open_result_session(*, allow_private: bool) -> aiohttp.ClientSession:
     )
     return aiohttp.ClientSession(
         connector=connector,
-        timeout=aiohttp.ClientTimeout(total=TRY_TIMEOUT, connect=CONNECT_TIMEOUT),
+        timeout=aiohttp.ClientTimeout(total=TRY_TIMEOUT, connect=CONNECT_TIMEOUT, sock_connect=CONNECT_TIMEOUT),
         cookie_jar=aiohttp.DummyCookieJar(),
         headers={"User-Agent": "ringback", "Accept": "*/*", "Accept-Encoding": "identity"},
         auto_decompress=False,

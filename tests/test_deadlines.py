@@ -230,14 +230,16 @@ def test_every_connection_is_opened_in_one_place() -> None:
     assert all({"timeout", "command_timeout", "server_settings"} <= found.keywords for found in opens)
 
 
-def test_every_session_is_opened_in_one_place() -> None:
-    """With a bound on the whole, and on connecting."""
-    (opened,) = [found for found in calls() if found.name.endswith("ClientSession")]
-    (bounds,) = [found for found in calls() if found.name.endswith("ClientTimeout")]
+def test_every_session_has_its_bounds() -> None:
+    """One place opens those to vendors and CRMs, one that to the result webhook: bounded as a whole, and connecting."""
+    opened = [found for found in calls() if found.name.endswith("ClientSession")]
+    bounds = [found for found in calls() if found.name.endswith("ClientTimeout")]
 
-    assert opened.path == bounds.path == "submitter/transport.py"
-    assert "timeout" in opened.keywords
-    assert {"total", "connect", "sock_connect"} <= bounds.keywords
+    places = {"submitter/transport.py", "submitter/result_session.py"}
+    assert {found.path for found in opened} == {found.path for found in bounds} == places
+    assert len(opened) == len(bounds) == len(places)
+    assert all("timeout" in found.keywords for found in opened)
+    assert all({"total", "connect", "sock_connect"} <= found.keywords for found in bounds)
 
 
 # Waits without a deadline of their own, and why each of them ends.
