@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import TypeVar
 
 import aiohttp
 
-from enrichment.crms.base import Account, Crm, Failure, Gone, Page, Property, Writing, Written
+from enrichment.crms.base import Account, Crm, CrmContact, Failure, Gone, Page, Property, Writing, Written
 from enrichment.outcome import Pause, Refused, Retry, Unclear
 from enrichment.providers.base import HttpRequest, HttpResponse
 from submitter.transport import Unanswered, Unsent, send
 
-NOBODY = "0"  # no contact has this id: a write onto it changes nothing, and tells whether the token may write
+# No contact has this id: a write onto it changes nothing, and tells whether the token may write.
+NOBODY = CrmContact("0", {}, None, None, (), datetime.fromtimestamp(0, UTC), None)
 MOST_OF_AN_ANSWER = 16 << 20  # bytes: the definitions of all fields of contacts
 LINKEDIN = "linkedin"
 

@@ -74,9 +74,9 @@ class CrmCaller:
         read = await self._reads.submit(record_id)
         return await self._read_alone(record_id) if isinstance(read, _Unresolved) else read
 
-    async def write(self, record_id: str, writing: Writing) -> Written | Gone | Failure | Withheld:
-        """Write onto one contact."""
-        return await self.call(self.crm.write(record_id, writing), self.crm.read_write)
+    async def write(self, contact: CrmContact, writing: Writing) -> Written | Gone | Failure | Withheld:
+        """Write onto one contact, as it was just read."""
+        return await self.call(self.crm.write(contact, writing), self.crm.read_write)
 
     async def call(
         self,

@@ -202,7 +202,7 @@ class WriteBack:
             return replace(_end(task, decided.state, decided.reason), wrote=wrote if is_ours else None)
         if lease.is_over:
             return postponed(task, "its lease ran out")  # what was read may be old by now
-        written = await self._caller.write(contact.record_id, decided.writing)
+        written = await self._caller.write(contact, decided.writing)
         if not isinstance(written, Written):
             return self._not_written(task, written)
         if decided.writing.number is None:

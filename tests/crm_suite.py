@@ -31,6 +31,7 @@ from enrichment.event import LONGEST_ID, NotAnEvent
 from enrichment.event_json import NotJson
 from enrichment.outcome import Pause, Refused, Retry, Unclear
 from enrichment.providers.base import HttpRequest, HttpResponse, LimitNews
+from tests.crm_contacts import contact
 from tests.provider_suite import anything, bodies, echoes, places_in, quick, response_of, statuses, with_more_fields
 
 SAMPLES = Path(__file__).parent / "samples"
@@ -299,9 +300,9 @@ class CrmSuite:
     def test_a_record_id_stays_a_part_of_the_address(self) -> None:
         """An id cannot lead to another address, however it came into the database."""
         for hostile in ("../1", "1/../../2", "1?a=b", "1#x", "1%2F2"):
-            for request in (self.crm.read_one(hostile), self.crm.write(hostile, WRITING)):
+            for request in (self.crm.read_one(hostile), self.crm.write(contact(hostile), WRITING)):
                 path = request.url.removeprefix("https://").partition("?")[0]
-                assert path.count("/") == self.crm.write("1", WRITING).url.removeprefix("https://").count("/")
+                assert path.count("/") == self.crm.write(contact("1"), WRITING).url.removeprefix("https://").count("/")
                 assert "#" not in path
         for none in ("", ".", "..", "1" * (LONGEST_ID + 1)):
             assert not self.crm.is_record_id(none)
@@ -321,7 +322,7 @@ class CrmSuite:
         return [
             crm.read_many([self.record_id, "456"]),
             crm.read_one(self.record_id),
-            crm.write(self.record_id, WRITING),
+            crm.write(contact(self.record_id), WRITING),
             crm.sweep(since=SINCE, until=UNTIL, after=None),
             crm.sweep(since=SINCE, until=UNTIL, after="7", news_only=False),
             crm.walk(None),
@@ -397,13 +398,13 @@ def assert_fits(read: Any) -> None:
         assert 0 < len(read.reason) <= 200
         after = getattr(read, "after", None)
         assert after is None or 0 <= after <= 3600
-    for contact in read.values() if isinstance(read, Mapping) else [read]:
-        if isinstance(contact, CrmContact):
-            assert 0 < len(contact.record_id) <= LONGEST_ID
-            assert all(isinstance(value, str) and value for value in contact.fields.values())
-            assert contact.modified_at.tzinfo
-            assert contact.news_at is None or contact.news_at.tzinfo
-            assert contact.body.decode()
-            assert list(contact.edits) == sorted(contact.edits, key=lambda edit: edit.at, reverse=True)
-        elif not isinstance(contact, FAILURES):
-            assert isinstance(contact, Gone) or dataclasses.is_dataclass(contact) or isinstance(contact, tuple)
+    for one in read.values() if isinstance(read, Mapping) else [read]:
+        if isinstance(one, CrmContact):
+            assert 0 < len(one.record_id) <= LONGEST_ID
+            assert all(isinstance(value, str) and value for value in one.fields.values())
+            assert one.modified_at.tzinfo
+            assert one.news_at is None or one.news_at.tzinfo
+            assert one.body.decode()
+            assert list(one.edits) == sorted(one.edits, key=lambda edit: edit.at, reverse=True)
+        elif not isinstance(one, FAILURES):
+            assert isinstance(one, Gone) or dataclasses.is_dataclass(one) or isinstance(one, tuple)

@@ -15,6 +15,7 @@ from enrichment.crms.base import CrmContact, Page, Writing
 from enrichment.crms.hubspot import VERSION, HubSpot
 from enrichment.providers.base import HttpRequest, HttpResponse
 from enrichment.setting_types import Condition
+from tests.crm_contacts import contact
 from tests.crm_suite import SINCE, UNTIL, samples_of
 
 CRM = HubSpot(
@@ -66,7 +67,7 @@ def test_one_contact_is_asked_for_alike() -> None:
 @pytest.mark.parametrize(("number_in", "field"), [("mobile", "mobilephone"), ("phone", "phone")])
 def test_a_number_goes_into_its_field(number_in: Any, field: str) -> None:
     """Without our own properties in the account, nothing but the number: an unknown name would be refused."""
-    request = CRM.write("123", Writing("found", "+15551234567", number_in, provider="nyne", at=UNTIL))
+    request = CRM.write(contact("123"), Writing("found", "+15551234567", number_in, provider="nyne", at=UNTIL))
 
     assert (request.method, request.url) == ("PATCH", f"{CONTACTS}/123")
     assert request.body == {"properties": {field: "+15551234567"}}
@@ -76,8 +77,10 @@ def test_our_own_properties_are_written_where_they_exist() -> None:
     """Status, source and date; no number, no source and no date if there are none."""
     crm = HubSpot(has_own_properties=True)
 
-    found = crm.write("1", Writing("found", "+15551234567", provider="nyne", at=datetime(2026, 11, 28, 12, tzinfo=UTC)))
-    none = crm.write("1", Writing("not_found"))
+    found = crm.write(
+        contact("1"), Writing("found", "+15551234567", provider="nyne", at=datetime(2026, 11, 28, 12, tzinfo=UTC))
+    )
+    none = crm.write(contact("1"), Writing("not_found"))
 
     assert found.body == {"properties": {
         "mobilephone": "+15551234567", "ringback_status": "found", "ringback_source": "nyne",
@@ -151,10 +154,10 @@ def test_a_contact_reads_as_an_event_would() -> None:
     """The fields of a contact are those of an event: nothing of it is lost on the way to a lookup."""
     (sample,) = [one for one in samples_of("hubspot", "contact") if one["case"] == "contact-full"]
     crm = HubSpot()
-    contact = crm.read_contact(HttpResponse(200, {}, json.dumps(sample["body"]).encode()))
-    assert isinstance(contact, CrmContact)
+    shown = crm.read_contact(HttpResponse(200, {}, json.dumps(sample["body"]).encode()))
+    assert isinstance(shown, CrmContact)
 
-    read, problems = read_contact(**contact.fields)
+    read, problems = read_contact(**shown.fields)
 
     assert read is not None
     assert not problems
@@ -170,5 +173,5 @@ def test_the_body_is_the_contact_alone() -> None:
     contacts = CRM.read_contacts(HttpResponse(200, {}, json.dumps(sample["body"]).encode()))
     assert isinstance(contacts, dict)
 
-    for contact, sent in zip(contacts.values(), sample["body"]["results"], strict=True):
-        assert json.loads(contact.body) == sent
+    for shown, sent in zip(contacts.values(), sample["body"]["results"], strict=True):
+        assert json.loads(shown.body) == sent

@@ -197,8 +197,8 @@ class Crm(ABC):
         """Read that contact, or the one that it was merged into."""
 
     @abstractmethod
-    def write(self, record_id: str, writing: Writing) -> HttpRequest:
-        """Build the request that writes onto a contact."""
+    def write(self, contact: CrmContact, writing: Writing) -> HttpRequest:
+        """Build the request that writes onto *contact*, which was just read: some CRMs replace a whole list."""
 
     @abstractmethod
     def read_write(self, response: HttpResponse) -> Written | Gone | Failure:

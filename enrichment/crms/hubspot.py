@@ -161,7 +161,7 @@ class HubSpot(Crm):
             return Gone()
         return self._contact(answer) or self._failure(response)
 
-    def write(self, record_id: str, writing: Writing) -> HttpRequest:
+    def write(self, contact: CrmContact, writing: Writing) -> HttpRequest:
         """Build the write: the number, and our own properties if the account has them."""
         properties: dict[str, str] = {}
         if writing.number is not None:
@@ -172,7 +172,7 @@ class HubSpot(Crm):
                 properties[PROVIDER] = writing.provider
             if writing.at is not None:
                 properties[FOUND_AT] = _iso(writing.at)
-        return self._request("PATCH", _contact_path(record_id), {"properties": properties})
+        return self._request("PATCH", _contact_path(contact.record_id), {"properties": properties})
 
     def read_write(self, response: HttpResponse) -> Written | Gone | Failure:
         """Read the answer to a write. Never raise."""
