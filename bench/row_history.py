@@ -17,6 +17,7 @@ from uuid_utils.compat import uuid7
 
 from bench import seed
 from bench.measure import Bench, Row
+from bench.selections import retry_many
 from bench.server import connected, database
 from enrichment.contact import Contact
 from enrichment.outcome import Answered
@@ -235,13 +236,14 @@ async def measure(bench: Bench) -> list[Row]:
             async with connected(url) as connection:
                 await fill(connection, count, bench.say)
                 jobs = await _outstanding(connection)
-            sides.append(Side(await open_pool(url, name="bench", size=2), jobs))
+            sides.append(Side(await open_pool(url, name="bench", size=4), jobs))
         try:
             times = await _measure(sides, bench.rounds)
+            async with connected(many_url) as connection, connected(many_url) as reader:
+                rows = [await _prune(connection, reader, large)]
+                rows.append(await retry_many(sides[1].pool, reader, POLICY, large))
         finally:
             await asyncio.gather(*(close_pool(side.pool) for side in sides))
-        async with connected(many_url) as connection, connected(many_url) as reader:
-            rows = [await _prune(connection, reader, large)]
     for name, (few, many) in times.items():
         ratios = [m / f for f, m in zip(few, many, strict=True)]
         ratio = median(many) / median(few)
