@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -28,6 +29,7 @@ from store.callbacks import Callback, record_callbacks
 from store.claim import claim
 from store.database import close_pool, open_pool
 from store.ends import unswept_searches
+from store.find import find_by_key
 from store.intake import Event, ingest
 from store.lookups import strays
 from store.partitions import ensure_partitions
@@ -137,6 +139,7 @@ class Side:
             "list": self._list("found"),
             "list of queued ones": self._list("queued"),
             "list of held ones": self._list("held"),  # there are none, so it never finds enough of them to stop early
+            "find by e-mail": self._find,
             "usage": lambda: reports.usage_by_day(self.pool, month),
         }
 
@@ -154,6 +157,14 @@ class Side:
                     pass
 
         return done
+
+    async def _find(self) -> None:
+        """Find one of the finished lookups."""
+        key = hashlib.md5(f"{SMALL // 2}e-mail".encode(), usedforsecurity=False).digest()  # as FINISHED makes it
+        found = await find_by_key(
+            self.pool, [key], status=None, source=None, record_id=None, before=reports.NEWEST, limit=50
+        )
+        assert len(found) == 1
 
     async def _claim(self, pool: Any) -> None:
         claimed = await claim(

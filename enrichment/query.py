@@ -25,12 +25,17 @@ class Query:
     contact: Contact | None = field(repr=False)
     mobile: str | None = field(repr=False)
 
+    @property
+    def email(self) -> str | None:
+        """Return the e-mail, if that is what is searched for."""
+        return self.contact.work_email if self.contact else None
+
     def keys(self, hash: Hasher) -> list[bytes]:
         """Return the key of the e-mail or profile."""
         if self.contact is None:
             return []
-        if email := self.contact.work_email:
-            return [hash("email", email)]
+        if self.email:
+            return [hash("email", self.email)]
         key = profile_key(self.contact, hash)
         return [key] if key else []
 

@@ -14,6 +14,7 @@ from starlette.responses import Response
 
 from enrichment.event import LONGEST_ID
 from enrichment.query import Query, read_query
+from enrichment.roles import is_role_address
 from enrichment.shown import show_lookup
 from enrichment.states import LookupStatus
 from enrichment.texts import Unusable
@@ -23,7 +24,7 @@ from receiver.cursors import read_cursor, write_cursor
 from receiver.messages import CancelAnswer, LookupPage, ReleaseAnswer, RetryAnswer, RetryBody
 from receiver.problems import Problem, not_found, wrong_fields
 from store import lookups, reports
-from store.find import find_by_key, find_by_number
+from store.find import find_by_key, find_by_number, find_by_walking, is_shared
 from store.installation import Installation
 from store.notify import Notifier
 
@@ -50,24 +51,24 @@ class Api:
         """Answer with a page of lookups, newest first."""
         query = _read_query(request.query_params)
         limit = query.pop("limit")
-        ids = await self._list(query.pop("q"), query | {"limit": limit + 1})  # one more: is there a next page?
-        shown = ids[:limit]
-        rows = await reports.read_lookups(self._pool, shown)
+        ids, after = await self._list(query.pop("q"), query, limit)
+        rows = await reports.read_lookups(self._pool, ids)
         return as_json(
-            LookupPage(
-                lookups=[show_lookup(row) for row in rows],
-                next_cursor=write_cursor(shown[-1]) if len(ids) > len(shown) else None,
-            )
+            LookupPage(lookups=[show_lookup(row) for row in rows], next_cursor=write_cursor(after) if after else None)
         )
 
-    async def _list(self, wanted: Query | None, given: dict[str, Any]) -> list[UUID]:
+    async def _list(self, wanted: Query | None, given: dict[str, Any], limit: int) -> tuple[list[UUID], UUID | None]:
+        """Return the ids of a page, and the cursor of the next."""
+        one_more = limit + 1  # is there a next page?
         if wanted is None:
-            return await reports.list_lookups(self._pool, **given)
+            return _page(await reports.list_lookups(self._pool, **given, limit=one_more), limit)
         given["before"] = given["before"] or reports.NEWEST
         if wanted.mobile is not None:
-            return await find_by_number(self._pool, wanted.mobile, **given)
+            return _page(await find_by_number(self._pool, wanted.mobile, **given, limit=one_more), limit)
         keys = wanted.keys((await self._installation.policy()).hash)
-        return await find_by_key(self._pool, keys, **given)
+        if wanted.email and (is_role_address(wanted.email) or await is_shared(self._pool, keys)):
+            return await find_by_walking(self._pool, wanted.email, **given, limit=limit)
+        return _page(await find_by_key(self._pool, keys, **given, limit=one_more), limit)
 
     async def retry(self, request: Request) -> Response:
         """Try a failed, unresolved or held lookup again, or a found one whose number is wrong."""
@@ -195,3 +196,8 @@ def _warning(doubtful: Sequence[str]) -> str | None:
         return None
     names = " and ".join(sorted(doubtful))
     return f"may charge again: {names} {'were' if len(doubtful) > 1 else 'was'} perhaps charged already"
+
+
+def _page(ids: list[UUID], limit: int) -> tuple[list[UUID], UUID | None]:
+    """Return up to *limit* ids, and the last of them if there are more."""
+    return ids[:limit], ids[limit - 1] if len(ids) > limit else None

@@ -1,15 +1,20 @@
 """Find lookups by an e-mail, a profile or a number.
 
 An e-mail or profile leads to lookups by its key: to the searches that know it, to the lookups that those began for, and
-to those that wait for them or took their answer. An address of several people is no key, and finds nothing.
+to those that wait for them or took their answer. A shared mailbox, or another address of several people, is no key:
+then all lookups are walked, some thousand in each statement.
 """
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from uuid import UUID
 
 from store.database import Db
+
+PAGE = 20_000  # lookups that one statement of a walk reads
+WALKED_FOR = 1.0  # seconds of one request
 
 
 async def find_by_key(
@@ -33,6 +38,56 @@ async def find_by_key(
         limit,
     )
     return [row["id"] for row in rows]
+
+
+async def is_shared(db: Db, keys: Sequence[bytes]) -> bool:
+    """Tell whether one of *keys* turned out to be an address of several people."""
+    shared: bool = await db.fetchval("SELECT EXISTS (SELECT FROM keys WHERE key = ANY($1::bytea[]) AND shared)", keys)
+    return shared
+
+
+async def find_by_walking(
+    db: Db, email: str, *, status: str | None, source: str | None, record_id: str | None, before: UUID, limit: int
+) -> tuple[list[UUID], UUID | None]:
+    """Return up to *limit* lookups with this e-mail, newest first, and where to go on if there may be more.
+
+    Stop after WALKED_FOR seconds, with what was found until then.
+    """
+    found: list[UUID] = []
+    until = time.monotonic() + WALKED_FOR
+    while True:
+        row = await db.fetchrow(_WALK, email, status, source, record_id, before, limit - len(found), PAGE)
+        assert row is not None  # noqa: S101  it counts
+        found += row["found"]
+        if len(found) == limit:
+            return found, found[-1]
+        if row["walked"] < PAGE:
+            return found, None
+        before = row["last"]
+        if time.monotonic() > until:
+            return found, before
+
+
+_WALK = """
+        WITH page AS MATERIALIZED (
+            SELECT id, work_email, personal_email, final_status, source, record_id
+              FROM lookups
+             WHERE id < $5
+             ORDER BY id DESC
+             LIMIT $7
+        )
+        SELECT ARRAY(SELECT id
+                       FROM page
+                      WHERE $1 IN (work_email, personal_email)
+                        AND ($2::text IS NULL
+                             OR $2 = (SELECT status FROM lookup_status WHERE lookup_status.id = page.id))
+                        AND ($3::text IS NULL OR source = $3)
+                        AND ($4::text IS NULL OR record_id = $4)
+                      ORDER BY id DESC
+                      LIMIT $6) AS found,
+               (SELECT count(*) FROM page)::int AS walked,
+               (SELECT id FROM page ORDER BY id LIMIT 1) AS last
+"""
 
 
 async def find_by_number(

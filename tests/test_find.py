@@ -100,3 +100,39 @@ async def test_what_cannot_be_searched_for_is_refused(client: Client, text: str)
     (error,) = answer.json()["errors"]
     assert error["path"] == "q"
     assert error["message"].startswith("one e-mail address, one LinkedIn profile")
+
+
+async def test_a_shared_mailbox_finds_everybody_who_has_it(client: Client, pool: Pool) -> None:
+    """It is nobody's key, so lookups are walked; a page that was full tells where to go on."""
+    three = [await take_one(pool, name=f"{name} Doe", work_email="info@acme.co") for name in ("Jane", "John", "Joan")]
+    await take_one(pool, work_email="jane@acme.co")
+
+    assert await listed(client, q="Info@Acme.co") == [str(one.id) for one in reversed(three)]
+    assert await listed(client, q="info@acme.co", status="failed") == []
+
+
+async def test_an_address_of_two_people_finds_both(client: Client, pool: Pool) -> None:
+    """Two who contradict each other have it: no longer a key, and found all the same."""
+    ids = [
+        str((await take_one(pool, profile_url=f"linkedin.com/in/{slug}", personal_email="we@home.co")).id)
+        for slug in ("jane-doe", "john-roe")
+    ]
+    assert await pool.fetchval("SELECT count(*) FROM keys WHERE shared") == 1
+
+    assert await listed(client, q="we@home.co") == ids[::-1]
+
+
+async def test_a_long_walk_goes_on_in_the_next_request(
+    client: Client, pool: Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A request reads for a second; what it did not come to is behind its cursor."""
+    monkeypatch.setattr("store.find.PAGE", 2)
+    monkeypatch.setattr("store.find.WALKED_FOR", 0.0)
+    oldest = await take_one(pool, name="Jane Doe", work_email="info@acme.co")
+    for number in range(4):
+        await take_one(pool, work_email=f"{number}@acme.co")
+
+    first = (await client.get("/v1/lookups?q=info@acme.co")).json()
+
+    assert (first["lookups"], bool(first["next_cursor"])) == ([], True)
+    assert await listed(client, q="info@acme.co") == [str(oldest.id)]
