@@ -35,6 +35,7 @@ log = structlog.get_logger()
 PATIENCE = 5.0  # seconds that a call waits for a permit
 PROBE_FOR = timedelta(seconds=30)  # that a call which tests an open breaker may take
 MOST_OF_AN_ANSWER = 16 << 20  # bytes: a hundred contacts, with the histories of their fields
+ANOTHER_CONTACT = "the answer is about another contact"
 READS_AT_ONCE = 2  # so that contacts are put together while a read is under way
 
 Answer = TypeVar("Answer")
@@ -156,6 +157,8 @@ class CrmCaller:
         read: CrmContact | Gone | Failure | Withheld = await self.call(
             self.crm.read_one(record_id), self.crm.read_contact
         )
+        if isinstance(read, CrmContact) and record_id not in (read.record_id, *read.absorbed):
+            return Retry(ANOTHER_CONTACT)  # no merge: the survivor says whom it absorbed
         return Retry(read.reason) if isinstance(read, Unclear) else read  # reading twice does no harm
 
     async def _take_permit(self, purpose: Purpose, *, sweeps: bool) -> Permit | Withheld:
