@@ -172,8 +172,11 @@ class Reader:
         return [None] * len(steps)
 
     async def _write_merged(self, reading: ClaimedReading, into: str) -> None:
-        """Name the other contact, then end this one's reading: a crash in between only reads both again."""
-        await name(self._pool, self._crm, "sweep", {into: None})
+        """Name the other contact, then end this one's reading: a crash in between only reads both again.
+
+        Who asked for this one asks for the other.
+        """
+        await name(self._pool, self._crm, reading.named_by, {into: None})
         merged = Skipped(reading.id, reading.attempt, f"{MERGED_INTO} {into}")
         await reading_work.end_merged(self._pool, self._crm, reading.record_id, into, merged)
         log.info("contact_merged", crm=self._crm, reading=str(reading.id))
