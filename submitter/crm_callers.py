@@ -11,7 +11,7 @@ import asyncpg
 import structlog
 
 from enrichment.crms.base import Account, Crm, Failure
-from enrichment.outcome import Refused
+from enrichment.outcome import Pause, Refused
 from enrichment.settings import Settings
 from store.connections import Connections, note_error
 from store.providers import register_crm
@@ -55,6 +55,8 @@ class CrmCallers:
             return True
         if caller.name not in self._accounts:
             answer: Account | Failure | Withheld = await caller.call(caller.crm.account(), caller.crm.read_account)
+            if isinstance(answer, Pause):
+                await note_error(self._pool, caller.name, answer.reason)
             if not isinstance(answer, Account | Refused):
                 return True  # it cannot be called now, so it does no harm either; asked again
             self._accounts[caller.name] = answer.id if isinstance(answer, Account) else None
