@@ -130,9 +130,12 @@ class Reader:
         return again or _skip(reading, f"{COULD_NOT_BE_READ} {given_up(reading, shown)}")
 
     async def _decide(self, reading: ClaimedReading, contact: CrmContact) -> Step:
+        connected_at = await self._connections.connected_at(self._crm)
+        if connected_at is None:
+            return postponed(reading, "it was disconnected", SOON)  # so nobody knows what is news
         read = read_contact(
             contact,
-            connected_at=await self._connections.connected_at(self._crm),
+            connected_at=connected_at,
             named_by=reading.named_by,
             providers=self._process.providers,
         )

@@ -345,3 +345,42 @@ async def test_naming_waits_for_a_requeue_in_order(pool: Pool, order: Order) -> 
         await first.execute("SET LOCAL lock_timeout = '1s'")
         await first.execute("SELECT FROM readings WHERE record_id = '102' FOR UPDATE")
     await requeue
+
+
+async def test_an_outage_of_the_crm_gives_up_nothing(crm: CrmWorld, fake: FakeProvider) -> None:
+    """Once the breaker is open, the calls that probe tell of the CRM, not of the contact: they cost no try."""
+    fake.questions.append(FOUND)
+    record, unread = crm.create(), crm.create()
+    await crm.find_number(record)
+    await crm.name(unread)
+    crm.account.conduct.chaos.faults = Faults(error_rate=1)
+    for _ in range(12):
+        await crm.deliver()
+        await crm.read()
+        await crm.pool.execute("UPDATE deliveries SET due_at = now()")
+        await crm.pool.execute("UPDATE readings SET due_at = now()")
+        await crm.pool.execute("UPDATE providers SET open_until = now() - interval '1 ms', rest_until = NULL")
+    crm.account.conduct.chaos.faults = Faults()
+
+    await crm.due_now()
+    await crm.deliver()
+    await crm.read()
+
+    assert await crm.delivery() == ("delivered", None)
+    assert (await crm.reading(unread))["status"] == "done"
+
+
+async def test_nobody_buys_for_a_crm_that_was_disconnected(crm: CrmWorld, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is older than the connection is not known any more, so a contact that was being read waits."""
+    monkeypatch.setattr("store.connections.REFRESH", 0.0)
+    await crm.name(crm.create())
+    await crm.read()
+    record = crm.create()
+    crm.age(record, seconds=86_400)
+    await crm.name(record)
+    await crm.pool.execute("DELETE FROM connections")
+
+    await crm.read()
+
+    assert (await crm.reading(record))["status"] == "queued"
+    assert await crm.lookups() == 1
