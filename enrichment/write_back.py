@@ -16,6 +16,7 @@ from enrichment.contact import Contact
 from enrichment.crms.base import CrmContact, Edit, Writing
 from enrichment.facts import names_agree
 from enrichment.phone import read_phone
+from enrichment.roles import is_role_address
 
 Mode = Literal["if_empty", "own"]
 
@@ -78,16 +79,21 @@ def is_same_person(asked: Contact, shown: Contact | None, emails: Collection[str
     """Tell whether the contact that is *shown* now, with further *emails*, is certainly the one that was *asked* about.
 
     One shared identifier says so. Without one, others of the same kind, or names that do not agree, are somebody else.
+    A shared mailbox is nobody's.
     """
     if shown is None:
         return True  # nothing stands there that could be of somebody else
-    theirs = {asked.work_email, asked.personal_email} - {None}
-    now = {shown.work_email, shown.personal_email, *emails} - {None}
+    theirs = _personal(asked.work_email, asked.personal_email)
+    now = _personal(shown.work_email, shown.personal_email, *emails)
     if theirs & now or (asked.profile_url and asked.profile_url == shown.profile_url):
         return True
     if (theirs and now) or (asked.profile_url and shown.profile_url):
         return False
     return not asked.name or not shown.name or names_agree(asked.name, shown.name)
+
+
+def _personal(*emails: str | None) -> set[str]:
+    return {email for email in emails if email and not is_role_address(email)}
 
 
 def decide_write(

@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from enrichment.contact import Contact as ReadContact
 from enrichment.crms.base import Named
 from enrichment.crms.hubspot_contacts import read_contact
 from enrichment.crms.hubspot_pages import read_page
+from enrichment.write_back import is_same_person
 from sandbox.hubspot import search
 from sandbox.hubspot.faults import Faults
 from store.connections import Connections
@@ -122,6 +124,14 @@ async def test_a_profile_that_changed_is_somebody_elses(crm: CrmWorld, fake: Fak
     await crm.deliver()
 
     assert await crm.delivery() == ("skipped", "the contact is about somebody else by now")
+
+
+def test_a_shared_mailbox_names_nobody() -> None:
+    """Two people behind one office address are two."""
+    jane = ReadContact(work_email="office@acme.co", name="Jane Doe")
+
+    assert not is_same_person(jane, ReadContact(work_email="office@acme.co", name="Bob Smith"))
+    assert is_same_person(jane, ReadContact(work_email="office@acme.co", name="J. Doe"))
 
 
 async def test_an_answer_about_another_contact_is_no_merge(crm: CrmWorld, fake: FakeProvider) -> None:
