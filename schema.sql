@@ -516,6 +516,7 @@ CREATE TABLE readings (
 );
 -- Events first, then what a backfill feeds.
 CREATE INDEX readings_queued ON readings (source, (named_by = 'backfill'), due_at, id) WHERE state = 'queued';
+CREATE INDEX readings_to_erase ON readings (due_at) WHERE erases AND state = 'queued';  -- whoever can call or not
 CREATE INDEX readings_leased ON readings (lease_expires_at) WHERE state = 'reading';
 CREATE INDEX readings_by_state ON readings (state, id);
 CREATE INDEX readings_by_source ON readings (source, state, id);  -- for the API's list

@@ -7,13 +7,16 @@ a field has not changed.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal
 
+from enrichment.contact import Contact
 from enrichment.crms.base import CrmContact, Edit, Writing
+from enrichment.facts import names_agree
 from enrichment.phone import read_phone
+from enrichment.roles import is_role_address
 
 Mode = Literal["if_empty", "own"]
 
@@ -23,6 +26,7 @@ FILLED = "a person wrote another number"
 FILLED_BY_US = "another number of ours stands there, and WRITE_BACK=own is not set"
 CLEARED = "a person cleared the field"
 PHONE_FILLED = "a fixed line belongs into the phone field, and that holds another number"
+SOMEBODY_ELSE = "the contact is about somebody else by now"
 OVERTAKEN = "a person wrote at the same time; left to people"
 
 
@@ -69,6 +73,27 @@ class Overtaken:
 @dataclass(frozen=True, slots=True)
 class Missing:
     """The contact looks as it did before the write: the write was lost, or is not to be seen yet."""
+
+
+def is_same_person(asked: Contact, shown: Contact | None, emails: Collection[str] = ()) -> bool:
+    """Tell whether the contact that is *shown* now, with further *emails*, is certainly the one that was *asked* about.
+
+    One shared identifier says so. Without one, others of the same kind, or names that do not agree, are somebody else.
+    A shared mailbox is nobody's.
+    """
+    if shown is None:
+        return True  # nothing stands there that could be of somebody else
+    theirs = _personal(asked.work_email, asked.personal_email)
+    now = _personal(shown.work_email, shown.personal_email, *emails)
+    if theirs & now or (asked.profile_url and asked.profile_url == shown.profile_url):
+        return True
+    if (theirs and now) or (asked.profile_url and shown.profile_url):
+        return False
+    return not asked.name or not shown.name or names_agree(asked.name, shown.name)
+
+
+def _personal(*emails: str | None) -> set[str]:
+    return {email for email in emails if email and not is_role_address(email)}
 
 
 def decide_write(

@@ -76,6 +76,14 @@ async def note_account(db: Db, crm: str, account: str) -> None:
     await db.execute("UPDATE connections SET account = $2 WHERE crm = $1 AND account IS NULL", crm, account)
 
 
+async def note_error(db: Db, crm: str, error: str) -> bool:
+    """Store what is wrong with the connection. Return False if that was known."""
+    row = await db.fetchrow(
+        "UPDATE connections SET error = $2 WHERE crm = $1 AND error IS DISTINCT FROM $2 RETURNING crm", crm, error
+    )
+    return row is not None
+
+
 async def disconnect(db: Db, crm: str) -> bool:
     """Remove the connection. Return False if there was none."""
     return await db.fetchrow("DELETE FROM connections WHERE crm = $1 RETURNING crm", crm) is not None

@@ -20,6 +20,7 @@ from uuid import UUID
 import asyncpg
 
 from enrichment.forgetting import Person, without
+from enrichment.reading import MERGED_INTO
 from enrichment.suppression import Identifier
 from enrichment.wish import Policy
 from store.database import transaction
@@ -105,17 +106,25 @@ async def erase_record(
     """Erase the person of a CRM's record: its lookups, and all that hold their profile or one of their e-mails.
 
     An address that is a shared mailbox, or that led to several people, is nobody's, and erases nobody else. A reading
-    of the record that is under way stays, for its submitter to end.
+    of the record that is under way stays, for its submitter to end. Records that were merged into it go with it.
     """
     rows = await pool.fetch(
         """
-        SELECT id, profile_url, work_email, personal_email, name, company, mobile
+        WITH RECURSIVE record (id) AS (
+            SELECT $2::text
+             UNION
+            SELECT readings.record_id
+              FROM record
+              JOIN readings ON readings.source = $1 AND readings.reason = $3 || ' ' || record.id
+        )
+        SELECT lookups.id, profile_url, work_email, personal_email, name, company, mobile
           FROM lookups
-         WHERE record_id = $2
+         WHERE record_id IN (SELECT id FROM record)
            AND source = $1
         """,
         source,
         record_id,
+        MERGED_INTO,
     )
     person = Person()
     for row in rows:

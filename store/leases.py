@@ -34,11 +34,14 @@ class Postponed:
 
 
 class Leases:
-    """The leases of one table, whose rows are claimed from `queued` into the state *working*."""
+    """The leases of one table, whose rows are claimed from `queued` into the state *working*.
 
-    def __init__(self, table: str, working: str) -> None:
+    *order*: the column in whose order others lock several rows.
+    """
+
+    def __init__(self, table: str, working: str, order: str = "id") -> None:
         self._renew, self._undo, self._requeue, self._rescue = (
-            text.format(table=table, working=working) for text in (_RENEW, _UNDO, _REQUEUE, _RESCUE)
+            text.format(table=table, working=working, order=order) for text in (_RENEW, _UNDO, _REQUEUE, _RESCUE)
         )
 
     async def renew(self, db: Db, leased: Sequence[tuple[UUID, int]], lease: timedelta) -> set[UUID]:
@@ -100,7 +103,7 @@ _REQUEUE = """
               JOIN unnest($1::uuid[], $2::int[], $3::interval[], $4::bool[], $5::text[])
                    AS postponed (id, attempt, after, counts, error) USING (id, attempt)
              WHERE {table}.state = '{working}'
-             ORDER BY {table}.id
+             ORDER BY {table}.{order}
                FOR UPDATE OF {table}
         )
         UPDATE {table}
@@ -138,5 +141,5 @@ _RESCUE = """
 """
 
 JOBS = Leases("jobs", "submitting")
-READINGS = Leases("readings", "reading")
+READINGS = Leases("readings", "reading", order="record_id")
 DELIVERIES = Leases("deliveries", "sending")

@@ -128,6 +128,35 @@ _CLAIM = """
 """
 
 
+async def claim_erasure(db: Db, overdue: timedelta, lease: timedelta) -> tuple[str, ClaimedReading] | None:
+    """Claim a reading that erases and is *overdue*, because nobody reads for its CRM. Return it with the CRM."""
+    row = await db.fetchrow(
+        """
+        WITH due AS MATERIALIZED (
+            SELECT id
+              FROM readings
+             WHERE erases AND state = 'queued' AND due_at <= now() - $1::interval
+             ORDER BY due_at
+             LIMIT 1
+               FOR UPDATE SKIP LOCKED
+        )
+        UPDATE readings
+           SET state = 'reading', attempt = attempt + 1, lease_expires_at = clock_timestamp() + $2, claimed_by = NULL
+          FROM due
+         WHERE readings.id = due.id
+        RETURNING source, readings.id, record_id, attempt, tries, named_by, erases
+        """,
+        overdue,
+        lease,
+    )
+    if row is None:
+        return None
+    claimed = ClaimedReading(
+        row["id"], row["record_id"], row["attempt"], row["tries"], row["named_by"], row["erases"]
+    )  # fmt: skip
+    return row["source"], claimed
+
+
 async def end_read(
     pool: asyncpg.Pool[Any], source: str, became: Sequence[Became], skipped: Sequence[Skipped], policy: Policy
 ) -> dict[UUID, UUID | None]:
@@ -189,23 +218,28 @@ async def _known_lookups(db: Db, source: str, became: Sequence[Became], policy: 
 
     Our own write of a status changes the contact: without this, a failed lookup would lead to the next for ever. What a
     sweep shows is no wish; an event of the same news is one again when the answer is too old to be reused. A contact
-    that was deleted and restored is asked about again.
+    that was deleted and restored is asked about again. So is one with an identifier that the lookup lacks, however old:
+    it was set between that reading and its end. A date to come is no news: it would stay so for ever.
     """
     if not became:
         return {}
     rows = await db.fetch(
         """
         SELECT contact.id AS reading_id, known.id AS lookup_id
-          FROM unnest($2::uuid[], $3::text[], $4::timestamptz[], $5::bool[])
-               AS contact (id, record_id, news_at, is_wish)
+          FROM unnest($2::uuid[], $3::text[], $4::timestamptz[], $5::bool[], $8::text[], $9::text[], $10::text[])
+               AS contact (id, record_id, news_at, is_wish, profile_url, work_email, personal_email)
          CROSS JOIN LATERAL (
-               SELECT lookups.id, lookups.created_at, lookups.final_status, lookups.finished_at, lookups.reason
+               SELECT *
                  FROM lookups
                 WHERE lookups.record_id = contact.record_id
                   AND lookups.source = $1
                 ORDER BY lookups.id DESC
                 LIMIT 1) AS known
-         WHERE known.created_at >= COALESCE(contact.news_at, '-infinity')
+         WHERE (known.created_at >= COALESCE(contact.news_at, '-infinity')
+                OR contact.news_at > now() + interval '5 minutes')   -- further ahead than any clock
+           AND COALESCE(contact.profile_url = known.profile_url, contact.profile_url IS NULL)
+           AND array_remove(ARRAY[contact.work_email, contact.personal_email], NULL)
+               <@ ARRAY[known.work_email, known.personal_email]
            AND NOT (known.final_status IS NOT DISTINCT FROM 'cancelled' AND known.reason = $7)
            AND (NOT contact.is_wish OR known.final_status IS NULL
                 OR known.final_status <> 'found' AND known.finished_at > now() - $6::interval)
@@ -217,6 +251,9 @@ async def _known_lookups(db: Db, source: str, became: Sequence[Became], policy: 
         [one.named_by not in ("sweep", "walk") for one in became],
         policy.not_found,
         GONE_WITH_ITS_CONTACT,
+        [one.wish.contact.profile_url for one in became],
+        [one.wish.contact.work_email for one in became],
+        [one.wish.contact.personal_email for one in became],
     )
     return {row["reading_id"]: row["lookup_id"] for row in rows}
 
@@ -271,7 +308,10 @@ async def end_merged(pool: asyncpg.Pool[Any], source: str, record_id: str, into:
 
 
 async def end_stale(db: Db, source: str, at_most: timedelta, reason: str, limit: int) -> int:
-    """End up to *limit* readings that were named longer ago than *at_most* (queued -> skipped); return how many."""
+    """End up to *limit* readings that were named longer ago than *at_most* (queued -> skipped); return how many.
+
+    An erasure is never given up.
+    """
     rows = await db.fetch(
         """
         UPDATE readings
@@ -283,6 +323,7 @@ async def end_stale(db: Db, source: str, at_most: timedelta, reason: str, limit:
                          AND state = 'queued'
                          AND id < $2   -- first named before that: then the index is enough
                          AND named_at < now() - $3::interval
+                         AND NOT erases
                        ORDER BY id
                        LIMIT $5
                          FOR UPDATE SKIP LOCKED)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Literal
+from typing import Any
 
 import asyncpg
 from uuid_utils.compat import uuid7
@@ -129,11 +129,11 @@ async def name_swept(db: Db, source: str, changes: Iterable[Change]) -> int:
     return await name(db, source, "sweep", {row["record_id"]: absorbed[row["record_id"]] for row in rows} | seen)
 
 
-async def name(db: Db, source: str, named_by: Literal["sweep", "walk"], seen: dict[str, datetime | None]) -> int:
+async def name(db: Db, source: str, named_by: str, seen: dict[str, datetime | None]) -> int:
     """Name contacts (-> queued) whose change is newer than the one that was *seen* last; without a time, all of them.
 
-    A reading that is queued keeps its turn: it has yet to look. One that a backfill asked for stays the backfill's
-    until it ends, because the contact may be older than the connection.
+    A reading that is queued keeps its turn: it has yet to look. What a backfill, a workflow or an event asked for stays
+    theirs until it ends: the contact may be older than the connection, or its answer too old to be reused.
     """
     rows = await db.fetch(
         """
@@ -143,7 +143,7 @@ async def name(db: Db, source: str, named_by: Literal["sweep", "walk"], seen: di
          ORDER BY record_id
             ON CONFLICT (source, record_id) DO UPDATE
            SET state = 'queued',
-               named_by = CASE WHEN readings.named_by IN ('backfill', 'request')
+               named_by = CASE WHEN readings.named_by IN ('backfill', 'request', 'event')
                                     AND readings.state IN ('queued', 'reading')
                                THEN readings.named_by ELSE excluded.named_by END,
                seen = COALESCE(excluded.seen, readings.seen),

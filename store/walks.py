@@ -15,7 +15,7 @@ from uuid import UUID
 import asyncpg
 
 from enrichment.crms.base import Change
-from store.database import Db, transaction
+from store.database import Db
 from store.partitions import first_id
 from store.sweeps import name
 
@@ -56,38 +56,38 @@ async def claim_step(db: Db, crm: str) -> Step | None:
 async def name_walked(pool: asyncpg.Pool[Any], step: Step, changes: Sequence[Change]) -> int:
     """Mark the contacts of this page that have an open lookup, and name those that no sweep showed. Return how many."""
     met = {change.record_id: change.modified_at for change in changes if not change.is_gone}
-    async with transaction(pool) as connection:
-        rows = await connection.fetch(
-            """
-            WITH met AS (
-                SELECT * FROM unnest($2::text[], $3::timestamptz[]) AS met (record_id, modified_at)
-            ), marked AS (
-                UPDATE readings
-                   SET walk_seen = $4
-                 WHERE id IN (SELECT readings.id
-                                FROM met
-                                JOIN readings ON readings.source = $1 AND readings.record_id = met.record_id
-                               WHERE EXISTS (SELECT FROM lookups
-                                              WHERE lookups.record_id = met.record_id AND lookups.source = $1
-                                                AND lookups.final_status IS NULL)
-                               ORDER BY readings.record_id
-                                 FOR UPDATE OF readings)
-            )
-            SELECT met.record_id
-              FROM met
-              LEFT JOIN readings ON readings.source = $1 AND readings.record_id = met.record_id
-             WHERE CASE WHEN readings.id IS NULL THEN met.modified_at >= $5
-                        -- Changed after it was read last, which no sweep showed. What has a mobile, sweeps leave out.
-                        ELSE readings.ended_at < met.modified_at AND readings.seen IS DISTINCT FROM met.modified_at
-                             AND readings.reason IS DISTINCT FROM 'has a mobile' END
-            """,
-            step.crm,
-            list(met),
-            list(met.values()),
-            step.began,
-            step.connected_at,
+    # Two commits: each locks readings in the order of their records, which both together would not.
+    rows = await pool.fetch(
+        """
+        WITH met AS (
+            SELECT * FROM unnest($2::text[], $3::timestamptz[]) AS met (record_id, modified_at)
+        ), marked AS (
+            UPDATE readings
+               SET walk_seen = $4
+             WHERE id IN (SELECT readings.id
+                            FROM met
+                            JOIN readings ON readings.source = $1 AND readings.record_id = met.record_id
+                           WHERE EXISTS (SELECT FROM lookups
+                                          WHERE lookups.record_id = met.record_id AND lookups.source = $1
+                                            AND lookups.final_status IS NULL)
+                           ORDER BY readings.record_id
+                             FOR UPDATE OF readings)
         )
-        return await name(connection, step.crm, "walk", {row["record_id"]: met[row["record_id"]] for row in rows})
+        SELECT met.record_id
+          FROM met
+          LEFT JOIN readings ON readings.source = $1 AND readings.record_id = met.record_id
+         WHERE CASE WHEN readings.id IS NULL THEN met.modified_at >= $5
+                    -- Changed after it was read last, which no sweep showed. What has a mobile, sweeps leave out.
+                    ELSE readings.ended_at < met.modified_at AND readings.seen IS DISTINCT FROM met.modified_at
+                         AND readings.reason IS DISTINCT FROM 'has a mobile' END
+        """,
+        step.crm,
+        list(met),
+        list(met.values()),
+        step.began,
+        step.connected_at,
+    )
+    return await name(pool, step.crm, "walk", {row["record_id"]: met[row["record_id"]] for row in rows})
 
 
 async def name_missed(db: Db, step: Step) -> int:

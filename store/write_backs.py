@@ -6,19 +6,22 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
+from enrichment.contact import Contact
 from enrichment.write_back import Result
 from store.database import Db
 
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """A lookup's *result* and the record that it is for. *is_open*: a person retried it, and it has no result now.
+    """A lookup's *result*, the record that it is for, and the *contact* that was asked about.
 
+    *is_open*: a person retried it, and it has no result now.
     *is_foreign*: it is older than the connection to the CRM, so its record may be one of another account.
     """
 
     record_id: str
     result: Result
+    contact: Contact
     is_open: bool = False
     is_foreign: bool = False
 
@@ -42,7 +45,8 @@ async def read_results(db: Db, lookup_ids: Sequence[UUID]) -> dict[UUID, Told]:
         """
         SELECT id, record_id, COALESCE(final_status::text, 'queued') AS status, final_status IS NULL AS is_open,
                mobile, line_type, provider, finished_at, COALESCE(region_hint, region) AS region,
-               lookups.created_at < connections.connected_at AS is_foreign
+               lookups.created_at < connections.connected_at AS is_foreign,
+               profile_url, work_email, personal_email, name, company
           FROM lookups
           LEFT JOIN connections ON connections.crm = lookups.source
          WHERE id = ANY($1::uuid[])
@@ -55,6 +59,10 @@ async def read_results(db: Db, lookup_ids: Sequence[UUID]) -> dict[UUID, Told]:
             row["record_id"],
             Result(
                 row["status"], row["mobile"], row["line_type"], row["provider"], row["finished_at"], row["region"]
+            ),
+            Contact(
+                profile_url=row["profile_url"], work_email=row["work_email"], personal_email=row["personal_email"],
+                name=row["name"], company=row["company"],
             ),
             row["is_open"],
             row["is_foreign"] is not False,

@@ -35,6 +35,7 @@ log = structlog.get_logger()
 PATIENCE = 5.0  # seconds that a call waits for a permit
 PROBE_FOR = timedelta(seconds=30)  # that a call which tests an open breaker may take
 MOST_OF_AN_ANSWER = 16 << 20  # bytes: a hundred contacts, with the histories of their fields
+ANOTHER_CONTACT = "the answer is about another contact"
 READS_AT_ONCE = 2  # so that contacts are put together while a read is under way
 
 Answer = TypeVar("Answer")
@@ -42,7 +43,7 @@ Answer = TypeVar("Answer")
 
 @dataclass(frozen=True, slots=True)
 class Withheld:
-    """The call was not made, because the CRM cannot be called now; it may be *after* so many seconds."""
+    """The CRM cannot be called now; it may be *after* so many seconds. The call was not made, or probed the breaker."""
 
     reason: str
     after: float = 0.0
@@ -76,7 +77,7 @@ class CrmCaller:
 
     async def write(self, contact: CrmContact, writing: Writing) -> Written | Gone | Failure | Withheld:
         """Write onto one contact, as it was just read."""
-        return await self.call(self.crm.write(contact, writing), self.crm.read_write)
+        return await self.call(self.crm.write(contact, writing), self.crm.read_write, of_contact=True)
 
     async def call(
         self,
@@ -85,10 +86,12 @@ class CrmCaller:
         *,
         purpose: Purpose = "any",
         sweeps: bool = False,
+        of_contact: bool = False,
     ) -> Answer | Failure | Withheld:
         """Make one call when the limits allow it, and let *read* read its answer.
 
         Unclear: the call may have been made. *sweeps*: it takes at most half of the limits while deliveries wait.
+        *of_contact*: a failure that says more of the CRM than of the contact, because the breaker is open, is Withheld.
         """
         permit = await self._take_permit(purpose, sweeps=sweeps)
         if isinstance(permit, Withheld):
@@ -110,6 +113,8 @@ class CrmCaller:
             await self._note(outcome, permit, began)
         except UNREACHABLE as error:  # the outcome counts all the same
             log_failure(error, crm=self.name)
+        if of_contact and permit.is_probe and isinstance(outcome, Retry | Unclear):
+            return Withheld(outcome.reason)
         return outcome
 
     async def ask_health(self) -> Health:
@@ -142,7 +147,7 @@ class CrmCaller:
         wanted = list(dict.fromkeys(record_ids))
         if len(wanted) == 1:
             return [await self._read_alone(wanted[0])] * len(record_ids)
-        read = await self.call(self.crm.read_many(wanted), self.crm.read_contacts)
+        read = await self.call(self.crm.read_many(wanted), self.crm.read_contacts, of_contact=True)
         match read:
             case Refused():
                 return [_Unresolved()] * len(record_ids)  # perhaps for one of them
@@ -154,8 +159,10 @@ class CrmCaller:
 
     async def _read_alone(self, record_id: str) -> CrmContact | Gone | Failure | Withheld:
         read: CrmContact | Gone | Failure | Withheld = await self.call(
-            self.crm.read_one(record_id), self.crm.read_contact
+            self.crm.read_one(record_id), self.crm.read_contact, of_contact=True
         )
+        if isinstance(read, CrmContact) and record_id not in (read.record_id, *read.absorbed):
+            return Retry(ANOTHER_CONTACT)  # no merge: the survivor says whom it absorbed
         return Retry(read.reason) if isinstance(read, Unclear) else read  # reading twice does no harm
 
     async def _take_permit(self, purpose: Purpose, *, sweeps: bool) -> Permit | Withheld:

@@ -10,14 +10,20 @@ import asyncpg
 import structlog
 
 from enrichment.crms import CRMS
-from enrichment.reading import COULD_NOT_BE_READ
+from enrichment.reading import COULD_NOT_BE_READ, ERASED
 from store import deliveries, reading_work
+from store.erasure import erase_record
+from store.installation import Installation
 from store.leases import DELIVERIES, READINGS
+from store.reading_work import Skipped
 from submitter.checks import check
 from submitter.counting import count
 from submitter.crm_callers import CrmCallers
 
 log = structlog.get_logger()
+
+OVERDUE = timedelta(minutes=1)  # then a submitter would have erased it
+ERASING = timedelta(minutes=30)  # an erasure reads everything; nobody renews this lease
 
 
 class CrmDuties:
@@ -27,6 +33,7 @@ class CrmDuties:
         self,
         pool: asyncpg.Pool[Any],
         callers: CrmCallers,
+        installation: Installation,
         wake: Callable[[], None],
         *,
         batch: int,
@@ -34,6 +41,7 @@ class CrmDuties:
     ) -> None:
         self._pool = pool
         self._callers = callers
+        self._installation = installation
         self._wake = wake
         self._batch = batch
         self._at_most = at_most
@@ -60,6 +68,19 @@ class CrmDuties:
                 self._wake()
             found = max(found, len(rescued))
         return found
+
+    async def erase(self) -> int:
+        """Forget people whose CRM no submitter reads for now: it is paused or disconnected, and need not be called."""
+        erased = 0
+        while claimed := await reading_work.claim_erasure(self._pool, OVERDUE, ERASING):
+            crm, reading = claimed
+            policy = await self._installation.policy()
+            counts = (await erase_record(self._pool, policy, crm, reading.record_id)).counts()
+            ended = Skipped(reading.id, reading.attempt, ERASED)
+            await reading_work.end_read(self._pool, crm, (), (ended,), policy)
+            log.info("contact_erased", crm=crm, reading=str(reading.id), **counts)
+            erased += 1
+        return erased
 
     async def end_stale(self) -> int:
         """End readings and deliveries that have waited for too long."""

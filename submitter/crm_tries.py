@@ -15,6 +15,9 @@ from submitter.outcomes import REST_AFTER_429
 SOON = 5.0  # seconds: what is due later than that is waited for as if nothing waited
 LONGEST_REST = 5.0  # seconds between two looks at a CRM that cannot be called: a person may resume it
 
+# Seconds after each failure: a CRM may be away for hours, and neither an event nor a result is given up meanwhile.
+WAITS = (1.0, 5.0, 30.0, 300.0, 1800.0, 7200.0, 18_000.0)
+
 Passing: TypeAlias = Retry | Pause | Unclear | Withheld  # failures that another try may mend
 
 
@@ -44,7 +47,8 @@ def try_again(item: Tried, failure: Passing, *, most: int) -> Postponed | None:
     if item.tries + 1 >= most:
         return None
     asked = failure.after if isinstance(failure, Retry) else None
-    wait = timedelta(seconds=max(asked or 0.0, backoff(item.tries)))
+    pause = WAITS[min(item.tries, len(WAITS) - 1)]
+    wait = timedelta(seconds=max(asked or 0.0, backoff(0, first=pause, longest=pause)))
     return Postponed(item.id, item.attempt, wait, failure.reason)
 
 

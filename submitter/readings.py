@@ -130,9 +130,12 @@ class Reader:
         return again or _skip(reading, f"{COULD_NOT_BE_READ} {given_up(reading, shown)}")
 
     async def _decide(self, reading: ClaimedReading, contact: CrmContact) -> Step:
+        connected_at = await self._connections.connected_at(self._crm)
+        if connected_at is None:
+            return postponed(reading, "it was disconnected", SOON)  # so nobody knows what is news
         read = read_contact(
             contact,
-            connected_at=await self._connections.connected_at(self._crm),
+            connected_at=connected_at,
             named_by=reading.named_by,
             providers=self._process.providers,
         )
@@ -172,8 +175,11 @@ class Reader:
         return [None] * len(steps)
 
     async def _write_merged(self, reading: ClaimedReading, into: str) -> None:
-        """Name the other contact, then end this one's reading: a crash in between only reads both again."""
-        await name(self._pool, self._crm, "sweep", {into: None})
+        """Name the other contact, then end this one's reading: a crash in between only reads both again.
+
+        Who asked for this one asks for the other.
+        """
+        await name(self._pool, self._crm, reading.named_by, {into: None})
         merged = Skipped(reading.id, reading.attempt, f"{MERGED_INTO} {into}")
         await reading_work.end_merged(self._pool, self._crm, reading.record_id, into, merged)
         log.info("contact_merged", crm=self._crm, reading=str(reading.id))

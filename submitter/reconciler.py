@@ -56,6 +56,7 @@ SETTLE_EVERY = 1.0
 UNHOLD_EVERY = 2.0
 REMOVED_EVERY = 60.0
 STALE_EVERY = 600.0
+ERASE_EVERY = 60.0
 MONTHS_EVERY = 3600.0
 BODIES_EVERY = 3600.0
 SWEEP_LOOK_EVERY = 1.0
@@ -275,7 +276,7 @@ async def work(process: Process, stop: asyncio.Event) -> None:
         return watch.seen.crms
 
     callers = CrmCallers(process.pool, process.settings, Connections(process.pool, process.settings))
-    duties = CrmDuties(process.pool, callers, notifier.wake, batch=BATCH, at_most=QUEUED_AT_MOST)
+    duties = CrmDuties(process.pool, callers, process.installation, notifier.wake, batch=BATCH, at_most=QUEUED_AT_MOST)
     of_crms = [
         CrmWork(name, every, process.pool, callers, stop, notifier.wake)
         for name, every in process.settings.sweep_seconds.items()
@@ -289,6 +290,7 @@ async def work(process: Process, stop: asyncio.Event) -> None:
         repeat(when(lambda: watch.seen.held, duties.look_after), UNHOLD_EVERY, stop),
         repeat(when(lambda: watch.seen.leased, duties.rescue), min(rescue_every, 3.0), stop),
         repeat(duties.end_stale, STALE_EVERY, stop),
+        repeat(duties.erase, ERASE_EVERY, stop),
         repeat(when(lambda: watch.seen.held and watch.seen.joined, reconciler.pass_on), PASS_ON_EVERY, stop),
         repeat(when(jobs, reconciler.pass_over_removed), REMOVED_EVERY, stop),
         repeat(when(jobs, reconciler.end_stale), STALE_EVERY, stop),

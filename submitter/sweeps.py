@@ -13,7 +13,7 @@ import structlog
 
 from enrichment.crms.base import Account, Failure, Page
 from enrichment.logs import without_words
-from enrichment.outcome import Pause, Retry
+from enrichment.outcome import Pause, Refused, Retry
 from store.connections import note_account
 from store.sweeps import Window, claim_sweep, end_sweep, leave_sweep, name_page
 from submitter.backoff import backoff
@@ -25,6 +25,7 @@ log = structlog.get_logger()
 
 AGAIN_AT_ONCE = 1000  # as a full batch of other duties: another pass follows at once
 TRIES = 4  # of one page, before its window is left
+NO_END = "a page names itself as the next"
 LONGEST_PAUSE = 20.0  # seconds between two of them: well below the claim's lease
 
 
@@ -88,6 +89,8 @@ class Sweep:
                 request, caller.crm.read_page, purpose="search", sweeps=True
             )
             tries += 1
+            if isinstance(page, Page) and leads_nowhere(page, after):
+                return Refused(NO_END)
             if not isinstance(page, Retry | Withheld) or tries == TRIES or _is_paused(page):
                 return page
             pause = page.after or backoff(tries)
@@ -103,7 +106,7 @@ class Sweep:
         account: Account | Failure | Withheld = await caller.call(caller.crm.account(), caller.crm.read_account)
         if isinstance(account, Pause):
             return account
-        self._has_asked = True
+        self._has_asked = isinstance(account, Account | Refused)
         if isinstance(account, Account) and account.id is not None:
             await note_account(self._pool, self._work.crm, account.id)
         return None
@@ -118,6 +121,11 @@ class Sweep:
             return
         log.warning("sweep_failed", crm=self._work.crm, why=without_words(why.reason))
         await leave_sweep(self._pool, window, why.reason, timedelta(seconds=after))
+
+
+def leads_nowhere(page: Page, after: str | None) -> bool:
+    """Tell whether the page that was asked for *after* a place names that same place as the next one."""
+    return page.after is not None and page.after == after
 
 
 def _is_paused(page: Retry | Withheld) -> bool:

@@ -11,7 +11,7 @@ from enrichment.logs import without_words
 from enrichment.outcome import Refused
 from store.walks import Step, claim_step, end_step, end_walk, leave_step, name_missed, name_walked
 from submitter.crm_calls import Withheld
-from submitter.sweeps import CrmWork
+from submitter.sweeps import NO_END, CrmWork, leads_nowhere
 
 log = structlog.get_logger()
 
@@ -37,6 +37,8 @@ class Walk:
         page: Page | Failure | Withheld = await caller.call(
             caller.crm.walk(step.after), caller.crm.read_page, sweeps=True
         )
+        if isinstance(page, Page) and leads_nowhere(page, step.after):
+            page = Refused(NO_END)
         if not isinstance(page, Page):
             await self._leave(step, page)
             return 0

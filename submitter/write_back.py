@@ -15,11 +15,21 @@ from weakref import WeakValueDictionary
 import structlog
 
 from enrichment.crms.base import CrmContact, Failure, Gone, Writing, Written
+from enrichment.event import read_fields
 from enrichment.outcome import Refused, Retry
 from enrichment.reading import COULD_NOT_BE_READ, ERASED, GONE, SUPPRESSED
 from enrichment.states import DeliveryEnd
 from enrichment.suppression import number_hash
-from enrichment.write_back import THERE_ALREADY, Landed, Leave, Overtaken, decide_write, judge_reread
+from enrichment.write_back import (
+    SOMEBODY_ELSE,
+    THERE_ALREADY,
+    Landed,
+    Leave,
+    Overtaken,
+    decide_write,
+    is_same_person,
+    judge_reread,
+)
 from store import deliveries, write_backs
 from store.crm_permits import read_shut
 from store.database import transaction
@@ -185,6 +195,8 @@ class WriteBack:
         return None
 
     async def _write_onto(self, task: Task, told: Told, contact: CrmContact, lease: Lease) -> Step:
+        if not self._is_of(told, contact):
+            return _end(task, "skipped", SOMEBODY_ELSE)
         policy = await self._process.installation.policy()
         ours = await self._numbers_of_ours(contact, told)
         decided = decide_write(
@@ -208,6 +220,11 @@ class WriteBack:
         if decided.writing.number is None:
             return _end(task, "delivered")
         return await self._read_again(task, contact, decided.writing, written, wrote)
+
+    def _is_of(self, told: Told, contact: CrmContact) -> bool:
+        """Tell whether the contact is still the person who was asked about: by its merge, or by what it shows."""
+        shown = read_fields(contact.fields, providers=self._process.providers).contact
+        return told.record_id in contact.absorbed or is_same_person(told.contact, shown, contact.emails)
 
     async def _read_again(
         self, task: Task, before: CrmContact, writing: Writing, written: Written, wrote: bytes | None

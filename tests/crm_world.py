@@ -43,7 +43,9 @@ class CrmWorld:
         connections = Connections(self.pool, at_work.process.settings)
         self.reader = Reader(caller, at_work.process, connections, self.wake)
         self.write_back = WriteBack(caller, at_work.process)
-        self.duties = CrmDuties(self.pool, callers, self.wake, batch=BATCH, at_most=QUEUED_AT_MOST)
+        self.duties = CrmDuties(
+            self.pool, callers, at_work.process.installation, self.wake, batch=BATCH, at_most=QUEUED_AT_MOST
+        )
 
     def wake(self) -> None:
         """Count the hints."""

@@ -66,6 +66,7 @@ class CrmContact:
     news_at: datetime | None  # when it was created, or an identifier or a property of ONLY_IF was set last, if dated
     is_wanted: bool = True  # it meets every condition of ONLY_IF
     absorbed: tuple[str, ...] = ()  # ids of contacts that were merged into it
+    emails: tuple[str, ...] = field(default=(), repr=False)  # further addresses, in lower case, beyond those in fields
     body: bytes = field(default=b"", repr=False)  # verbatim
 
 

@@ -50,11 +50,13 @@ def read_contact(answer: Any, linkedin_field: str, only_if: Sequence[Condition])
         fields=dict(_read_fields(properties, linkedin_field)),
         mobile=_text(properties, MOBILE),
         phone=_text(properties, PHONE),
-        edits=tuple(sorted(_read_edits(history.get(MOBILE)), key=lambda edit: edit.at, reverse=True)),
+        # A number without a readable date was there all the same, and somebody may have cleared it.
+        edits=tuple(sorted(_read_edits(history.get(MOBILE), LONG_AGO), key=lambda edit: edit.at, reverse=True)),
         modified_at=modified or LONG_AGO,
         news_at=max(filter(None, [created, *set_at]), default=None),
         is_wanted=all(_meets(properties, condition) for condition in only_if),
         absorbed=read_absorbed(properties),
+        emails=_read_additional(properties),
         body=_verbatim(answer),
     )
 
@@ -73,17 +75,21 @@ def read_modified(answer: Mapping[str, Any], properties: Mapping[str, Any]) -> d
 
 def _read_fields(properties: Mapping[str, Any], linkedin_field: str) -> Iterator[tuple[str, str]]:
     """Yield the fields of the contact as an event has them."""
-    additional = (_text(properties, "hs_additional_emails") or "").split(SEPARATOR)
     fields = {
         "profile_url": _text(properties, linkedin_field),
         "work_email": _text(properties, "email"),
         # HubSpot does not tell what an additional address is for: the first one is the second that can be asked about.
-        "personal_email": next(filter(None, map(str.strip, additional)), None),
+        "personal_email": next(iter(_read_additional(properties)), None),
         "name": join_names(_text(properties, "firstname"), _text(properties, "lastname")),
         "company": _text(properties, "company"),
         "region": _text(properties, "hs_country_region_code") or _text(properties, "country"),
     }
     yield from ((name, value) for name, value in fields.items() if value)
+
+
+def _read_additional(properties: Mapping[str, Any]) -> tuple[str, ...]:
+    """Read the additional addresses."""
+    return tuple(_parts((_text(properties, "hs_additional_emails") or "").lower()))
 
 
 def _text(properties: Mapping[str, Any], name: str) -> str | None:
@@ -94,10 +100,10 @@ def _text(properties: Mapping[str, Any], name: str) -> str | None:
     return value.strip() or None if isinstance(value, str) else None
 
 
-def _read_edits(entries: Any) -> Iterator[Edit]:
-    """Yield the values that a property had; an entry that cannot be read is left out."""
+def _read_edits(entries: Any, undated: datetime | None = None) -> Iterator[Edit]:
+    """Yield the values that a property had; one whose time cannot be read as of *undated*, or not at all."""
     for entry in entries if isinstance(entries, list) else ():
-        if isinstance(entry, dict) and (at := _read_time(entry.get("timestamp"))):
+        if isinstance(entry, dict) and (at := _read_time(entry.get("timestamp")) or undated):
             yield Edit(_text(entry, "value") or "", at)
 
 
@@ -122,7 +128,7 @@ def _meets(properties: Mapping[str, Any], condition: Condition) -> bool:
 
 
 def _parts(value: str) -> Iterable[str]:
-    return (part.strip() for part in value.split(SEPARATOR))
+    return filter(None, map(str.strip, value.split(SEPARATOR)))
 
 
 def _verbatim(answer: dict[str, Any]) -> bytes:
