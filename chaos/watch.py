@@ -56,6 +56,7 @@ class Watch:
         self.samples: list[Sample] = []
         self.submitting: list[tuple[float, int]] = []  # (time, questions that were out)
         self.takeovers: list[Takeover] = []
+        self.owed = (0.0, 0)  # (time, contacts to be read and results to be delivered)
         self._postgres = postgres
         self._connection: asyncpg.Connection[Any] | None = None
         self._following: list[_Following] = []
@@ -107,11 +108,18 @@ class Watch:
                 "SELECT COALESCE(final_status::text, 'open') AS status, count(*) FROM lookups GROUP BY 1", timeout=5
             )
             self.samples.append(Sample(now, {row["status"]: row["count"] for row in rows}))
+            self.owed = (now, await self._connection.fetchval(_OWED, timeout=5))
 
     def _leave(self) -> None:
         if self._connection is not None:
             self._connection.terminate()
             self._connection = None
+
+
+_OWED = """
+    SELECT (SELECT count(*) FROM readings WHERE state IN ('queued', 'reading'))
+         + (SELECT count(*) FROM deliveries WHERE state IN ('queued', 'sending'))
+"""
 
 
 class _Following:
