@@ -162,6 +162,11 @@ CREATE TABLE lookups_default PARTITION OF lookups DEFAULT WITH (
 CREATE INDEX lookups_by_status ON lookups (final_status, id);
 -- Which ended lately, of an old month: `ringback prune` asks while all processes wait.
 CREATE INDEX lookups_by_end    ON lookups USING brin (finished_at) WITH (autosummarize = on);
+-- The lists of one source, by status and of all statuses.
+CREATE INDEX lookups_by_source ON lookups (source, final_status, id);
+CREATE INDEX lookups_by_mobile ON lookups (mobile, id) WHERE mobile IS NOT NULL;
+-- Those that wait for a search that began for another lookup, or took its answer: found by an e-mail or a profile.
+CREATE INDEX lookups_of_others ON lookups (search_id, id) WHERE reused_from IS NOT NULL;
 CREATE INDEX lookups_by_record ON lookups (record_id, id) WHERE record_id IS NOT NULL;
 -- Those that a number may still reach. A late one reaches them through the searches of its keys.
 CREATE INDEX lookups_numberless ON lookups (search_id, id)

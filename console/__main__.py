@@ -7,11 +7,13 @@ from typing import Annotated
 
 import typer
 
+from console.backfill import backfill
 from console.cancel import cancel
 from console.connect import connect
 from console.demo.command import demo
 from console.disconnect import disconnect
 from console.doctor import doctor
+from console.erase import erase
 from console.migrate import migrate
 from console.pause import pause
 from console.prune import prune
@@ -20,6 +22,7 @@ from console.replay import replay
 from console.resume import resume
 from console.retry import retry
 from console.status import status
+from console.suppress import suppress
 from console.up import up
 
 cli = typer.Typer(
@@ -35,7 +38,8 @@ cli = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 for verb in (
-    migrate, up, demo, connect, disconnect, status, doctor, pause, resume, retry, cancel, release, replay, prune
+    migrate, up, demo, connect, disconnect, backfill, status, doctor, pause, resume,
+    retry, cancel, release, replay, suppress, erase, prune,
 ):  # fmt: skip
     cli.command()(verb)
 

@@ -6,15 +6,16 @@ import asyncio
 import ipaddress
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 from urllib.parse import urlsplit
 
 import aiohttp
 import asyncpg
 from pydantic import SecretStr
 
+from console.crm_doctor import check_crms
 from console.database import connected, embedded_exists
+from console.findings import Finding, Verdict
 from enrichment.providers import build_providers
 from enrichment.providers.base import HttpRequest, HttpResponse, Provider
 from enrichment.settings import Role, Settings, SettingsError
@@ -37,18 +38,6 @@ REMEDIES = {  # by a part of the setting's name
 }
 OUR_TITLE = "Ringback"  # the title of our own API in /openapi.json
 
-Verdict = Literal["ok", "warn", "fail"]
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """The result of one check, and its remedy."""
-
-    about: str
-    verdict: Verdict
-    found: str
-    remedy: str | None = None
-
 
 async def examine() -> list[Finding]:
     """Run every check that the settings allow."""
@@ -66,7 +55,8 @@ async def examine() -> list[Finding]:
             check_public_url(session, settings),
             *(check_provider(session, settings, provider) for provider in build_providers(settings).values()),
         )
-    return findings + [finding for found in others for finding in found]
+        of_crms = await check_crms(session, settings)  # after the database's: both may have to start an embedded one
+    return [*findings, *(finding for found in others for finding in found), *of_crms]
 
 
 def check_settings() -> list[Finding]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +15,7 @@ from enrichment.crms import CRMS, build_crm
 from enrichment.crms.base import Crm
 from enrichment.providers import build_providers
 from enrichment.providers.base import Provider
+from enrichment.setting_types import Condition
 from enrichment.settings import Settings
 from rig.processes import NotRunning
 from store import providers
@@ -42,6 +43,12 @@ class CrmLink:
     def learned(self) -> Mapping[str, Any]:
         """Return what was learned of the CRM before."""
         return self.connection.learned if self.connection else {}
+
+    def narrowed(self, conditions: Sequence[Condition]) -> Crm:
+        """Return the CRM's adapter with these *conditions* besides those of ONLY_IF."""
+        own = self.settings.crm(self.crm.name)
+        narrowed = own.model_copy(update={"only_if": (*own.only_if, *conditions)})
+        return build_crm(self.crm.name, self.settings.model_copy(update={self.crm.name: narrowed}), self.learned)
 
     async def resume(self) -> None:
         """End a pause of the CRM, once its token was found to be good."""

@@ -27,6 +27,7 @@ class Rehearsal:
     read: int = 0
     askable: int = 0
     credits: Decimal = Decimal(0)
+    dearest: Decimal = Decimal(0)  # of one contact
 
     @property
     def is_estimate(self) -> bool:
@@ -77,6 +78,7 @@ async def rehearse(
             price = price_of(contact, providers)
             rehearsal.askable += price is not None
             rehearsal.credits += price or 0
+            rehearsal.dearest = max(rehearsal.dearest, price or Decimal(0))
         rehearsal.read += len(ids)
         if rehearsal.read >= most:
             # Each page's total counts what is left from it on.

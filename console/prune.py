@@ -173,5 +173,6 @@ def _in_words(needed: Needed, days: int) -> str:
         f"that ended less than {days} days ago": needed.recent,
         "jobs whose answer is still to be verified": needed.to_check,
         "jobs of older lookups that stay": needed.of_others,
+        "deliveries that have not ended": needed.delivering,
     }
     return ", ".join(f"{count:,} {what}" for what, count in reasons.items() if count)

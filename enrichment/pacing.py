@@ -1,4 +1,4 @@
-"""Permits of a shared rate limit. Pure: `store/claim.py` stores the meters in PostgreSQL, under lock.
+"""Permits of a shared rate limit. Pure: `store/gate.py` stores the meters in PostgreSQL, under lock.
 
 A short window is paced: permits are (window + slack) / allowance apart (GCRA without a burst), so that no window of
 the provider, fixed or sliding, sees more than its allowance, even when the network delays one of two requests. A long

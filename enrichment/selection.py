@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import Annotated, Literal, get_args
 from uuid import UUID
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from enrichment.event import LONGEST_ID
 from enrichment.states import DeliveryState, LookupStatus
@@ -36,6 +36,13 @@ def _storable(text: str) -> str:
     return text
 
 
+def _written(moment: object) -> object:
+    """Refuse a bare number, which might be of seconds or of milliseconds. Raise ValueError."""
+    if isinstance(moment, int | float):
+        raise ValueError("must be a time, as text")  # noqa: TRY004  pydantic reports only these
+    return moment
+
+
 def _utc(moment: datetime) -> datetime:
     """Return *moment* in UTC, in which a time without a zone is meant. Raise ValueError."""
     if not FIRST_YEAR <= moment.year <= LAST_YEAR:
@@ -44,7 +51,7 @@ def _utc(moment: datetime) -> datetime:
 
 
 Name = Annotated[str, Field(min_length=1, max_length=LONGEST_TEXT), AfterValidator(_storable)]
-Moment = Annotated[datetime, AfterValidator(_utc)]
+Moment = Annotated[datetime, BeforeValidator(_written), AfterValidator(_utc)]
 
 
 class Filter(BaseModel):

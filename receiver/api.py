@@ -13,14 +13,17 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from enrichment.event import LONGEST_ID
+from enrichment.query import Query, read_query
 from enrichment.shown import show_lookup
 from enrichment.states import LookupStatus
+from enrichment.texts import Unusable
 from receiver.auth import who
 from receiver.bodies import read_body
 from receiver.cursors import read_cursor, write_cursor
 from receiver.messages import CancelAnswer, LookupPage, ReleaseAnswer, RetryAnswer, RetryBody
 from receiver.problems import Problem, not_found, wrong_fields
 from store import lookups, reports
+from store.find import find_by_key, find_by_number
 from store.installation import Installation
 from store.notify import Notifier
 
@@ -46,14 +49,9 @@ class Api:
     async def page(self, request: Request) -> Response:
         """Answer with a page of lookups, newest first."""
         query = _read_query(request.query_params)
-        ids = await reports.list_lookups(
-            self._pool,
-            status=query["status"],
-            record_id=query["record_id"],
-            before=query["cursor"],
-            limit=query["limit"] + 1,  # one more tells whether there is a next page
-        )
-        shown = ids[: query["limit"]]
+        limit = query.pop("limit")
+        ids = await self._list(query.pop("q"), query | {"limit": limit + 1})  # one more: is there a next page?
+        shown = ids[:limit]
         rows = await reports.read_lookups(self._pool, shown)
         return as_json(
             LookupPage(
@@ -61,6 +59,15 @@ class Api:
                 next_cursor=write_cursor(shown[-1]) if len(ids) > len(shown) else None,
             )
         )
+
+    async def _list(self, wanted: Query | None, given: dict[str, Any]) -> list[UUID]:
+        if wanted is None:
+            return await reports.list_lookups(self._pool, **given)
+        given["before"] = given["before"] or reports.NEWEST
+        if wanted.mobile is not None:
+            return await find_by_number(self._pool, wanted.mobile, **given)
+        keys = wanted.keys((await self._installation.policy()).hash)
+        return await find_by_key(self._pool, keys, **given)
 
     async def retry(self, request: Request) -> Response:
         """Try a failed, unresolved or held lookup again, or a found one whose number is wrong."""
@@ -147,10 +154,19 @@ async def _read_wrong_number(request: Request) -> bool:
 
 
 def _read_query(query: Mapping[str, str]) -> dict[str, Any]:
-    status, record_id, cursor = (query.get(name) for name in ("status", "record_id", "cursor"))
+    names = ("status", "record_id", "source", "cursor")
+    status, record_id, source, cursor = (query.get(name) for name in names)
     wrong = []
     if status is not None and status not in STATUSES:
         wrong.append(("status", f"one of {', '.join(STATUSES)}"))
+    if source is not None and ("\0" in source or len(source) > LONGEST_ID):
+        wrong.append(("source", f"up to {LONGEST_ID} characters, none of them NUL"))
+    wanted = None
+    if (text := query.get("q")) is not None:
+        try:
+            wanted = read_query(text)
+        except Unusable as error:
+            wrong.append(("q", str(error)))
     if record_id is not None and ("\0" in record_id or len(record_id) > LONGEST_ID):
         wrong.append(("record_id", f"up to {LONGEST_ID} characters, none of them NUL"))
     before = read_cursor(cursor) if cursor is not None else None
@@ -162,7 +178,9 @@ def _read_query(query: Mapping[str, str]) -> dict[str, Any]:
         wrong.extend(problem.errors)
     if wrong:
         raise wrong_fields(wrong)
-    return {"status": status, "record_id": record_id, "cursor": before, "limit": limit}
+    return {
+        "status": status, "record_id": record_id, "source": source, "q": wanted, "before": before, "limit": limit
+    }  # fmt: skip
 
 
 def _id(request: Request) -> UUID:

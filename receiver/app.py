@@ -22,6 +22,7 @@ from receiver.audit import Audit
 from receiver.auth import Tokens
 from receiver.callbacks import Callbacks
 from receiver.crm_events import CrmEvents
+from receiver.deliveries import Deliveries
 from receiver.docs import Docs, viewer
 from receiver.events import Events
 from receiver.gate import Door, Gate
@@ -100,6 +101,7 @@ def create_app(settings: Settings, pool: asyncpg.Pool[Any], url: str, door: Door
         selections=Selections(pool, installation, notifier, _all_providers(settings)),
         pauses=Pauses(pool, notifier),
         rights=Rights(pool, installation, notifier),
+        deliveries=Deliveries(pool, notifier),
         usage=UsageReport(pool, settings),
         health=health,
         docs=Docs(document()),

@@ -22,6 +22,7 @@ CREDENTIALS: dict[Who, tuple[str, ...]] = {
     "anybody": (),
 }
 OTHER_ANSWERS = {
+    "nothing": {},
     "object": {"application/json": {"schema": {"type": "object"}}},
     "text": {"text/plain": {"schema": {"type": "string"}}},
     "html": {"text/html": {"schema": {"type": "string"}}},

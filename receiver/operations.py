@@ -14,6 +14,7 @@ from receiver.audit import Audit
 from receiver.auth import Handler
 from receiver.callbacks import Callbacks
 from receiver.crm_events import CrmEvents
+from receiver.deliveries import Deliveries
 from receiver.docs import Docs
 from receiver.events import Events
 from receiver.health import Health
@@ -40,6 +41,7 @@ class Handlers:
     pauses: Pauses
     selections: Selections
     rights: Rights
+    deliveries: Deliveries
     usage: UsageReport
     health: Health
     docs: Docs

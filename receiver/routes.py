@@ -12,9 +12,11 @@ from enrichment.crms import CRMS
 from enrichment.event import LONGEST_ID
 from enrichment.selection import Wanted
 from enrichment.shown import Lookup
+from enrichment.states import DELIVERY_STATES
 from receiver.api import DEFAULT_LIMIT, LARGEST_LIMIT, STATUSES
 from receiver.auth import Handler, Tokens
 from receiver.bodies import MOST_OF_A_CALLBACK, MOST_OF_AN_EVENT
+from receiver.deliveries import CHANNELS
 from receiver.messages import (
     CancelAnswer,
     EventAnswer,
@@ -26,6 +28,7 @@ from receiver.messages import (
 )
 from receiver.messages_audit import AuditPage
 from receiver.messages_crms import CrmEventAnswer, ReadingPage
+from receiver.messages_deliveries import DeliveryPage, ReplayAnswer
 from receiver.messages_pauses import Pause, PauseBody, PauseList
 from receiver.messages_rights import ErasedAnswer, SuppressionBody, SuppressionPage, SuppressionsMade
 from receiver.messages_selections import SelectionAnswer
@@ -55,6 +58,10 @@ PERSON = (
     Parameter(name="number", place="query", schema={"type": "string"}, description="a number with its country code"),
     Parameter(name="suppress", place="query", schema={"type": "boolean", "default": False},
               description="suppress each of these as well"),
+)  # fmt: skip
+DELIVERY_ID = Parameter(
+    name="id", place="path", schema={"type": "string", "format": "uuid"}, description="the delivery's id",
+    example="019a0b1c-2d3e-7f40-8a5b-6c7d8e9f0a1b",
 )  # fmt: skip
 SOURCE = Parameter(name="source", place="path", schema={"type": "string"}, description="generic", example="generic")
 UNAUTHORIZED = {401: "Neither token nor signature is valid; nothing was stored."}
@@ -162,6 +169,11 @@ OPERATIONS = (
                       description="only these", example="found"),
             Parameter(name="record_id", place="query", schema={"type": "string", "maxLength": LONGEST_ID},
                       description="only this record of the CRM"),
+            Parameter(name="source", place="query", schema={"type": "string", "maxLength": LONGEST_ID},
+                      description="only of this source", example="generic"),
+            Parameter(name="q", place="query", schema={"type": "string"},
+                      description="only with this e-mail, LinkedIn profile or number, exactly",
+                      example="jane@acme.co"),
             CURSOR, limit("lookups per page"),
         ),
         answer=LookupPage, problems={422: "A parameter cannot be used.", **UNAUTHORIZED, **UNAVAILABLE},
@@ -286,6 +298,27 @@ OPERATIONS = (
                     "error. After a 503 or an interruption, send it again: what was erased stays erased.",
         parameters=(*PERSON,), answer=ErasedAnswer,
         problems={422: "A value cannot be used; nothing was erased.", **UNAUTHORIZED, **UNAVAILABLE},
+    ),
+    Operation(
+        method="get", path="/v1/deliveries", handler=lambda h: h.deliveries.page, scope="read",
+        group="Deliveries", summary="List deliveries", description="Newest first.",
+        parameters=(
+            Parameter(name="status", place="query", schema={"type": "string", "enum": list(DELIVERY_STATES)},
+                      description="only these", example="given_up"),
+            Parameter(name="lookup_id", place="query", schema={"type": "string", "format": "uuid"},
+                      description="only this lookup's"),
+            Parameter(name="channel", place="query", schema={"type": "string", "enum": list(CHANNELS)},
+                      description="only to the result webhook, or to this CRM", example="webhook"),
+            CURSOR, limit("deliveries per page"),
+        ),
+        answer=DeliveryPage, problems={422: "A parameter cannot be used.", **UNAUTHORIZED, **UNAVAILABLE},
+    ),
+    Operation(
+        method="post", path="/v1/deliveries/{id}/replay", handler=lambda h: h.deliveries.replay, scope="operate",
+        group="Deliveries", summary="Send a result again",
+        description="For a delivery that has ended: at once, from the beginning of its schedule, under the same id.",
+        parameters=(DELIVERY_ID,), success=202, answer=ReplayAnswer,
+        problems={**UNAUTHORIZED, 404: "There is no such delivery.", 409: "The delivery has not ended.", **UNAVAILABLE},
     ),
     Operation(
         method="get", path="/v1/audit", handler=lambda h: h.audit.page, scope="admin",

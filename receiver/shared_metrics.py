@@ -12,7 +12,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from receiver.problems import UNAVAILABLE
-from store import counters, reports
+from store import counters, deliveries, reports
 
 PATIENCE = 3.0  # seconds; a scrape usually has ten
 FRESH = 5.0  # seconds; several scrapers cost no more than one
@@ -22,6 +22,7 @@ COUNTED = {
     "questions": ("Questions asked, by what the answer said.", "outcome"),
     "polls": ("Polls, by what the answer said.", "outcome"),
     "crm_calls": ("Calls to CRMs, by what the answer said.", "outcome"),
+    "deliveries": ("Tries to deliver a result, by what became of it.", "outcome"),
     "limiter_wait_seconds": ("Seconds that submitters waited for a permit.", None),
     "lease_takeovers": ("Jobs taken over from a submitter that fell silent.", None),
 }
@@ -64,6 +65,7 @@ class SharedMetrics(Collector):
         return [
             *_providers(await counters.read_ages(self._pool)),
             _jobs(await reports.outstanding(self._pool)),
+            *_deliveries(await deliveries.outstanding(self._pool)),
             *_fates(await counters.read_fates(self._pool)),
             *_counted(await counters.read_counts(self._pool)),
             _sweeps(await reports.connections(self._pool), self._sweep_seconds),
@@ -95,6 +97,20 @@ def _jobs(rows: Sequence[asyncpg.Record]) -> Metric:
     for row in rows:
         jobs.add_metric([row["provider"], row["state"]], row["jobs"])
     return jobs
+
+
+def _deliveries(rows: Sequence[asyncpg.Record]) -> list[Metric]:
+    open_ones = GaugeMetricFamily(
+        "ringback_outstanding_deliveries", "Deliveries that have not ended.", labels=["channel", "state"]
+    )
+    overdue = GaugeMetricFamily(
+        "ringback_delivery_overdue_seconds", "How long the oldest queued delivery is due.", labels=["channel"]
+    )
+    for row in rows:
+        open_ones.add_metric([row["channel"], row["state"]], row["deliveries"])
+        if row["state"] == "queued":
+            overdue.add_metric([row["channel"]], row["overdue"])
+    return [open_ones, overdue]
 
 
 def _fates(rows: Sequence[asyncpg.Record]) -> list[Metric]:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import timedelta
 from decimal import Decimal
 from typing import Any
@@ -15,14 +14,14 @@ import asyncpg
 from enrichment.contact import Contact
 from enrichment.guards import Budget
 from enrichment.money import cents
-from enrichment.pacing import Meter, permits, spend, wait
+from enrichment.pacing import permits, spend, wait
 from store.budgets import lock_room
-from store.database import Db, transaction
+from store.database import transaction
+from store.due import HELD_AT_ONCE, Shares, Terms, hold, take_due
+from store.gate import read_gate, save_meters, shut_behind
 from store.lookups import drop_unneeded
 from store.pauses import Brake
 from store.suppressed import drop_questions
-
-HELD_AT_ONCE = 5000  # jobs that one statement holds, at most, of either kind
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,25 +58,6 @@ class Claim:
     brake: Brake | None = None  # the pauses when the claim began
 
 
-@dataclass(frozen=True, slots=True)
-class Gate:
-    """The state that decides whether a provider may be asked now, read under the lock of its meters."""
-
-    now: float  # by the database's clock
-    paused: bool
-    shut_for: float  # seconds: resting after a 429, or the breaker is open
-    tripped: bool  # the breaker was open: allow one probe
-    failing: bool  # its last answers were failures
-    queued: bool  # a job waits to be asked, now or later
-    meters: Sequence[Meter]
-    brake: Brake
-    read_at: float = field(default_factory=time.monotonic)
-
-    def until(self, at: float) -> float:
-        """Return the seconds until *at*, less the time that the claim has taken since it read *now*."""
-        return max(0.0, at - self.now - (time.monotonic() - self.read_at))
-
-
 async def claim(
     pool: asyncpg.Pool[Any],
     provider: str,
@@ -98,7 +78,7 @@ async def claim(
     async with transaction(pool) as connection:
         gate = await read_gate(connection, provider, "any")
         if gate.brake.stops(provider):
-            braked = await _hold(connection, provider, "brake") if gate.queued else 0
+            braked = await hold(connection, provider, "brake") if gate.queued else 0
             return Claim((), braked=braked, more=braked >= HELD_AT_ONCE, idle=not gate.queued, brake=gate.brake)
         if gate.paused or gate.shut_for > 0:
             return Claim((), wait=gate.shut_for, paused=gate.paused)
@@ -110,13 +90,10 @@ async def claim(
         room = await lock_room(connection, provider, price, budgets)
         times = times[: room.questions]
         if not times:
-            return Claim((), held=await _hold(connection, provider, "budget"))
-        shares = _Shares(room.sources, gate.brake.sources)
-        terms = _Terms(provider, price, lease, callback_expected, claim_id)
-        due = await _take_due(connection, terms, len(times), len(times), shares)
-        if (left := len(times) - _asked(due)) and any(row["held"] for row in due):
-            # Jobs that their source may not pay for stood before those of others: look further.
-            due += await _take_due(connection, terms, left, HELD_AT_ONCE, shares.without(due))
+            return Claim((), held=await hold(connection, provider, "budget"))
+        shares = Shares(room.sources, gate.brake.sources)
+        terms = Terms(provider, price, lease, callback_expected, claim_id)
+        due = await take_due(connection, terms, len(times), shares)
         rows = [row for row in due if row["attempt"] is not None]
         unswept: list[UUID] = []
         if suppressed := [row["search_id"] for row in due if row["is_suppressed"]]:
@@ -142,241 +119,3 @@ async def claim(
         jobs, more=bool(held) or len(due) >= len(times), failing=gate.failing, brake=gate.brake, unswept=unswept,
         held=held.count("budget"), braked=held.count("brake"),
     )  # fmt: skip
-
-
-@dataclass(frozen=True, slots=True)
-class _Terms:
-    """What every claimed job gets."""
-
-    provider: str
-    price: Decimal
-    lease: timedelta
-    callback_expected: bool
-    claim_id: UUID
-
-
-@dataclass(frozen=True, slots=True)
-class _Shares:
-    """How many questions each source may pay for; none while it is *braked*. The others have no limit."""
-
-    sources: Mapping[str, int]
-    braked: frozenset[str]
-
-    def columns(self) -> list[list[Any]]:
-        """Return the sources, how many jobs of each may be claimed, and why the others are held."""
-        rows = [(name, most, "budget") for name, most in self.sources.items() if name not in self.braked]
-        rows += [(name, 0, "brake") for name in sorted(self.braked)]
-        return [list(column) for column in zip(*rows, strict=True)] or [[], [], []]
-
-    def without(self, due: Sequence[asyncpg.Record]) -> _Shares:
-        """Return what is left after these jobs."""
-        used = [row["source"] for row in due if row["attempt"] is not None]
-        return _Shares({name: most - used.count(name) for name, most in self.sources.items()}, self.braked)
-
-
-def _asked(due: Sequence[asyncpg.Record]) -> int:
-    return sum(row["attempt"] is not None for row in due)
-
-
-async def read_gate(db: Db, provider: str, *purposes: str) -> Gate:
-    """Return the provider's gate; lock its meters until the transaction ends. Raise LookupError if unregistered."""
-    rows = await db.fetch(
-        """
-        SELECT limits.purpose, limits."window", limits.allowance, limits.spent, limits.spent_at,
-               EXTRACT(epoch FROM limits.next_at)::float8 AS next_at,
-               EXTRACT(epoch FROM clock_timestamp())::float8 AS now,
-               providers.paused_at IS NOT NULL AS paused,
-               providers.trips > 0 AS tripped,
-               providers.failures > 0 AS failing,
-               -- The first in each index; for EXISTS, all jobs of another provider might be read.
-               COALESCE((SELECT min(due_at) FROM jobs
-                          WHERE provider = $1 AND state = 'queued' AND held IS NULL AND tries = 0),
-                        (SELECT min(due_at) FROM jobs
-                          WHERE provider = $1 AND state = 'queued' AND held IS NULL AND tries > 0)) IS NOT NULL
-                   AS queued,
-               EXTRACT(epoch FROM GREATEST(providers.rest_until, providers.open_until) - clock_timestamp())::float8
-                   AS shut_for,
-               ARRAY(SELECT provider FROM pauses WHERE source IS NULL) AS braked,   -- NULL: all of them
-               ARRAY(SELECT source FROM pauses WHERE source IS NOT NULL) AS braked_sources
-          FROM limits
-          JOIN providers ON providers.name = limits.provider
-         WHERE limits.provider = $1
-           AND limits.purpose = ANY($2::text[])
-         ORDER BY limits.purpose, limits."window"
-           FOR UPDATE OF limits
-        """,
-        provider,
-        list(purposes),
-    )
-    if not rows:
-        raise LookupError(f"provider {provider!r} is not registered: register_provider comes first")
-    meters = [
-        Meter(r["purpose"], r["window"], r["allowance"], r["next_at"], tuple(r["spent"]), r["spent_at"]) for r in rows
-    ]
-    return Gate(
-        rows[0]["now"],
-        rows[0]["paused"],
-        rows[0]["shut_for"] or 0.0,
-        rows[0]["tripped"],
-        rows[0]["failing"],
-        rows[0]["queued"],
-        meters,
-        Brake.of(rows[0]["braked"], rows[0]["braked_sources"]),
-    )
-
-
-async def save_meters(db: Db, provider: str, meters: Sequence[Meter]) -> None:
-    """Store what the meters have spent, for all processes."""
-    await db.executemany(
-        """
-        UPDATE limits
-           SET next_at = to_timestamp($4), spent = $5::int[], spent_at = $6
-         WHERE provider = $1 AND purpose = $2 AND "window" = $3
-        """,
-        [(provider, m.purpose, m.window, m.next_at, list(m.spent), m.spent_at) for m in meters],
-    )
-
-
-async def _take_due(db: Db, terms: _Terms, most: int, window: int, shares: _Shares) -> list[asyncpg.Record]:
-    """Claim up to *most* of the first due jobs, *window* of each kind; hold those that their source may not pay for.
-
-    Return also those that are not claimed, without an attempt: those that were held, those whose search has no open
-    lookup, and those whose question is about a suppressed person.
-    """
-    rows: list[asyncpg.Record] = await db.fetch(
-        """
-        WITH fresh AS MATERIALIZED (
-            SELECT id, search_id, lookup_id, source, due_at, 1 AS turn
-              FROM jobs
-             WHERE provider = $1 AND state = 'queued' AND held IS NULL AND tries = 0 AND due_at <= now()
-             ORDER BY due_at, id
-             LIMIT $7
-               FOR UPDATE SKIP LOCKED   -- a second submitter takes the next ones
-        ), again AS MATERIALIZED (
-            SELECT id, search_id, lookup_id, source, due_at, 3 AS turn
-              FROM jobs
-             WHERE provider = $1 AND state = 'queued' AND held IS NULL AND tries > 0 AND due_at <= now()
-             ORDER BY due_at, id
-             LIMIT $7
-               FOR UPDATE SKIP LOCKED
-        ), queue AS MATERIALIZED (
-            -- Three fresh ones, then one that failed before: neither kind can starve the other.
-            SELECT id, search_id, lookup_id, source, place
-              FROM (SELECT *, turn * row_number() OVER (PARTITION BY turn ORDER BY due_at, id) AS place
-                      FROM (SELECT * FROM fresh UNION ALL SELECT * FROM again) AS both_kinds) AS queue
-             ORDER BY place
-             LIMIT $7
-        ), shared AS MATERIALIZED (
-            SELECT queue.*,
-                   -- Beyond the share of its source.
-                   CASE WHEN row_number() OVER (PARTITION BY queue.source ORDER BY place) > share.most
-                        THEN share.held END AS held
-              FROM queue
-              LEFT JOIN unnest($8::text[], $9::int[], $10::text[]) AS share (source, most, held) USING (source)
-        ), due AS MATERIALIZED (
-            SELECT id, search_id, lookup_id
-              FROM shared
-             WHERE held IS NULL
-             ORDER BY place
-             LIMIT $2
-        ), needed AS MATERIALIZED (
-            SELECT due.id, due.search_id, lookups.profile_url, lookups.work_email, lookups.personal_email,
-                   lookups.name, lookups.company, lookups.region_hint,
-                   CASE WHEN lookups.final_status IS NULL AND lookups.search_id = due.search_id THEN true
-                        ELSE (SELECT true   -- one that joined
-                                FROM lookups AS other
-                               WHERE other.search_id = due.search_id
-                                 AND other.final_status IS NULL
-                               LIMIT 1) END AS is_needed,
-                   CASE WHEN (SELECT EXISTS (SELECT FROM suppressions))   -- usually there are none
-                        THEN EXISTS (SELECT
-                                       FROM searches
-                                       JOIN suppressions ON suppressions.hash = ANY (searches.asked)
-                                      WHERE searches.id = due.search_id)
-                        ELSE false END AS is_suppressed
-              FROM due
-              JOIN lookups ON lookups.id = due.lookup_id
-        ), claimed AS (
-            UPDATE jobs
-               SET state = 'submitting',
-                   attempt = attempt + 1,
-                   -- Not now(), when the transaction began: the wait for the budgets' lock must not shorten the lease.
-                   lease_expires_at = clock_timestamp() + $4,
-                   submitted_at = clock_timestamp(),
-                   claimed_by = $6,
-                   callback_expected = $5,
-                   reserved = $3,
-                   reserved_on = (now() AT TIME ZONE 'UTC')::date
-              FROM needed
-             WHERE jobs.id = needed.id
-               AND needed.is_needed
-               AND NOT needed.is_suppressed
-            RETURNING jobs.id, jobs.source, jobs.lookup_id, jobs.attempt, jobs.tries, jobs.reserved_on
-        ), counted AS (
-            INSERT INTO usage (provider, source, day, slot, reserved)
-            SELECT $1, source, reserved_on, pg_backend_pid() % 16, count(*) * $3
-              FROM claimed
-             GROUP BY source, reserved_on
-             ORDER BY source, reserved_on
-                ON CONFLICT (provider, source, day, slot) DO UPDATE SET reserved = usage.reserved + excluded.reserved
-        ), held AS (
-            UPDATE jobs
-               SET held = shared.held
-              FROM shared
-             WHERE jobs.id = shared.id
-               AND shared.held IS NOT NULL
-            RETURNING jobs.id, jobs.search_id, jobs.source, jobs.held
-        )
-        SELECT needed.*, claimed.source, claimed.lookup_id, claimed.attempt, claimed.tries, NULL AS held
-          FROM needed
-          LEFT JOIN claimed USING (id)
-        UNION ALL
-        SELECT id, search_id, NULL, NULL, NULL, NULL, NULL, NULL, NULL, false, source, NULL, NULL, NULL, held
-          FROM held
-        """,
-        terms.provider,
-        most,
-        terms.price,
-        terms.lease,
-        terms.callback_expected,
-        terms.claim_id,
-        window,
-        *shares.columns(),
-    )
-    return rows
-
-
-async def _hold(db: Db, provider: str, held: str) -> int:
-    """Hold the provider's due jobs (queued -> held), because of its budget or the brake. Return how many."""
-    rows = await db.fetch(
-        """
-        WITH fresh AS MATERIALIZED (
-            SELECT id
-              FROM jobs
-             WHERE provider = $1 AND state = 'queued' AND held IS NULL AND tries = 0 AND due_at <= now()
-             ORDER BY due_at, id
-             LIMIT $3
-               FOR UPDATE SKIP LOCKED
-        ), again AS MATERIALIZED (
-            SELECT id
-              FROM jobs
-             WHERE provider = $1 AND state = 'queued' AND held IS NULL AND tries > 0 AND due_at <= now()
-             ORDER BY due_at, id
-             LIMIT $3
-               FOR UPDATE SKIP LOCKED
-        )
-        UPDATE jobs
-           SET held = $2
-         WHERE id IN (SELECT id FROM fresh UNION ALL SELECT id FROM again)
-        RETURNING id
-        """,
-        provider,
-        held,
-        HELD_AT_ONCE,
-    )
-    return len(rows)
-
-
-async def shut_behind(db: Db, provider: str, lease: timedelta) -> None:
-    """Keep the breaker open for all other questions while the probe runs, for *lease* at most."""
-    await db.execute("UPDATE providers SET open_until = now() + $2 WHERE name = $1", provider, lease)

@@ -10,8 +10,8 @@ import asyncpg
 
 from enrichment.crms.base import Purpose
 from enrichment.pacing import permits, spend, wait
-from store.claim import read_gate, save_meters, shut_behind
 from store.database import Db, transaction
+from store.gate import read_gate, save_meters, shut_behind
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ from uuid import UUID
 import asyncpg
 
 from enrichment.states import DELIVERY_STATES, DeliveryEnd
+from store import audit
 from store.columns import Columns
 from store.database import Db, transaction
 from store.partitions import first_id
@@ -220,23 +221,46 @@ async def replay(db: Db, ids: Sequence[UUID]) -> set[UUID]:
     return {row["id"] for row in rows}
 
 
+async def replay_one(pool: asyncpg.Pool[Any], id: UUID, *, who: str) -> bool:
+    """Send an ended delivery again, on behalf of *who*. Return False when it has not ended, or does not exist."""
+    async with transaction(pool) as connection:
+        done = bool(await replay(connection, [id]))
+        if done:
+            await audit.record(connection, who=who, action="replay", subject=id)
+    return done
+
+
 async def list_deliveries(
-    db: Db, *, channels: Sequence[str], states: Sequence[str] = DELIVERY_STATES, before: UUID, limit: int
+    db: Db,
+    *,
+    channels: Sequence[str],
+    states: Sequence[str] = DELIVERY_STATES,
+    lookup_id: UUID | None = None,
+    before: UUID,
+    limit: int,
 ) -> list[UUID]:
-    """Return the ids of up to *limit* deliveries of these channels and states, older than *before*, newest first."""
+    """Return the ids of up to *limit* deliveries of these channels and states, older than *before*, newest first.
+
+    With *lookup_id*, only those of this lookup, which has few.
+    """
+    if lookup_id is not None:
+        of_lookup = (await deliveries_of(db, [lookup_id])).get(lookup_id, [])
+        ids = [row["id"] for row in of_lookup if row["channel"] in channels and row["status"] in states]
+        return [id for id in ids if id < before][:limit]
     rows = await db.fetch(
         """
         SELECT delivery.id
           FROM unnest($1::text[]) AS wanted_channel (name)
          CROSS JOIN unnest($2::delivery_state[]) AS wanted_state (name)
          CROSS JOIN LATERAL (
-               -- Each in its own place in the index: by id alone, the planner would read all newer ones of the others.
+               -- Each in its own place in the index. ANY keeps the channel as a sort key: by id alone, the planner
+               -- would read all newer ones of the others.
                SELECT id
                  FROM deliveries
-                WHERE channel = wanted_channel.name
+                WHERE channel = ANY (ARRAY[wanted_channel.name])
                   AND state = wanted_state.name
                   AND id < $3
-                ORDER BY id DESC
+                ORDER BY channel DESC, id DESC
                 LIMIT $4) AS delivery
          ORDER BY delivery.id DESC
          LIMIT $4
@@ -247,6 +271,26 @@ async def list_deliveries(
         limit,
     )
     return [row["id"] for row in rows]
+
+
+async def outstanding(db: Db) -> list[asyncpg.Record]:
+    """Count the deliveries that have not ended by channel and state, with the seconds that the oldest is overdue."""
+    rows: list[asyncpg.Record] = await db.fetch(
+        """
+        SELECT channel, 'queued' AS state, count(*) AS deliveries,
+               GREATEST(0, EXTRACT(epoch FROM now() - min(due_at)))::float8 AS overdue
+          FROM deliveries
+         WHERE state = 'queued'
+         GROUP BY channel
+         UNION ALL
+        SELECT channel, 'sending', count(*), 0
+          FROM deliveries
+         WHERE state = 'sending'
+         GROUP BY channel
+         ORDER BY channel, state
+        """
+    )
+    return rows
 
 
 async def read_deliveries(db: Db, ids: Sequence[UUID]) -> list[dict[str, Any]]:

@@ -11,8 +11,8 @@ from uuid import UUID
 import asyncpg
 
 from enrichment.pacing import permits, spend
-from store.claim import read_gate, save_meters
 from store.database import Db, transaction
+from store.gate import read_gate, save_meters
 
 LAST_POLL = timedelta(minutes=2)  # for a job's last poll to be sent, as the limits allow, and answered
 

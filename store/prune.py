@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from datetime import UTC, datetime, timedelta
 
 from store.partitions import HISTORY, Connection, Month, first_id, partitions
@@ -22,9 +22,10 @@ class Needed:
     recent: int  # lookups, searches and jobs that ended after the cutoff
     to_check: int  # finished jobs whose doubted answer is still to be verified
     of_others: int  # finished jobs of older lookups that are still needed
+    delivering: int  # deliveries that have not ended: of the month, or of its lookups
 
     def __bool__(self) -> bool:
-        return any((self.open, self.asked, self.searching, self.awaited, self.recent, self.to_check, self.of_others))
+        return any(astuple(self))
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +79,10 @@ async def look_at(connection: Connection, month: Month, cutoff: datetime) -> Fou
                      WHERE theirs.id >= $1 AND theirs.id < $2
                        AND theirs.lookup_id < $1
                        AND (older.final_status IS NULL OR older.finished_at >= $3)) AS of_others,
+                   (SELECT count(*)
+                      FROM deliveries
+                     WHERE state IN ('queued', 'sending')
+                       AND (id >= $1 AND id < $2 OR lookup_id >= $1 AND lookup_id < $2)) AS delivering,
                    (SELECT COALESCE(sum(pg_total_relation_size(to_regclass(name))), 0)::bigint
                       FROM unnest($4::text[]) AS names (name)) AS bytes
               FROM (SELECT count(*) AS lookups,
@@ -110,6 +115,7 @@ async def look_at(connection: Connection, month: Month, cutoff: datetime) -> Fou
         recent=max(row["finished_recently"], row["ended_recently"], row["answered_recently"]),
         to_check=row["to_check"],
         of_others=row["of_others"],
+        delivering=row["delivering"],
     )
     return Found(month, row["lookups"], row["bytes"], needed, looked_at)
 
@@ -142,7 +148,7 @@ async def _has_become_needed(connection: Connection, found: Found) -> bool:
     """Tell whether a row of the month has become needed since the look.
 
     One of its lookups, or an older one, was asked again, and may have ended since; or a late answer came; or lookups
-    have yet to follow one of its searches, or wait for one.
+    have yet to follow one of its searches, or wait for one; or a person replayed a delivery.
     """
     needed: bool = await connection.fetchval(
         """
@@ -154,6 +160,10 @@ async def _has_become_needed(connection: Connection, found: Found) -> bool:
             OR EXISTS (SELECT FROM finished_jobs WHERE id >= $3 AND lookup_id < $2)
             OR EXISTS (SELECT FROM finished_jobs WHERE id >= $1 AND id < $2 AND finished_at >= $4)
             OR EXISTS (SELECT FROM lookups WHERE id >= $1 AND id < $2 AND finished_at >= $4)
+            OR EXISTS (SELECT FROM deliveries
+                        WHERE state = 'queued' AND (id >= $1 AND id < $2 OR lookup_id >= $1 AND lookup_id < $2))
+            OR EXISTS (SELECT FROM deliveries
+                        WHERE state = 'sending' AND (id >= $1 AND id < $2 OR lookup_id >= $1 AND lookup_id < $2))
         """,
         *found.month.ids,
         first_id(found.looked_at - CLOCKS_APART),

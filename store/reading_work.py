@@ -21,6 +21,7 @@ from store.database import Db, transaction
 from store.intake import Event, ingest_in
 from store.partitions import first_id
 from store.record_lookups import GONE_WITH_ITS_CONTACT, cancel_lookups, move_lookups
+from store.suppressed import suppressed_hashes
 
 BACKFILL_TURN = 5  # of five readings that are claimed while both wait, a backfill named one
 
@@ -175,10 +176,7 @@ async def _suppressed(db: Db, became: Sequence[Became], policy: Policy) -> set[U
     if not became:
         return set()
     hashes = {one.id: suppressible(one.wish.contact, policy.hash) for one in became}
-    rows = await db.fetch(
-        "SELECT hash FROM suppressions WHERE hash = ANY($1::bytea[])", list(set().union(*hashes.values()))
-    )
-    found = {row["hash"] for row in rows}
+    found = await suppressed_hashes(db, set().union(*hashes.values()))
     return {id for id, of_contact in hashes.items() if not found.isdisjoint(of_contact)}
 
 

@@ -72,19 +72,21 @@ async def _jobs(db: Db, lookup_ids: Sequence[UUID]) -> dict[UUID, list[dict[str,
 
 
 async def list_lookups(
-    db: Db, *, status: str | None, record_id: str | None, before: UUID | None, limit: int
+    db: Db, *, status: str | None, record_id: str | None, source: str | None = None, before: UUID | None, limit: int
 ) -> list[UUID]:
-    """Return the ids of up to *limit* lookups older than *before*, of this status and record, newest first.
+    """Return the ids of up to *limit* lookups older than *before*, of this status, record and source, newest first.
 
     Each kind of list has its own statement: the planner would make one statement for all read everything.
     """
     older_than = before or NEWEST
     if record_id is not None:
-        return await _list_of_record(db, record_id, status, older_than, limit)
+        return await _list_of_record(db, record_id, status, source, older_than, limit)
+    if status in CANDIDATES:
+        return await _list_open(db, status, source, older_than, limit)
+    if source is not None:
+        return await _list_of_source(db, source, status, older_than, limit)
     if status is None:
         return await _list_all(db, older_than, limit)
-    if status in CANDIDATES:
-        return await _list_open(db, status, older_than, limit)
     return await _list_final(db, status, older_than, limit)
 
 
@@ -114,7 +116,45 @@ async def _list_final(db: Db, status: str, before: UUID, limit: int) -> list[UUI
     return [row["id"] for row in rows]
 
 
-async def _list_of_record(db: Db, record_id: str, status: str | None, before: UUID, limit: int) -> list[UUID]:
+async def _list_of_source(db: Db, source: str, status: str | None, before: UUID, limit: int) -> list[UUID]:
+    """Return one source's lookups with this final status, or with any status: the newest of each, put in order."""
+    rows = await db.fetch(
+        """
+        SELECT id
+          FROM (SELECT lookup.id
+                  FROM unnest(CASE WHEN $2::text IS NULL THEN enum_range(NULL::final_status)
+                                   ELSE ARRAY[$2::text::final_status] END) AS wanted (status)
+                 CROSS JOIN LATERAL (
+                       SELECT id
+                         FROM lookups
+                        WHERE source = $1
+                          AND final_status = ANY (ARRAY[wanted.status])
+                          AND id < $3
+                        ORDER BY source DESC, final_status DESC, id DESC
+                        LIMIT $4) AS lookup
+                UNION ALL
+               (SELECT id
+                  FROM lookups
+                 WHERE source = $1
+                   AND final_status IS NULL
+                   AND $2::text IS NULL
+                   AND id < $3
+                 ORDER BY source DESC, final_status DESC, id DESC
+                 LIMIT $4)) AS lookup
+         ORDER BY id DESC
+         LIMIT $4
+        """,
+        source,
+        status,
+        before,
+        limit,
+    )
+    return [row["id"] for row in rows]
+
+
+async def _list_of_record(
+    db: Db, record_id: str, status: str | None, source: str | None, before: UUID, limit: int
+) -> list[UUID]:
     """Return one record's lookups with this status. A record has few lookups, so all of them are read."""
     rows = await db.fetch(
         """
@@ -123,6 +163,7 @@ async def _list_of_record(db: Db, record_id: str, status: str | None, before: UU
           LEFT JOIN lookup_status ON lookup_status.id = lookups.id AND $2::text IS NOT NULL
          WHERE lookups.record_id = $1
            AND ($2::text IS NULL OR lookup_status.status = $2)
+           AND ($5::text IS NULL OR lookups.source = $5)
            AND lookups.id < $3
          ORDER BY lookups.id DESC
          LIMIT $4
@@ -131,21 +172,33 @@ async def _list_of_record(db: Db, record_id: str, status: str | None, before: UU
         status,
         before,
         limit,
+        source,
     )
     return [row["id"] for row in rows]
 
 
-async def _list_open(db: Db, status: str, before: UUID, limit: int) -> list[UUID]:
+async def _list_open(db: Db, status: str, source: str | None, before: UUID, limit: int) -> list[UUID]:
     """Return open lookups with this status: read candidates from the open jobs, not the history, and check each."""
     found: dict[UUID, None] = {}
     while len(found) < limit:
         candidates = [*await CANDIDATES[status](db, before, limit), *await _joined(db, before, limit)]
         rows = sorted(candidates, key=lambda row: row["id"], reverse=True)[:limit]
-        found |= {row["id"]: None for row in rows if row["status"] == status}
+        wanted = [row["id"] for row in rows if row["status"] == status]
+        found |= dict.fromkeys(wanted if source is None else await _of_source(db, wanted, source))
         if len(rows) < limit:
             break
         before = rows[-1]["id"]
     return list(found)[:limit]
+
+
+async def _of_source(db: Db, ids: Sequence[UUID], source: str) -> list[UUID]:
+    """Return those of these lookups that are of this source, newest first."""
+    rows = await db.fetch(
+        "SELECT id FROM lookups WHERE id = ANY($1::uuid[]) AND source = $2 ORDER BY id DESC",
+        ids,
+        source,
+    )
+    return [row["id"] for row in rows]
 
 
 async def _queued(db: Db, before: UUID, limit: int) -> list[asyncpg.Record]:

@@ -62,33 +62,41 @@ def _beside(id: UUID | None, step: int) -> UUID | None:
 
 
 # ANY keeps the status as a sort key. Sorted by id alone, the planner would read all newer lookups of other statuses.
+# Open lookups: those that searches began for are found by their jobs, the others have an index of their own.
 _BY_STATUS = """
-            SELECT candidate.*
-              FROM (SELECT candidate.*
+            SELECT id
+              FROM (SELECT candidate.id
                       FROM unnest($10::final_status[]) AS wanted (status)
                      CROSS JOIN LATERAL (
-                           SELECT id, source, record_id, search_id, final_status, provider, providers, identifiers,
-                                  reason
+                           SELECT id
                              FROM lookups
                             WHERE final_status = ANY (ARRAY[wanted.status])
                               AND id > $2
                               AND id < $3
                             ORDER BY final_status, id
                             LIMIT $4) AS candidate
-                    UNION ALL
-                   (SELECT id, source, record_id, search_id, final_status, provider, providers, identifiers, reason
+                    UNION
+                   (SELECT lookup_id
+                      FROM jobs
+                     WHERE $11::boolean
+                       AND lookup_id > $2
+                       AND lookup_id < $3
+                     ORDER BY lookup_id
+                     LIMIT $4)
+                    UNION
+                   (SELECT id
                       FROM lookups
-                     WHERE final_status IS NULL
-                       AND $11::boolean
+                     WHERE $11::boolean
+                       AND reused_from IS NOT NULL AND final_status IS NULL
                        AND id > $2
                        AND id < $3
-                     ORDER BY final_status, id
+                     ORDER BY id
                      LIMIT $4)) AS candidate
              ORDER BY id
              LIMIT $4
 """
 _OF_RECORD = """
-            SELECT id, source, record_id, search_id, final_status, provider, providers, identifiers, reason
+            SELECT id
               FROM lookups
              WHERE record_id = $6
                AND id > $2
@@ -101,36 +109,42 @@ _OF_RECORD = """
 # yet to ask. Lookups that share a search are counted once a page: the sum is the most that it can be.
 _LOOKUPS = """
         WITH page AS MATERIALIZED ({page}), found AS MATERIALIZED (
-            SELECT page.id,
+            SELECT lookup.id,
                    CASE $12
                        WHEN 'retry' THEN ARRAY(
                             SELECT name
-                              FROM unnest(page.providers) AS provider (name)
-                             WHERE (name = ANY ($13::text[]) OR NOT page.providers && $13::text[])
+                              FROM unnest(lookup.providers) AS provider (name)
+                             WHERE (name = ANY ($13::text[]) OR NOT lookup.providers && $13::text[])
                                AND NOT COALESCE(search.said ->> name = 'answered'
                                                 AND search.ended_at > now() - $14::interval
-                                                AND page.identifiers <@ search.asked, false))
+                                                AND lookup.identifiers <@ search.asked, false))
                        WHEN 'release' THEN
-                            CASE row_number() OVER (PARTITION BY page.search_id ORDER BY page.id)
+                            CASE row_number() OVER (PARTITION BY lookup.search_id ORDER BY lookup.id)
                                 WHEN 1 THEN job.provider || job.todo END
                    END AS asked
               FROM page
-              LEFT JOIN LATERAL (
-                   SELECT said, asked, ended_at
-                     FROM searches
-                    WHERE searches.id = page.search_id
-                   OFFSET 0) AS search ON true
+             CROSS JOIN LATERAL (
+                   SELECT id, source, record_id, search_id, final_status, provider, providers, identifiers, reason
+                     FROM lookups
+                    WHERE lookups.id = page.id   -- one after the other, each in its month
+                      AND ($5::text IS NULL OR source = $5)
+                      AND ($6::text IS NULL OR record_id = $6)
+                   OFFSET 0) AS lookup
               LEFT JOIN LATERAL (
                    SELECT state, held, error, provider, todo, place, attempt
                      FROM jobs
-                    WHERE jobs.search_id = page.search_id
-                      AND page.final_status IS NULL) AS job ON true
-             WHERE ($5::text IS NULL OR page.source = $5)
-               AND ($6::text IS NULL OR page.record_id = $6)
-               AND ($8::text IS NULL
-                    OR strpos(lower(concat_ws(' ', page.reason, job.held, job.error)), lower($8)) > 0)
-               AND ($7::text IS NULL OR $7 IN (page.provider, job.provider) OR search.said ? $7)
-               AND CASE WHEN page.final_status IS NOT NULL          THEN page.final_status::text
+                    WHERE jobs.search_id = lookup.search_id
+                      AND lookup.final_status IS NULL
+                   OFFSET 0) AS job ON true
+              LEFT JOIN LATERAL (
+                   SELECT said, asked, ended_at
+                     FROM searches
+                    WHERE searches.id = lookup.search_id
+                   OFFSET 0) AS search ON true
+             WHERE ($8::text IS NULL
+                    OR strpos(lower(concat_ws(' ', lookup.reason, job.held, job.error)), lower($8)) > 0)
+               AND ($7::text IS NULL OR $7 IN (lookup.provider, job.provider) OR search.said ? $7)
+               AND CASE WHEN lookup.final_status IS NOT NULL          THEN lookup.final_status::text
                         WHEN job.state IS NULL                      THEN 'queued'
                         WHEN job.held IS NOT NULL                   THEN 'held'
                         WHEN job.place = 0 AND job.attempt = 0      THEN 'queued'

@@ -11,7 +11,7 @@ import json
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
@@ -24,6 +24,7 @@ from enrichment.wish import Policy
 from store import audit, deliveries, lookups
 from store.database import Db, transaction
 from store.erased_rows import erase_within
+from store.partitions import first_id
 from store.selection_pages import add_page
 
 CHUNK = 500  # items of one transaction
@@ -139,6 +140,48 @@ async def work(
     results = await asyncio.gather(*(work_alone() for _ in range(AT_ONCE)), return_exceptions=True)
     for error in filter(None, results):
         raise error
+
+
+async def forget(db: Db, age: timedelta, limit: int) -> int:
+    """Delete up to *limit* items of the oldest selection that was made so long ago; without items, the selection.
+
+    Return how many rows were deleted.
+    """
+    rows = await db.fetch(
+        """
+        WITH old AS MATERIALIZED (
+            SELECT id
+              FROM selections
+             WHERE id < $1
+               AND state IN ('previewed', 'applied')
+             ORDER BY id
+             LIMIT 1
+        ), item AS MATERIALIZED (
+            SELECT selection_id, item_id
+              FROM selected
+             WHERE selection_id = (SELECT id FROM old)
+             ORDER BY selection_id, item_id
+             LIMIT $2
+        ), gone AS (
+            DELETE FROM selected
+             USING item
+             WHERE selected.selection_id = item.selection_id
+               AND selected.item_id = item.item_id
+            RETURNING selected.item_id AS id
+        ), ended AS (
+            DELETE FROM selections
+             USING old
+             WHERE selections.id = old.id
+               AND selections.state IN ('previewed', 'applied')
+               AND NOT EXISTS (SELECT FROM item)
+            RETURNING selections.id
+        )
+        SELECT id FROM gone UNION ALL SELECT id FROM ended
+        """,
+        first_id(datetime.now(UTC) - age),
+        limit,
+    )
+    return len(rows)
 
 
 async def advance(pool: asyncpg.Pool[Any], id: UUID, policy: Policy, prices: Mapping[str, Decimal]) -> int:

@@ -16,6 +16,7 @@ from store.pauses import Brake, read_brake
 from submitter.failures import log_failure
 
 FRESH = 0.5  # seconds
+PAUSED = "a person has paused it"
 UNKNOWN = "it cannot be read whether a person has paused it"
 
 
@@ -49,7 +50,7 @@ class BrakeView:
         while self._as_of < asked_at - FRESH:
             if not await self._read_again(asked_at + patience - time.monotonic()):
                 return UNKNOWN
-        return f"{provider} was paused by a person" if self._brake.stops(provider, source) else None
+        return PAUSED if self._brake.stops(provider, source) else None
 
     async def _read_again(self, patience: float) -> bool:
         """Wait until the pauses are read once more; concurrent questions share one reading."""

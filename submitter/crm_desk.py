@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
+import asyncpg
 import structlog
 
 from store.connections import Connections
@@ -45,6 +46,11 @@ class CrmDesk:
         self._loops: list[LeasedWork[Any]] = []
         self._caller: CrmCaller | None = None
 
+    @property
+    def is_working(self) -> bool:
+        """Tell whether the CRM can be called, and its work is claimed."""
+        return bool(self._loops)
+
     def wake(self) -> None:
         """Hint that readings or deliveries may be due."""
         for loop in self._loops:
@@ -81,6 +87,6 @@ class CrmDesk:
         """Return the CRM's caller with what is known of the CRM now; while that cannot be read, the one of before."""
         try:
             self._caller = await self._callers.of(self._name)
-        except UNREACHABLE as error:
+        except (asyncpg.PostgresError, *UNREACHABLE) as error:
             log_failure(error, crm=self._name)
         return self._caller

@@ -293,6 +293,7 @@ async def work(process: Process, stop: asyncio.Event) -> None:
         repeat(when(jobs, reconciler.pass_over_removed), REMOVED_EVERY, stop),
         repeat(when(jobs, reconciler.end_stale), STALE_EVERY, stop),
         repeat(when(lambda: watch.seen.selections, worker.work_on_selections), SETTLE_EVERY, stop),
+        repeat(worker.forget_selections, BODIES_EVERY, stop),
         repeat(reconciler.make_months, MONTHS_EVERY, stop),
         repeat(reconciler.empty_bodies, BODIES_EVERY, stop),
         repeat(reconciler.forget_floods, FLOODS_EVERY, stop),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import timedelta
 
 import structlog
 
@@ -12,6 +13,8 @@ from submitter.process import Process
 
 log = structlog.get_logger()
 
+KEPT_FOR = timedelta(days=30)  # a selection and its items, from the preview on
+FORGOTTEN_AT_ONCE = 500  # a full batch is followed by another at once
 MOST = 2  # selections of one pass
 WORKS_FOR = 5.0  # seconds for each: a stop does not wait for a large one
 
@@ -32,3 +35,7 @@ class SelectionWorker:
                 process.pool, id, process.policy, self._prices, seconds=WORKS_FOR, after_each=self._wake
             )
         return 0  # what is left is another process's at this moment
+
+    async def forget_selections(self) -> int:
+        """Delete old selections, a batch of their items at a time."""
+        return await selections.forget(self._process.pool, KEPT_FOR, FORGOTTEN_AT_ONCE)

@@ -7,7 +7,7 @@ So a process may die at any point, and the next try begins with the reading.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from uuid import UUID
 from weakref import WeakValueDictionary
@@ -16,8 +16,9 @@ import structlog
 
 from enrichment.crms.base import CrmContact, Failure, Gone, Writing, Written
 from enrichment.outcome import Refused, Retry
-from enrichment.reading import COULD_NOT_BE_READ, ERASED, GONE
+from enrichment.reading import COULD_NOT_BE_READ, ERASED, GONE, SUPPRESSED
 from enrichment.states import DeliveryEnd
+from enrichment.suppression import number_hash
 from enrichment.write_back import THERE_ALREADY, Landed, Leave, Overtaken, decide_write, judge_reread
 from store import deliveries, write_backs
 from store.crm_permits import read_shut
@@ -25,6 +26,7 @@ from store.database import transaction
 from store.deliveries import ClaimedDelivery, Ended
 from store.group_commit import GroupCommit
 from store.leases import DELIVERIES, Postponed
+from store.suppressed import suppressed_hashes
 from store.write_backs import Told
 from submitter.counting import count
 from submitter.crm_calls import CrmCaller, Withheld
@@ -45,10 +47,14 @@ NOT_THERE = "the contact does not show what was written"
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """A claimed delivery, and what to tell; None if the lookup is gone."""
+    """A claimed delivery, and what to tell; None if the lookup is gone.
+
+    *is_suppressed*: the number was given before a person forbade to give it.
+    """
 
     delivery: ClaimedDelivery
     told: Told | None
+    is_suppressed: bool = False
 
     @property
     def id(self) -> UUID:
@@ -98,7 +104,16 @@ class WriteBack:
             self._pool, self._crm, most=most, lease=self._process.settings.lease, claim_id=claim_id
         )
         told = await write_backs.read_results(self._pool, [one.lookup_id for one in claimed.deliveries])
-        return Batch([Task(one, told.get(one.lookup_id)) for one in claimed.deliveries], more=claimed.more)
+        suppressed = await self._suppressed(told)
+        tasks = [Task(one, told.get(one.lookup_id), one.lookup_id in suppressed) for one in claimed.deliveries]
+        return Batch(tasks, more=claimed.more)
+
+    async def _suppressed(self, told: Mapping[UUID, Told]) -> set[UUID]:
+        """Return the lookups whose number is suppressed by now."""
+        policy = await self._process.installation.policy()
+        hashes = {id: number_hash(one.result.number, policy.hash) for id, one in told.items() if one.result.number}
+        found = await suppressed_hashes(self._pool, hashes.values()) if hashes else ()
+        return {id for id, hash in hashes.items() if hash in found}
 
     async def renew(self, items: Sequence[Task]) -> set[UUID]:
         """Renew the leases of these deliveries; return those that are still this process's."""
@@ -140,7 +155,7 @@ class WriteBack:
         if told is None:
             return _end(task, "skipped", ERASED)
         record_id = task.delivery.record_id or told.record_id
-        if why := self._reason_to_skip(told, record_id):
+        if why := self._reason_to_skip(task, told, record_id):
             return _end(task, "skipped", why)
         lock = self._records.setdefault(record_id, asyncio.Lock())
         async with lock:
@@ -154,8 +169,10 @@ class WriteBack:
             return replace(step, record_id=shown.record_id)
         return step
 
-    def _reason_to_skip(self, told: Told, record_id: str) -> str | None:
+    def _reason_to_skip(self, task: Task, told: Told, record_id: str) -> str | None:
         """Return why nothing is to be written, as far as that is known without the contact."""
+        if task.is_suppressed:
+            return SUPPRESSED
         if self._process.settings.write_back == "off":
             return TURNED_OFF
         if told.is_open:
@@ -171,11 +188,11 @@ class WriteBack:
             contact,
             told.result,
             "own" if self._process.settings.write_back == "own" else "if_empty",
-            is_ours=lambda number: policy.hash("number", number) in ours,
+            is_ours=lambda number: number_hash(number, policy.hash) in ours,
             has_own_properties=self._caller.crm.has_own_properties,
         )
         number = told.result.number
-        wrote = policy.hash("number", number) if number else None
+        wrote = number_hash(number, policy.hash) if number else None
         if isinstance(decided, Leave):
             # An earlier try may have put it there, and died before it could say so.
             is_ours = decided.reason == THERE_ALREADY and task.attempt > 1

@@ -41,6 +41,10 @@ class Client:
         content = body if isinstance(body, bytes) else json.dumps(body).encode()
         return await self.send("POST", path, content, {"content-type": "application/json"} | dict(headers or {}))
 
+    async def delete(self, path: str, headers: Mapping[str, str] | None = None) -> Answer:
+        """Send a DELETE."""
+        return await self.send("DELETE", path, b"", headers)
+
     async def send(self, method: str, path: str, body: bytes, headers: Mapping[str, str] | None = None) -> Answer:
         """Send one request, its body in one piece."""
         return await self.exchange(

@@ -13,13 +13,13 @@ from aiohttp import web
 from pydantic import SecretStr
 
 from console.checks import (
-    Finding,
     check_database,
     check_provider,
     check_public_url,
     check_secrets,
     check_settings,
 )
+from console.findings import Finding
 from enrichment.providers import build_providers
 from rig.ports import free_port
 from sandbox.leadmagic import LeadMagic, LeadMagicSettings

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
@@ -18,9 +19,11 @@ from uuid_utils.compat import uuid7
 
 from enrichment.contact import Contact
 from enrichment.ending import Ending, lost
+from enrichment.guards import Budget, Guards
 from enrichment.outcome import Answered
+from enrichment.selection import Wanted
 from enrichment.wish import Wish
-from store import asked, lookups, providers, prune_keys, reports, sweep
+from store import asked, lookups, providers, prune_keys, reports, selection_pages, selections, sweep
 from store.budgets import Room, release_affordable
 from store.callbacks import Callback, record_callbacks
 from store.claim import claim
@@ -28,9 +31,13 @@ from store.connection import WritingConnection
 from store.database import PLANNED_ONCE, SERVER_SETTINGS
 from store.endings import apply_endings, follow_ends
 from store.ends import unswept_searches
+from store.find import find_by_key, find_by_number
+from store.floods import forget_floods
 from store.intake import ingest
 from store.leases import JOBS
 from store.partitions import first_id
+from store.pauses import Scope, add_pause, release_braked
+from store.payers import pass_on
 from store.polls import claim_polls, has_due_polls
 from store.searches import lock_known_keys
 from tests.databases import Databases
@@ -81,6 +88,45 @@ async def claims(db: Db) -> None:
         db, "leadmagic", most=PART, price=Decimal(3), lease=lease, callback_expected=False, claim_id=uuid7()
     )
     assert len(claimed.jobs) == PART
+
+
+async def claims_of_sources(db: Db) -> None:
+    """Claim while one source is paused and another one has little left; jobs of theirs stand first."""
+    await db.execute(
+        "/* the test's own */ UPDATE jobs SET source = (ARRAY['hubspot', 'api', 'generic'])[1 + row % 3] FROM ("
+        " SELECT id, row_number() OVER (ORDER BY due_at, id) AS row FROM jobs"
+        " WHERE provider = 'leadmagic' AND state = 'queued' AND held IS NULL ORDER BY due_at, id LIMIT 60) AS first"
+        " WHERE first.id = jobs.id"
+    )
+    await add_pause(db, Scope(source="hubspot"), reason="a list", who="ops")
+    claimed = await claim(
+        db, "leadmagic", most=PART, price=Decimal(3), lease=timedelta(seconds=20), callback_expected=False,
+        claim_id=uuid7(), budgets=[Budget(None, "day", Decimal(10_000_000)), Budget(None, "day", Decimal(9), "api")],
+    )  # fmt: skip
+    assert (claimed.braked > 0, claimed.held > 0, len(claimed.jobs)) == (True, True, PART)
+
+
+async def brakes(db: Db) -> None:
+    """Pause a source and release what it held; and let others pay for what it waits for."""
+    await add_pause(db, Scope(source="hubspot"), reason="a list", who="ops")
+    await db.execute(
+        "/* the test's own */ UPDATE jobs SET held = 'brake',"
+        " source = CASE WHEN id::text < '8' AND right(id::text, 1) < '8' THEN 'hubspot' ELSE 'api' END"
+        " WHERE held IS NOT NULL"
+    )
+    assert await release_braked(db, PART) == PART
+    await db.execute("/* the test's own */ UPDATE jobs SET held = 'flood' WHERE held IS NOT NULL")
+    assert (await pass_on(db, UUID(int=0), PART, Guards())).looked > 0
+
+
+async def floods(db: Db) -> None:
+    """Take in what a source begins beyond its limit."""
+    emails = [f"flood-{number}@acme.co" for number in range(PART)]
+    wishes = [Wish(Contact(work_email=email), PROVIDERS, fingerprint=email) for email in emails]
+    policy = replace(POLICY, guards=Guards({"generic": 2}))
+    taken = await ingest(db, [event(one) for one in wishes], policy)
+    assert [one.status for (one,) in taken].count("held") == PART - 2
+    await forget_floods(db)
 
 
 async def unsent(db: Db) -> None:
@@ -230,14 +276,61 @@ async def details(db: Db) -> None:
     assert len(await reports.read_lookups(db, ids)) == PART
 
 
-def listing(status: str | None = None, record_id: str | None = None) -> Deed:
+async def previews(db: Db) -> None:
+    """Preview each action, and begin to apply it."""
+    for action, given in {"retry": {}, "cancel": {"reason": "x"}, "release": {}, "replay": {"source": "x"}}.items():
+        wanted = Wanted.model_validate({"action": action, "filter": given})
+        id = await selections.create(db, wanted, "tests")
+        await selections.advance(db, id, POLICY, {"leadmagic": Decimal(5), "nyne": Decimal(3)})
+        selection = await selections.find(db, id)
+        assert selection is not None
+        await selections.sample(db, selection)
+
+
+async def record_previews(db: Db) -> None:
+    """Preview an action on one record."""
+    id = await selections.create(db, Wanted.model_validate({"action": "erase", "filter": {"record_id": "crm-7"}}), "x")
+    await selections.advance(db, id, POLICY, {})
+
+
+async def applies(db: Db) -> None:
+    """Apply actions, chunk by chunk, to the end."""
+    for action in ("retry", "release", "cancel"):
+        wanted = Wanted.model_validate({"action": action, "filter": {"since": NOW - timedelta(days=60)}})
+        id = await selections.create(db, wanted, "tests")
+        await selections.advance(db, id, POLICY, {})
+        await db.execute(
+            "/* the test's own */ UPDATE selections SET state = 'previewed', previewed_at = now()"
+            " WHERE state = 'previewing'"
+        )
+        assert await selections.begin(db, id, "tests")
+        await selections.under_way(db, PART)
+        await selections.advance(db, id, POLICY, {})
+
+
+async def finds(db: Db) -> None:
+    """Find lookups by an e-mail's key, and by a number that nobody else has."""
+    row = await db.fetchrow(
+        "/* the test's own */ SELECT keys, id FROM lookups"
+        " WHERE reused_from IS NOT NULL AND final_status = 'found' LIMIT 1"
+    )
+    given: Any = {"status": None, "source": None, "record_id": None, "before": reports.NEWEST, "limit": 5}
+    assert row["id"] in await find_by_key(db, row["keys"][:1], **given)
+    assert row["id"] in await find_by_key(db, row["keys"][:1], **given | {"status": "found", "source": "generic"})
+    assert len(await find_by_number(db, MOBILE, **given)) == 5
+    assert await find_by_number(db, "+4915112345678", **given) == []
+
+
+def listing(status: str | None = None, record_id: str | None = None, source: str | None = None) -> Deed:
     """Return a deed that reads a page of the list, and the page after it."""
 
     async def listed(db: Db) -> None:
         before = None
         for _ in range(2):
-            ids = await reports.list_lookups(db, status=status, record_id=record_id, before=before, limit=5)
-            assert len(ids) == 5 or record_id is not None
+            ids = await reports.list_lookups(
+                db, status=status, record_id=record_id, source=source, before=before, limit=5
+            )
+            assert len(ids) == 5 or record_id is not None or source == "api"
             before = ids[-1] if ids else None
 
     return listed
@@ -250,6 +343,9 @@ async def usage(db: Db) -> None:
 
 DEEDS: dict[str, Deed] = {
     "claim": claims,
+    "claim for sources": claims_of_sources,
+    "brake": brakes,
+    "floods": floods,
     "release_unsent": unsent,
     "claim_polls": polls,
     "leases": leases,
@@ -272,6 +368,14 @@ DEEDS: dict[str, Deed] = {
     "list of queued": listing("queued"),
     "list of running": listing("running"),
     "list of held": listing("held"),
+    "list of a source": listing(source="generic"),
+    "list of a rare source": listing(source="api"),
+    "list of a source's rare status": listing("cancelled", source="generic"),
+    "list of a source's queued": listing("queued", source="generic"),
+    "find": finds,
+    "preview": previews,
+    "preview of a record": record_previews,
+    "apply": applies,
     "list of a record": listing(record_id="crm-7"),
     "list of a record's found": listing("found", "crm-7"),
     "list of a record's open": listing("queued", "crm-7"),
@@ -294,6 +398,13 @@ async def db(seeded_url: str) -> AsyncIterator[Connection]:
     )
     yield connection
     await connection.close()
+
+
+@pytest.fixture(autouse=True)
+def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let selections look at as few rows as the other deeds."""
+    monkeypatch.setattr(selection_pages, "LOOKED_AT", PART)
+    monkeypatch.setattr(selections, "CHUNK", PART)
 
 
 @pytest.mark.parametrize("mode", ["force_custom_plan", "force_generic_plan"])

@@ -16,6 +16,7 @@ from console.prune import Pruned
 from enrichment.settings import Settings
 from store import prune as store
 from store import prune_keys
+from store.deliveries import replay
 from store.lookups import retry
 from store.partitions import HISTORY
 from tests import factories
@@ -176,6 +177,16 @@ async def keep_of_older(pool: Pool) -> None:
     await finished_job(pool, lookup_id=(await open_lookup(pool, OLDER))["id"])
 
 
+async def keep_delivery(pool: Pool) -> None:
+    """Insert a delivery of that month that a person replayed, for a lookup of the month before."""
+    await factories.delivery(pool, id=at(OLD), lookup_id=(await lookup(pool, OLDER))["id"])
+
+
+async def keep_told(pool: Pool) -> None:
+    """Insert a delivery of today for a lookup of that month: what it tells lies there."""
+    await factories.delivery(pool, "sending", lookup_id=(await lookup(pool))["id"])
+
+
 KEPT: list[tuple[Make, str]] = [
     (keep_open, "1 lookups that are still open"),
     (keep_asking, "1 open jobs"),
@@ -189,6 +200,8 @@ KEPT: list[tuple[Make, str]] = [
     (keep_late_answer, f"1 that ended less than {DAYS} days ago"),
     (keep_doubt, "1 jobs whose answer is still to be verified"),
     (keep_of_older, "1 jobs of older lookups that stay"),
+    (keep_delivery, "1 deliveries that have not ended"),
+    (keep_told, "1 deliveries that have not ended"),
 ]
 
 
@@ -253,6 +266,17 @@ async def test_a_late_number_at_the_last_moment_stays(history: Pool) -> None:
         assert await store.drop_month(connection, found) is False
 
     assert (await read(history, old["id"]))["mobile"] == MOBILE
+
+
+async def test_a_result_that_is_replayed_at_the_last_moment_stays(history: Pool) -> None:
+    """A person's replay between the look and the drop wins, and so does what it tells."""
+    row = await factories.delivery(history, "given_up", id=at(OLD), lookup_id=(await lookup(history))["id"])
+    async with history.acquire(timeout=5) as connection:
+        found = await store.look_at(connection, MONTHS[1], NOW - timedelta(days=DAYS))
+        assert not found.needed
+        assert await replay(history, [row["id"]]) == {row["id"]}
+
+        assert await store.drop_month(connection, found) is False
 
 
 async def test_tables_in_use_are_waited_for_and_then_left(

@@ -280,3 +280,20 @@ async def test_an_id_that_is_none_is_not_asked_for(crm: CrmWorld) -> None:
 
     assert (await crm.reading("../../account"))["reason"] == "could not be read: HubSpot has no such ids"
     assert crm.requests("GET", "account") == 0
+
+
+async def test_a_privacy_deletion_erases_the_person(crm: CrmWorld) -> None:
+    """The person is forgotten here as well: nothing that was kept has the address any more."""
+    record = crm.create(email="jane@acme.co")
+    await crm.name(record)
+    await crm.read()
+    await crm.name(record)
+    await crm.pool.execute("UPDATE readings SET erases = true")
+
+    await crm.read()
+
+    assert (await crm.reading(record))["reason"] == "erased"
+    assert await crm.lookups() == 0
+    assert (
+        await crm.pool.fetchval("SELECT count(*) FROM events WHERE encode(body, 'escape') LIKE '%jane@acme.co%'") == 0
+    )

@@ -236,7 +236,7 @@ async def test_a_person_writes_between_our_read_and_our_write(hubspot: Client) -
 
 
 async def test_a_person_clears_between_our_read_and_our_write(hubspot: Client) -> None:
-    """The history shows that a number was there and was taken away."""
+    """The history shows that a number was there and was taken away; no two edits have the same time."""
     id = await hubspot.create(email="hs-humanclears--jane@acme.test")
     await hubspot.read(id)
     await hubspot.patch(id, mobilephone=OURS)
@@ -245,6 +245,7 @@ async def test_a_person_clears_between_our_read_and_our_write(hubspot: Client) -
 
     assert [edit["value"] for edit in history][:2] == [OURS, ""]
     assert [edit["sourceType"] for edit in history] == ["INTEGRATION", "CRM_UI", "CRM_UI"]
+    assert history[0]["timestamp"] > history[1]["timestamp"] > history[2]["timestamp"]
 
 
 async def test_a_person_writes_right_after_us(hubspot: Client) -> None:

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import signal
+import sys
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING
 
 import pytest
 
+from rig.processes import environment
 from sandbox.hubspot.answers import failure
 from sandbox.hubspot.calls import Call
 from sandbox.hubspot.records import HUMAN
 from sandbox.wire import Answer
+from tests.commands import ROOT, running
 from tests.conftest import MakeSettings
 from tests.crm_sweeping import TOKEN, Sweeping, playing, sweeping
 from tests.factories import lookup
@@ -222,3 +226,26 @@ async def test_a_loser_of_a_merge_is_named_with_its_winner(world: Sweeping) -> N
     await world.sweep()
 
     assert set(await world.named()) == {first, str(winner.id)}
+
+
+async def test_the_reconciler_sweeps_and_walks_by_itself(database_url: str, pool: Pool) -> None:
+    """Only the token is set: the process connects, sweeps what is new from then on, and walks once."""
+    async with playing() as (hubspot, url):
+        settings = environment(
+            DATABASE_URL=database_url, HUBSPOT_BASE_URL=url, HUBSPOT_ACCESS_TOKEN=TOKEN, HUBSPOT_SWEEP_SECONDS="1",
+            LEADMAGIC_API_KEY="key", NYNE_API_KEY="key", NYNE_API_SECRET="secret",
+        )  # fmt: skip
+        command = (sys.executable, "-m", "submitter.reconciler")
+        async with running(command, settings, cwd=ROOT) as process:
+            await process.says('"swept"')
+            created = str(hubspot.portal.create({"email": "jane@acme.co"}, HUMAN).id)
+
+            async def found() -> str | None:
+                named_by: str | None = await pool.fetchval(
+                    "SELECT named_by FROM readings WHERE record_id = $1", created
+                )
+                return named_by
+
+            assert await process.until(found) == "sweep"
+            await process.says('"walked"')
+            assert await process.ends(signal.SIGTERM) == 0

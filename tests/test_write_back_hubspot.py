@@ -299,3 +299,18 @@ async def test_nothing_is_delivered_when_write_back_is_off(start: Start, fake: F
 
         assert await crm.delivery() == ("skipped", "WRITE_BACK=off")
         assert crm.value(record) is None
+
+
+async def test_a_number_that_was_suppressed_meanwhile_is_not_given(crm: CrmWorld) -> None:
+    """Between the end of the lookup and the write a person may forbid the number."""
+    record = crm.create()
+    await crm.find_number(record)
+    await crm.pool.execute(
+        "INSERT INTO suppressions (id, kind, hash) VALUES (new_id(), 'number', $1)",
+        crm.at_work.process.policy.hash("number", MOBILE),
+    )
+
+    await crm.deliver()
+
+    assert await crm.delivery() == ("skipped", "suppressed")
+    assert crm.value(record) is None

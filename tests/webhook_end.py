@@ -23,7 +23,7 @@ PATIENCE = 10.0  # seconds, until a test is stuck
 
 @dataclass
 class Answer:
-    """One answer: cut off after its body's beginning, without an end, never given, or a closed connection."""
+    """One answer: cut off after its beginning, without an end, never, once *release* is set, or a closed connection."""
 
     status: int = 200
     body: bytes = b""
@@ -32,6 +32,7 @@ class Answer:
     is_endless: bool = False
     is_hung_up: bool = False
     never: bool = False
+    release: asyncio.Event | None = None
 
 
 @dataclass(frozen=True)
@@ -72,6 +73,8 @@ class WebhookEnd:
         assert request.transport is not None
         if told.is_hung_up:
             request.transport.abort()
+        if told.release is not None:
+            await told.release.wait()
         if told.never:
             await asyncio.Event().wait()
         if not told.is_cut and not told.is_endless:
