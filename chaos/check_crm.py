@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from chaos.crm_calls import HUMAN, MOBILE, OURS, Call, Calls, Change, changes_of, ids_of
+from chaos.crm_calls import CLOCK, HUMAN, MOBILE, OURS, Call, Calls, Change, changes_of, ids_of
 from chaos.evidence import Evidence
 from chaos.vendors import Json
 from chaos.verdict import Verdict
@@ -105,7 +105,7 @@ def _has_its_number(record: Record, verdict: Verdict) -> None:
 def _written_again(evidence: Evidence, calls: Calls, record: Record, verdict: Verdict) -> None:
     """Check that no write left after a read that had shown our number."""
     for write in record.writes:
-        stood = [change for change in record.by(OURS) if change.at < write.at]
+        stood = [change for change in record.by(OURS) if change.at + CLOCK < write.at]
         verdict.count("numbers written again, because nobody knew", bool(stood))
         for change in stood:
             so = calls.cannot_have_seen(record.ids, change, write, evidence.holds)
@@ -129,7 +129,7 @@ def no_value_of_people_is_lost(evidence: Evidence) -> Verdict:
         verdict.count("values that people cleared", sum(change.number is None for change in people))
         for write in record.writes:
             for change in people:
-                if change.at < write.at:
+                if change.at + CLOCK < write.at:
                     so = calls.cannot_have_seen(record.ids, change, write, evidence.holds)
                     offence = f"{record.name}: written at {write.at:.3f} over a person's edit of {change.at:.3f}"
                     verdict.demand(so, offence)

@@ -110,7 +110,7 @@ class Drill:
         load, self.phase = time.time() - begun, "settling"
         await world.calm()
         calm = time.time()
-        await self._settle(world, watch, crm)
+        await self._settle(world, watch, crm, calm)
         settled, self.phase = time.time() - calm, "checking"
         verdicts = await self._judge(world, watch, crm)
         run = report.Run(
@@ -121,14 +121,16 @@ class Drill:
         report.write(run, order.folder)
         return run
 
-    async def _settle(self, world: World, watch: Watch, crm: Crm) -> None:
+    async def _settle(self, world: World, watch: Watch, crm: Crm, calm: float) -> None:
         """Wait until everything is final and nothing is on its way, or until patience ends; the checks then say so."""
         api = Api(world.url, TOKEN)
         quiet_since: float | None = None
         try:
             async with asyncio.timeout(self.order.patience):
                 await crm.finish(self.order.patience)
-                await asyncio.sleep(world.terms.notice)
+                # By then HubSpot's search sees the last change, which perhaps no event told.
+                while watch.swept_to < calm + world.terms.index_lag[1]:
+                    await asyncio.sleep(0.3)
                 while quiet_since is None or time.monotonic() - quiet_since < QUIET:
                     is_quiet = await self._is_quiet(world, watch, api)
                     quiet_since = (quiet_since or time.monotonic()) if is_quiet else None

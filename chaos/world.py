@@ -50,11 +50,6 @@ class Terms:
     sweep: float = 5.0  # seconds between two sweeps of HubSpot
     index_lag: tuple[float, float] = (0.5, 4.0)  # seconds until HubSpot's search sees a change
 
-    @property
-    def notice(self) -> float:
-        """Return the seconds within which a sweep has seen what no event told."""
-        return self.index_lag[1] + 2 * self.sweep
-
 
 SHORT_TERMS = Terms(
     deadline=35.0,
