@@ -27,6 +27,7 @@ from chaos.check_rights import people_are_left_alone
 from chaos.check_truth import everything_is_true, nobody_fooled_us
 from chaos.crm import Crm
 from chaos.crowd import Crowd
+from chaos.database import let_minutes_pass
 from chaos.evidence import Api, Evidence, Silent, look_inside
 from chaos.journal import Happened, Journal
 from chaos.show import View, show
@@ -131,6 +132,7 @@ class Drill:
                 # By then HubSpot's search sees the last change, which perhaps no event told.
                 while watch.swept_to < calm + world.terms.index_lag[1]:
                     await asyncio.sleep(0.3)
+                await let_minutes_pass(world.postgres)
                 while quiet_since is None or time.monotonic() - quiet_since < QUIET:
                     is_quiet = await self._is_quiet(world, watch, api)
                     quiet_since = (quiet_since or time.monotonic()) if is_quiet else None
