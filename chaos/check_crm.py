@@ -104,9 +104,10 @@ def _has_its_number(record: Record, verdict: Verdict) -> None:
 
 def _written_again(evidence: Evidence, calls: Calls, record: Record, verdict: Verdict) -> None:
     """Check that no write left after a read that had shown our number."""
+    verdict.count("writes tried again", max(0, len(record.writes) - 1))
     for write in record.writes:
         stood = [change for change in record.by(OURS) if change.at + CLOCK < write.at]
-        verdict.count("numbers written again, because nobody knew", bool(stood))
+        verdict.count("of them although it stood there, which they could not know", bool(stood))
         for change in stood:
             so = calls.cannot_have_seen(record.ids, change, write, evidence.holds)
             offence = f"{record.name}: written at {write.at:.3f} though our number stood there since {change.at:.3f}"

@@ -120,7 +120,7 @@ async def _done(deed: Deed, contacts: Contacts, one: Contact) -> None:
 
 def _properties(identifiers: Mapping[str, str]) -> dict[str, str]:
     first, _, last = identifiers["name"].partition(" ")
-    named = {"firstname": first, "lastname": last, "company": identifiers["company"]}
+    named = {"firstname": first, "lastname": last, "company": identifiers["company"], "country": "United States"}
     theirs = {"profile_url": "hs_linkedin_url", "work_email": "email"}
     return named | {theirs[key]: value for key, value in identifiers.items() if key in theirs}
 
