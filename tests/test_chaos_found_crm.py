@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -11,10 +12,12 @@ from enrichment.suppression import read_identifier
 from store.suppressions import suppress
 from store.sweeps import claim_sweep, name_page
 from submitter.sweeps import sweep_lease
+from tests.crm_world import MOBILE, THEIRS, CrmWorld, crm_world
+from tests.fake_provider import FakeProvider, found
 from tests.wishes import POLICY, take_one
 
 if TYPE_CHECKING:
-    from tests.conftest import MakeSettings
+    from tests.conftest import MakeSettings, Start
     from tests.order import Pool
 
 
@@ -23,6 +26,40 @@ async def connected(pool: Pool) -> Pool:
     """The database, connected to HubSpot just now."""
     await pool.execute("INSERT INTO connections (crm) VALUES ('hubspot')")
     return pool
+
+
+@pytest.fixture
+async def crm(start: Start, fake: FakeProvider) -> AsyncIterator[CrmWorld]:
+    """A process at work for HubSpot, and a provider that finds the number."""
+    fake.questions.append(found("+1-555-123-4567"))
+    async with crm_world(start) as world:
+        yield world
+
+
+@pytest.mark.parametrize("word", ["human", "humanclears"])
+async def test_a_person_was_overwritten_and_the_answer_to_our_write_was_lost(crm: CrmWorld, word: str) -> None:
+    """The next try finds our number there, and the person's in the history: then too, the delivery names it."""
+    record = crm.create(word, "lostwrite")
+    await crm.find_number(record)
+
+    await crm.deliver()
+    await crm.due_now()
+    await crm.deliver()
+
+    assert crm.written_by_us() == [MOBILE]
+    assert await crm.delivery() == ("delivered", "a person wrote at the same time; left to people")
+
+
+async def test_the_number_that_a_person_corrected_to_is_no_overtaking(crm: CrmWorld) -> None:
+    """Our first try never wrote; a person wrote a number and then the right one: nobody was overwritten."""
+    record = crm.create()
+    await crm.find_number(record)
+    crm.edit(record, mobilephone=THEIRS)
+    crm.edit(record, mobilephone=MOBILE)
+
+    await crm.deliver()
+
+    assert await crm.delivery() == ("delivered", "the number stood there already")
 
 
 async def test_a_suppressed_contact_leaves_no_keys_that_lead_nowhere(pool: Pool) -> None:
