@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from itertools import pairwise
 
-from chaos.evidence import Asked, Evidence, made_at, times
+from chaos.evidence import IDENTIFIERS, Asked, Evidence, made_at, times
 from chaos.journal import FELT
 from chaos.vendors import Json
 from chaos.verdict import Verdict
@@ -18,7 +18,7 @@ DEFINITE = {
 }
 LISTED = "people charged twice, listed as possibly charged"
 MORE = "people charged twice, the second time with one more identifier"
-IDENTIFIERS = ("profile_url", "work_email", "personal_email")
+MOST = 5  # credits that a question costs
 UNSTORED = "its process died or slept, or the database was away"
 
 
@@ -59,6 +59,8 @@ def _by_person(evidence: Evidence, verdict: Verdict) -> None:
             jobs[job["provider"], evidence.person_of(lookup).key] += 1
     questions = Counter((asked.provider, asked.key) for asked in evidence.asked if not _is_definite(asked))
     for (provider, key), often in questions.items():
+        if key in evidence.erased:  # with their jobs
+            continue
         offence = f"{provider} was asked {often} times about {key}, for {jobs[provider, key]} jobs"
         verdict.demand(often <= jobs[provider, key], offence)
 
@@ -69,6 +71,7 @@ def _charges(evidence: Evidence, verdict: Verdict) -> None:
         (provider, evidence.people[charge["person"]])
         for provider, books in evidence.books.items()
         for charge in books.charges
+        if charge["person"] not in evidence.erased
     )
     paid: dict[tuple[str, int], list[tuple[Json, Json]]] = defaultdict(list)  # jobs that cost something, by person
     doubtful: Counter[tuple[str, int]] = Counter()
@@ -153,7 +156,10 @@ def the_books_agree(evidence: Evidence) -> Verdict:
         fits = ours["charged"] <= theirs <= ours["charged"] + ours["possibly_charged"]
         verdict.demand(fits, f"{provider} charged {theirs:g}, and we say {ours}")
         verdict.demand(ours["reserved"] == 0, f"{provider}: {ours['reserved']:g} credits are reserved for nothing")
+        erased = MOST * sum(asked.provider == provider and asked.key in evidence.erased for asked in evidence.asked)
+        verdict.count(f"{provider}: credits of erased people's jobs, at most", erased)
         for name, of_job in (("charged", "credits"), ("possibly_charged", "possibly_charged")):
             total = sum(job[of_job] for _, job in evidence.jobs() if job["provider"] == provider)
-            verdict.demand(total == ours[name], f"{provider}: jobs say {total:g} {name}, /v1/usage {ours[name]:g}")
+            offence = f"{provider}: jobs say {total:g} {name}, /v1/usage {ours[name]:g}"
+            verdict.demand(total <= ours[name] <= total + erased, offence)
     return verdict

@@ -15,6 +15,7 @@ SAYS_FAILED = "ny-failed"  # the word that makes Nyne say so
 NEVER_CAME = "a callback for another job, and no 202 that contradicts it"
 OVERTOOK = "a callback for another job that overtook the 202"
 NO_EXCUSE = "without excuse"
+STOPPED = frozenset({"suppressed", "cancelled"})
 
 
 def everything_is_true(evidence: Evidence) -> Verdict:
@@ -23,13 +24,28 @@ def everything_is_true(evidence: Evidence) -> Verdict:
     verdict.offences += evidence.lies
     for id, lookup in evidence.lookups.items():
         wrong = _costs(lookup)
-        if lookup["reused_from"] is None:
+        if lookup["status"] in STOPPED:
+            wrong += _stopped(evidence, lookup, verdict)
+        elif lookup["reused_from"] is None:
             wrong += _own_answer(evidence, lookup, verdict)
         else:
             wrong += _shared_answer(evidence, lookup, verdict)
         about = f"lookup {id} ({evidence.person_of(lookup).key}, reused from {lookup['reused_from']})"
         verdict.offences += [f"{about}: {offence}" for offence in wrong]
     return verdict
+
+
+def _stopped(evidence: Evidence, lookup: Json, verdict: Verdict) -> list[str]:
+    """Check a lookup that was stopped before anybody was asked, or before all were."""
+    verdict.count(f"{lookup['status']}, so nobody was asked any more")
+    if lookup["mobile"]:
+        wrong = ["has a number nevertheless"]
+    elif lookup["status"] == "suppressed":
+        wrong = [] if evidence.suppressed_at(lookup["person"]) else ["nobody suppressed this person"]
+    else:
+        there = {contact["id"] for contact in evidence.hubspot.contacts}
+        wrong = ["its contact is still there"] if lookup["record_id"] in there else []
+    return [f"was {lookup['status']}, and {what}" for what in wrong]
 
 
 def _costs(lookup: Json) -> list[str]:
@@ -155,6 +171,9 @@ def _shared_answer(evidence: Evidence, lookup: Json, verdict: Verdict) -> list[s
             wrong.append(f"has {lookup['mobile']}, the search brought {numbers or 'nothing'}")
     elif numbers:
         wrong.append(f"is {lookup['status']}, and the search brought {numbers}")
+    elif other["status"] in STOPPED:  # its search went on for this one
+        if lookup["status"] == "found":
+            wrong.append(f"is found, that is {other['status']}")
     elif lookup["status"] not in {other["status"], *_LESS_SURE.get(other["status"], ())}:
         wrong.append(f"is {lookup['status']}, that is {other['status']}")
     return wrong

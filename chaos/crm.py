@@ -67,10 +67,14 @@ class Crm:
             if event.id not in self.log:
                 asked += len(event.wishes)
             await asyncio.sleep(max(0.0, begun + event.at - time.monotonic()))
-            sent = self.log.setdefault(event.id, Sent(event))
-            task = asyncio.create_task(self._deliver(sent))
-            self._under_way.add(task)
-            task.add_done_callback(self._under_way.discard)
+            self.send(event)
+
+    def send(self, event: Event) -> None:
+        """Begin to send an event."""
+        sent = self.log.setdefault(event.id, Sent(event))
+        task = asyncio.create_task(self._deliver(sent))
+        self._under_way.add(task)
+        task.add_done_callback(self._under_way.discard)
 
     async def finish(self, patience: float) -> None:
         """Wait until every event was taken, at most *patience* seconds."""

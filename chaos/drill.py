@@ -14,11 +14,20 @@ import aiohttp
 from rich.console import Console
 
 from chaos import plan, report
+from chaos.check_crm import (
+    everybody_has_their_number,
+    hubspot_is_not_flooded,
+    no_value_of_people_is_lost,
+    nothing_goes_round,
+)
 from chaos.check_kept import callbacks_are_kept, events_are_kept, work_is_taken_over
 from chaos.check_paid import nobody_is_asked_twice, the_books_agree
+from chaos.check_results import results_are_delivered
+from chaos.check_rights import people_are_left_alone
 from chaos.check_truth import everything_is_true, nobody_fooled_us
 from chaos.crm import Crm
 from chaos.crowd import Crowd
+from chaos.database import let_minutes_pass
 from chaos.evidence import Api, Evidence, Silent, look_inside
 from chaos.journal import Happened, Journal
 from chaos.show import View, show
@@ -38,6 +47,12 @@ CHECKS = (
     everything_is_true,
     nobody_fooled_us,
     work_is_taken_over,
+    everybody_has_their_number,
+    no_value_of_people_is_lost,
+    results_are_delivered,
+    nothing_goes_round,
+    people_are_left_alone,
+    hubspot_is_not_flooded,
 )
 QUIET = 2.0  # seconds without anything open, after which nothing is left to do
 
@@ -74,8 +89,8 @@ class Drill:
         """Run everything, stop all processes, write the report and return it."""
         order = self.order
         terms = SHORT_TERMS if order.short else Terms()
-        async with running(terms, order.folder, order.seed) as world:
-            watch, crm = Watch(world.postgres), Crm(world.url, TOKEN, order.seed)
+        async with running(terms, order.folder, order.seed, order.rate) as world:
+            watch, crm = Watch(world.postgres), world.crm
             async with _beside(
                 watch.run(), show(self.console, lambda: self._view(watch, crm)), self._count(world, crm)
             ):
@@ -90,12 +105,13 @@ class Drill:
         faults = plan.draw(order.seed, order.seconds, short=order.short)
         await asyncio.gather(
             crm.run(Crowd(order.seed, order.rate), seconds=order.seconds, lookups=order.lookups),
+            world.contacts.run(order.seconds),
             self.journal.carry_out(world, faults, lambda one, where: _note_kill(one, where, watch)),
         )
         load, self.phase = time.time() - begun, "settling"
         await world.calm()
         calm = time.time()
-        await self._settle(world, watch, crm)
+        await self._settle(world, watch, crm, calm)
         settled, self.phase = time.time() - calm, "checking"
         verdicts = await self._judge(world, watch, crm)
         run = report.Run(
@@ -106,13 +122,17 @@ class Drill:
         report.write(run, order.folder)
         return run
 
-    async def _settle(self, world: World, watch: Watch, crm: Crm) -> None:
+    async def _settle(self, world: World, watch: Watch, crm: Crm, calm: float) -> None:
         """Wait until everything is final and nothing is on its way, or until patience ends; the checks then say so."""
         api = Api(world.url, TOKEN)
         quiet_since: float | None = None
         try:
             async with asyncio.timeout(self.order.patience):
                 await crm.finish(self.order.patience)
+                # By then HubSpot's search sees the last change, which perhaps no event told.
+                while watch.swept_to < calm + world.terms.index_lag[1]:
+                    await asyncio.sleep(0.3)
+                await let_minutes_pass(world.postgres)
                 while quiet_since is None or time.monotonic() - quiet_since < QUIET:
                     is_quiet = await self._is_quiet(world, watch, api)
                     quiet_since = (quiet_since or time.monotonic()) if is_quiet else None
@@ -126,6 +146,11 @@ class Drill:
         try:
             stats = await world.vendors["nyne"].stats()
             if stats["jobs_unfinished"] or stats["callbacks_pending"] or watch.following:
+                return False
+            if (await world.hubspot.stats())["webhooks_pending"]:
+                return False
+            looked, owed = watch.owed
+            if owed or time.time() - looked > QUIET:
                 return False
             if await api.open_lookups():
                 return False
@@ -159,6 +184,11 @@ class Drill:
             unfinished=inside.unfinished,
             takeovers=watch.takeovers,
             happened=self.journal.happened,
+            contacts=world.contacts.made,
+            hubspot=await world.hubspot.records(),
+            results=world.results.got,
+            delivered=inside.delivered,
+            holds=world.terms.lease + world.terms.timeout,
             truth=truth.of,
             lies=await truth.lies(lookup["person"] for lookup in lookups.values()),
             most_submitting=watch.most_submitting,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gzip
 import json
+import math
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field
@@ -17,14 +18,17 @@ from urllib.parse import parse_qs, urlsplit
 import aiohttp
 import asyncpg
 
+from chaos.contacts import Contact
 from chaos.crm import Sent
 from chaos.database import session
+from chaos.hubspot import CrmBooks
 from chaos.journal import Happened
 from chaos.overheard import Exchange
+from chaos.results import Got
 from chaos.vendors import Books, Json
 from chaos.watch import Takeover
 from rig.postgres import Postgres
-from sandbox.people import Person, person
+from sandbox.people import Person, person, slug_of
 
 PAGE = 200  # lookups; the most that a page has
 PATIENCE = aiohttp.ClientTimeout(total=30)
@@ -37,6 +41,9 @@ FIELDS = {
 }
 
 
+IDENTIFIERS = ("profile_url", "work_email", "personal_email")
+
+
 @dataclass(frozen=True, slots=True)
 class Asked:
     """One paid question, as overheard: the person, the job where it can be heard, and the outcome."""
@@ -46,6 +53,7 @@ class Asked:
     job_id: str | None
     at: float
     status: int | None  # None: no whole answer arrived
+    identifiers: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass
@@ -61,6 +69,11 @@ class Evidence:
     unfinished: dict[str, int] = field(default_factory=dict)  # rows by kind
     takeovers: list[Takeover] = field(default_factory=list)
     happened: list[Happened] = field(default_factory=list)
+    contacts: list[Contact] = field(default_factory=list)  # as they were created
+    hubspot: CrmBooks = field(default_factory=CrmBooks)
+    results: list[Got] = field(default_factory=list)
+    delivered: dict[str, float] = field(default_factory=dict)  # deliveries: when it was stored that they were taken
+    holds: float = 8.0  # seconds that a process may hold a contact which it has read before it writes
     truth: Callable[[str, Person], Json] = lambda provider, someone: {}
     lies: list[str] = field(default_factory=list)  # where the sandbox's truth over HTTP differed from *truth*
     most_submitting: Callable[[float, float], int] = lambda begun, ended: 0
@@ -68,7 +81,10 @@ class Evidence:
     @cached_property
     def people(self) -> dict[str, int]:
         """Return the person that each vendor's key means."""
-        return {of_identifiers(wish.identifiers).key: wish.person for sent in self.sent for wish in sent.event.wishes}
+        of_events = {
+            of_identifiers(wish.identifiers).key: wish.person for sent in self.sent for wish in sent.event.wishes
+        }
+        return of_events | {of_identifiers(one.identifiers).key: one.person for one in self.contacts}
 
     @cached_property
     def lookups_of(self) -> dict[int, list[Json]]:
@@ -117,6 +133,32 @@ class Evidence:
         """Return (person, request_id) of every question that Nyne took."""
         return {(entry["person"], entry["request_id"]) for entry in self.books["nyne"].requests if entry["request_id"]}
 
+    @cached_property
+    def erased(self) -> set[str]:
+        """Return the people, by each vendor's key, of contacts that were erased: what we had of them may be gone."""
+        return {of_identifiers(one.identifiers).key for one in self.contacts if (one.deed or "").startswith("erase")}
+
+    @cached_property
+    def erased_jobs(self) -> set[str]:
+        """Return the jobs about those people, as far as they can be overheard."""
+        return {asked.job_id for asked in self.asked if asked.job_id and asked.key in self.erased}
+
+    @cached_property
+    def suppressed(self) -> dict[str, float]:
+        """Return when the suppression of each identifier was confirmed, infinity where it may have failed."""
+        return {
+            _plain(one.identifiers[key]): one.suppressed_at or math.inf
+            for one in self.contacts
+            if (one.deed or "").startswith("suppress")
+            for key in IDENTIFIERS
+            if key in one.identifiers
+        }
+
+    def suppressed_at(self, identifiers: Mapping[str, Any]) -> float | None:
+        """Return when the first of these identifiers was suppressed, None if none was."""
+        named = [_plain(identifiers[key]) for key in IDENTIFIERS if identifiers.get(key)]
+        return min((self.suppressed[one] for one in named if one in self.suppressed), default=None)
+
     def jobs(self) -> Iterable[tuple[Json, Json]]:
         """Return every job with the lookup that its search began for: only that lookup shows it."""
         return ((lookup, job) for lookup in self.lookups.values() for job in lookup["jobs"])
@@ -138,9 +180,18 @@ class Evidence:
                        for one in exchanges]
                 for name, exchanges in self.overheard.items()
             },
+            "contacts": [asdict(one) for one in self.contacts],
+            "hubspot": asdict(self.hubspot),
+            "results": [asdict(one) for one in self.results],
+            "delivered": self.delivered,
         }  # fmt: skip
         with gzip.open(path, "wt") as file:
             json.dump(kept, file)
+
+
+def _plain(identifier: str) -> str:
+    """Return a profile's slug, or an address, so that it can be compared."""
+    return identifier.lower() if "@" in identifier else slug_of(identifier)
 
 
 def of_identifiers(identifiers: Mapping[str, Any]) -> Person:
@@ -156,7 +207,7 @@ def _asked(provider: str, exchange: Exchange) -> Asked:
     identifiers = {ours: question.get(theirs) for ours, theirs in FIELDS[provider].items()}
     callback_url = question.get("callback_url")
     job_id = callback_url.split("/")[-2] if callback_url else None
-    return Asked(provider, of_identifiers(identifiers).key, job_id, exchange.at, exchange.status)
+    return Asked(provider, of_identifiers(identifiers).key, job_id, exchange.at, exchange.status, identifiers)
 
 
 def times(job: Json) -> tuple[float, float]:
@@ -232,6 +283,7 @@ class Inside:
 
     stored: dict[tuple[str, bytes], str]  # callbacks: (job, hash of the body) -> our verdict
     unfinished: dict[str, int]  # rows left when every lookup is final, by kind: there should be none
+    delivered: dict[str, float]  # deliveries: when the end was stored
 
 
 async def look_inside(postgres: Postgres) -> Inside:
@@ -239,12 +291,17 @@ async def look_inside(postgres: Postgres) -> Inside:
     connection = await session(postgres)
     try:
         rows = await connection.fetch("SELECT job_id, body_hash, verdict FROM callbacks", timeout=60)
+        delivered = await connection.fetch("SELECT id, ended_at FROM deliveries WHERE state = 'delivered'", timeout=60)
         until = time.monotonic() + SWEPT_WITHIN
         while any((unfinished := await _unfinished(connection)).values()) and time.monotonic() < until:
             await asyncio.sleep(1)
     finally:
         await connection.close(timeout=10)
-    return Inside({(str(row["job_id"]), row["body_hash"]): row["verdict"] for row in rows}, unfinished)
+    return Inside(
+        {(str(row["job_id"]), row["body_hash"]): row["verdict"] for row in rows},
+        unfinished,
+        {str(row["id"]): row["ended_at"].timestamp() for row in delivered},
+    )
 
 
 async def _unfinished(connection: asyncpg.Connection[Any]) -> dict[str, int]:
@@ -259,7 +316,9 @@ async def _unfinished(connection: asyncpg.Connection[Any]) -> dict[str, int]:
                   FROM keys
                  WHERE NOT shared
                    AND NOT EXISTS (SELECT FROM searches WHERE searches.id = ANY (keys.searches)))
-                   AS "keys that lead nowhere"
+                   AS "keys that lead nowhere",
+               (SELECT count(*) FROM readings WHERE ended_at IS NULL) AS "contacts that are still to be read",
+               (SELECT count(*) FROM deliveries WHERE ended_at IS NULL) AS "results that are still to be delivered"
         """,
         timeout=60,
     )

@@ -4,20 +4,26 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
-from typing import Any
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext, suppress
+from typing import Any, get_args
 
 import asyncpg
 
+from chaos import contacts
+from chaos.contacts import Deed
 from chaos.database import MAX_CONNECTIONS, USER, session
 from chaos.plan import KINDS, Fault
+from chaos.results import Ill
 from chaos.world import World
 from rig.kept import Kept
 from rig.weather import Weather
 
 Act = Callable[[World, Fault], AbstractAsyncContextManager[None]]
 
-STATUSES = {"leadmagic": (503, 502, 500, 504), "nyne": (503, 500, 502, 504)}
+STATUSES = {
+    "leadmagic": (503, 502, 500, 504), "nyne": (503, 500, 502, 504), "hubspot": (500, 502, 503, 504),
+}  # fmt: skip
+DEED_EVERY = 0.3  # seconds
 LOCKED_ROWS = 30
 RECOVERED_WITHIN = 30.0  # seconds
 GONE = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError)
@@ -161,7 +167,7 @@ def _resets(link: str, share: float) -> Act:
 def _vendor(vendor: str, faults: Callable[[World, Fault], dict[str, Any]]) -> Act:
     @asynccontextmanager
     async def befall(world: World, fault: Fault) -> AsyncIterator[None]:
-        who = world.vendors[vendor]
+        who = world.hubspot if vendor == "hubspot" else world.vendors[vendor]
         with who.suffering(faults(world, fault)):
             await who.tell()
             yield
@@ -181,6 +187,75 @@ def _statuses(vendor: str) -> Callable[[World, Fault], dict[str, Any]]:
         return {"error_rate": fault.strength, "error_status": statuses[fault.choice % len(statuses)]}
 
     return storm
+
+
+def _people(deed: Deed | None, more: Act | None = None) -> Act:
+    """Let people do *deed* to contacts, ours if there is none: suppress them; under *more* if there is any."""
+
+    @asynccontextmanager
+    async def work(world: World, fault: Fault) -> AsyncIterator[None]:
+        async with more(world, fault) if more else nullcontext():
+            working = asyncio.create_task(
+                world.contacts.suffer(deed or world.rights.suppress, DEED_EVERY, fault.seconds)
+            )
+            try:
+                yield
+                await working
+            finally:
+                working.cancel()
+
+    return work
+
+
+@asynccontextmanager
+async def _revoke(world: World, fault: Fault) -> AsyncIterator[None]:
+    async with world.hubspot.revoked():
+        yield
+
+
+def _results(ill: Ill) -> Act:
+    @asynccontextmanager
+    async def befall(world: World, fault: Fault) -> AsyncIterator[None]:
+        with world.results.suffering(ill, fault.strength):
+            yield
+
+    return befall
+
+
+def _hubspot(**rates: float) -> Act:
+    """Let HubSpot suffer these faults, at these shares of the fault's strength."""
+    return _vendor("hubspot", lambda _, fault: {name: fault.strength * share for name, share in rates.items()})
+
+
+def _acts_of_the_crm() -> Iterator[tuple[str, Act]]:
+    yield "hubspot 5xx storm", _vendor("hubspot", _statuses("hubspot"))
+    yield "hubspot 429 storm", _hubspot(rate_limit_storm=1, search_limit_storm=1)
+    yield "hubspot 423 storm", _hubspot(locked_rate=1)
+    yield (
+        "hubspot hangs",
+        _vendor("hubspot", lambda w, f: {"hang_rate": f.strength / 2, "hang_seconds": w.terms.timeout * 2}),
+    )
+    yield "hubspot answers lost", _hubspot(disconnect_after_accept=0.5)
+    yield "hubspot answers torn", _hubspot(torn_answers=0.5)
+    yield "hubspot lies", _hubspot(garbage_answers=0.5, ignored_writes=0.5)
+    yield "hubspot token revoked", _revoke
+    yield "hubspot black hole", _weather("hubspot", lambda _: Weather(black_hole=True))
+    yield "hubspot slow bytes", _weather("hubspot", lambda _: Weather(slow=True))
+    yield "hubspot reset", _resets("hubspot", 0.5)
+    yield "events dropped", _hubspot(drop_events=1)
+    yield "events duplicated", _hubspot(duplicate_events=1)
+    yield "events reordered", _hubspot(reorder_events=1)
+    yield "events late", _vendor("hubspot", lambda w, _: {"delay_events_seconds": [1, w.terms.late[0]]})
+    yield "events forged", _hubspot(forge_events=1)
+    yield "events of another account", _hubspot(other_portal=1)
+    yield "humans write", _people(contacts.write, _hubspot(human_edits=1))
+    yield "humans clear", _people(contacts.clear)
+    yield "contacts merged", _people(contacts.merge)
+    yield "contacts deleted", _people(contacts.delete)
+    yield "contacts erased", _people(contacts.erase)
+    yield "people suppressed", _people(None)
+    for ill in get_args(Ill):
+        yield f"results {ill}", _results(ill)
 
 
 def _acts() -> Iterator[tuple[str, Act]]:
@@ -219,6 +294,7 @@ def _acts() -> Iterator[tuple[str, Act]]:
     ):
         yield what, _nyne(fault_name)
     yield "callbacks late", _vendor("nyne", lambda w, _: {"delay_callbacks_seconds": w.terms.late})
+    yield from _acts_of_the_crm()
 
 
 _ACTS: dict[str, Act] = dict(_acts())

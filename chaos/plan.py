@@ -10,7 +10,10 @@ from itertools import count
 Span = tuple[float, float]  # seconds, from and to
 
 # A fault of one lane is over before the next of that lane begins; the lanes are independent.
-LANES = ("processes", "database", "network", "leadmagic", "nyne", "callbacks")
+LANES = (
+    *("processes", "database", "network", "leadmagic", "nyne", "callbacks"),
+    *("hubspot", "events", "people", "results"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +26,7 @@ class Kind:
     short: Span
     long: Span
     lingers: bool = False  # its effects last: a short run has it early, a long one every other round
+    ends_all: bool = False  # nothing else of its lane is felt for a while: a short run has it last
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +80,53 @@ def _kinds() -> Iterator[Kind]:
     ):
         yield Kind(f"callbacks {what}", "callbacks", happens, (2.0, 2.6), (6, 15), what == "late")
     yield Kind("requests forgotten", "callbacks", "accepted, then 404 to polls, no callback", (2.0, 2.6), (6, 15))
+    yield from _kinds_of_the_crm()
+
+
+def _kinds_of_the_crm() -> Iterator[Kind]:
+    for name, happens in (
+        ("5xx storm", "answers 500, 502, 503 or 504"),
+        ("429 storm", "answers 429 below its limit"),
+        ("423 storm", "says that a contact is locked, to writes"),
+        ("hangs", "does it, and answers after our timeout"),
+        ("answers lost", "does it, and closes without an answer"),
+        ("answers torn", "does it, and closes in the middle of the answer"),
+        ("lies", "200 with a body that is no JSON, and writes that it does not do"),
+        ("black hole", "half-open: bytes are swallowed"),
+        ("reset", "an RST after the request was written"),
+        ("slow bytes", "bytes trickle"),
+    ):
+        yield Kind(f"hubspot {name}", "hubspot", happens, (1.0, 1.5), (3, 9))
+    # Ringback looks every half a minute whether a token is good again.
+    yield Kind(
+        "hubspot token revoked", "hubspot", "401 to everything, then granted again", (0.8, 1.2), (3, 9), True, True
+    )
+    for name, happens in (
+        ("dropped", "are never sent"),
+        ("duplicated", "are sent twice"),
+        ("reordered", "are overtaken by later ones"),
+        ("late", "come seconds later"),
+        ("forged", "come under a wrong signature first"),
+        ("of another account", "come a second time in another account's name"),
+    ):
+        yield Kind(f"events {name}", "events", happens, (2.0, 2.6), (6, 15))
+    for name, happens in (
+        ("humans write", "a number, between our read and our write and at any other time"),
+        ("humans clear", "the number, whoever wrote it"),
+        ("contacts merged", "one person's two contacts into one with a new id"),
+        ("contacts deleted", "while they are asked about"),
+        ("contacts erased", "a privacy deletion"),
+        ("people suppressed", "through our API; then their events come again"),
+    ):
+        yield Kind(name, "people", happens, (2.0, 2.6), (4, 12))
+    for name, happens in (
+        ("refused", "500"),
+        ("throttled", "429 with Retry-After"),
+        ("slow", "answered after two seconds"),
+        ("torn", "200, closed in the middle of the answer"),
+        ("hung up", "taken, closed without an answer"),
+    ):
+        yield Kind(f"results {name}", "results", happens, (1.5, 2.5), (4, 12))
 
 
 KINDS = tuple(_kinds())
@@ -92,8 +143,8 @@ def draw(seed: int, seconds: float, *, short: bool) -> list[Fault]:
 
 
 def _once(dice: random.Random, kinds: list[Kind], seconds: float) -> Iterator[Fault]:
-    """Yield each of *kinds* once, in any order, the lingering ones in the first half; spread over *seconds*."""
-    kinds.sort(key=lambda kind: dice.random() * (0.5 if kind.lingers else 1))
+    """Yield each of *kinds* once, spread over *seconds*: lingering ones in the first half, one that ends all last."""
+    kinds.sort(key=lambda kind: 1.0 if kind.ends_all else dice.random() * (0.5 if kind.lingers else 1))
     lasting = [dice.uniform(*kind.short) for kind in kinds]
     free = seconds - sum(lasting)
     assert free > 0, "the short run is too short for every kind of fault"

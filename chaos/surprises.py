@@ -24,6 +24,7 @@ EXPECTED_EXIT = 2  # a process that finds no database when it starts says so, an
 def surprises(world: World, crm: Crm) -> list[str]:
     """Return all surprises, one line each."""
     found = [f"the CRM was answered {answer}" for answer in crm.strange]
+    found += world.results.strange
     for process in world.processes:
         codes = Counter(end.code for end in process.ends if not end.ours)
         found += [

@@ -56,6 +56,8 @@ class Watch:
         self.samples: list[Sample] = []
         self.submitting: list[tuple[float, int]] = []  # (time, questions that were out)
         self.takeovers: list[Takeover] = []
+        self.owed = (0.0, 0)  # (time, contacts to be read and results to be delivered)
+        self.swept_to = 0.0  # the changes of HubSpot's contacts before that have been swept
         self._postgres = postgres
         self._connection: asyncpg.Connection[Any] | None = None
         self._following: list[_Following] = []
@@ -107,11 +109,21 @@ class Watch:
                 "SELECT COALESCE(final_status::text, 'open') AS status, count(*) FROM lookups GROUP BY 1", timeout=5
             )
             self.samples.append(Sample(now, {row["status"]: row["count"] for row in rows}))
+            row = await self._connection.fetchrow(_CRM, timeout=5)
+            assert row is not None
+            self.owed, self.swept_to = (now, row["owed"]), row["swept_to"] or 0.0
 
     def _leave(self) -> None:
         if self._connection is not None:
             self._connection.terminate()
             self._connection = None
+
+
+_CRM = """
+    SELECT (SELECT count(*) FROM readings WHERE state IN ('queued', 'reading'))
+         + (SELECT count(*) FROM deliveries WHERE state IN ('queued', 'sending')) AS owed,
+           (SELECT EXTRACT(epoch FROM swept_to)::float8 FROM connections) AS swept_to
+"""
 
 
 class _Following:

@@ -1,4 +1,4 @@
-"""Everything that runs during the chaos: PostgreSQL, two pretend vendors, our six processes, and their proxies."""
+"""Everything that runs during the chaos: PostgreSQL, two vendors, a CRM, our six processes, and their proxies."""
 
 from __future__ import annotations
 
@@ -12,8 +12,13 @@ from pathlib import Path
 
 import aiohttp
 
-from chaos.database import breakable, create_in, url
+from chaos.contacts import SHARE, Contacts
+from chaos.crm import Crm
+from chaos.database import breakable, create_in, session, url
+from chaos.hubspot import HubSpot
 from chaos.overheard import Overheard
+from chaos.results import SECRET, Results
+from chaos.rights import Rights
 from chaos.vendors import Vendor
 from rig.kept import Kept
 from rig.ports import HOST, free_port
@@ -21,10 +26,11 @@ from rig.postgres import Postgres
 from rig.processes import MODULES, environment, python
 from rig.proxy import Proxy
 from rig.ready import until_answers
-from rig.settings import sandboxed
+from rig.settings import TOKEN, sandboxed
 
 READY_WITHIN = 40.0  # seconds
-LINKS = ("database", "leadmagic", "nyne", "callbacks", "crm")
+LINKS = ("database", "leadmagic", "nyne", "hubspot", "callbacks", "crm")
+HEARD = ("leadmagic", "nyne", "hubspot", "callbacks")
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +47,8 @@ class Terms:
     latency: int = 150  # milliseconds; so that some questions are out whenever a submitter is killed
     work: float = 0.6  # seconds that Nyne works on a question, on average
     hurried: bool = False  # True: no time for the 30 s that LeadMagic's page asks for after a 500
+    sweep: float = 5.0  # seconds between two sweeps of HubSpot
+    index_lag: tuple[float, float] = (0.5, 4.0)  # seconds until HubSpot's search sees a change
 
 
 SHORT_TERMS = Terms(
@@ -51,6 +59,8 @@ SHORT_TERMS = Terms(
     nyne_per_minute=12_000,
     work=0.4,
     hurried=True,
+    sweep=2.0,
+    index_lag=(0.2, 1.5),
 )
 
 
@@ -63,6 +73,11 @@ class World:
     postgres: Postgres
     links: dict[str, Proxy]
     vendors: dict[str, Vendor]
+    hubspot: HubSpot
+    crm: Crm  # the other one, which sends its contacts whole
+    contacts: Contacts
+    rights: Rights
+    results: Results
     receivers: list[int]  # their ports, past the proxy
     processes: list[Kept] = field(default_factory=list)  # ours
     props: list[Kept] = field(default_factory=list)  # the vendors, which no fault kills
@@ -71,7 +86,7 @@ class World:
     @property
     def url(self) -> str:
         """Return the address for the CRM and the API's users, in front of both receivers."""
-        return f"http://{HOST}:{self.links['crm'].port}"
+        return _address(self.links["crm"])
 
     def log(self, name: str) -> Path:
         """Return the file that the process writes to."""
@@ -85,7 +100,7 @@ class World:
         """End every fault."""
         for link in self.links.values():
             await link.clear_up()
-        for vendor in self.vendors.values():
+        for vendor in (*self.vendors.values(), self.hubspot):
             await vendor.heal()
         for process in self.processes:
             process.thaw()
@@ -95,20 +110,49 @@ class World:
         timeout = aiohttp.ClientTimeout(total=2)
         async with asyncio.timeout(within), aiohttp.ClientSession(timeout=timeout) as session:
             addresses = [f"http://{HOST}:{port}/readyz" for port in self.receivers]
-            addresses += [f"{vendor.url}/sandbox/stats" for vendor in self.vendors.values()]
+            addresses += [f"{vendor.url}/sandbox/stats" for vendor in (*self.vendors.values(), self.hubspot)]
             await until_answers(session, addresses)
+
+    async def until_connected(self, within: float = READY_WITHIN) -> None:
+        """Wait until we are connected to HubSpot: contacts of before are no news. Raises TimeoutError."""
+        connection = await session(self.postgres)
+        try:
+            async with asyncio.timeout(within):
+                while not await connection.fetchval("SELECT count(*) FROM connections"):
+                    await asyncio.sleep(0.1)
+        finally:
+            await connection.close(timeout=5)
 
 
 @asynccontextmanager
-async def running(terms: Terms, folder: Path, seed: int) -> AsyncIterator[World]:
+async def running(terms: Terms, folder: Path, seed: int, rate: float) -> AsyncIterator[World]:
     """Run everything inside the block; after it, however it is left, nothing runs."""
     folder.mkdir(parents=True, exist_ok=True)
     for log in folder.glob("*.log"):  # of a run with the same seed
         log.unlink()
+    world = _lay_out(terms, folder, seed, rate)
+    try:
+        _play_vendors(world, seed)
+        _play_hubspot(world, seed)
+        _play_our_part(world)
+        await world.results.open()
+        await asyncio.gather(create_in(world.postgres), *(prop.start() for prop in world.props))
+        for link in world.links.values():
+            await link.open()
+        for process in world.processes:
+            await process.start()
+        await world.until_ready()
+        await world.until_connected()
+        yield world
+    finally:
+        await _end(world)
+
+
+def _lay_out(terms: Terms, folder: Path, seed: int, rate: float) -> World:
     database, vendors = free_port(), {name: Vendor(name, free_port()) for name in ("leadmagic", "nyne")}
-    receivers = [free_port(), free_port()]
-    overheard = {name: Overheard() for name in ("leadmagic", "nyne", "callbacks")}
-    targets = {"database": [database], **{name: [vendor.port] for name, vendor in vendors.items()}}
+    hubspot, receivers = HubSpot("hubspot", free_port()), [free_port(), free_port()]
+    overheard = {name: Overheard() for name in HEARD}
+    targets = {one.name: [one.port] for one in (*vendors.values(), hubspot)} | {"database": [database]}
     links = {
         name: Proxy(
             targets.get(name, receivers),
@@ -117,28 +161,21 @@ async def running(terms: Terms, folder: Path, seed: int) -> AsyncIterator[World]
         )
         for name in LINKS
     }
-    postgres = breakable(database, folder / "postgres.log")
-    world = World(terms, folder, postgres, links, vendors, receivers, overheard=overheard)
-    try:
-        _play_vendors(world, seed)
-        _play_our_part(world)
-        await asyncio.gather(create_in(postgres), *(prop.start() for prop in world.props))
-        for link in links.values():
-            await link.open()
-        for process in world.processes:
-            await process.start()
-        await world.until_ready()
-        yield world
-    finally:
-        await _end(world)
+    us = _address(links["crm"])
+    crm = Crm(us, TOKEN, seed)
+    return World(
+        terms, folder, breakable(database, folder / "postgres.log"), links, vendors, hubspot, crm,
+        Contacts(hubspot, seed, rate * SHARE), Rights(us, TOKEN, crm), Results(seed), receivers, overheard=overheard,
+    )  # fmt: skip
 
 
 async def _end(world: World) -> None:
     await asyncio.gather(*(process.stop() for process in (*world.processes, *world.props)), return_exceptions=True)
     for link in world.links.values():
         await link.close()
-    for vendor in world.vendors.values():
+    for vendor in (*world.vendors.values(), world.hubspot):
         await vendor.close()
+    await world.results.close()
     await asyncio.to_thread(world.postgres.remove)
 
 
@@ -156,14 +193,32 @@ def _play_vendors(world: World, seed: int) -> None:
         world.props.append(_kept(world, name, python("sandbox", name, *common, *own[name])))
 
 
+def _play_hubspot(world: World, seed: int) -> None:
+    shortest, longest = world.terms.index_lag
+    # Its signature is about PUBLIC_URL, so its webhooks come by the same way as callbacks.
+    command = python(
+        "sandbox", "hubspot", "--port", str(world.hubspot.port), "--seed", str(seed),
+        "--per-ten-seconds", "190", "--index-lag", str(shortest), str(longest), "--latency", "30",
+        "--slow-seconds", str(world.terms.timeout * 2), "--late-seconds", str(world.terms.late[0]),
+        "--webhook-url", f"{_address(world.links['callbacks'])}/events/hubspot",
+    )  # fmt: skip
+    world.props.append(_kept(world, "hubspot", command))
+
+
 def _play_our_part(world: World) -> None:
-    address = {name: f"http://{HOST}:{link.port}" for name, link in world.links.items()}
+    address = {name: _address(link) for name, link in world.links.items()}
     terms = world.terms
     settings = sandboxed(
         database=url(world.links["database"].port),
         public_url=address["callbacks"],
         leadmagic=address["leadmagic"],
         nyne=address["nyne"],
+        hubspot=address["hubspot"],
+        HUBSPOT_SWEEP_SECONDS=str(terms.sweep),
+        HUBSPOT_FLOOD_LOOKUPS_PER_HOUR="1000000",
+        RESULT_WEBHOOK_URL=world.results.url,
+        RESULT_WEBHOOK_SECRET=SECRET,
+        RESULT_WEBHOOK_ALLOW_PRIVATE="true",
         DATABASE_POOL="6",
         HOST=HOST,
         LEADMAGIC_PER_MINUTE=str(terms.leadmagic_per_minute),
@@ -178,6 +233,10 @@ def _play_our_part(world: World) -> None:
         for number, port in enumerate(world.receivers):
             own = {"PORT": str(port)} if kind == "receiver" else {}
             world.processes.append(_kept(world, f"{kind}-{number}", python(module), **settings, **own))
+
+
+def _address(link: Proxy) -> str:
+    return f"http://{HOST}:{link.port}"
 
 
 def _kept(world: World, name: str, command: list[str], **settings: str) -> Kept:

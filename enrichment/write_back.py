@@ -142,6 +142,17 @@ def _refuse_mobile(contact: CrmContact, result: Result, mode: Mode, is_ours: Cal
     return None if mode == "own" else Leave("skipped", FILLED_BY_US)
 
 
+def was_overtaken(contact: CrmContact, number: str, region: str | None, is_ours: Callable[[str], bool]) -> bool:
+    """Tell whether our *number*, which stands in the mobile field, came upon what a person had written or cleared.
+
+    For the try after one whose answer was lost: that wrote into a field that was empty, or that had a number of ours.
+    """
+    if _number(contact.mobile, region) != number:
+        return False
+    before = (_number(edit.value, region) for edit in contact.edits if _is_filled(edit.value))
+    return any(one != number and (one is None or not is_ours(one)) for one in before)
+
+
 def judge_reread(
     before: CrmContact, wrote: Writing, after: CrmContact, region: str | None = None
 ) -> Landed | Overtaken | Missing:

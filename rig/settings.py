@@ -4,6 +4,7 @@ from __future__ import annotations
 
 TOKEN = "token-of-the-rig"  # noqa: S105  opens nothing but what the rig starts
 CALLBACK_KEY = "key-of-the-rig-long-enough-for-anything"
+HUBSPOT_TOKEN = "hs_sandbox"  # noqa: S105  the sandbox's own
 
 
 def sandboxed(
@@ -14,7 +15,7 @@ def sandboxed(
     if hubspot is not None:
         crm = {
             "HUBSPOT_BASE_URL": hubspot,
-            "HUBSPOT_ACCESS_TOKEN": "hs_sandbox",
+            "HUBSPOT_ACCESS_TOKEN": HUBSPOT_TOKEN,
             "HUBSPOT_CLIENT_SECRET": "hs_sandbox_secret",
         }
     return (

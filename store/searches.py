@@ -201,6 +201,11 @@ def _search(row: asyncpg.Record) -> Search:
 
 
 async def _save_keys(db: Db, world: World, keys: Sequence[bytes]) -> None:
+    """Write changed keys back. Those that lead nowhere go, such as a suppressed contact's; shared ones stay."""
+    nowhere = [key for key in keys if not world.links[key] and key not in world.shared]
+    if nowhere:
+        await db.execute("DELETE FROM keys WHERE key = ANY($1::bytea[])", nowhere)
+        keys = [key for key in keys if key not in nowhere]
     await db.execute(
         """
         INSERT INTO keys (key, shared, searches)

@@ -31,10 +31,11 @@ class Window:
     until: datetime
     claim: datetime
     has_next: bool  # the watermark is far behind: another window follows at once
+    lease: timedelta = LEASE
 
 
-async def claim_sweep(db: Db, crm: str) -> Window | None:
-    """Claim the CRM's sweep if it is due, and return its window."""
+async def claim_sweep(db: Db, crm: str, lease: timedelta = LEASE) -> Window | None:
+    """Claim the CRM's sweep if it is due, and return its window. Another may have it *lease* after the last page."""
     row = await db.fetchrow(
         """
         UPDATE connections
@@ -45,11 +46,11 @@ async def claim_sweep(db: Db, crm: str) -> Window | None:
                   sweep_due_at AS claim, swept_to + $4::interval < now() AS has_next
         """,
         crm,
-        LEASE,
+        lease,
         OVERLAP,
         LONGEST_WINDOW,
     )
-    return Window(crm, row["since"], row["until"], row["claim"], row["has_next"]) if row else None
+    return Window(crm, row["since"], row["until"], row["claim"], row["has_next"], lease) if row else None
 
 
 async def name_page(pool: asyncpg.Pool[Any], window: Window, changes: Sequence[Change]) -> tuple[datetime | None, int]:
@@ -66,7 +67,7 @@ async def name_page(pool: asyncpg.Pool[Any], window: Window, changes: Sequence[C
             """,
             window.crm,
             window.claim,
-            LEASE,
+            window.lease,
         )
     return claim, named
 

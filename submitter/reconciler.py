@@ -44,7 +44,7 @@ from submitter.outcomes import GRACES_WITHOUT_REQUEST_ID
 from submitter.poll import Poller
 from submitter.process import Process, main
 from submitter.selections import SelectionWorker
-from submitter.sweeps import CrmWork, Sweep
+from submitter.sweeps import CrmWork, Sweep, sweep_lease
 from submitter.transport import Unanswered, Unsent, send
 from submitter.walks import Walk
 
@@ -278,7 +278,7 @@ async def work(process: Process, stop: asyncio.Event) -> None:
     callers = CrmCallers(process.pool, process.settings, Connections(process.pool, process.settings))
     duties = CrmDuties(process.pool, callers, process.installation, notifier.wake, batch=BATCH, at_most=QUEUED_AT_MOST)
     of_crms = [
-        CrmWork(name, every, process.pool, callers, stop, notifier.wake)
+        CrmWork(name, every, process.pool, callers, stop, notifier.wake, sweep_lease(process.settings))
         for name, every in process.settings.sweep_seconds.items()
     ]
     await asyncio.gather(

@@ -14,8 +14,9 @@ import structlog
 from enrichment.crms.base import Account, Failure, Page
 from enrichment.logs import without_words
 from enrichment.outcome import Pause, Refused, Retry
+from enrichment.settings import Settings
 from store.connections import note_account
-from store.sweeps import Window, claim_sweep, end_sweep, leave_sweep, name_page
+from store.sweeps import LEASE, Window, claim_sweep, end_sweep, leave_sweep, name_page
 from submitter.backoff import backoff
 from submitter.crm_callers import CrmCallers
 from submitter.crm_calls import CrmCaller, Withheld
@@ -24,14 +25,18 @@ from submitter.leased import first_of
 log = structlog.get_logger()
 
 AGAIN_AT_ONCE = 1000  # as a full batch of other duties: another pass follows at once
+SHORTEST_LEASE = 10.0  # seconds
 TRIES = 4  # of one page, before its window is left
 NO_END = "a page names itself as the next"
-LONGEST_PAUSE = 20.0  # seconds between two of them: well below the claim's lease
+LONGEST_PAUSE = 1 / 3  # of the claim's lease, between two of them
 
 
 @dataclass(frozen=True, slots=True)
 class CrmWork:
-    """What the sweep and the walk of one CRM need. *every*: seconds between two sweeps; 0: neither runs."""
+    """What the sweep and the walk of one CRM need. *every*: seconds between two sweeps; 0: neither runs.
+
+    *lease*: how long a silent process keeps a sweep.
+    """
 
     crm: str
     every: float
@@ -39,6 +44,12 @@ class CrmWork:
     callers: CrmCallers
     stop: asyncio.Event
     wake: Callable[[], None]  # those who read the contacts
+    lease: timedelta = LEASE
+
+
+def sweep_lease(settings: Settings) -> timedelta:
+    """Return how long a silent process keeps a sweep: as long as two calls may take."""
+    return timedelta(seconds=max(SHORTEST_LEASE, 2 * settings.provider_timeout_seconds))
 
 
 class Sweep:
@@ -53,7 +64,7 @@ class Sweep:
         """Sweep one window if it is due, page by page. Its watermark moves after the last page was committed."""
         if not self._work.every or (caller := await self._work.callers.of(self._work.crm)) is None:
             return 0
-        window = await claim_sweep(self._pool, self._work.crm)
+        window = await claim_sweep(self._pool, self._work.crm, self._work.lease)
         if window is None:
             return 0
         if (refused := await self._learn_account(caller)) is not None:
@@ -94,7 +105,7 @@ class Sweep:
             if not isinstance(page, Retry | Withheld) or tries == TRIES or _is_paused(page):
                 return page
             pause = page.after or backoff(tries)
-            if pause > LONGEST_PAUSE:
+            if pause > LONGEST_PAUSE * self._work.lease.total_seconds():
                 return page
             await first_of(self._work.stop.wait(), timeout=pause)
         return None

@@ -21,6 +21,7 @@ from enrichment.reading import COULD_NOT_BE_READ, ERASED, GONE, SUPPRESSED
 from enrichment.states import DeliveryEnd
 from enrichment.suppression import number_hash
 from enrichment.write_back import (
+    OVERTAKEN,
     SOMEBODY_ELSE,
     THERE_ALREADY,
     Landed,
@@ -29,6 +30,7 @@ from enrichment.write_back import (
     decide_write,
     is_same_person,
     judge_reread,
+    was_overtaken,
 )
 from store import deliveries, write_backs
 from store.crm_permits import read_shut
@@ -199,19 +201,25 @@ class WriteBack:
             return _end(task, "skipped", SOMEBODY_ELSE)
         policy = await self._process.installation.policy()
         ours = await self._numbers_of_ours(contact, told)
+
+        def is_ours(number: str) -> bool:
+            return number_hash(number, policy.hash) in ours
+
         decided = decide_write(
             contact,
             told.result,
             "own" if self._process.settings.write_back == "own" else "if_empty",
-            is_ours=lambda number: number_hash(number, policy.hash) in ours,
+            is_ours=is_ours,
             has_own_properties=self._caller.crm.has_own_properties,
         )
         number = told.result.number
         wrote = number_hash(number, policy.hash) if number else None
         if isinstance(decided, Leave):
             # An earlier try may have put it there, and died before it could say so.
-            is_ours = decided.reason == THERE_ALREADY and task.attempt > 1
-            return replace(_end(task, decided.state, decided.reason), wrote=wrote if is_ours else None)
+            if number is None or decided.reason != THERE_ALREADY or task.attempt == 1:
+                return _end(task, decided.state, decided.reason)
+            overtaken = was_overtaken(contact, number, told.result.region, is_ours)
+            return replace(_end(task, decided.state, OVERTAKEN if overtaken else decided.reason), wrote=wrote)
         if lease.is_over:
             return postponed(task, "its lease ran out")  # what was read may be old by now
         written = await self._caller.write(contact, decided.writing)

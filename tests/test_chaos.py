@@ -25,7 +25,7 @@ def test_a_minute_of_chaos_breaks_no_promise(tmp_path: Path) -> None:
 
     assert run.returncode == 0, f"{run.stdout}\n{run.stderr}"
     report = json.loads((tmp_path / "report.json").read_text())
-    assert {check["number"]: check["holds"] for check in report["checks"]} == dict.fromkeys(range(1, 8), True)
+    assert {check["number"]: check["holds"] for check in report["checks"]} == dict.fromkeys(range(1, 14), True)
     assert report["faults"].keys() == {kind.name for kind in KINDS}
     assert all(report["faults"].values())
     text = (tmp_path / "report.txt").read_text()

@@ -1,0 +1,172 @@
+"""Checks 8, 9, 11 and 13: what happens to the contacts of the CRM, and to the CRM."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+from chaos.crm_calls import CLOCK, HUMAN, MOBILE, OURS, Call, Calls, Change, changes_of, ids_of
+from chaos.evidence import Evidence
+from chaos.vendors import Json
+from chaos.verdict import Verdict
+from enrichment.write_back import OVERTAKEN
+
+TELLING = ("email", "hs_linkedin_url")  # a contact with neither is nobody whom we ask about
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One contact of the account: its *ids* with those merged into it, its lookups, and the changes of its number."""
+
+    ids: Sequence[str]
+    contact: Json | None  # None: it was deleted or erased
+    lookups: Sequence[Json]
+    changes: Sequence[Change]
+    writes: Sequence[Call]  # of numbers, by us, that left
+
+    @property
+    def name(self) -> str:
+        """Return its name in reports."""
+        return f"contact {'/'.join(self.ids)}"
+
+    @property
+    def number(self) -> str | None:
+        """Return the number that stands there now."""
+        found: str | None = self.contact["properties"].get(MOBILE) if self.contact else None
+        return found
+
+    def by(self, whom: str) -> list[Change]:
+        """Return the changes by us, or by people."""
+        return [change for change in self.changes if change.by == whom]
+
+    def reasons(self) -> list[str]:
+        """Return how its deliveries ended."""
+        return [
+            f"{delivery['status']} after {delivery['attempts']}: {delivery['reason'] or delivery['last_error']}"
+            for lookup in self.lookups
+            for delivery in lookup["deliveries"]
+            if delivery["channel"] == "hubspot"
+        ]
+
+
+def records_of(evidence: Evidence, calls: Calls) -> Iterator[Record]:
+    """Yield every contact that ever was."""
+    lookups: dict[str, list[Json]] = defaultdict(list)
+    for lookup in evidence.lookups.values():
+        if lookup.get("source") == "hubspot":
+            lookups[lookup["record_id"]].append(lookup)
+    changes = changes_of(evidence.hubspot.writes)
+    there = {contact["id"]: contact for contact in evidence.hubspot.contacts}
+    groups = [ids_of(contact) for contact in (*there.values(), *evidence.hubspot.archived)]
+    known = {id for ids in groups for id in ids}
+    groups += [[one.id] for one in evidence.contacts if one.id not in known]  # erased
+    for ids in groups:
+        yield Record(
+            ids,
+            there.get(ids[0]),
+            [lookup for id in ids for lookup in lookups[id]],
+            sorted((change for id in ids for change in changes[id]), key=lambda change: change.at),
+            sorted((call for id in ids for call in calls.writes[id]), key=lambda call: call.at),
+        )
+
+
+def everybody_has_their_number(evidence: Evidence) -> Verdict:
+    """Check 8: each contact that should have its number has it, and we wrote it once."""
+    verdict = Verdict(8, "each contact of the CRM that should have its number has it, written once")
+    calls = Calls.overheard(evidence.overheard.get("hubspot", []))
+    for record in records_of(evidence, calls):
+        verdict.count("contacts")
+        written = record.by(OURS)
+        verdict.count("numbers written", len(written))
+        often = len(written) <= len(record.ids)
+        verdict.demand(often, f"{record.name}: we wrote {len(written)} numbers")
+        _written_again(evidence, calls, record, verdict)
+        if record.contact is None:
+            verdict.count("deleted or erased")
+        elif _is_suppressed(evidence, record.contact):
+            verdict.count("suppressed")
+        elif record.by(HUMAN):
+            verdict.count("edited by people")
+        elif any(record.contact["properties"].get(name) for name in TELLING):
+            _has_its_number(record, verdict)
+    return verdict
+
+
+def _has_its_number(record: Record, verdict: Verdict) -> None:
+    verdict.demand(bool(record.lookups), f"{record.name} was never looked up")
+    found = {lookup["mobile"] for lookup in record.lookups if lookup["status"] == "found"}
+    verdict.count("that should have a number", bool(found))
+    says = f"{record.name} has {record.number}, and we found {found or 'nothing'}: {record.reasons()}"
+    verdict.demand(record.number in (found or {None}), says)
+
+
+def _written_again(evidence: Evidence, calls: Calls, record: Record, verdict: Verdict) -> None:
+    """Check that no write left after a read that had shown our number."""
+    verdict.count("writes tried again", max(0, len(record.writes) - 1))
+    for write in record.writes:
+        stood = [change for change in record.by(OURS) if change.at + CLOCK < write.at]
+        verdict.count("of them although it stood there, which they could not know", bool(stood))
+        for change in stood:
+            so = calls.cannot_have_seen(record.ids, change, write, evidence.holds)
+            offence = f"{record.name}: written at {write.at:.3f} though our number stood there since {change.at:.3f}"
+            verdict.demand(so, offence)
+
+
+def _is_suppressed(evidence: Evidence, contact: Json) -> bool:
+    properties = contact["properties"]
+    identifiers = {"profile_url": properties.get("hs_linkedin_url"), "work_email": properties.get("email")}
+    return evidence.suppressed_at(identifiers) is not None
+
+
+def no_value_of_people_is_lost(evidence: Evidence) -> Verdict:
+    """Check 9: we never write over what a person wrote or cleared before we read; what came in between is named."""
+    verdict = Verdict(9, "no value that a person wrote or cleared is lost, unless within our write, and then named")
+    calls = Calls.overheard(evidence.overheard.get("hubspot", []))
+    for record in records_of(evidence, calls):
+        people = record.by(HUMAN)
+        verdict.count("values that people wrote", sum(change.number is not None for change in people))
+        verdict.count("values that people cleared", sum(change.number is None for change in people))
+        for write in record.writes:
+            for change in people:
+                if change.at + CLOCK < write.at:
+                    so = calls.cannot_have_seen(record.ids, change, write, evidence.holds)
+                    offence = f"{record.name}: written at {write.at:.3f} over a person's edit of {change.at:.3f}"
+                    verdict.demand(so, offence)
+        _overtaken_is_named(record, verdict)
+    return verdict
+
+
+def _overtaken_is_named(record: Record, verdict: Verdict) -> None:
+    """Check that a delivery names a write that came upon a person's."""
+    for id in record.ids:
+        changes = [change for change in record.changes if change.contact == id]
+        over = any(after.by == OURS and before.by == HUMAN for before, after in pairwise(changes))
+        verdict.count("written between our read and our write, and so overwritten", over)
+        if over and record.contact is not None:
+            named = any(OVERTAKEN in reason for reason in record.reasons())
+            verdict.demand(named, f"{record.name}: we wrote over a person's edit, and say {record.reasons()}")
+
+
+def nothing_goes_round(evidence: Evidence) -> Verdict:
+    """Check 11: our own write never becomes a lookup."""
+    verdict = Verdict(11, "no loop: what we wrote onto a contact never became another lookup")
+    for record in records_of(evidence, Calls()):
+        verdict.count("contacts looked up", bool(record.lookups))
+        # Nobody changes what tells who a contact is; so there is one lookup for each that was created.
+        most = len(record.ids)
+        ids = sorted(lookup["id"] for lookup in record.lookups)
+        verdict.demand(len(ids) <= most, f"{record.name} was looked up {len(ids)} times: {ids}")
+    return verdict
+
+
+def hubspot_is_not_flooded(evidence: Evidence) -> Verdict:
+    """Check 13: no 429 of HubSpot's was our fault, and no forged event was believed."""
+    verdict = Verdict(13, "no 429 of the CRM's provoked by us; no forged event accepted")
+    stats = evidence.hubspot.stats
+    for name in ("requests", "limited", "events", "events_dropped", "events_accepted", "forged_sent"):
+        verdict.count(f"HubSpot's count: {name}", stats[name])
+    verdict.demand(stats["limited"] == 0, f"HubSpot said 429 {stats['limited_by']} on its own")
+    verdict.demand(stats["forged_accepted"] == 0, f"{stats['forged_accepted']} forged events were accepted")
+    return verdict

@@ -1,0 +1,67 @@
+"""Check 10: the result webhook."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from itertools import pairwise
+
+from chaos.evidence import Evidence
+from chaos.results import Got
+from chaos.verdict import Verdict
+
+CLOCK = 0.05  # seconds
+WAKES = 1.0  # seconds that a process which was frozen may still be sending what it began before
+
+
+def results_are_delivered(evidence: Evidence) -> Verdict:
+    """Check 10: every result is delivered, under one id, and not again once it is stored that it was taken."""
+    verdict = Verdict(10, "every result is delivered, and never again once its 2xx was stored")
+    tries: dict[str, list[Got]] = defaultdict(list)
+    for one in evidence.results:
+        tries[one.id].append(one)
+    verdict.count("POSTs", len(evidence.results))
+    for id, these in tries.items():
+        lookups = {one.lookup for one in these}
+        verdict.demand(len(lookups) == 1, f"delivery {id} told of different lookups: {sorted(lookups)}")
+        _repeats(evidence, id, these, verdict)
+    known: set[str] = set()
+    for id, lookup in evidence.lookups.items():
+        webhooks = [delivery for delivery in lookup.get("deliveries", []) if delivery["channel"] == "webhook"]
+        known |= {delivery["id"] for delivery in webhooks}
+        taken = any(one.status == 200 for delivery in webhooks for one in tries[delivery["id"]])
+        verdict.count("results", len(webhooks))
+        verdict.demand(taken, f"lookup {id} ended, and nobody was told: {webhooks}")
+        for delivery in webhooks:
+            done = delivery["status"] == "delivered"
+            verdict.demand(done, f"delivery {delivery['id']} is {delivery['status']}: {delivery['last_error']}")
+            posts = len(tries[delivery["id"]])
+            often = posts <= delivery["attempts"]
+            verdict.demand(often, f"delivery {delivery['id']} was sent {posts} times in {delivery['attempts']} tries")
+    strangers = {one.lookup for id, these in tries.items() if id not in known for one in these}
+    strangers -= _erased(evidence, strangers)
+    for stranger in sorted(strangers):
+        verdict.demand(False, f"a result of lookup {stranger} came under an id that no delivery has")
+    return verdict
+
+
+def _repeats(evidence: Evidence, id: str, these: list[Got], verdict: Verdict) -> None:
+    stored = evidence.delivered.get(id)
+    for before, after in pairwise(sorted(these, key=lambda one: one.at)):
+        if stored is not None and after.at > stored + CLOCK and not _slept(evidence, after.at):
+            verdict.demand(False, f"delivery {id} was sent {after.at - stored:.2f} s after it was stored as delivered")
+        if before.status != 200:
+            verdict.count("sent again, because it had not been taken")
+            continue
+        verdict.count("sent again, because it was not known that it had been taken")
+        cause = any(one.kept_from_storing(before.at, after.at) for one in evidence.happened) or before.is_unsure
+        verdict.demand(cause, f"delivery {id} was sent again {after.at - before.at:.2f} s after a 2xx, without a cause")
+
+
+def _slept(evidence: Evidence, at: float) -> bool:
+    """Tell whether a sender woke up at about that time."""
+    return any(one.name == "freeze a submitter" and one.began <= at <= one.ended + WAKES for one in evidence.happened)
+
+
+def _erased(evidence: Evidence, lookups: set[str]) -> set[str]:
+    """Return those that are gone: people were erased."""
+    return {lookup for lookup in lookups if lookup not in evidence.lookups} if evidence.erased else set()
