@@ -62,7 +62,10 @@ class Load:
 
 
 async def load(port: int, requests: Iterable[tuple[str, ...]], folder: Path, *, seconds: float) -> Load:
-    """POST *requests*, (path, body) or (path, body, headers), for so long; each of CONNECTIONS callers waits for its answer."""
+    """POST *requests* for so long by CONNECTIONS callers, each waiting for its answer.
+
+    A request is (path, body), or (path, body, headers).
+    """
     file = folder / "requests"
     file.write_text("".join("\t".join(request) + "\n" for request in requests), encoding="utf-8")
     command = _wrk(port, file, seconds) if shutil.which("wrk") else _ours(port, file, seconds)
