@@ -16,7 +16,7 @@ WORKERS ?= auto
 .PHONY: help demo test model check up chaos soak bench constraints clean
 
 help:  ## say this
-	@echo 'make demo         play it all against pretend vendors; KEEP=1 leaves it running'
+	@echo 'make demo         play it all against pretend vendors; KEEP=1 leaves it running, CRM=hubspot plays only that'
 	@echo 'make test         all tests; ARGS="-k callbacks -x" goes to pytest, WORKERS=0 runs them one by one'
 	@echo 'make model        simulate searches and lookups against an oracle; MINUTES=, SEED='
 	@echo 'make check        ruff, mypy'
@@ -29,7 +29,7 @@ help:  ## say this
 
 # The tests' environment will do for the product, too.
 demo: $(or $(wildcard $(READY)),$(PRODUCT))
-	@$(BIN)/ringback demo $(if $(KEEP),--keep) $(ARGS)
+	@$(BIN)/ringback demo $(if $(KEEP),--keep) $(if $(CRM),--crm $(CRM)) $(ARGS)
 
 test: $(READY)
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadscope --no-loadscope-reorder $(ARGS)

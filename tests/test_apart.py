@@ -26,7 +26,7 @@ from rig.processes import environment
 from rig.proxy import Proxy, database_target, through
 from rig.settings import TOKEN, sandboxed
 from tests.commands import ROOT, Running, running, until
-from tests.test_end_to_end import PROCFILE
+from tests.deployed import PROCFILE
 
 OURS = {"web": "receiver", "submitter": "submitter", "reconciler": "reconciler"}  # in the Procfile, and as a host
 HOSTS = ("database", "receiver", "submitter", "reconciler", "vendors", "crm")

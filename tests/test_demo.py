@@ -13,6 +13,7 @@ import pytest
 from console.demo import show
 from console.demo.books import Books
 from console.demo.cast import FEWEST, UNUSUAL, invent
+from console.demo.crm_cast import CONTACTS, invent_contacts
 from console.demo.verdict import Verdict, judge
 from rig.postgres import PREFIX
 from rig.processes import environment
@@ -47,6 +48,26 @@ async def test_the_demo_ends_well_and_leaves_nothing(tmp_path: Path) -> None:
     assert code == 0, said
     assert "All is as the vendors' own books say" in said
     assert re.search(r"From the event to the number: p50 [\d.]+ s, p99 [\d.]+ s", said)
+    assert re.search(
+        rf"\d+ of {CONTACTS} contacts got a number; from the contact to the number on it: p50 [\d.]+", said
+    )
+    assert re.search(r"\d+ contacts have the number that was found, written once", said)
+    assert leftovers(demo.process.pid) == []
+
+
+async def test_the_demo_of_a_crm_shows_every_contact_with_its_number(tmp_path: Path) -> None:
+    """Without events: each contact, its number and where it came from; and the same verdict."""
+    command = [*RINGBACK, "demo", "--crm", "hubspot", "--seed", "3"]
+    async with running(command, environment(COLUMNS="140"), tmp_path) as demo:
+        code = await demo.ends(within=60)
+
+    said = "\n".join(demo.lines)
+    assert code == 0, said
+    assert [one.name for one in invent_contacts(3) if not re.search(rf"{one.name} +│ (\+1\d{{10}} | +)", said)] == []
+    assert "leadmagic, inline" in said
+    assert "nyne, callback" in said
+    assert "All is as the vendors' own books say" in said
+    assert "200 events" not in said
     assert leftovers(demo.process.pid) == []
 
 

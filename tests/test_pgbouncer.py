@@ -32,8 +32,8 @@ from store.notify import CHANNEL
 from tests.asgi import Client, living
 from tests.commands import ROOT, empty_database, ringback, running, until
 from tests.conftest import TOKEN, MakeSettings
+from tests.deployed import PROCFILE, command
 from tests.fake_provider import FakeProvider, completed, found, playing
-from tests.test_end_to_end import PROCFILE, command
 
 PROGRAM = os.environ.get("PGBOUNCER") or shutil.which("pgbouncer", path=f"{os.environ['PATH']}:/usr/sbin")
 POOL_SIZE = 5  # connections to PostgreSQL, however many come to PgBouncer

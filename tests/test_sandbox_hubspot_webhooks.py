@@ -355,3 +355,5 @@ async def test_words_steer_webhooks(hubspot: Client, box: Inbox) -> None:
     assert changes.count((double, "linkedin.com/in/hs-double--b")) == 2
     assert (redacted, "REDACTED") in changes
     assert len(changes) == 3
+    created = [str(event["objectId"]) for event in box.events("contact.creation")]
+    assert sorted(created) == sorted([double, double, redacted])

@@ -1,20 +1,23 @@
-"""The run of the demo: send the events, wait until all lookups end, compare with the vendors' books."""
+"""The run of the demo: send events, create contacts, wait until all lookups end, compare with the vendors' books."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import aiohttp
 from rich.console import Console
 from rich.live import Live
 
-from console.demo import show
+from console.demo import crm_show, show
 from console.demo.books import Books, Json
 from console.demo.cast import Cast, invent
+from console.demo.crm_books import CrmBooks, Story
+from console.demo.crm_cast import HAD, Contact, invent_contacts
+from console.demo.crm_verdict import judge_contacts
 from console.demo.stage import staged
 from console.demo.verdict import Verdict, judge, still_open
 
@@ -22,6 +25,7 @@ TICK = 0.25  # seconds between two looks
 SAID_EVERY = 5.0  # seconds, where there is no terminal to draw on
 LONGEST = 90.0  # seconds for two hundred events to end, and a bit for each more
 SETTLED_WITHIN = 10.0  # seconds for the vendors to finish jobs that no lookup waits for
+FEW = 12  # contacts shown where events are the most of it
 
 T = TypeVar("T")
 
@@ -32,19 +36,26 @@ class _Account:
 
     answers: list[Json] = field(default_factory=list)
     lookups: list[Json] = field(default_factory=list)
+    stories: list[Story] = field(default_factory=list)
     stats: dict[str, Json] = field(default_factory=dict)
     forged: list[int] = field(default_factory=list)
 
 
 async def play(*, events: int, seed: int, keep: bool) -> int:
-    """Run and judge the demo, then stop everything. Return 0 when all is as it should be, else 1."""
+    """Run and judge the demo, then stop everything. Return 0 when all is as it should be, else 1.
+
+    Without *events* only the CRM's contacts play, and all of them are shown.
+    """
     console = Console(highlight=False, soft_wrap=True)
-    cast = invent(events, seed)
-    console.print(f"Starting PostgreSQL, two pretend vendors and our three processes. Then {len(cast)} events come.")
+    cast, contacts = invent(events, seed) if events else Cast([], [], 0), invent_contacts(seed)
+    coming = f"{len(contacts)} contacts are created in HubSpot"
+    coming = f"{len(cast)} events come, and {coming}" if events else coming
+    console.print(f"Starting PostgreSQL, two pretend vendors, HubSpot and our three processes. Then {coming}.")
     timeout = aiohttp.ClientTimeout(total=30)
     async with aiohttp.ClientSession(timeout=timeout) as session, staged(session, seed) as stage:
         books = Books(session, stage)
-        verdict = await stage.unless_one_ends(_play(console, books, cast))
+        crm = CrmBooks(books, stage.vendors["hubspot"])
+        verdict = await stage.unless_one_ends(_play(console, books, crm, cast, contacts))
         console.print(show.verdict_text(verdict))
         console.print(show.where_next(stage, kept=keep), markup=False)
         if keep:
@@ -54,9 +65,9 @@ async def play(*, events: int, seed: int, keep: bool) -> int:
     return 1 if verdict.differences else 0
 
 
-async def _play(console: Console, books: Books, cast: Cast) -> Verdict:
+async def _play(console: Console, books: Books, crm: CrmBooks, cast: Cast, contacts: Sequence[Contact]) -> Verdict:
     account = _Account()
-    expected = len(cast) - cast.repeated
+    expected = len(cast) - cast.repeated + sum(contact.remark != HAD for contact in contacts)
     loop = asyncio.get_running_loop()
     begun = loop.time()
     deadline = begun + LONGEST + len(cast) / 20
@@ -77,22 +88,30 @@ async def _play(console: Console, books: Books, cast: Cast) -> Verdict:
                 console.print(f"{now - begun:.0f} s: {left} of {expected} lookups have not ended")
 
         forging = asyncio.create_task(_forge(books, account))
+        creating = asyncio.create_task(crm.create(contacts))
         try:
             for events in (cast.first, cast.later):
                 account.answers += await _seen(books, account, draw, books.send(events))
                 await _until_all_ended(books, account, draw, deadline)
+            account.stories = await _seen(books, account, draw, creating)
+            await _until_all_ended(books, account, draw, deadline, crm)
             await _until_settled(books)
         finally:
             forging.cancel()
-    account.lookups = await books.lookups()
+            creating.cancel()
+    account.lookups = await books.listed("lookups")
+    await crm.follow(account.stories, account.lookups)
     console.print(show.table(account.lookups))
     console.print(show.numbers(account.lookups))
-    return await _judge(books, account)
+    console.print(crm_show.contacts(account.stories, FEW if cast.first else len(contacts)))
+    console.print(crm_show.summary(account.stories))
+    return await _judge(books, crm, account)
 
 
-async def _judge(books: Books, account: _Account) -> Verdict:
+async def _judge(books: Books, crm: CrmBooks, account: _Account) -> Verdict:
     unfinished = list(still_open(account.lookups))
     verdict = await judge(books, account.lookups, account.answers, account.forged)
+    judge_contacts(verdict, account.stories, await crm.stats())
     if not account.forged:
         verdict.differences.append("no job ever waited for a callback, so none could be forged")
     if unfinished:
@@ -100,9 +119,9 @@ async def _judge(books: Books, account: _Account) -> Verdict:
     return verdict
 
 
-async def _seen(books: Books, account: _Account, draw: Callable[[], None], doing: Coroutine[Any, Any, T]) -> T:
+async def _seen(books: Books, account: _Account, draw: Callable[[], None], doing: Awaitable[T]) -> T:
     """Run *doing*, drawing the progress meanwhile, and return its result."""
-    task = asyncio.create_task(doing)
+    task = asyncio.ensure_future(doing)
     try:
         while not task.done():
             await _look(books, account, draw)
@@ -112,18 +131,22 @@ async def _seen(books: Books, account: _Account, draw: Callable[[], None], doing
         task.cancel()
 
 
-async def _until_all_ended(books: Books, account: _Account, draw: Callable[[], None], deadline: float) -> None:
-    """Wait until every lookup has ended, at most until the deadline."""
+async def _until_all_ended(
+    books: Books, account: _Account, draw: Callable[[], None], deadline: float, crm: CrmBooks | None = None
+) -> None:
+    """Wait until every lookup has ended, and every contact of the *crm*, at most until the deadline."""
     while asyncio.get_running_loop().time() < deadline:
         await _look(books, account, draw)
-        if not any(still_open(account.lookups)):
+        if crm is not None:
+            await crm.follow(account.stories, account.lookups)
+        if not any(still_open(account.lookups)) and all(story.has_ended for story in account.stories):
             return
         await asyncio.sleep(TICK)
 
 
 async def _look(books: Books, account: _Account, draw: Callable[[], None]) -> None:
     account.lookups, leadmagic, nyne = await asyncio.gather(
-        books.lookups(), books.stats("leadmagic"), books.stats("nyne")
+        books.listed("lookups"), books.stats("leadmagic"), books.stats("nyne")
     )
     account.stats = {"leadmagic": leadmagic, "nyne": nyne}
     draw()

@@ -128,18 +128,23 @@ def where_next(stage: Stage, *, kept: bool) -> str:
             "Where next: `ringback demo --keep` (`make demo KEEP=1`) leaves it running, to try things by hand, as the "
             'README\'s\n"Try it" says. With keys of your own: `ringback doctor`, then `ringback up`.'
         )
-    leadmagic, nyne = stage.vendors["leadmagic"], stage.vendors["nyne"]
+    leadmagic, nyne, hubspot = (stage.vendors[name] for name in ("leadmagic", "nyne", "hubspot"))
     return f"""It goes on running until Ctrl-C. In another terminal:
 
   URL={stage.url}
   TOKEN={stage.token}
   KEY={stage.key}
+  HUBSPOT={hubspot}
 
   # a person that LeadMagic knows; then one that Nyne calls back about (with ny-silent it never does)
   curl -s "$URL/events/generic" -H "Authorization: Bearer $TOKEN" -H 'Content-Type: application/json' \\
        -d '{{"event_id": "mine-1", "record_id": "crm-me-1", "profile_url": "linkedin.com/in/lm-found--me"}}'
   curl -s "$URL/events/generic" -H "Authorization: Bearer $TOKEN" -H 'Content-Type: application/json' \\
        -d '{{"event_id": "mine-2", "record_id": "crm-me-2", "profile_url": "linkedin.com/in/lm-none--ny-found--me"}}'
+
+  # a contact in HubSpot, whose number will be on it; then all contacts
+  curl -s "$HUBSPOT/sandbox/contacts" -d '{{"properties": {{"email": "lm-found--me@acme.test"}}}}'
+  curl -s "$HUBSPOT/sandbox/contacts"
 
   # what became of it, and what everything cost
   curl -s "$URL/v1/lookups?record_id=crm-me-2" -H "Authorization: Bearer $TOKEN"
@@ -148,4 +153,5 @@ def where_next(stage: Stage, *, kept: bool) -> str:
   How to call back by hand         "Try it" in the README
   The API describes itself         {stage.url}/docs
   What identifiers can ask for     {leadmagic}/sandbox/behaviours  {nyne}/sandbox/behaviours
+                                   {hubspot}/sandbox/behaviours
   What the vendors charged         {leadmagic}/sandbox/ledger      {nyne}/sandbox/ledger"""

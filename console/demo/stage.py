@@ -1,4 +1,4 @@
-"""The processes of the demo, all temporary: a PostgreSQL of its own, two pretend vendors, and our three processes."""
+"""The processes of the demo, all temporary: a PostgreSQL of its own, pretend vendors and a CRM, and our three."""
 
 from __future__ import annotations
 
@@ -29,6 +29,10 @@ GRACE = 3.0  # seconds; a callback of the real Nyne gets a minute
 WORK = 1.2  # seconds, on average, that the pretend Nyne works on a question; the real one takes longer
 # A real account has 100 a minute; at that rate the demo would take many minutes.
 NYNE_PER_MINUTE, NYNE_PER_HOUR = 6_000, 60_000
+SWEEP = 2.0  # seconds between two looks for contacts whose webhook was missed; by default a minute
+CONNECTED = '"crm_work_started"'  # in the submitter's log: contacts that are created from now on are news
+LOOK_EVERY = 0.05  # seconds
+VENDORS = ("leadmagic", "nyne", "hubspot")
 
 T = TypeVar("T")
 
@@ -84,12 +88,12 @@ async def staged(session: aiohttp.ClientSession, seed: int) -> AsyncIterator[Sta
         url=f"http://{HOST}:{free_port()}",
         token=secrets.token_urlsafe(32),
         key=secrets.token_urlsafe(32),
-        vendors={name: f"http://{HOST}:{free_port()}" for name in ("leadmagic", "nyne")},
+        vendors={name: f"http://{HOST}:{free_port()}" for name in VENDORS},
     )
     postgres = Postgres()
     try:
         creating = asyncio.create_task(asyncio.to_thread(postgres.create))
-        keys = {name: secrets.token_urlsafe(24) for name in ("leadmagic", "nyne", "nyne secret")}
+        keys = {name: secrets.token_urlsafe(24) for name in (*VENDORS, "nyne secret", "hubspot secret")}
         await _start_vendors(stage, keys, seed)
         env = _environment(stage, keys, await creating)
         await _create_schema(env["DATABASE_URL"])
@@ -106,15 +110,19 @@ async def staged(session: aiohttp.ClientSession, seed: int) -> AsyncIterator[Sta
 
 async def _start_vendors(stage: Stage, keys: Mapping[str, str], seed: int) -> None:
     own = {
-        "leadmagic": ("--latency", "page"),
+        "leadmagic": ("--api-key", keys["leadmagic"], "--latency", "page"),
         "nyne": (
-            *("--api-secret", keys["nyne secret"], "--work-seconds", str(WORK)),
+            *("--api-key", keys["nyne"], "--api-secret", keys["nyne secret"], "--work-seconds", str(WORK)),
             *("--per-minute", str(NYNE_PER_MINUTE), "--per-hour", str(NYNE_PER_HOUR)),
+        ),
+        "hubspot": (
+            *("--access-token", keys["hubspot"], "--client-secret", keys["hubspot secret"]),
+            *("--webhook-url", f"{stage.url}/events/hubspot", "--index-lag", "0", "1"),
         ),
     }
     for name, more in own.items():
         port = stage.vendors[name].rpartition(":")[2]
-        arguments = ("--port", port, "--api-key", keys[name], "--seed", str(seed), *more)
+        arguments = ("--port", port, "--seed", str(seed), *more)
         await stage.start(name, "sandbox", name, *arguments, env=environment())
 
 
@@ -134,6 +142,9 @@ def _environment(stage: Stage, keys: Mapping[str, str], database: str) -> dict[s
         NYNE_PER_MINUTE=str(NYNE_PER_MINUTE),
         NYNE_PER_HOUR=str(NYNE_PER_HOUR),
         CALLBACK_GRACE_SECONDS=str(GRACE),
+        HUBSPOT_ACCESS_TOKEN=keys["hubspot"],
+        HUBSPOT_CLIENT_SECRET=keys["hubspot secret"],
+        HUBSPOT_SWEEP_SECONDS=str(SWEEP),
     )
     return environment(**settings)
 
@@ -147,10 +158,18 @@ async def _create_schema(url: str) -> None:
 
 
 async def _until_ready(stage: Stage, session: aiohttp.ClientSession) -> None:
-    """Wait until everything that listens answers. Raises NotRunning."""
+    """Wait until everything that listens answers, and HubSpot is connected. Raises NotRunning."""
     addresses = [f"{stage.url}/readyz", *(f"{url}/sandbox/stats" for url in stage.vendors.values())]
     try:
         async with asyncio.timeout(READY_WITHIN):
             await stage.unless_one_ends(until_answers(session, addresses))
+            await stage.unless_one_ends(_until_connected(stage))
     except TimeoutError:
         raise NotRunning(f"Not ready within {READY_WITHIN:.0f} s:\n{stage.last('receiver')}") from None
+
+
+async def _until_connected(stage: Stage) -> None:
+    while True:
+        if any(CONNECTED in line for line in stage.lines["submitter"]):
+            return
+        await asyncio.sleep(LOOK_EVERY)

@@ -120,13 +120,21 @@ class Portal:
         contact = Contact(self._next, at, at)
         self._next += self.dice.randint(1, 50)
         self.contacts[contact.id] = contact
-        self.tell(Happening("creation", contact, author, {"changeFlag": "CREATED"}))
-        self.edit(contact, {name: value for name, value in values.items() if value}, author)
+        told = [Happening("creation", contact, author, {"changeFlag": "CREATED"})]
+        told += self._set(contact, {name: value for name, value in values.items() if value}, author)
+        for happening in told:  # once all values are there: they may say what happens to the events
+            self.tell(happening)
         return contact
 
     def edit(self, contact: Contact, values: Mapping[str, str], author: Author) -> None:
         """Set values. One that is already there changes nothing. Raise AlreadyThere."""
         self._check_email(values, contact)
+        for happening in self._set(contact, values, author):
+            self.tell(happening)
+
+    def _set(self, contact: Contact, values: Mapping[str, str], author: Author) -> list[Happening]:
+        """Set values; return what happened."""
+        told = []
         # One write has one time, and no two writes the same one.
         at = max(now(), contact.modified_at + bool(contact.edits))
         for name, value in values.items():
@@ -138,8 +146,9 @@ class Portal:
                 self._emails.pop((old or "").lower(), None)
                 if value:
                     self._emails[value.lower()] = contact.id
-            self.tell(Happening("propertyChange", contact, author, {"propertyName": name, "propertyValue": value}))
+            told.append(Happening("propertyChange", contact, author, {"propertyName": name, "propertyValue": value}))
         self.index(contact)
+        return told
 
     def archive(self, contact: Contact, author: Author) -> None:
         """Delete a contact: it can be restored for 90 days."""
