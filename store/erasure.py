@@ -19,12 +19,12 @@ from uuid import UUID
 
 import asyncpg
 
-from enrichment.forgetting import Person, without
+from enrichment.forgetting import Person, names, without
 from enrichment.suppression import Identifier
 from enrichment.wish import Policy
 from store.database import transaction
 from store.endings import follow_ends
-from store.erased_rows import TRIES, Chunk, contact_of, erase_callbacks, erase_within, save_bodies
+from store.erased_rows import TRIES, Chunk, contact_of, erase_callbacks, erase_within, forget_words, save_bodies
 from store.lookups import decide_again
 from store.suppressions import end_waiting, suppress
 
@@ -89,6 +89,7 @@ async def erase_person(
             person.learn(contact_of(row), row["mobile"])
         await _erase(pool, policy, [row["id"] for row in rows], erased)
     erased.events += await _erase_bodies(pool, person)
+    await forget_words(pool, person)
     return erased
 
 
@@ -218,16 +219,17 @@ async def _events_naming(pool: asyncpg.Pool[Any], person: Person) -> AsyncIterat
     last: UUID | None = FIRST if needles else None
     while last is not None:
         rows = await pool.fetch(
-            """
+            r"""
             WITH seen AS MATERIALIZED (
                 SELECT id, body FROM events WHERE id > $1 ORDER BY id LIMIT $2
             ), naming AS (
                 SELECT seen.id, seen.body
                   FROM seen
-                 WHERE body <> ''
-                   AND EXISTS (SELECT
-                                 FROM unnest($3::text[]) AS needle
-                                WHERE position(needle IN lower(encode(body, 'escape'))) > 0)
+                 CROSS JOIN LATERAL lower(encode(seen.body, 'escape')) AS shown (text)
+                 WHERE seen.body <> ''
+                   -- Letters that are escaped, or are not ASCII, are read by Python.
+                   AND (position('\' IN shown.text) > 0 OR position('%' IN shown.text) > 0
+                        OR EXISTS (SELECT FROM unnest($3::text[]) AS needle WHERE position(needle IN shown.text) > 0))
             )
             SELECT (SELECT id FROM seen ORDER BY id DESC LIMIT 1) AS last, naming.*
               FROM (SELECT) AS always
@@ -239,7 +241,7 @@ async def _events_naming(pool: asyncpg.Pool[Any], person: Person) -> AsyncIterat
             needles,
         )
         last = rows[0]["last"]
-        if found := [row for row in rows if row["id"] is not None]:
+        if found := [row for row in rows if row["id"] is not None and names(row["body"], person)]:
             yield found
 
 
@@ -252,6 +254,8 @@ async def _erase_bodies(pool: asyncpg.Pool[Any], person: Person) -> int:
                 "SELECT id, body FROM events WHERE id = ANY($1::uuid[]) ORDER BY id FOR UPDATE",
                 [row["id"] for row in rows],
             )
-            await save_bodies(connection, {row["id"]: without(row["body"], person) for row in bodies})
-        changed += len(rows)
+            # Another erasure may have been here meanwhile, and what is left is others'.
+            left = {row["id"]: without(row["body"], person) for row in bodies if names(row["body"], person)}
+            await save_bodies(connection, left)
+        changed += len(left)
     return changed
