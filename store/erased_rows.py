@@ -17,9 +17,9 @@ from enrichment.suppression import job_hash
 from enrichment.wish import Policy
 from store.database import Connection, Db
 from store.erased_searches import Plan, find_touched, lock_touched, plan_search, read_left, save_search
+from store.erased_words import forget_texts
 
 TRIES = 5  # of one chunk
-WORDS_ERASED = "(erased)"
 
 
 class MovedOn(Exception):
@@ -82,7 +82,7 @@ async def erase_chunk(db: Db, ids: Sequence[UUID], policy: Policy) -> Chunk:
     ]
     await _erase_searches(db, erased, plans, jobs, policy, chunk)
     await _save_keys(db, links, plans)
-    await _forget_texts(db, plans, person)
+    await forget_texts(db, plans, person)
     await _erase_events(db, lookups, person, chunk)
     await _erase_lookups(db, erased, chunk)
     chunk.lookups = erased
@@ -304,75 +304,6 @@ async def _save_keys(db: Db, links: Mapping[bytes, asyncpg.Record], plans: Seque
         ["{" + ",".join(map(str, kept[key])) + "}" for key in changed],
     )
     await db.execute("DELETE FROM keys WHERE key = ANY($1::bytea[]) AND NOT shared AND searches = '{}'", sorted(kept))
-
-
-async def _forget_texts(db: Db, plans: Sequence[Plan], person: Person) -> None:
-    """Clear the reasons and errors of shared searches, and of others' lookups, in which the person occurs."""
-    kept = [plan.id for plan in plans if plan.is_kept]
-    others = sorted({id for plan in plans for id in plan.others})
-    patterns = _patterns(person)
-    await db.execute(
-        "UPDATE searches SET reason = NULL WHERE id = ANY($1::uuid[]) AND lower(reason) LIKE ANY ($2::text[])",
-        kept,
-        patterns,
-    )
-    await db.execute(
-        """
-        UPDATE finished_jobs
-           SET error = NULL
-         WHERE lookup_id = ANY($1::uuid[])
-           AND search_id = ANY($2::uuid[])
-           AND lower(error) LIKE ANY ($3::text[])
-        """,
-        others,
-        kept,
-        patterns,
-    )
-    await db.execute(
-        """
-        UPDATE lookups
-           SET reason = CASE WHEN lower(reason) LIKE ANY ($2::text[]) THEN NULL ELSE reason END,
-               refused = ARRAY(SELECT number FROM unnest(refused) AS number WHERE number <> ALL ($3::text[]))
-         WHERE id = ANY($1::uuid[])
-           AND (lower(reason) LIKE ANY ($2::text[]) OR refused && $3::text[])
-        """,
-        others,
-        patterns,
-        sorted(person.numbers),
-    )
-
-
-async def forget_words(db: Db, person: Person) -> None:
-    """Replace what people typed about *person*: notes, reasons of pauses, and reasons that a selection looks for."""
-    patterns = _patterns(person)
-    if not patterns:
-        return
-    # A filter without its reason would find more: it keeps one that nothing has.
-    await db.execute(
-        """
-        WITH note AS (
-            UPDATE suppressions SET note = NULL WHERE lower(note) LIKE ANY ($1::text[])
-        ), paused AS (
-            UPDATE pauses SET reason = $2 WHERE lower(reason) LIKE ANY ($1::text[])
-        ), filtered AS (
-            UPDATE selections
-               SET filter = jsonb_set(filter, '{reason}', to_jsonb($2::text))
-             WHERE lower(filter ->> 'reason') LIKE ANY ($1::text[])
-        )
-        UPDATE audit
-           SET detail = jsonb_set(detail, '{reason}', to_jsonb($2::text))
-         WHERE lower(detail ->> 'reason') LIKE ANY ($1::text[])
-        """,
-        patterns,
-        WORDS_ERASED,
-    )
-
-
-def _patterns(person: Person) -> list[str]:
-    return [f"%{needle.translate(_LITERAL)}%" for needle in person.needles()]
-
-
-_LITERAL = str.maketrans({"\\": r"\\", "%": r"\%", "_": r"\_"})
 
 
 async def _erase_events(db: Db, lookups: Sequence[asyncpg.Record], person: Person, chunk: Chunk) -> None:

@@ -24,7 +24,8 @@ from enrichment.suppression import Identifier
 from enrichment.wish import Policy
 from store.database import transaction
 from store.endings import follow_ends
-from store.erased_rows import TRIES, Chunk, contact_of, erase_callbacks, erase_within, forget_words, save_bodies
+from store.erased_rows import TRIES, Chunk, contact_of, erase_callbacks, erase_within, save_bodies
+from store.erased_words import forget_words
 from store.lookups import decide_again
 from store.suppressions import end_waiting, suppress
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -18,6 +19,7 @@ from store import audit
 from store.columns import Columns
 from store.database import Db, transaction
 from store.deliveries import NEW_DELIVERIES
+from store.floods import hold_beyond, let_through
 from store.searches import answer_row, insert_new_searches, lock_known_keys, read_number, save_world
 from store.suppressed import suppressed_hashes, suppressed_numbers
 
@@ -300,9 +302,16 @@ async def _decide_locked(
         seeker = replace(one.seeker, is_suppressed=not hits.isdisjoint(one.seeker.keys.asked))
         fates.append((one, decide(seeker, locked.world, now, policy, read_number)))
     await save_world(db, locked)
+    await _hold_floods(db, locked.world, policy)
     await insert_new_searches(db, locked.world)
     await _save_fates(db, fates, policy.channels)
     return [one.row["id"] for one, _ in fates]
+
+
+async def _hold_floods(db: Db, world: World, policy: Policy) -> None:
+    """Hold the new searches that the flood guard does not let through; those that a person asked for pass it."""
+    begun = [search for search in world.searches.values() if search.is_new and not search.is_retry]
+    hold_beyond(begun, await let_through(db, Counter(search.source for search in begun), policy.guards.floods))
 
 
 def _again(row: asyncpg.Record, policy: Policy, *, insists: bool) -> _Again:
