@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from contextlib import suppress as suppress_errors
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +19,9 @@ from store.erasure import erase_lookups, erase_person
 from store.lookups import retry
 from store.pauses import Scope, add_pause
 from store.suppressions import end_waiting, suppress
+from submitter.selections import SelectionWorker
 from tests.claims import take as claim
+from tests.conftest import TOKEN
 from tests.everywhere import where_is
 from tests.test_erasure import JANE, arrive, erase
 from tests.wishes import (
@@ -35,6 +38,7 @@ from tests.wishes import (
 )
 
 if TYPE_CHECKING:
+    from tests.conftest import ClientWith, Start
     from tests.order import Order
     from tests.wishes import Pool
 
@@ -221,3 +225,41 @@ async def test_an_erasure_does_not_wait_for_a_selection(db: Pool, order: Order) 
             await erase(db, "email", "jane@acme.co")
 
     assert await where_is(db, ["jane@acme.co"]) == []
+
+
+@pytest.mark.parametrize("note", ["\ud800", "jane\udfff"])
+async def test_a_note_that_cannot_be_stored_is_refused(client_with: ClientWith, note: str) -> None:
+    """JSON may have half of a surrogate pair; PostgreSQL has no such text."""
+    client = await client_with(api_tokens=f"ann:operate:{TOKEN}")
+
+    answer = await client.post("/v1/suppressions", {"email": "jane@acme.co", "note": note})
+
+    assert (answer.status, [one["path"] for one in answer.json()["errors"]]) == (422, ["note"])
+
+
+@pytest.mark.parametrize("moment", ["1970-01-01T00:00:00+14:00", "9998-12-31T23:59:59-23:59"])
+async def test_a_time_that_another_zone_moves_out_of_reach_is_refused(client_with: ClientWith, moment: str) -> None:
+    """It was stored in UTC, and could not be read again by anybody."""
+    client = await client_with(api_tokens=f"ann:operate:{TOKEN}")
+
+    answer = await client.post("/v1/selections", {"action": "retry", "filter": {"since": moment}})
+
+    assert (answer.status, [one["path"] for one in answer.json()["errors"]]) == (422, ["filter.since"])
+
+
+async def test_a_selection_that_fails_keeps_no_other_waiting(start: Start) -> None:
+    """The worker goes on with the next ones the next time."""
+    async with start() as world:
+        ids = [await selections.create(world.pool, Wanted(action="retry"), "me") for _ in range(4)]
+        await world.pool.execute(
+            'UPDATE selections SET filter = \'{"since": "x"}\' WHERE id = ANY($1::uuid[])', ids[:3]
+        )
+        worker = SelectionWorker(world.process, lambda: None)
+
+        for _ in range(4):
+            with suppress_errors(ValueError):
+                await worker.work_on_selections()
+
+        last = await selections.find(world.pool, ids[3])
+        assert last is not None
+        assert last.state == "previewed"
