@@ -78,7 +78,30 @@ class Person:
         return any(fold(text) in folded for text in _texts(value))
 
 
-def names(body: bytes, person: Person) -> bool:
+@dataclass(frozen=True, slots=True)
+class Record:
+    """A person of whom a CRM says no more than the id of its record."""
+
+    id: str
+
+    def needles(self) -> list[str]:
+        """Return the id as it is written."""
+        return [self.id.lower()]
+
+    def is_in(self, value: Any) -> bool:
+        """Tell whether a contact of an event is this record: one of its own ids is the record's."""
+        if isinstance(value, list):
+            return any(self.is_in(one) for one in value)
+        return isinstance(value, dict) and any(
+            fold(name).endswith("id") and str(one) == self.id for name, one in value.items()
+        )
+
+    def has_name(self, _: Any) -> bool:
+        """Tell whether a contact has the person's name, which nobody knows."""
+        return False
+
+
+def names(body: bytes, person: Person | Record) -> bool:
     """Tell whether an event's body names *person*; one that cannot be read does if a needle occurs anywhere in it."""
     try:
         return person.is_in(parse_json(body))
@@ -87,7 +110,7 @@ def names(body: bytes, person: Person) -> bool:
         return any(needle in way for needle in person.needles() for way in _ways(text))
 
 
-def without(body: bytes, person: Person, at_least: int = 1) -> bytes:
+def without(body: bytes, person: Person | Record, at_least: int = 1) -> bytes:
     """Return an event's body without the contacts of *person*; empty if none is left.
 
     Also empty if it cannot be read, or fewer than *at_least* of its contacts are found to be the person's: then it is

@@ -19,7 +19,7 @@ from uuid import UUID
 
 import asyncpg
 
-from enrichment.forgetting import Person, names, without
+from enrichment.forgetting import Person, Record, names, without
 from enrichment.suppression import Identifier
 from enrichment.wish import Policy
 from store.database import transaction
@@ -131,6 +131,8 @@ async def erase_record(
     found += [Identifier("profile", profile) for profile in sorted(person.profiles)]
     erased = await erase_person(pool, policy, found, suppressing=suppressing) if found else Erased()
     await _erase(pool, policy, [row["id"] for row in rows], erased)
+    # A workflow may have sent the contact, and the reading of it led to no lookup.
+    erased.events += await _erase_bodies(pool, Record(record_id), source)
     return erased
 
 
@@ -214,20 +216,26 @@ async def _erase_chunk(pool: asyncpg.Pool[Any], policy: Policy, ids: Sequence[UU
     raise AssertionError
 
 
-async def _events_naming(pool: asyncpg.Pool[Any], person: Person) -> AsyncIterator[list[asyncpg.Record]]:
-    """Yield the events whose bodies name *person*: also those of duplicates, and of contacts that became no lookup."""
+async def _events_naming(
+    pool: asyncpg.Pool[Any], person: Person | Record, source: str | None = None
+) -> AsyncIterator[list[asyncpg.Record]]:
+    """Yield the events whose bodies name *person*: also those of duplicates, and of contacts that became no lookup.
+
+    Of one *source* only, if it is given.
+    """
     needles = person.needles()
     last: UUID | None = FIRST if needles else None
     while last is not None:
         rows = await pool.fetch(
             r"""
             WITH seen AS MATERIALIZED (
-                SELECT id, body FROM events WHERE id > $1 ORDER BY id LIMIT $2
+                SELECT id, source, body FROM events WHERE id > $1 ORDER BY id LIMIT $2
             ), naming AS (
                 SELECT seen.id, seen.body
                   FROM seen
                  CROSS JOIN LATERAL lower(encode(seen.body, 'escape')) AS shown (text)
                  WHERE seen.body <> ''
+                   AND (seen.source = $4 OR $4 IS NULL)
                    -- Letters that are escaped, or are not ASCII, are read by Python.
                    AND (position('\' IN shown.text) > 0 OR position('%' IN shown.text) > 0
                         OR EXISTS (SELECT FROM unnest($3::text[]) AS needle WHERE position(needle IN shown.text) > 0))
@@ -240,16 +248,17 @@ async def _events_naming(pool: asyncpg.Pool[Any], person: Person) -> AsyncIterat
             last,
             BODIES_AT_ONCE,
             needles,
+            source,
         )
         last = rows[0]["last"]
         if found := [row for row in rows if row["id"] is not None and names(row["body"], person)]:
             yield found
 
 
-async def _erase_bodies(pool: asyncpg.Pool[Any], person: Person) -> int:
+async def _erase_bodies(pool: asyncpg.Pool[Any], person: Person | Record, source: str | None = None) -> int:
     """Take *person* out of all events that still name them; return how many."""
     changed = 0
-    async for rows in _events_naming(pool, person):
+    async for rows in _events_naming(pool, person, source):
         async with transaction(pool) as connection:
             bodies = await connection.fetch(
                 "SELECT id, body FROM events WHERE id = ANY($1::uuid[]) ORDER BY id FOR UPDATE",

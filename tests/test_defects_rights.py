@@ -9,13 +9,14 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from uuid_utils.compat import uuid7
 
 from enrichment.outcome import Answered
 from enrichment.selection import Wanted
 from enrichment.suppression import Kind, read_identifier
 from store import selections
 from store.callbacks import Callback, record_callbacks
-from store.erasure import erase_lookups, erase_person
+from store.erasure import erase_lookups, erase_person, erase_record
 from store.lookups import retry
 from store.pauses import Scope, add_pause
 from store.suppressions import end_waiting, suppress
@@ -263,3 +264,19 @@ async def test_a_selection_that_fails_keeps_no_other_waiting(start: Start) -> No
         last = await selections.find(world.pool, ids[3])
         assert last is not None
         assert last.state == "previewed"
+
+
+async def test_a_record_that_became_no_lookup_is_taken_out_of_what_a_workflow_sent(pool: Pool) -> None:
+    """A privacy deletion names an id and no more; the body that named it has the address. Other sources' ids differ."""
+    sent = [{"record_id": 7, "email": "jane@acme.co"}, {"record_id": "77", "email": "john@acme.co"}]
+    other = [{"record_id": "7", "email": "bob@acme.co"}]
+    for source, body in (("hubspot", sent), ("generic", other)):
+        await pool.execute(
+            "INSERT INTO events (id, source, body) VALUES ($1, $2, $3)", uuid7(), source, json.dumps(body).encode()
+        )
+
+    erased = await erase_record(pool, POLICY, "hubspot", "7")
+
+    assert erased.events == 1
+    bodies = [json.loads(row["body"]) for row in await pool.fetch("SELECT body FROM events ORDER BY id")]
+    assert bodies == [[sent[1]], other]
