@@ -16,6 +16,7 @@ from enrichment.selection import Wanted
 from enrichment.suppression import Kind, read_identifier
 from store import selections
 from store.callbacks import Callback, record_callbacks
+from store.endings import follow_ends
 from store.erasure import erase_lookups, erase_person, erase_record
 from store.lookups import retry
 from store.pauses import Scope, add_pause
@@ -280,3 +281,21 @@ async def test_a_record_that_became_no_lookup_is_taken_out_of_what_a_workflow_se
     assert erased.events == 1
     bodies = [json.loads(row["body"]) for row in await pool.fetch("SELECT body FROM events ORDER BY id")]
     assert bodies == [[sent[1]], other]
+
+
+async def test_who_was_handed_a_search_and_is_suppressed_is_not_asked_about(db: Pool) -> None:
+    """The next question of a search whose first lookup was erased is about another contact."""
+    both = ("nyne", "leadmagic")
+    await take_one(db, providers=both, **JANE)
+    heir = await take_one(db, providers=both, profile_url="linkedin.com/in/janedoe", personal_email="j@doe.org")
+    (job,) = (await claim(db)).jobs
+    await erase(db, "email", "jane@acme.co")
+    identifiers = [read_identifier("email", "j@doe.org")]
+    await suppress(db, identifiers, POLICY, None)
+    await end_waiting(db, identifiers, POLICY)
+    await apply(db, ending(job.id))
+
+    claimed = await claim(db, "leadmagic")
+    await follow_ends(db, claimed.unswept, POLICY)
+
+    assert (list(claimed.jobs), await status(db, heir.id)) == ([], "suppressed")
