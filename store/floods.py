@@ -7,7 +7,7 @@ job that a person released is never held for it again.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 import asyncpg
 import structlog
@@ -60,6 +60,11 @@ async def let_through(db: Db, wanted: Mapping[str, int], limits: Mapping[str, in
         [limits[source] for source in limited],
     )
     return dict(wanted) | {row["source"]: row["count"] for row in rows}
+
+
+async def guard(db: Db, begun: Sequence[Search], limits: Mapping[str, int]) -> None:
+    """Count these new searches, and hold those that their sources may not begin now. As `let_through`."""
+    hold_beyond(begun, await let_through(db, Counter(search.source for search in begun), limits))
 
 
 def hold_beyond(begun: Iterable[Search], through: Mapping[str, int]) -> Counter[str]:

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
-from enrichment.guards import Guards
+import pytest
+
+from enrichment.guards import Budget, Guards
 from enrichment.suppression import read_identifier
+from store import providers
+from store.budgets import lock_room, release_affordable
+from store.database import transaction
 from store.erasure import erase_lookups
 from store.intake import Event, Receipt, ingest
 from store.lookups import retry
 from store.partitions import first_id
+from store.pauses import Scope, add_pause, release_braked, remove_pause_of
 from store.suppressions import end_waiting, suppress
 from store.sweep import pass_over_removed
 from tests.claims import take
@@ -105,3 +113,59 @@ async def test_a_person_who_retries_is_not_held(db: Pool) -> None:
     await apply(db, ending(other["id"], "failed"), policy=ONE_AN_HOUR)
 
     assert await held_at(db, jane) == ("nyne", None)
+
+
+OBSTACLES = ("vendor", "all", "provider", "source", "budget")
+NOTHING_LEFT = [Budget(None, "day", Decimal(0), "hubspot")]
+
+
+async def obstruct(db: Pool, obstacle: str, *, is_over: bool = False) -> None:
+    """Put an obstacle in the way of HubSpot's questions, or take it out; budgets are the caller's."""
+    scopes = {"all": Scope(), "provider": Scope(provider="nyne"), "source": Scope(source="hubspot")}
+    if obstacle == "vendor":
+        await (providers.resume(db, "nyne") if is_over else providers.pause(db, "nyne", "402", timedelta(hours=1)))
+    elif obstacle in scopes:
+        async with transaction(db) as connection:
+            if is_over:
+                await remove_pause_of(connection, scopes[obstacle], who="me")
+            else:
+                await add_pause(connection, scopes[obstacle], reason="?", who="me")
+
+
+async def go_round(db: Pool, budgets: list[Budget]) -> int:
+    """Do once what the submitters and the reconciler do over and over; return how many questions were asked."""
+    asked = 0
+    for name in BOTH:
+        claimed = await take(db, name, budgets=budgets)
+        asked += len(claimed.jobs)
+        if claimed.paused:
+            await providers.pass_turns(db, name)
+    await release_braked(db, 100)
+    for name in BOTH:
+        await providers.release_paused(db, name, 100)
+        async with transaction(db) as connection:
+            await release_affordable(connection, name, await lock_room(connection, name, Decimal(3), budgets), 100)
+    return asked
+
+
+@pytest.mark.parametrize("chain", [("nyne",), ("nyne", "leadmagic")])
+@pytest.mark.parametrize("order", list(itertools.permutations(OBSTACLES))[::17], ids="-".join)
+async def test_whatever_the_order_nothing_waits_for_ever(db: Pool, chain: tuple[str, ...], order: Any) -> None:
+    """A job that everything holds, one after the other, is asked once all are over, once, and not before."""
+    lookup = await come(db, chain, work_email="jane@acme.co")
+    for obstacle in reversed(order):
+        await obstruct(db, obstacle)
+        assert await go_round(db, NOTHING_LEFT) == 0
+    for obstacle in order:
+        await obstruct(db, obstacle, is_over=True)
+        left = order[order.index(obstacle) + 1 :]
+        budgets = NOTHING_LEFT if "budget" in left else []
+        blocked = {"all", "source", "budget"}.intersection(left) or (
+            {"vendor", "provider"}.intersection(left) and len(chain) == 1
+        )
+        asked = sum([await go_round(db, budgets) for _ in range(3)])
+        if blocked:
+            assert (left, asked) == (left, 0)
+        elif asked:
+            break
+    assert (await status(db, lookup.id), sum([await go_round(db, []) for _ in range(3)])) == ("running", 0)
