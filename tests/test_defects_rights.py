@@ -299,3 +299,16 @@ async def test_who_was_handed_a_search_and_is_suppressed_is_not_asked_about(db: 
     await follow_ends(db, claimed.unswept, POLICY)
 
     assert (list(claimed.jobs), await status(db, heir.id)) == ([], "suppressed")
+
+
+async def test_an_erasure_that_others_always_overtake_is_to_be_sent_again(
+    client_with: ClientWith, pool: Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is idempotent, and nothing is broken: 503 with Retry-After."""
+    monkeypatch.setattr("store.erased_rows.TRIES", 0)
+    client = await client_with(api_tokens=f"ann:admin:{TOKEN}")
+    await take_one(pool, **JANE)
+
+    answer = await client.delete("/v1/people?email=jane@acme.co")
+
+    assert (answer.status, answer.headers["retry-after"]) == (503, "5")
