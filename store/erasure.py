@@ -30,7 +30,7 @@ from store.lookups import decide_again
 from store.suppressions import end_waiting, suppress
 
 LOOKED_AT = 5000  # lookups of one statement
-BODIES_AT_ONCE = 1000  # events of one statement
+BODIES_AT_ONCE = 200  # events of one statement; many of their bodies may have to be read here
 ERASED_AT_ONCE = 50  # lookups of one commit
 FIRST, NEWEST = UUID(int=0), UUID(int=2**128 - 1)
 
