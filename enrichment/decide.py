@@ -129,6 +129,10 @@ class World:
         """Return the searches whose own contact has *key*: their answers are shared under it."""
         return [search for search in self.knowing(key) if key in search.keys]
 
+    def begun(self) -> list[Search]:
+        """Return the new searches that no person asked for."""
+        return [search for search in self.searches.values() if search.is_new and not search.is_retry]
+
     def share(self, key: bytes) -> None:
         """Stop using *key* as a key: people who contradict each other have this address."""
         for search in self.answering(key):

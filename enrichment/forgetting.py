@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import unquote
 
 from enrichment.contact import Contact
 from enrichment.emails import read_emails
@@ -17,6 +19,11 @@ from enrichment.texts import Unusable, tidy
 
 SHORTEST_NEEDLE = 5  # characters; shorter ones occur in the words of others
 EMPTY = b""
+# What stands around an address, a profile or a number in other words. A longer one is somebody else's.
+_EMAIL = r"(?<![\w.+-]){}(?![\w-]|\.\w)"
+_SLUG = r"{}(?![\w-])"
+_NUMBER = r"(?:(?<!\d)|(?<=00)(?<!\d00)|(?<=011)(?<!\d011)){}(?!\d)"
+_ESCAPE = re.compile(r"\\(?:u([0-9a-f]{4})|(.))")
 
 
 @dataclass(slots=True)
@@ -37,18 +44,29 @@ class Person:
         self.names.update(filter(None, [contact.name]))
 
     def needles(self) -> list[str]:
-        """Return texts in lower case that betray the person wherever they occur."""
-        slugs = [f"/in/{profile.removeprefix(PREFIX)}" for profile in self.profiles]
-        numbers = [number.removeprefix("+") for number in self.numbers]
-        return [text.lower() for text in (*self.emails, *slugs, *numbers) if len(text) >= SHORTEST_NEEDLE]
+        """Return texts in lower case that betray the person where they occur, and are not part of a longer one."""
+        return [needle for needle, _ in self._needles()]
+
+    def _needles(self) -> Iterator[tuple[str, str]]:
+        """Yield each needle with the pattern of what stands around it."""
+        for values, around in (
+            (self.emails, _EMAIL),
+            ((f"/in/{unquote(profile.removeprefix(PREFIX))}" for profile in self.profiles), _SLUG),
+            ((number.removeprefix("+") for number in self.numbers), _NUMBER),
+        ):
+            yield from ((value.lower(), around) for value in values if len(value) >= SHORTEST_NEEDLE)
 
     def is_in(self, value: Any) -> bool:
         """Tell whether a contact of an event is this person's: a text in it is one of the values."""
         return any(self._is_named_by(text) for text in _texts(value))
 
     def _is_named_by(self, text: str) -> bool:
-        lower = text.lower()
-        if any(needle in lower for needle in self.needles()):
+        ways = _ways(text.lower())
+        if any(
+            needle in way and re.search(around.format(re.escape(needle)), way)
+            for needle, around in self._needles()
+            for way in ways
+        ):
             return True
         if self.emails and "@" in text.replace("%40", "@") and self.emails & _read(read_emails, text):
             return True
@@ -60,7 +78,39 @@ class Person:
         return any(fold(text) in folded for text in _texts(value))
 
 
-def without(body: bytes, person: Person, at_least: int = 1) -> bytes:
+@dataclass(frozen=True, slots=True)
+class Record:
+    """A person of whom a CRM says no more than the id of its record."""
+
+    id: str
+
+    def needles(self) -> list[str]:
+        """Return the id as it is written."""
+        return [self.id.lower()]
+
+    def is_in(self, value: Any) -> bool:
+        """Tell whether a contact of an event is this record: one of its own ids is the record's."""
+        if isinstance(value, list):
+            return any(self.is_in(one) for one in value)
+        return isinstance(value, dict) and any(
+            fold(name).endswith("id") and str(one) == self.id for name, one in value.items()
+        )
+
+    def has_name(self, _: Any) -> bool:
+        """Tell whether a contact has the person's name, which nobody knows."""
+        return False
+
+
+def names(body: bytes, person: Person | Record) -> bool:
+    """Tell whether an event's body names *person*; one that cannot be read does if a needle occurs anywhere in it."""
+    try:
+        return person.is_in(parse_json(body))
+    except NotJson:
+        text = body.replace(b"\0", b"").decode("utf-8", "replace").lower()  # also of UTF-16
+        return any(needle in way for needle in person.needles() for way in _ways(text))
+
+
+def without(body: bytes, person: Person | Record, at_least: int = 1) -> bytes:
     """Return an event's body without the contacts of *person*; empty if none is left.
 
     Also empty if it cannot be read, or fewer than *at_least* of its contacts are found to be the person's: then it is
@@ -102,6 +152,22 @@ def _texts(value: Any) -> Iterator[str]:
             return
         case _:
             yield str(value)
+
+
+def _ways(text: str) -> set[str]:
+    """Return *text*, which is in lower case, and what it says once escapes of URLs or of JSON in it are read."""
+    ways = {text}
+    if "%" in text:
+        ways.add(unquote(text).lower())
+    if "\\" in text:
+        ways |= {_ESCAPE.sub(_unescaped, way).lower() for way in ways}
+    return ways
+
+
+def _unescaped(escape: re.Match[str]) -> str:
+    if escape[1]:
+        return chr(int(escape[1], 16))
+    return " " if escape[2] in "nrtbf" else str(escape[2])
 
 
 def _read(read: Any, text: str) -> set[str]:

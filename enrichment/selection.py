@@ -45,9 +45,11 @@ def _written(moment: object) -> object:
 
 def _utc(moment: datetime) -> datetime:
     """Return *moment* in UTC, in which a time without a zone is meant. Raise ValueError."""
-    if not FIRST_YEAR <= moment.year <= LAST_YEAR:
-        raise ValueError(f"must be between {FIRST_YEAR} and {LAST_YEAR}")
-    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+    if FIRST_YEAR <= moment.year <= LAST_YEAR:
+        utc = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+        if FIRST_YEAR <= utc.year <= LAST_YEAR:  # what is stored is read again
+            return utc
+    raise ValueError(f"must be between {FIRST_YEAR} and {LAST_YEAR}")
 
 
 Name = Annotated[str, Field(min_length=1, max_length=LONGEST_TEXT), AfterValidator(_storable)]

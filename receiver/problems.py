@@ -15,6 +15,7 @@ from starlette.responses import Response
 
 from enrichment import logs
 from store.database import UNREACHABLE, DatabaseDown
+from store.erased_rows import MovedOn
 from store.group_commit import Closed, Full
 
 log = structlog.get_logger()
@@ -23,7 +24,7 @@ MEDIA_TYPE = "application/problem+json"
 RETRY_AFTER = "5"  # seconds; a restart or a failover takes about that long
 
 # After these, nothing was acknowledged; sending again is safe and may succeed.
-UNAVAILABLE = (*UNREACHABLE, DatabaseDown, Full, Closed, asyncpg.TransactionRollbackError)
+UNAVAILABLE = (*UNREACHABLE, DatabaseDown, Full, Closed, MovedOn, asyncpg.TransactionRollbackError)
 
 # Under this path, a wrong address gets an answer without a body: it may be a guess.
 SILENT = "/callbacks"

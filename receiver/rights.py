@@ -156,9 +156,14 @@ def _read_one(entry: Any) -> tuple[Identifier, str | None]:
     if len(given) != 1:
         raise Wrong("", f"exactly one of {', '.join(KINDS)}")
     note = entry.get("note")
-    if note is not None and (not isinstance(note, str) or "\0" in note or len(note) > LONGEST_NOTE):
+    if note is not None and not (isinstance(note, str) and _is_storable(note) and len(note) <= LONGEST_NOTE):
         raise Wrong("note", f"a text of at most {LONGEST_NOTE} characters")
     return _identifier(given[0], entry[given[0]]), note or None
+
+
+def _is_storable(text: str) -> bool:
+    """Tell whether PostgreSQL can hold *text*: JSON may have half of a surrogate pair, or NUL."""
+    return "\0" not in text and not any("\ud800" <= letter <= "\udfff" for letter in text)
 
 
 def _identifier(kind: Kind, value: Any) -> Identifier:

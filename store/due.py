@@ -142,7 +142,8 @@ _CLAIMED = """
                    CASE WHEN (SELECT EXISTS (SELECT FROM suppressions))   -- usually there are none
                         THEN EXISTS (SELECT
                                        FROM searches
-                                       JOIN suppressions ON suppressions.hash = ANY (searches.asked)
+                                       -- A lookup that was handed the search holds more than it asked about.
+                                       JOIN suppressions ON suppressions.hash = ANY (searches.asked || lookups.keys)
                                       WHERE searches.id = due.search_id)
                         ELSE false END AS is_suppressed
               FROM due

@@ -62,6 +62,12 @@ CANDIDATES = """
                                   given.provider IS NOT NULL
                                   AND (lookups.final_status IS DISTINCT FROM 'not_found'
                                        OR lookups.finished_at > now() - $2::interval)
+                                  -- One whose person is suppressed since then takes nothing; an open one ends so.
+                                  AND CASE WHEN (SELECT EXISTS (SELECT FROM suppressions))   -- usually there are none
+                                           THEN NOT EXISTS (SELECT
+                                                              FROM suppressions
+                                                             WHERE suppressions.hash = ANY (lookups.keys))
+                                           ELSE true END
                               ELSE
                                   NOT lookups.insists
                                   -- One that brings a region is decided anew: it may read the number that was kept.

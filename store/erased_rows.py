@@ -5,7 +5,7 @@ Order of locks: readings, fingerprints and keys, jobs, searches, lookups, the re
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from uuid import UUID
 
@@ -16,13 +16,14 @@ from enrichment.forgetting import Person, without
 from enrichment.suppression import job_hash
 from enrichment.wish import Policy
 from store.database import Connection, Db
-from store.erased_searches import Plan, lock_touched, plan_search, read_left, save_search
+from store.erased_searches import Plan, find_touched, lock_touched, plan_search, read_left, save_search
+from store.erased_words import forget_texts
 
 TRIES = 5  # of one chunk
 
 
 class MovedOn(Exception):
-    """A search went on to its next question between two of our locks."""
+    """A search went on to its next question, or another one inherited from it, between two of our locks."""
 
 
 @dataclass(slots=True)
@@ -61,10 +62,13 @@ async def erase_chunk(db: Db, ids: Sequence[UUID], policy: Policy) -> Chunk:
     await _erase_readings(db, sorted(ids), chunk)
     links = await _lock_keys(db, sorted(ids))
     waits = await db.fetch("SELECT search_id FROM lookups WHERE id = ANY($1::uuid[])", sorted(ids))
-    touched = sorted({id for row in links.values() for id in row["searches"]} | {row["search_id"] for row in waits})
+    known = {id for row in links.values() for id in row["searches"]} | {row["search_id"] for row in waits}
+    touched = await find_touched(db, sorted(ids), known)
     jobs = await db.fetch(f"{_JOBS} FOR UPDATE", touched)
     searches = await lock_touched(db, touched)
     if {job["id"] for job in await db.fetch(_JOBS, touched)} - {job["id"] for job in jobs}:
+        raise MovedOn
+    if set(await find_touched(db, sorted(ids), known)).difference(touched):
         raise MovedOn
     lookups = await db.fetch(_LOOKUPS, sorted(ids))
     person, keys = Person(), frozenset[bytes]().union(*(row["keys"] for row in lookups))
@@ -78,7 +82,7 @@ async def erase_chunk(db: Db, ids: Sequence[UUID], policy: Policy) -> Chunk:
     ]
     await _erase_searches(db, erased, plans, jobs, policy, chunk)
     await _save_keys(db, links, plans)
-    await _forget_texts(db, plans, person)
+    await forget_texts(db, plans, person)
     await _erase_events(db, lookups, person, chunk)
     await _erase_lookups(db, erased, chunk)
     chunk.lookups = erased
@@ -178,18 +182,24 @@ async def _erase_searches(
         list(heirs),
     )
     chunk.jobs = sorted({*open_jobs, *(row["id"] for row in finished)})
-    await db.execute(
-        "INSERT INTO tombstones (job_hash) SELECT unnest($1::bytea[]) ON CONFLICT DO NOTHING",
-        sorted(job_hash(id, policy.hash) for id in chunk.jobs),
-    )
+    await _bury(db, chunk.jobs, policy)
     chunk.count(jobs=len(chunk.jobs), callbacks=await erase_callbacks(db, chunk.jobs), searches=len(gone))
-    await _hand_on(db, ids, heirs, sorted({id for plan in plans if plan.heir for id in plan.others}))
+    handed_on = await _hand_on(db, ids, heirs, sorted({id for plan in plans if plan.heir for id in plan.others}))
+    await _bury(db, handed_on, policy)  # their questions were about the person, too: a callback counts, and is not kept
     for plan in plans:
         if plan.is_kept and plan.is_changed:
             await save_search(db, plan)
     await db.execute("DELETE FROM searches WHERE id = ANY($1::uuid[])", gone)
     chunk.unswept = [plan.id for plan in plans if plan.ends and plan.is_kept]
     chunk.strays = [id for plan in plans if not plan.is_kept for id in plan.waiting]
+
+
+async def _bury(db: Db, jobs: Iterable[UUID], policy: Policy) -> None:
+    """Leave tombstones of these jobs: no callback of theirs is stored from now on."""
+    await db.execute(
+        "INSERT INTO tombstones (job_hash) SELECT unnest($1::bytea[]) ON CONFLICT DO NOTHING",
+        sorted(job_hash(id, policy.hash) for id in jobs),
+    )
 
 
 async def _end_open_jobs(db: Db, jobs: Sequence[UUID]) -> None:
@@ -226,20 +236,24 @@ async def erase_callbacks(db: Db, jobs: Sequence[UUID]) -> int:
     return len(rows)
 
 
-async def _hand_on(db: Db, ids: Sequence[UUID], heirs: Mapping[UUID, UUID], others: Sequence[UUID]) -> None:
-    """Give the jobs of shared searches to another lookup of each, without the words about the erased person."""
+async def _hand_on(db: Db, ids: Sequence[UUID], heirs: Mapping[UUID, UUID], others: Sequence[UUID]) -> list[UUID]:
+    """Give the jobs of shared searches to another lookup of each, without the words about the erased person.
+
+    Return these jobs.
+    """
     searches, lookups = list(heirs), list(heirs.values())
-    await db.execute(
+    open_jobs = await db.fetch(
         """
         UPDATE jobs
            SET lookup_id = heir.lookup_id, raw = NULL, error = NULL
           FROM unnest($1::uuid[], $2::uuid[]) AS heir (search_id, lookup_id)
          WHERE jobs.search_id = heir.search_id
+        RETURNING jobs.id
         """,
         searches,
         lookups,
     )
-    rows = await db.fetch(
+    finished = await db.fetch(
         """
         UPDATE finished_jobs
            SET lookup_id = heir.lookup_id, raw = NULL
@@ -264,12 +278,11 @@ async def _hand_on(db: Db, ids: Sequence[UUID], heirs: Mapping[UUID, UUID], othe
         lookups,
         others,
     )
-    moved = [row["id"] for row in rows]
-    open_jobs = await db.fetch("SELECT id FROM jobs WHERE search_id = ANY($1::uuid[])", searches)
+    jobs = [row["id"] for row in (*open_jobs, *finished)]
     await db.execute(
-        "UPDATE callbacks SET body = '', lookup_id = NULL WHERE job_id = ANY($1::uuid[]) AND body <> ''",
-        [*moved, *(row["id"] for row in open_jobs)],
+        "UPDATE callbacks SET body = '', lookup_id = NULL WHERE job_id = ANY($1::uuid[]) AND body <> ''", jobs
     )
+    return jobs
 
 
 async def _save_keys(db: Db, links: Mapping[bytes, asyncpg.Record], plans: Sequence[Plan]) -> None:
@@ -291,45 +304,6 @@ async def _save_keys(db: Db, links: Mapping[bytes, asyncpg.Record], plans: Seque
         ["{" + ",".join(map(str, kept[key])) + "}" for key in changed],
     )
     await db.execute("DELETE FROM keys WHERE key = ANY($1::bytea[]) AND NOT shared AND searches = '{}'", sorted(kept))
-
-
-async def _forget_texts(db: Db, plans: Sequence[Plan], person: Person) -> None:
-    """Clear the reasons and errors of shared searches, and of others' lookups, in which the person occurs."""
-    kept = [plan.id for plan in plans if plan.is_kept]
-    others = sorted({id for plan in plans for id in plan.others})
-    patterns = [f"%{needle.translate(_LITERAL)}%" for needle in person.needles()]
-    await db.execute(
-        "UPDATE searches SET reason = NULL WHERE id = ANY($1::uuid[]) AND lower(reason) LIKE ANY ($2::text[])",
-        kept,
-        patterns,
-    )
-    await db.execute(
-        """
-        UPDATE finished_jobs
-           SET error = NULL
-         WHERE lookup_id = ANY($1::uuid[])
-           AND search_id = ANY($2::uuid[])
-           AND lower(error) LIKE ANY ($3::text[])
-        """,
-        others,
-        kept,
-        patterns,
-    )
-    await db.execute(
-        """
-        UPDATE lookups
-           SET reason = CASE WHEN lower(reason) LIKE ANY ($2::text[]) THEN NULL ELSE reason END,
-               refused = ARRAY(SELECT number FROM unnest(refused) AS number WHERE number <> ALL ($3::text[]))
-         WHERE id = ANY($1::uuid[])
-           AND (lower(reason) LIKE ANY ($2::text[]) OR refused && $3::text[])
-        """,
-        others,
-        patterns,
-        sorted(person.numbers),
-    )
-
-
-_LITERAL = str.maketrans({"\\": r"\\", "%": r"\%", "_": r"\_"})
 
 
 async def _erase_events(db: Db, lookups: Sequence[asyncpg.Record], person: Person, chunk: Chunk) -> None:
@@ -362,12 +336,19 @@ async def save_bodies(db: Db, bodies: Mapping[UUID, bytes]) -> None:
 async def _erase_lookups(db: Db, ids: Sequence[UUID], chunk: Chunk) -> None:
     """Delete the lookups, their deliveries, and their places in selections."""
     deliveries = await db.fetch("DELETE FROM deliveries WHERE lookup_id = ANY($1::uuid[]) RETURNING id", ids)
+    # What a worker has taken is an id that it will not find: whoever waited for it here might wait for each other.
     await db.execute(
         """
+        WITH item AS MATERIALIZED (
+            SELECT selected.selection_id, selected.item_id
+              FROM selections
+              JOIN selected ON selected.selection_id = selections.id AND selected.item_id = ANY ($1::uuid[])
+               FOR UPDATE OF selected SKIP LOCKED
+        )
         DELETE FROM selected
-         USING selections, unnest($1::uuid[]) AS item (id)
-         WHERE selected.selection_id = selections.id
-           AND selected.item_id = item.id
+         USING item
+         WHERE selected.selection_id = item.selection_id
+           AND selected.item_id = item.item_id
         """,
         [*ids, *(row["id"] for row in deliveries)],
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence, Set
+from collections.abc import Iterable, Sequence, Set
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -15,6 +15,7 @@ from store.database import Db
 from store.searches import hashes
 
 READ_AT_MOST = 1000  # other lookups of one search
+TOUCHED_AT_MOST = 10_000  # searches of one chunk
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +48,33 @@ class Plan:
         return self.is_kept and (key in self.row["keys"] or key in self.known)
 
 
+async def find_touched(db: Db, lookups: Sequence[UUID], known: Iterable[UUID]) -> list[UUID]:
+    """Return the *known* searches, those that asked for *lookups*, and those that inherited facts from either.
+
+    A search inherits from the earlier ones of its keys, so a fact may have come a long way from the contact it is of.
+    """
+    rows = await db.fetch(
+        """
+        WITH RECURSIVE touched AS (
+            SELECT id FROM unnest($1::uuid[]) AS known (id)
+             UNION
+            SELECT search_id FROM finished_jobs WHERE lookup_id = ANY($2::uuid[])   -- no key may lead there any more
+             UNION
+            SELECT inherited.id
+              FROM touched
+              JOIN searches ON searches.id = touched.id
+              JOIN keys ON keys.key = ANY (searches.keys)
+             CROSS JOIN LATERAL unnest(keys.searches) AS inherited (id)
+        )
+        SELECT id FROM touched LIMIT $3
+        """,
+        sorted(known),
+        lookups,
+        TOUCHED_AT_MOST,
+    )
+    return sorted(row["id"] for row in rows)
+
+
 async def lock_touched(db: Db, ids: Sequence[UUID]) -> list[asyncpg.Record]:
     """Lock and return these searches."""
     rows: list[asyncpg.Record] = await db.fetch(
@@ -63,7 +91,7 @@ async def lock_touched(db: Db, ids: Sequence[UUID]) -> list[asyncpg.Record]:
 
 
 async def read_left(db: Db, searches: Sequence[asyncpg.Record], ids: Sequence[UUID]) -> dict[UUID, list[Left]]:
-    """Return the other lookups of these searches: those that a number may still reach, and those they began for."""
+    """Return the other lookups of these searches: those that a number may reach, or did, and those they began for."""
     rows = await db.fetch(
         """
         SELECT search.id AS of, lookup.*
@@ -77,6 +105,19 @@ async def read_left(db: Db, searches: Sequence[asyncpg.Record], ids: Sequence[UU
                                OR lookups.final_status IN ('not_found', 'failed', 'unresolved'))
                        OFFSET 0) AS lookups   -- forces the index
                 WHERE id <> ALL ($3::uuid[])
+                LIMIT $4) AS lookup
+        UNION ALL
+        SELECT search.id, lookup.*
+          FROM unnest($1::uuid[], $2::uuid[]) AS search (id, begun_for)
+         CROSS JOIN LATERAL (
+               SELECT id, false, name, mobile, keys
+                 FROM (SELECT *
+                         FROM lookups
+                        WHERE lookups.search_id = search.id
+                          AND lookups.reused_from IS NOT NULL
+                       OFFSET 0) AS lookups   -- forces the index
+                WHERE final_status = 'found'
+                  AND id <> ALL ($3::uuid[])
                 LIMIT $4) AS lookup
         UNION ALL
         SELECT search.id, lookup.*

@@ -19,18 +19,19 @@ from uuid import UUID
 
 import asyncpg
 
-from enrichment.forgetting import Person, without
+from enrichment.forgetting import Person, Record, names, without
 from enrichment.reading import MERGED_INTO
 from enrichment.suppression import Identifier
 from enrichment.wish import Policy
 from store.database import transaction
 from store.endings import follow_ends
 from store.erased_rows import TRIES, Chunk, contact_of, erase_callbacks, erase_within, save_bodies
+from store.erased_words import forget_words
 from store.lookups import decide_again
 from store.suppressions import end_waiting, suppress
 
 LOOKED_AT = 5000  # lookups of one statement
-BODIES_AT_ONCE = 1000  # events of one statement
+BODIES_AT_ONCE = 200  # events of one statement; many of their bodies may have to be read here
 ERASED_AT_ONCE = 50  # lookups of one commit
 FIRST, NEWEST = UUID(int=0), UUID(int=2**128 - 1)
 
@@ -90,6 +91,7 @@ async def erase_person(
             person.learn(contact_of(row), row["mobile"])
         await _erase(pool, policy, [row["id"] for row in rows], erased)
     erased.events += await _erase_bodies(pool, person)
+    await forget_words(pool, person)
     return erased
 
 
@@ -138,6 +140,8 @@ async def erase_record(
     found += [Identifier("profile", profile) for profile in sorted(person.profiles)]
     erased = await erase_person(pool, policy, found, suppressing=suppressing) if found else Erased()
     await _erase(pool, policy, [row["id"] for row in rows], erased)
+    # A workflow may have sent the contact, and the reading of it led to no lookup.
+    erased.events += await _erase_bodies(pool, Record(record_id), source)
     return erased
 
 
@@ -221,22 +225,29 @@ async def _erase_chunk(pool: asyncpg.Pool[Any], policy: Policy, ids: Sequence[UU
     raise AssertionError
 
 
-async def _events_naming(pool: asyncpg.Pool[Any], person: Person) -> AsyncIterator[list[asyncpg.Record]]:
-    """Yield the events whose bodies name *person*: also those of duplicates, and of contacts that became no lookup."""
+async def _events_naming(
+    pool: asyncpg.Pool[Any], person: Person | Record, source: str | None = None
+) -> AsyncIterator[list[asyncpg.Record]]:
+    """Yield the events whose bodies name *person*: also those of duplicates, and of contacts that became no lookup.
+
+    Of one *source* only, if it is given.
+    """
     needles = person.needles()
     last: UUID | None = FIRST if needles else None
     while last is not None:
         rows = await pool.fetch(
-            """
+            r"""
             WITH seen AS MATERIALIZED (
-                SELECT id, body FROM events WHERE id > $1 ORDER BY id LIMIT $2
+                SELECT id, source, body FROM events WHERE id > $1 ORDER BY id LIMIT $2
             ), naming AS (
                 SELECT seen.id, seen.body
                   FROM seen
-                 WHERE body <> ''
-                   AND EXISTS (SELECT
-                                 FROM unnest($3::text[]) AS needle
-                                WHERE position(needle IN lower(encode(body, 'escape'))) > 0)
+                 CROSS JOIN LATERAL lower(encode(seen.body, 'escape')) AS shown (text)
+                 WHERE seen.body <> ''
+                   AND (seen.source = $4 OR $4 IS NULL)
+                   -- Letters that are escaped, or are not ASCII, are read by Python.
+                   AND (position('\' IN shown.text) > 0 OR position('%' IN shown.text) > 0
+                        OR EXISTS (SELECT FROM unnest($3::text[]) AS needle WHERE position(needle IN shown.text) > 0))
             )
             SELECT (SELECT id FROM seen ORDER BY id DESC LIMIT 1) AS last, naming.*
               FROM (SELECT) AS always
@@ -246,21 +257,24 @@ async def _events_naming(pool: asyncpg.Pool[Any], person: Person) -> AsyncIterat
             last,
             BODIES_AT_ONCE,
             needles,
+            source,
         )
         last = rows[0]["last"]
-        if found := [row for row in rows if row["id"] is not None]:
+        if found := [row for row in rows if row["id"] is not None and names(row["body"], person)]:
             yield found
 
 
-async def _erase_bodies(pool: asyncpg.Pool[Any], person: Person) -> int:
+async def _erase_bodies(pool: asyncpg.Pool[Any], person: Person | Record, source: str | None = None) -> int:
     """Take *person* out of all events that still name them; return how many."""
     changed = 0
-    async for rows in _events_naming(pool, person):
+    async for rows in _events_naming(pool, person, source):
         async with transaction(pool) as connection:
             bodies = await connection.fetch(
                 "SELECT id, body FROM events WHERE id = ANY($1::uuid[]) ORDER BY id FOR UPDATE",
                 [row["id"] for row in rows],
             )
-            await save_bodies(connection, {row["id"]: without(row["body"], person) for row in bodies})
-        changed += len(rows)
+            # Another erasure may have been here meanwhile, and what is left is others'.
+            left = {row["id"]: without(row["body"], person) for row in bodies if names(row["body"], person)}
+            await save_bodies(connection, left)
+        changed += len(left)
     return changed

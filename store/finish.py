@@ -44,7 +44,7 @@ GONE = """
                        AND (jobs.state <> 'awaiting' OR jobs.due_at <= clock_timestamp()))
             RETURNING jobs.id, jobs.search_id, jobs.lookup_id, jobs.source, jobs.provider, jobs.place, jobs.attempt,
                       jobs.polls, jobs.reserved, jobs.reserved_on, jobs.submitted_at,
-                      CASE WHEN ending.state = 'unknown' THEN jobs.claimed_by END AS claimed_by,
+                      CASE WHEN ending.state = 'unknown' THEN jobs.claimed_by END AS claimed_by, jobs.held,
                       ARRAY(SELECT turn FROM unnest(jobs.todo) WITH ORDINALITY AS todo (turn, place)
                              WHERE turn = ANY($1::text[]) ORDER BY todo.place) AS todo,
                       ARRAY(SELECT turn FROM unnest(jobs.todo) AS todo (turn)
@@ -70,7 +70,8 @@ GONE = """
             SELECT id, search_id, lookup_id, source, provider, place, attempt, polls, reserved, reserved_on,
                    submitted_at, claimed_by, removed, day, ends_as, answered_by, next_id, stop, request_id, charged,
                    possible, is_suppressed,
-                   CASE WHEN is_suppressed THEN '{}' ELSE todo END AS todo,   -- nobody else is asked
+                   -- Nobody else is asked, nor for a flood that no person has let go.
+                   CASE WHEN is_suppressed OR held = 'flood' THEN '{}' ELSE todo END AS todo,
                    CASE WHEN is_suppressed THEN NULL ELSE mobile END AS mobile,
                    CASE WHEN is_suppressed THEN NULL ELSE number_json END AS number_json,
                    CASE WHEN is_suppressed THEN $4 ELSE error END AS error,

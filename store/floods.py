@@ -1,16 +1,21 @@
 """The flood guard: searches beyond what a source may begin within an hour are held until a person releases them.
 
-`floods` counts the searches that were let through, by minute. A job is held for a flood only when intake inserts it,
-so a job that a person released is never held for it again.
+`floods` counts the searches that were let through, by minute. A job is held for a flood only when it is inserted, so a
+job that a person released is never held for it again.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 
 import asyncpg
+import structlog
 
+from enrichment.decide import Search
 from store.database import Db
+
+log = structlog.get_logger()
 
 
 async def let_through(db: Db, wanted: Mapping[str, int], limits: Mapping[str, int]) -> dict[str, int]:
@@ -55,6 +60,26 @@ async def let_through(db: Db, wanted: Mapping[str, int], limits: Mapping[str, in
         [limits[source] for source in limited],
     )
     return dict(wanted) | {row["source"]: row["count"] for row in rows}
+
+
+async def guard(db: Db, begun: Sequence[Search], limits: Mapping[str, int]) -> None:
+    """Count these new searches, and hold those that their sources may not begin now. As `let_through`."""
+    hold_beyond(begun, await let_through(db, Counter(search.source for search in begun), limits))
+
+
+def hold_beyond(begun: Iterable[Search], through: Mapping[str, int]) -> Counter[str]:
+    """Hold the new searches beyond those that are let *through*; return how many more of each source may pass."""
+    left = Counter(through)
+    held: Counter[str] = Counter()
+    for search in begun:
+        if left[search.source] > 0:
+            left[search.source] -= 1
+        else:
+            search.held = "flood"
+            held[search.source] += 1
+    for source, jobs in held.items():
+        log.warning("held_for_flood", source=source, jobs=jobs, remedy=f"ringback release --source {source}")
+    return left
 
 
 async def forget_floods(db: Db) -> int:

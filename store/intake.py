@@ -12,7 +12,6 @@ from typing import Any
 from uuid import UUID
 
 import asyncpg
-import structlog
 from uuid_utils.compat import uuid7
 
 from enrichment.decide import Fate, Search, Seeker, World, decide
@@ -20,7 +19,7 @@ from enrichment.wish import Keys, Policy, Wish, facts_of, keys_of
 from store.columns import Columns
 from store.database import Db, transaction
 from store.deliveries import NEW_DELIVERIES
-from store.floods import let_through
+from store.floods import hold_beyond, let_through
 from store.payers import find_payers, pay, share
 from store.searches import (
     NEW_SEARCHES,
@@ -33,8 +32,6 @@ from store.searches import (
     save_world,
 )
 from store.suppressed import suppressed_numbers
-
-log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,17 +161,10 @@ class _Batch:
 
     def hold_floods(self, through: Mapping[str, int]) -> Counter[str]:
         """Hold the new searches beyond those that the flood guard lets *through*; return how many more may pass."""
-        left = Counter(through)
-        held: Counter[str] = Counter()
+        left = hold_beyond(self._guarded_searches(), through)
         for search in self._guarded_searches():
-            if left[search.source] > 0:
-                left[search.source] -= 1
-                continue
-            search.held = "flood"
-            held[search.source] += 1
-            self._taken[search.begun_for] = Receipt(search.begun_for, "held", duplicate=False)
-        for source, jobs in held.items():
-            log.warning("held_for_flood", source=source, jobs=jobs, remedy=f"ringback release --source {source}")
+            if search.held:
+                self._taken[search.begun_for] = Receipt(search.begun_for, "held", duplicate=False)
         return left
 
     def _guarded_searches(self) -> list[Search]:

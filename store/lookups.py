@@ -18,6 +18,7 @@ from store import audit
 from store.columns import Columns
 from store.database import Db, transaction
 from store.deliveries import NEW_DELIVERIES
+from store.floods import guard
 from store.searches import answer_row, insert_new_searches, lock_known_keys, read_number, save_world
 from store.suppressed import suppressed_hashes, suppressed_numbers
 
@@ -288,19 +289,20 @@ async def _decide_locked(
     keys = {key for row in await db.fetch("SELECT keys FROM lookups WHERE id = ANY($1::uuid[])", ids) for key in row[0]}
     locked = await lock_known_keys(db, keys)
     again = [_again(row, policy, insists=insists) for row in await db.fetch(query, ids)]
-    regions = {one.seeker.region for one in again}
-    locked.world.suppressed = await suppressed_numbers(db, locked.world, regions, policy.hash)
+    world, regions = locked.world, {one.seeker.region for one in again}
+    world.suppressed = await suppressed_numbers(db, world, regions, policy.hash)
     hits = await suppressed_hashes(db, {hash for one in again for hash in one.seeker.keys.asked})
     again.sort(key=lambda one: (-len(one.seeker.keys.identifiers), one.row["id"]))
     now = datetime.now(UTC)
     fates: list[tuple[_Again, Fate]] = []
     for one in again:
         if one.row["mobile"]:
-            _mark_wrong(locked.world, one)
+            _mark_wrong(world, one)
         seeker = replace(one.seeker, is_suppressed=not hits.isdisjoint(one.seeker.keys.asked))
-        fates.append((one, decide(seeker, locked.world, now, policy, read_number)))
+        fates.append((one, decide(seeker, world, now, policy, read_number)))
     await save_world(db, locked)
-    await insert_new_searches(db, locked.world)
+    await guard(db, world.begun(), policy.guards.floods)
+    await insert_new_searches(db, world)
     await _save_fates(db, fates, policy.channels)
     return [one.row["id"] for one, _ in fates]
 
@@ -312,10 +314,9 @@ def _again(row: asyncpg.Record, policy: Policy, *, insists: bool) -> _Again:
     )  # fmt: skip
     keys: Keys = keys_from_hashes(contact, frozenset(row["keys"]), frozenset(row["identifiers"]), policy.hash)
     refused = frozenset(row["refused"]).union([row["mobile"]] if insists and row["mobile"] else [])
-    facts = facts_of(contact, policy.hash)
-    providers = tuple(row["providers"])
     seeker = Seeker(
-        row["id"], keys, facts, providers, row["source"], contact.region, insists or row["insists"], refused
+        row["id"], keys, facts_of(contact, policy.hash), tuple(row["providers"]), row["source"], contact.region,
+        insists or row["insists"], refused,
     )  # fmt: skip
     return _Again(row, seeker)
 

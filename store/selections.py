@@ -25,7 +25,7 @@ from store import audit, deliveries, lookups
 from store.database import Db, transaction
 from store.erased_rows import erase_within
 from store.partitions import first_id
-from store.selection_pages import add_page
+from store.selection_pages import OLDEST, add_page
 
 CHUNK = 500  # items of one transaction
 AT_ONCE = 2  # chunks
@@ -101,17 +101,18 @@ async def begin(pool: asyncpg.Pool[Any], id: UUID, who: str) -> bool:
     return row is not None
 
 
-async def under_way(db: Db, limit: int) -> list[UUID]:
-    """Return selections that have another chunk, the oldest first."""
+async def under_way(db: Db, limit: int, after: UUID = OLDEST) -> list[UUID]:
+    """Return selections that have another chunk, the oldest after *after* first, then those before it."""
     rows = await db.fetch(
         """
         SELECT id
           FROM selections
          WHERE state IN ('previewing', 'applying')
-         ORDER BY id
+         ORDER BY id <= $2, id
          LIMIT $1
         """,
         limit,
+        after,
     )
     return [row["id"] for row in rows]
 

@@ -179,12 +179,15 @@ async def pass_over_removed(pool: asyncpg.Pool[Any], configured: Sequence[str], 
                 DELETE FROM jobs
                  USING unnest($2::uuid[], $3::uuid[]) AS moved (id, new_id)
                  WHERE jobs.id = moved.id
-                RETURNING jobs.search_id, jobs.lookup_id, jobs.source, jobs.provider, jobs.place, moved.new_id,
+                RETURNING jobs.search_id, jobs.lookup_id, jobs.source, jobs.provider, jobs.held, jobs.place,
+                          moved.new_id,
                           ARRAY(SELECT turn FROM unnest(jobs.todo) WITH ORDINALITY AS todo (turn, place)
                                  WHERE turn = ANY($1::text[]) ORDER BY todo.place) AS todo
             ), chained AS (
-                INSERT INTO jobs (id, search_id, lookup_id, source, provider, place, todo)
-                SELECT new_id, search_id, lookup_id, source, todo[1], place, todo[2:]
+                -- Only a person lets go of a flood; the claim holds it again for everything else.
+                INSERT INTO jobs (id, search_id, lookup_id, source, provider, held, place, todo)
+                SELECT new_id, search_id, lookup_id, source, todo[1], CASE WHEN held = 'flood' THEN held END, place,
+                       todo[2:]
                   FROM gone
                  WHERE todo <> '{}'
             )

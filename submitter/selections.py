@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import timedelta
+from uuid import UUID
 
 import structlog
 
@@ -25,12 +26,17 @@ class SelectionWorker:
     def __init__(self, process: Process, wake: Callable[[], None]) -> None:
         self._process = process
         self._wake = wake
+        self._last = UUID(int=0)
         self._prices = {name: kind.from_settings(process.settings).price for name, kind in PROVIDERS.items()}
 
     async def work_on_selections(self) -> int:
-        """Go on with the oldest selections that are under way, each for a while."""
+        """Go on with some selections that are under way, each for a while; with others the next time.
+
+        So one that fails, whatever the reason, keeps no other waiting.
+        """
         process = self._process
-        for id in await selections.under_way(process.pool, MOST):
+        for id in await selections.under_way(process.pool, MOST, self._last):
+            self._last = id
             await selections.work(
                 process.pool, id, process.policy, self._prices, seconds=WORKS_FOR, after_each=self._wake
             )
