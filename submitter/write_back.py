@@ -177,7 +177,10 @@ class WriteBack:
             shown = await self._caller.read(record_id)
             if not isinstance(shown, CrmContact):
                 return self._not_read(task, shown)
-            step = await self._write_onto(task, told, shown, lease)
+            if self._is_of(told, shown):
+                step = await self._write_onto(task, told, shown, lease)
+            else:
+                step = _end(task, "skipped", SOMEBODY_ELSE)
         if isinstance(step, Ended) and shown.record_id != told.record_id:
             return replace(step, record_id=shown.record_id)
         return step
@@ -197,8 +200,6 @@ class WriteBack:
         return None
 
     async def _write_onto(self, task: Task, told: Told, contact: CrmContact, lease: Lease) -> Step:
-        if not self._is_of(told, contact):
-            return _end(task, "skipped", SOMEBODY_ELSE)
         policy = await self._process.installation.policy()
         ours = await self._numbers_of_ours(contact, told)
 

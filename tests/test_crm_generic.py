@@ -143,3 +143,12 @@ async def test_a_workflow_asks_however_old_the_contact_is(client: Client, pool: 
     await client.post(PATH, [event(objectId=123)])
 
     assert await pool.fetchval("SELECT named_by FROM readings") == "request"
+
+
+async def test_a_token_cannot_have_somebody_erased(client: Client, pool: Pool) -> None:
+    """A privacy deletion counts only under the CRM's signature; with a token, the contact is read again."""
+    await client.post(PATH, [event(objectId=123, subscriptionType="contact.privacyDeletion")])
+
+    row = await pool.fetchrow("SELECT state::text, erases FROM readings")
+    assert row is not None
+    assert (row["state"], row["erases"]) == ("queued", False)

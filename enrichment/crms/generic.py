@@ -7,6 +7,7 @@ contact as it is now, before anything is spent.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from enrichment.contact import Problem
@@ -27,7 +28,9 @@ def read_named(body: bytes, crm: Crm, fields: Mapping[str, str]) -> tuple[Heard,
     """
     value = parse_json(body)
     if _holds_events(value):
-        return crm.read_event(body), ()
+        heard = crm.read_event(body)
+        # Only the CRM itself, by its signature, may have somebody erased: a token may send events, and no more.
+        return replace(heard, named=tuple(replace(one, erases=False) for one in heard.named)), ()
     mapped = {fold_field(name): field for name, field in fields.items()}
     named: dict[str, Named] = {}
     problems: list[Problem] = []
