@@ -50,4 +50,4 @@ def _next_of(answer: Mapping[str, Any]) -> str | None:
     after = following.get("after") if isinstance(following, dict) else None
     if isinstance(after, int) and not isinstance(after, bool):
         after = str(after) if 0 <= after < 10**40 else None
-    return after if isinstance(after, str) and 0 < len(after) <= LONGEST_CURSOR else None
+    return after if isinstance(after, str) and after.isprintable() and 0 < len(after) <= LONGEST_CURSOR else None
