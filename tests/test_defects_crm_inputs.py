@@ -61,6 +61,17 @@ async def test_an_id_in_many_lists_loses_no_event(client: Client, name: str) -> 
     assert told.status == 202
 
 
+@pytest.mark.parametrize("note", ["\\ud800", "a\\u0000b"])
+async def test_a_note_that_cannot_be_stored_is_refused(client: Client, note: str) -> None:
+    """It is named, and nothing is suppressed."""
+    body = f'{{"email": "jane@acme.co", "note": "{note}"}}'.encode()
+
+    told = await client.post("/v1/suppressions", body, {"content-type": "application/json"})
+
+    assert told.status == 422
+    assert [one["path"] for one in told.json()["errors"]] == ["note"]
+
+
 @pytest.mark.parametrize("results", [1, 1.5, "text", {"a": 1}, True, False, 0, ""])
 @pytest.mark.parametrize("status", [200, 207])
 def test_results_of_another_type_are_no_batch(results: Any, status: int) -> None:
