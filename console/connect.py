@@ -72,7 +72,7 @@ def _write_project(settings: Settings, folder: Path, linkedin_field: str | None,
         typer.echo(f"HubSpot's project would be written to {folder}.")
         return
     try:
-        written = write_project(folder, settings.public_url, linkedin_field or LINKEDIN_FIELD)
+        written = write_project(folder, settings.public_url, linkedin_field or LINKEDIN_FIELD, settings.hubspot.only_if)
     except (OSError, ValueError) as error:
         why = error.strerror if isinstance(error, OSError) else "it holds other files of these names"
         stop(f"The project cannot be written to {folder}: {why}. Remedy: --project with a folder of your own.")

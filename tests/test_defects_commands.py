@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from console.crm_project import write_project
+from enrichment.setting_types import Condition
 from sandbox.hubspot.records import HUMAN
 from store import providers
 from tests.commands import JobOutcome, ringback
@@ -153,6 +155,16 @@ async def test_a_project_is_written_where_it_can_be(type_: Type, tmp_path: Path)
     assert "cannot be written to taken" in refused.err
     assert "Traceback" not in refused.err
     assert "cd 'my app' && hs project upload" in written.out
+
+
+def test_the_project_subscribes_to_what_makes_a_contact_worth_asking(tmp_path: Path) -> None:
+    """A stage that HUBSPOT_ONLY_IF names comes within seconds, as an e-mail does."""
+    write_project(tmp_path, "https://ringback.test", "li", (Condition("lifecyclestage", frozenset({"lead"})),))
+
+    written = json.loads((tmp_path / "src/app/webhooks/webhooks-hsmeta.json").read_text())
+    subscribed = written["config"]["subscriptions"]["crmObjects"]
+    changes = [one["propertyName"] for one in subscribed if one["subscriptionType"] == "object.propertyChange"]
+    assert changes == ["email", "li", "lifecyclestage"]
 
 
 async def test_a_sample_does_not_pass_those_it_leaves_for_later(type_: Type, hubspot: dict[str, str]) -> None:
