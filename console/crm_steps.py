@@ -18,6 +18,7 @@ from enrichment.crms.base import Property
 from enrichment.crms.hubspot import LINKEDIN_FIELD
 from enrichment.crms.hubspot_properties import own_properties
 from enrichment.settings import Settings
+from rig.processes import NotRunning
 from store import audit, connections
 from store.database import transaction
 
@@ -109,7 +110,11 @@ async def rehearse_month(link: CrmLink, learned: Mapping[str, Any]) -> None:
     caller = link.caller(build_crm(link.crm.name, link.settings, learned))
     await link.resume()
     since = now - timedelta(days=REHEARSED_DAYS)
-    rehearsal = await rehearse(caller, link.asked, since=since, until=now, most=REHEARSED_MOST)
+    try:
+        rehearsal = await rehearse(caller, link.asked, since=since, until=now, most=REHEARSED_MOST)
+    except NotRunning as error:  # one contact that cannot be read is no reason not to connect
+        typer.echo(f"The last {REHEARSED_DAYS} days could not be rehearsed: {error}", err=True)
+        return
     typer.echo(f"Last {REHEARSED_DAYS} days: {rehearsal.words()}. None of them is asked for now.")
 
 

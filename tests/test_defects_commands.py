@@ -167,6 +167,21 @@ def test_the_project_subscribes_to_what_makes_a_contact_worth_asking(tmp_path: P
     assert changes == ["email", "li", "lifecyclestage"]
 
 
+async def test_a_rehearsal_that_cannot_be_held_is_no_reason_not_to_connect(
+    pool: Pool, type_: Type, hubspot: dict[str, str]
+) -> None:
+    """One contact that cannot be read, or a limit that is used up, is told and passed."""
+    await type_("connect", "hubspot", **hubspot)
+    await pool.execute("UPDATE providers SET rest_until = now() + interval '1 hour' WHERE name = 'hubspot'")
+    await pool.execute("DELETE FROM connections")
+
+    told = await type_("connect", "hubspot", **hubspot)
+
+    assert told.code == 0, told.err
+    assert "The last 30 days could not be rehearsed: HubSpot cannot be read" in told.err
+    assert await pool.fetchval("SELECT account FROM connections") == "62515"
+
+
 async def test_a_sample_does_not_pass_those_it_leaves_for_later(type_: Type, hubspot: dict[str, str]) -> None:
     """Passed are those who were named before, or are not worth asking."""
     async with playing() as (crm, url):
