@@ -64,14 +64,14 @@ def backfill(
       ringback backfill hubspot --since 2026-01-01 --where lifecyclestage=opportunity --sample 50
     """
     from console.crm_link import require_known
-    from console.crm_steps import stop
+    from console.suppress import refuse
     from enrichment.settings import Settings
 
     require_known(crm)
     if as_json and not (yes or dry_run):
-        stop("--json needs --yes or --dry-run: nobody can be asked.")
+        refuse("--json needs --yes or --dry-run: nobody can be asked.")
     if since.replace(tzinfo=UTC) >= datetime.now(UTC):
-        stop("--since must be a day that has begun.")
+        refuse("--since must be a day that has begun.")
     say = (lambda text: typer.echo(text, err=True)) if as_json else typer.echo
     settings = Settings.load("console")
     conditions = _read_conditions(where)
@@ -88,13 +88,13 @@ def backfill(
 def _read_conditions(where: str) -> tuple[Condition, ...]:
     from pydantic import TypeAdapter, ValidationError
 
-    from console.crm_steps import stop
+    from console.suppress import refuse
     from enrichment.setting_types import Conditions
 
     try:
         conditions: tuple[Condition, ...] = TypeAdapter(Conditions).validate_python(where)
     except ValidationError as error:
-        stop(f"--where {error.errors()[0]['msg'].removeprefix('Value error, ')}.")
+        refuse(f"--where {error.errors()[0]['msg'].removeprefix('Value error, ')}.")
     return conditions
 
 
@@ -103,12 +103,13 @@ async def _backfill(
     per_minute: int | None, *, dry_run: bool, yes: bool, say: Callable[[str], None],
 ) -> Plan:  # fmt: skip
     from console import crm_steps as steps
+    from console.asking import confirm
     from console.crm_feed import Pace, feed
     from console.crm_link import linked
     from console.crm_rehearsal import rehearse
 
+    steps.require_token(name, settings)
     async with linked(name, settings) as link:
-        steps.require_token(link)
         if link.connection is None:
             steps.stop(f"{link.crm.label} is not connected. Remedy: `ringback connect {name}` first.")
         await _require_fields(link, conditions)
@@ -121,8 +122,8 @@ async def _backfill(
             say(f"Of these, {plan.askable:,} at most are asked for now: at most {plan.most_credits:,g} credits.")
         if dry_run or not plan.askable:
             return plan
-        if not yes:
-            typer.confirm(f"Spend up to {plan.most_credits:,g} credits?", abort=True)
+        if not (yes or confirm(f"Spend up to {plan.most_credits:,g} credits?")):
+            raise typer.Exit(1)
         await _record(link, plan, conditions)
         stop = asyncio.Event()
         asyncio.get_running_loop().add_signal_handler(signal.SIGINT, stop.set)
@@ -152,12 +153,13 @@ def _ended(plan: Plan, fed: Fed, say: Callable[[str], None]) -> Plan:
 
 async def _require_fields(link: CrmLink, conditions: tuple[Condition, ...]) -> None:
     """Stop if --where names a field that the CRM does not have: it would be met by nobody, in silence."""
-    from console.crm_steps import find_properties, stop
+    from console.crm_steps import find_properties
+    from console.suppress import refuse
 
     names = {one.name for one in await find_properties(link)}
     unknown = [one.name for one in conditions if one.name not in names]
     if unknown:
-        stop(f"No field of contacts is called {', '.join(unknown)}. Remedy: its internal name.")
+        refuse(f"No field of contacts is called {', '.join(unknown)}. Remedy: its internal name.")
 
 
 async def _record(link: CrmLink, plan: Plan, conditions: tuple[Condition, ...]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -39,12 +40,25 @@ def connect(
 
     require_known(crm)
     settings = Settings.load("console")
-    wanted = linkedin_field or settings.crm(crm).linkedin_field
+    wanted = _field(linkedin_field) or settings.crm(crm).linkedin_field
     if project is not None:
         _write_project(settings, project, wanted, dry_run=dry_run)
         if settings.hubspot.access_token is None:
             return  # the app that is to be installed will show it
     asyncio.run(_connect(crm, settings, wanted, dry_run=dry_run, as_environment=as_environment))
+
+
+def _field(name: str | None) -> str | None:
+    from pydantic import TypeAdapter, ValidationError
+
+    from enrichment.setting_types import FieldName
+
+    try:
+        field: str | None = TypeAdapter(FieldName).validate_python(name or None)
+    except ValidationError as error:
+        why = error.errors()[0]["msg"].removeprefix("Value error, ")
+        raise typer.BadParameter(why, param_hint="--linkedin-field") from None
+    return field
 
 
 def _write_project(settings: Settings, folder: Path, linkedin_field: str | None, *, dry_run: bool) -> None:
@@ -57,9 +71,13 @@ def _write_project(settings: Settings, folder: Path, linkedin_field: str | None,
     if dry_run:
         typer.echo(f"HubSpot's project would be written to {folder}.")
         return
-    written = write_project(folder, settings.public_url, linkedin_field or LINKEDIN_FIELD)
+    try:
+        written = write_project(folder, settings.public_url, linkedin_field or LINKEDIN_FIELD, settings.hubspot.only_if)
+    except (OSError, ValueError) as error:
+        why = error.strerror if isinstance(error, OSError) else "it holds other files of these names"
+        stop(f"The project cannot be written to {folder}: {why}. Remedy: --project with a folder of your own.")
     typer.echo(f"HubSpot's project is in {folder}: {len(written)} files written. What to type next:")
-    typer.echo(NEXT.format(folder=folder))
+    typer.echo(NEXT.format(folder=shlex.quote(str(folder))))
 
 
 async def _connect(name: str, settings: Settings, wanted: str | None, *, dry_run: bool, as_environment: bool) -> None:
@@ -67,8 +85,8 @@ async def _connect(name: str, settings: Settings, wanted: str | None, *, dry_run
     from console import crm_steps as steps
     from console.crm_link import linked
 
+    steps.require_token(name, settings)
     async with linked(name, settings) as link:
-        steps.require_token(link)
         account = await steps.check_account(link, dry_run=dry_run)
         properties = await steps.find_properties(link)
         linkedin = steps.choose_linkedin(link, properties, wanted)

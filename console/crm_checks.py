@@ -55,7 +55,7 @@ async def check_token(session: aiohttp.ClientSession, crm: Crm, *, writes: bool)
     """Check whose token it is, that it may read contacts, and, if it *writes*, that it may write them."""
     account = await ask(session, crm.account(), crm.read_account)
     lacks = account.lacks if isinstance(account, Account) else ()
-    troubles = [] if isinstance(account, Account) else [account.reason]
+    troubles = [] if isinstance(account, Account) else [_trouble(account, crm)]
     if not troubles:  # a token that is refused is refused everywhere
         page: Page | Failure = await ask(session, crm.walk(None), crm.read_page)
         if not isinstance(page, Page):
@@ -69,6 +69,12 @@ async def check_token(session: aiohttp.ClientSession, crm: Crm, *, writes: bool)
     if lacks and troubles:
         troubles.append(f"it lacks the scopes {', '.join(lacks)}")
     return Standing(account.id if isinstance(account, Account) else None, tuple(dict.fromkeys(troubles)))
+
+
+def _trouble(failure: Failure, crm: Crm) -> str:
+    if not isinstance(failure, Retry) or failure.throttled:
+        return failure.reason
+    return f"{failure.reason}; check {crm.name.upper()}_BASE_URL, and that this machine may call out"
 
 
 def find_fields(

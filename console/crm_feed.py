@@ -67,14 +67,13 @@ async def _feed_some(
 ) -> None:
     """Name those of these contacts that are worth asking, when there is room."""
     left = await left_to_name(link.pool, caller.name, ids)
-    wanted = [one.record_id for one in await read_contacts(caller, left) if price_of(one, link.asked) is not None]
-    if pace.most is not None:
-        wanted = wanted[: pace.most - fed.named]
+    worth = [one.record_id for one in await read_contacts(caller, left) if price_of(one, link.asked) is not None]
+    wanted = worth if pace.most is None else worth[: pace.most - fed.named]
     if not await _wait_for_room(link, pace, len(wanted), say):
         fed.stopped = True
         return
     named = await name_old(link.pool, caller.name, wanted) if wanted else 0
-    fed.looked_at += len(ids)
+    fed.looked_at += len(ids) - (len(worth) - len(wanted))  # the others are for the next time
     fed.named += named
     if named and pace.per_minute:
         fed.stopped = await _stopped(pace.stop, named * 60 / pace.per_minute)

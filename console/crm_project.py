@@ -6,9 +6,11 @@ https://developers.hubspot.com/docs/apps/developer-platform/build-apps/create-an
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
+
+from enrichment.setting_types import Condition
 
 PLATFORM = "2026.03"
 SCOPES = ("oauth", "crm.objects.contacts.read", "crm.objects.contacts.write")
@@ -22,10 +24,16 @@ NEXT = """  npm i -g @hubspot/cli          once; 7.6 or newer
   ringback connect hubspot       again, with both set"""
 
 
-def write_project(folder: Path, public_url: str, linkedin_field: str) -> list[Path]:
-    """Write the files of the project into *folder*, and return those that were not there in this form before."""
+def write_project(
+    folder: Path, public_url: str, linkedin_field: str, conditions: Sequence[Condition] = ()
+) -> list[Path]:
+    """Write the files of the project into *folder*, and return those that were not there in this form before.
+
+    *conditions*: of ONLY_IF, whose properties may make a contact worth asking about when they change.
+    """
     changed = []
-    for name, content in _files(public_url, linkedin_field):
+    telling = dict.fromkeys(("email", linkedin_field, *(condition.name for condition in conditions)))
+    for name, content in _files(public_url, telling):
         path = folder / name
         text = json.dumps(content, indent=2) + "\n"
         if path.exists() and path.read_text(encoding="utf-8") == text:
@@ -36,7 +44,7 @@ def write_project(folder: Path, public_url: str, linkedin_field: str) -> list[Pa
     return changed
 
 
-def _files(public_url: str, linkedin_field: str) -> Iterator[tuple[str, dict[str, Any]]]:
+def _files(public_url: str, telling: Iterable[str]) -> Iterator[tuple[str, dict[str, Any]]]:
     yield "hsproject.json", {"name": "ringback", "srcDir": "src", "platformVersion": PLATFORM}
     yield (
         "src/app/app-hsmeta.json",
@@ -70,7 +78,7 @@ def _files(public_url: str, linkedin_field: str) -> Iterator[tuple[str, dict[str
                         *({"subscriptionType": kind, **contact} for kind in SUBSCRIBED),
                         *(
                             {"subscriptionType": "object.propertyChange", "propertyName": name, **contact}
-                            for name in dict.fromkeys(("email", linkedin_field))
+                            for name in telling
                         ),
                     ],
                     "legacyCrmObjects": [],

@@ -17,6 +17,8 @@ from enrichment.crms import build_crm
 from enrichment.crms.base import Property
 from enrichment.crms.hubspot import LINKEDIN_FIELD
 from enrichment.crms.hubspot_properties import own_properties
+from enrichment.settings import Settings
+from rig.processes import NotRunning
 from store import audit, connections
 from store.database import transaction
 
@@ -36,10 +38,11 @@ def stop(message: str) -> NoReturn:
     raise typer.Exit(1)
 
 
-def require_token(link: CrmLink) -> None:
-    """Stop if there is no token."""
-    if not link.crm.can_call:
-        stop(HOW_TO_BEGIN.format(label=link.crm.label))
+def require_token(name: str, settings: Settings) -> None:
+    """Stop if there is no token. Nothing is opened for that, so that it is the first thing that is said."""
+    crm = build_crm(name, settings, {})
+    if not crm.can_call:
+        stop(HOW_TO_BEGIN.format(label=crm.label))
 
 
 async def check_account(link: CrmLink, *, dry_run: bool) -> str | None:
@@ -48,7 +51,7 @@ async def check_account(link: CrmLink, *, dry_run: bool) -> str | None:
     writes = link.settings.write_back != "off" and not dry_run
     standing = await check_token(link.session, link.crm, writes=writes)
     if standing.troubles:
-        stop("\n  ".join((f"The token of {link.crm.label} does not suffice:", *standing.troubles)))
+        stop("\n  ".join((f"{link.crm.label} cannot be used yet:", *standing.troubles)))
     known = link.connection.account if link.connection else None
     if known and standing.account and known != standing.account:
         stop(
@@ -107,7 +110,11 @@ async def rehearse_month(link: CrmLink, learned: Mapping[str, Any]) -> None:
     caller = link.caller(build_crm(link.crm.name, link.settings, learned))
     await link.resume()
     since = now - timedelta(days=REHEARSED_DAYS)
-    rehearsal = await rehearse(caller, link.asked, since=since, until=now, most=REHEARSED_MOST)
+    try:
+        rehearsal = await rehearse(caller, link.asked, since=since, until=now, most=REHEARSED_MOST)
+    except NotRunning as error:  # one contact that cannot be read is no reason not to connect
+        typer.echo(f"The last {REHEARSED_DAYS} days could not be rehearsed: {error}", err=True)
+        return
     typer.echo(f"Last {REHEARSED_DAYS} days: {rehearsal.words()}. None of them is asked for now.")
 
 

@@ -24,13 +24,14 @@ def disconnect(
     \b
       ringback disconnect hubspot
     """
+    from console.asking import confirm
     from console.crm_link import require_known
     from enrichment.settings import Settings
 
     require_known(crm)
     settings = Settings.load("console")
-    if not yes:
-        typer.confirm(f"Disconnect {crm}, and forget what was learned of it?", abort=True)
+    if not (yes or confirm(f"Disconnect {crm}, and forget what was learned of it?")):
+        raise typer.Exit(1)
     gone = asyncio.run(_disconnect(crm, settings))
     typer.echo(f"{crm} is disconnected." if gone else f"{crm} was not connected.")
     if gone and settings.hubspot.access_token is not None:

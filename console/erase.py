@@ -59,8 +59,9 @@ async def _erase(
     settings: Settings, identifiers: Sequence[Identifier], suppress: bool, *, changing: bool, ask: bool
 ) -> Erased | None:
     """Preview, ask and erase. Return what was found or erased; None if the person said no."""
+    from console.asking import confirm
     from console.database import embedded_exists, pooled
-    from console.people import user
+    from console.who import user
     from store import audit, erasure, notify
     from store.installation import Installation
 
@@ -73,7 +74,7 @@ async def _erase(
             typer.echo(_found(found, suppress), err=True)
             if not changing:
                 return found
-            if not typer.confirm("Erase this? It cannot be undone.", err=True):
+            if not confirm("Erase this? It cannot be undone.", err=True):
                 typer.echo("Nothing was erased.", err=True)
                 return None
         policy = await Installation(pool, settings).policy()

@@ -38,9 +38,7 @@ def pause(
     from enrichment.settings import Settings
 
     scope = read_scope(provider, source)
-    if not 1 <= len(reason.strip()) <= LONGEST_REASON:
-        raise typer.BadParameter(f"1 to {LONGEST_REASON} characters", param_hint="--reason")
-    made = asyncio.run(_pause(Settings.load("console"), scope, reason.strip()))
+    made = asyncio.run(_pause(Settings.load("console"), scope, _read_reason(reason)))
     if as_json:
         told: dict[str, Any] = {"provider": provider, "source": source, "paused": made}
         typer.echo(json.dumps(told))
@@ -49,6 +47,18 @@ def pause(
     else:
         typer.echo(f"Paused before: {scope}. `ringback status` says by whom, and why.")
     raise typer.Exit(0 if made else 1)
+
+
+def _read_reason(reason: str) -> str:
+    from enrichment.texts import Unusable, tidy
+
+    try:
+        tidied = tidy(reason)
+    except Unusable as error:
+        raise typer.BadParameter(str(error), param_hint="--reason") from None
+    if not 1 <= len(tidied) <= LONGEST_REASON:
+        raise typer.BadParameter(f"1 to {LONGEST_REASON} characters", param_hint="--reason")
+    return tidied
 
 
 def read_scope(provider: str | None, source: str | None) -> Scope:
@@ -81,7 +91,7 @@ def resume_option(scope: Scope) -> str:
 async def _pause(settings: Settings, scope: Scope, reason: str) -> bool:
     """Pause; return False if the same is paused already."""
     from console.database import connected
-    from console.people import user
+    from console.who import user
     from store.migrations import require_current
     from store.pauses import add_pause
 

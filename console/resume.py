@@ -47,15 +47,17 @@ def resume(
         typer.echo("There was no pause of all providers." if of_all else f"{scope} was not paused.")
     elif source:
         typer.echo(f"Questions that {source} pays for are asked again. They were paused: {reason}")
+    elif of_all:
+        typer.echo(f"All providers are asked again. They were paused: {reason}")
     else:
-        typer.echo(f"{scope} {'are' if of_all else 'is'} asked again. It was paused: {reason}")
+        typer.echo(f"{scope} is asked again. It was paused: {reason}")
     raise typer.Exit(0 if reason is not None else 1)
 
 
 async def _resume(settings: Settings, scope: Scope) -> str | None:
     """Let go of the pauses; return why it was paused, None if it was not."""
     from console.database import connected, embedded_exists
-    from console.people import user
+    from console.who import user
     from store import audit, providers
     from store.migrations import require_current
     from store.pauses import remove_pause_of

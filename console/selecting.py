@@ -14,7 +14,7 @@ import typer
 if TYPE_CHECKING:
     import asyncpg
 
-    from enrichment.selection import Action, Wanted
+    from enrichment.selection import Action, Filter, Wanted
     from enrichment.settings import Settings
     from store.selections import Selection
 
@@ -63,6 +63,7 @@ def run(action: Action, manner: Manner, **given: str | None) -> None:
     if manner.resume and filled:
         _refuse("--resume goes on with an earlier filter. Remedy: leave the other options out")
     wanted = _read(action, filled)
+    _require_known(wanted.filter)
     try:
         code = asyncio.run(_run(Settings.load("console"), wanted, manner))
     except KeyboardInterrupt:
@@ -83,10 +84,25 @@ def _read(action: Action, given: dict[str, str]) -> Wanted:
         return Wanted.model_validate({"action": action, "filter": given})
     except ValidationError as error:
         wrong = [
-            " ".join((*(f"--{str(part).replace('_', '-')}:" for part in one["loc"][1:]), one["msg"])).strip()
+            " ".join((*(f"--{str(part).replace('_', '-')}:" for part in one["loc"][1:]), _words(one["msg"]))).strip()
             for one in error.errors()
         ]
         _refuse("\n".join(wrong))
+
+
+def _words(message: str) -> str:
+    return message.removeprefix("Value error, ")
+
+
+def _require_known(filter: Filter) -> None:
+    """Refuse names that nothing has: such a filter would find nothing, in silence. Raise NotRunning."""
+    from console.pause import require_known
+    from enrichment.settings import CRM_NAMES, PROVIDER_NAMES, SOURCE_NAMES
+    from enrichment.wish import WEBHOOK
+
+    require_known("source", filter.source, SOURCE_NAMES)
+    require_known("provider", filter.provider, PROVIDER_NAMES)
+    require_known("channel", filter.channel, (WEBHOOK, *CRM_NAMES))
 
 
 def _refuse(words: str) -> NoReturn:
@@ -105,8 +121,8 @@ async def _run(settings: Settings, wanted: Wanted, manner: Manner) -> int:
 
 
 async def _select(driver: _Driver, wanted: Wanted, manner: Manner) -> int:
-    from console.people import user
     from console.selection_report import ask, report, show
+    from console.who import user
     from store import selections
 
     id = _id_of(manner.resume) if manner.resume else await selections.create(driver.pool, wanted, user())

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from console.asking import confirm
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -21,13 +23,14 @@ DONE = {"retry": "queued again", "cancel": "cancelled", "release": "released", "
 def show(selection: Selection, sample: Sequence[asyncpg.Record]) -> None:
     """Print the preview: the count, the most credits, and a sample."""
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
     if not selection.found:
         return
     table = Table("id", "status", "reason")
     for row in sample:
-        table.add_row(str(row["id"]), row["status"], row["reason"] or "")
+        table.add_row(str(row["id"]), row["status"], escape(row["reason"] or ""))
     console = Console(highlight=False)
     console.print(table)
     if len(sample) < selection.found:
@@ -37,7 +40,7 @@ def show(selection: Selection, sample: Sequence[asyncpg.Record]) -> None:
 
 def ask(selection: Selection) -> bool:
     """Ask whether to apply the selection."""
-    return typer.confirm(f"{selection.wanted.action.capitalize()} {_count(selection.found, selection)}?")
+    return confirm(f"{selection.wanted.action.capitalize()} {_count(selection.found, selection)}?")
 
 
 def report(selection: Selection, sample: Sequence[asyncpg.Record], *, as_json: bool) -> None:

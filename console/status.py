@@ -151,7 +151,7 @@ def _tables(report: Report) -> dict[str, Table]:
     providers = Table("provider", "state", "why, or until when")
     for row in report.providers:
         colour = {"well": "green", "paused": "red"}.get(row["state"], "yellow")
-        providers.add_row(row["name"], f"[{colour}]{row['state']}[/]", row["reason"] or row["until"] or "")
+        providers.add_row(row["name"], f"[{colour}]{row['state']}[/]", escape(row["reason"] or row["until"] or ""))
     connections = Table("CRM", "account", "swept", "what went wrong last")
     for row in report.connections:
         swept = f"{duration(row['swept_seconds_ago'])} ago"
@@ -165,7 +165,7 @@ def _tables(report: Report) -> dict[str, Table]:
         lookups.add_row(status, f"{count:,}")
     contacts = Table("CRM", "state", "why", "contacts")
     for row in report.readings:
-        contacts.add_row(row["source"], row["status"], row["reason"] or "", f"{row['readings']:,}")
+        contacts.add_row(row["source"], row["status"], escape(row["reason"] or ""), f"{row['readings']:,}")
     return {
         "Outstanding": outstanding,
         "Providers": providers,

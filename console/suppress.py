@@ -71,7 +71,7 @@ def refuse(words: str) -> NoReturn:
 def read_values(rows: list[tuple[str, str, str | None, str]]) -> list[tuple[Identifier, str | None]]:
     """Read (kind, value, note, where it stands). Exit with 2, naming each value that cannot be used by its place."""
     from enrichment.suppression import KINDS, LONGEST_NOTE, read_identifier
-    from enrichment.texts import Unusable
+    from enrichment.texts import Unusable, tidy
 
     wanted: list[tuple[Identifier, str | None]] = []
     wrong: list[str] = []
@@ -80,7 +80,12 @@ def read_values(rows: list[tuple[str, str, str | None, str]]) -> list[tuple[Iden
             wrong.append(f"{where}: a note of at most {LONGEST_NOTE} characters")
             continue
         try:
-            wanted.append((read_identifier(next(one for one in KINDS if one == kind), value), note))
+            tidied = tidy(note) if note is not None else None
+        except Unusable as error:
+            wrong.append(f"{where}: its note must be {error}")
+            continue
+        try:
+            wanted.append((read_identifier(next(one for one in KINDS if one == kind), value), tidied))
         except Unusable as error:
             wrong.append(f"{where}: {error}")
     if wrong:
@@ -99,7 +104,7 @@ def _read_file(path: Path, note: str | None) -> list[tuple[str, str, str | None,
             columns = [(kind, names[kind]) for kind in KINDS if kind in names]
             if not columns:
                 refuse(f"{path}: its first line must name one or more of the columns {', '.join(KINDS)}.")
-            return [
+            found: list[tuple[str, str, str | None, str]] = [
                 (kind, row[column], (row.get(names.get("note", "")) or "").strip() or note,
                  f"{path}, line {reader.line_num}, {kind}")
                 for row in reader
@@ -107,14 +112,18 @@ def _read_file(path: Path, note: str | None) -> list[tuple[str, str, str | None,
                 if (row[column] or "").strip()
             ]  # fmt: skip
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        refuse(f"{path} cannot be read: {type(error).__name__}. Remedy: a CSV file in UTF-8.")
+        why = error.strerror if isinstance(error, OSError) else "no CSV in UTF-8"
+        refuse(f"{path} cannot be read: {why}. Remedy: a CSV file in UTF-8, with commas.")
+    if not found:
+        refuse(f"{path} has no values below its first line.")
+    return found
 
 
 async def _suppress(
     settings: Settings, wanted: list[tuple[Identifier, str | None]]
 ) -> tuple[list[dict[str, Any]], int]:
     from console.database import pooled
-    from console.people import user
+    from console.who import user
     from store import audit, notify, suppressions
     from store.database import transaction
     from store.installation import Installation

@@ -8,6 +8,6 @@ import getpass
 def user() -> str:
     """Return the name of the user who types; in a container without names, `console`."""
     try:
-        return getpass.getuser()
+        return getpass.getuser().encode("utf-8", "replace").decode()  # LOGNAME may be any bytes
     except (KeyError, OSError):
         return "console"

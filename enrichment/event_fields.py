@@ -177,14 +177,15 @@ def texts_of(path: str, value: Any, problems: list[Problem]) -> Iterator[tuple[s
         problems.append((path, f"text, not {kind}"))
 
 
-def id_of(path: str, value: Any, longest: int, problems: list[Problem]) -> str | None:
+def id_of(path: str, value: Any, longest: int, problems: list[Problem], *, deepest: int = _DEEPEST) -> str | None:
     """Return an id as text: 20002 for the numbers 20002 and 20002.0; None if it is missing or not an id."""
-    if isinstance(value, list):
-        found = [id_of(f"{path}[{index}]", one, longest, problems) for index, one in enumerate(value[:MOST_VALUES])]
+    if isinstance(value, list) and deepest:
+        inner = enumerate(value[:MOST_VALUES])
+        found = [id_of(f"{path}[{index}]", one, longest, problems, deepest=deepest - 1) for index, one in inner]
         return next(filter(None, found), None)
-    if value is None or value is False or value == {}:
+    if value is None or value is False or value in ({}, []):
         return None
-    if isinstance(value, bool | dict):
+    if isinstance(value, bool | dict | list):
         problems.append((path, "an id as text or as a whole number"))
         return None
     text = _id_text(value)

@@ -98,6 +98,8 @@ class Wanted(BaseModel):
             raise ValueError("channel and state are of deliveries, for replay only")
         if self.filter.state is not None and self.filter.state not in REPLAYED:
             raise ValueError(f"replay is for deliveries that are {', '.join(REPLAYED)}")
+        if self.filter.since and self.filter.until and self.filter.since >= self.filter.until:
+            raise ValueError("until must be later than since")
         return self
 
     @property

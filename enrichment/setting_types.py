@@ -38,6 +38,7 @@ _PROPERTY = re.compile(r"[A-Za-z0-9_.][A-Za-z0-9_.-]{0,99}")
 _LIST = re.compile(r'\[\s*(".*")\s*\]', re.DOTALL)  # as JSON writes it
 _WRAPPED = re.compile(r"""\[\s*['"].*|.*['"]\s*\]|\[.*\]|\{.*\}|<.*>|\(.*\)""", re.DOTALL)
 _CURLY = re.compile(r"[“”„‟‘’‚‛«»‹›]")
+_NO_VALUE = re.compile(rf"""=|^[\[{{'"]|[\]}}'"]$|{_CURLY.pattern}""")
 _LABEL = re.compile(r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?", re.IGNORECASE)
 T = TypeVar("T")
 
@@ -195,9 +196,11 @@ def _conditions(value: Any) -> Any:
         if not part.strip():
             continue
         name, equals, listed = part.partition("=")
-        values = frozenset(one.strip().casefold() for one in listed.split(",") if one.strip())
+        values = frozenset(text.casefold() for one in listed.split(",") if (text := without_quotes(one)))
         if not equals or not values or not _PROPERTY.fullmatch(name.strip()):
             raise ValueError("must be `property=value,value; property=value`, each property by its internal name")
+        if any(_NO_VALUE.search(one) for one in values):  # no contact would ever have it
+            raise ValueError("must have plain values, without `=`, brackets and quotes, and `;` between two properties")
         conditions.append(Condition(name.strip(), values))
     return tuple(conditions)
 
@@ -210,13 +213,20 @@ def _database_url(secret: SecretStr | None) -> SecretStr | None:
 
 def _url(value: str) -> str:
     """Read an http(s) address into its one form, without its last slash, so that a path can be appended."""
+    if "?" in value:
+        raise ValueError("must not have a query or a fragment")
+    return _target_url(value).rstrip("/")
+
+
+def _target_url(value: str) -> str:
+    """Read an http(s) address to be called as it is, with its last slash and its query."""
     url = without_quotes(value)
     if re.search(r"\s", url):
         raise ValueError("must be one address, without spaces")
     if not url.isprintable() or re.search(r"[,;\\{}<>|^`\"]", url):
         raise ValueError("must be one address, without characters that no address has")
     parsed = HttpUrl(url)  # raises what pydantic reports
-    if "?" in url or "#" in url:
+    if "#" in url:
         raise ValueError("must not have a query or a fragment")
     if "@" in urlsplit(url).netloc:
         raise ValueError("must not have a user or a password")
@@ -225,7 +235,7 @@ def _url(value: str) -> str:
         raise ValueError("must be https://host or https://host:port, with a path or without")
     if not _is_host(parsed.host or "") or parsed.port == 0:
         raise ValueError("must have a host and a port that can be called")
-    return str(parsed).rstrip("/")
+    return str(parsed)
 
 
 def _is_host(host: str) -> bool:
@@ -299,6 +309,7 @@ WebhookSecrets = Annotated[tuple[SecretStr, ...], NoDecode, AfterValidator(_webh
 FieldName = Annotated[str | None, BeforeValidator(_field_name)]
 Conditions = Annotated[tuple[Condition, ...], NoDecode, BeforeValidator(_conditions)]
 Url = Annotated[str, AfterValidator(_url), BeforeValidator(_sound)]
+TargetUrl = Annotated[str, AfterValidator(_target_url), BeforeValidator(_sound)]
 Host = Annotated[str, BeforeValidator(_host)]
 Folder = Annotated[Path, BeforeValidator(_folder)]
 # A number that the ledger or the limiter cannot hold would fail every claim.

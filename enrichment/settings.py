@@ -29,6 +29,7 @@ from enrichment.setting_types import (
     Names,
     PerWindow,
     Region,
+    TargetUrl,
     Tokens,
     Unreadable,
     Url,
@@ -169,7 +170,7 @@ class Settings(BaseSettings):
     write_back: Lowered[Literal["if_empty", "own", "off"]] = Field(
         "if_empty", description="numbers into the CRM: into empty fields, also over numbers of ours, or not at all"
     )
-    result_webhook_url: Url | None = Field(None, description="where every result is sent; absent: nowhere")
+    result_webhook_url: TargetUrl | None = Field(None, description="where every result is sent; absent: nowhere")
     result_webhook_secret: WebhookSecrets = Field((), description="Standard Webhooks secrets that sign results")
     result_webhook_allow_private: bool = Field(False, description="let results be sent to private addresses")
 

@@ -12,7 +12,7 @@ from starlette.responses import Response
 
 from enrichment.event_json import NotJson, parse_json
 from enrichment.suppression import KINDS, LONGEST_NOTE, Identifier, Kind, read_identifier
-from enrichment.texts import Unusable
+from enrichment.texts import Unusable, tidy
 from receiver.api import DEFAULT_LIMIT, LARGEST_LIMIT, as_json, whole_number
 from receiver.auth import who
 from receiver.bodies import read_body
@@ -156,14 +156,13 @@ def _read_one(entry: Any) -> tuple[Identifier, str | None]:
     if len(given) != 1:
         raise Wrong("", f"exactly one of {', '.join(KINDS)}")
     note = entry.get("note")
-    if note is not None and not (isinstance(note, str) and _is_storable(note) and len(note) <= LONGEST_NOTE):
+    if note is not None and (not isinstance(note, str) or len(note) > LONGEST_NOTE):
         raise Wrong("note", f"a text of at most {LONGEST_NOTE} characters")
-    return _identifier(given[0], entry[given[0]]), note or None
-
-
-def _is_storable(text: str) -> bool:
-    """Tell whether PostgreSQL can hold *text*: JSON may have half of a surrogate pair, or NUL."""
-    return "\0" not in text and not any("\ud800" <= letter <= "\udfff" for letter in text)
+    try:
+        tidied = tidy(note) if note else None
+    except Unusable as error:
+        raise Wrong("note", str(error)) from None
+    return _identifier(given[0], entry[given[0]]), tidied or None
 
 
 def _identifier(kind: Kind, value: Any) -> Identifier:

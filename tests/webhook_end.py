@@ -66,7 +66,7 @@ class WebhookEnd:
     async def answer(self, request: web.Request) -> web.StreamResponse:
         """Record the request, and answer."""
         headers = {name.lower(): value for name, value in request.headers.items()}
-        self.arrived.append(Arrived(request.path, headers, await request.read()))
+        self.arrived.append(Arrived(request.raw_path, headers, await request.read()))
         async with self._news:
             self._news.notify_all()
         told = self.answers.popleft() if len(self.answers) > 1 else self.answers[0]

@@ -139,11 +139,12 @@ class HubSpot(Crm):
         """Read the contacts of a batch: 200, or 207 if some are missing. Never raise."""
         answer = read_object(response.body) if response.status in (200, 207) else None
         results, errors = (answer.get("results"), answer.get("errors")) if answer else (None, None)
-        if not isinstance(results, list) and not (errors and isinstance(errors, list)):
+        results = [] if results is None and errors and isinstance(errors, list) else results
+        if not isinstance(results, list):
             # A batch that is not found was sent to a wrong address: that is said of no contact.
             failure = self._failure(response)
             return Retry("HTTP 404 for a whole batch") if isinstance(failure, Gone) else failure
-        contacts = (self._contact(one) for one in results or ())
+        contacts = (self._contact(one) for one in results)
         return {contact.record_id: contact for contact in contacts if contact}
 
     def read_one(self, record_id: str) -> HttpRequest:

@@ -6,7 +6,7 @@ https://developers.hubspot.com/docs/api-reference/latest/crm/properties/guide
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeGuard
 
 from enrichment.crms.base import Property
 
@@ -36,5 +36,10 @@ def read_properties(results: Sequence[Any]) -> Iterator[Property]:
         if not isinstance(one, dict) or one.get("archived") is True:
             continue
         name, label, kind = (one.get(key) for key in ("name", "label", "type"))
-        if isinstance(name, str) and isinstance(kind, str):
-            yield Property(name, label if isinstance(label, str) else name, kind)
+        if _is_shown(name) and _is_shown(kind):
+            yield Property(name, label if _is_shown(label) else name, kind)
+
+
+def _is_shown(text: object) -> TypeGuard[str]:
+    """Tell whether *text* can be shown on a terminal and stored."""
+    return isinstance(text, str) and text.isprintable()
