@@ -1,7 +1,7 @@
 """Load over HTTP from a process of its own: wrk where there is one, else a client of ours; keep-alive, no pipelining.
 
 python -m bench.load PORT CONNECTIONS SECONDS FILE is that client: it POSTs the file's lines, `path<TAB>body`, each
-once, and prints what wrk's script prints.
+once, and prints what wrk's script prints. A third field holds headers of this request alone, instead of the token.
 """
 
 from __future__ import annotations
@@ -21,7 +21,9 @@ from rig.ports import HOST
 from rig.processes import output_of
 
 TOKEN = "token-of-the-benchmark"
-HEADERS = f"Host: {HOST}\r\nContent-Type: application/json\r\nAuthorization: Bearer {TOKEN}\r\n"
+HEADERS = f"Host: {HOST}\r\nContent-Type: application/json\r\n"
+BEARER = f"Authorization: Bearer {TOKEN}\r\n"
+BETWEEN = "|"  # two headers of a line: no line break can be in it
 CONNECTIONS = 128
 SLACK = 20.0  # seconds for the client to start, read its file and stop
 
@@ -31,8 +33,9 @@ local lines, at = {}, 0
 for line in io.lines("%(file)s") do lines[#lines + 1] = line end
 request = function()
   if at < #lines then at = at + 1 end
-  local path, body = lines[at]:match("^([^\\t]*)\\t(.*)$")
-  return "POST " .. path .. " HTTP/1.1\\r\\n%(headers)sContent-Length: " .. #body .. "\\r\\n\\r\\n" .. body
+  local path, body, own = lines[at]:match("^([^\\t]*)\\t([^\\t]*)\\t?(.*)$")
+  if own == "" then own = "%(bearer)s" else own = own:gsub("|", "\\r\\n") .. "\\r\\n" end
+  return "POST " .. path .. " HTTP/1.1\\r\\n%(headers)s" .. own .. "Content-Length: " .. #body .. "\\r\\n\\r\\n" .. body
 end
 done = function(summary, latency, requests)
   local e = summary.errors
@@ -58,10 +61,13 @@ class Load:
         return self.requests / self.seconds
 
 
-async def load(port: int, requests: Iterable[tuple[str, str]], folder: Path, *, seconds: float) -> Load:
-    """POST *requests*, (path, body), for so long by CONNECTIONS callers, each waiting for its answer."""
+async def load(port: int, requests: Iterable[tuple[str, ...]], folder: Path, *, seconds: float) -> Load:
+    """POST *requests* for so long by CONNECTIONS callers, each waiting for its answer.
+
+    A request is (path, body), or (path, body, headers).
+    """
     file = folder / "requests"
-    file.write_text("".join(f"{path}\t{body}\n" for path, body in requests), encoding="utf-8")
+    file.write_text("".join("\t".join(request) + "\n" for request in requests), encoding="utf-8")
     command = _wrk(port, file, seconds) if shutil.which("wrk") else _ours(port, file, seconds)
     said = await output_of(command, within=seconds + SLACK)
     return Load(**json.loads(said.splitlines()[-1]))
@@ -69,7 +75,8 @@ async def load(port: int, requests: Iterable[tuple[str, str]], folder: Path, *, 
 
 def _wrk(port: int, file: Path, seconds: float) -> list[str]:
     script = file.with_suffix(".lua")
-    script.write_text(LUA % {"file": file, "headers": HEADERS.replace("\r\n", "\\r\\n")}, encoding="utf-8")
+    fixed = {name: text.replace("\r\n", "\\r\\n") for name, text in (("headers", HEADERS), ("bearer", BEARER))}
+    script.write_text(LUA % ({"file": file} | fixed), encoding="utf-8")
     duration = f"{max(1, round(seconds))}s"
     return ["wrk", "-t1", f"-c{CONNECTIONS}", f"-d{duration}", "--timeout", "10s", "-s", str(script), _url(port)]
 
@@ -89,9 +96,10 @@ class Caller:
         self._reader = reader
         self._writer = writer
 
-    async def post(self, path: str, body: bytes) -> int:
-        """POST *body*, read the whole answer, and return its status."""
-        head = f"POST {path} HTTP/1.1\r\n{HEADERS}Content-Length: {len(body)}\r\n\r\n"
+    async def post(self, path: str, body: bytes, own: str = "") -> int:
+        """POST *body*, with its *own* headers or with the token; read the whole answer, and return its status."""
+        sender = own.replace(BETWEEN, "\r\n") + "\r\n" if own else BEARER
+        head = f"POST {path} HTTP/1.1\r\n{HEADERS}{sender}Content-Length: {len(body)}\r\n\r\n"
         self._writer.write(head.encode() + body)
         answer = await self._reader.readuntil(b"\r\n\r\n")
         for line in answer.split(b"\r\n"):
@@ -110,9 +118,9 @@ async def _call(port: int, lines: Iterator[str], until: float, taken: list[float
     wrong = 0
     caller = await open_caller(port)
     for line in lines:
-        path, _, body = line.partition("\t")
+        path, body, *own = line.split("\t")
         began = time.perf_counter()
-        status = await caller.post(path, body.encode())
+        status = await caller.post(path, body.encode(), *own)
         now = time.perf_counter()
         taken.append(now - began)
         wrong += not 200 <= status < 300

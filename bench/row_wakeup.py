@@ -68,10 +68,10 @@ async def measure(bench: Bench) -> list[Row]:
             after_answer, after_request = await _through(bench, rate, bench.seconds * longer)
             answers += after_answer
             requests += after_request
-            rounds.append(_middle(after_answer))
+            rounds.append(middle(after_answer))
             bench.say(f"  round {number + 1}  {rate:3}/s  p50 {rounds[-1][0]:8.2f}  p99 {rounds[-1][1]:8.2f} ms")
-        p50, p99 = _middle(answers)
-        whole50, whole99 = _middle(requests)
+        p50, p99 = middle(answers)
+        whole50, whole99 = middle(requests)
         rows += [
             Row(
                 name=f"event committed, provider called, {name} at {rate}/s",
@@ -87,6 +87,7 @@ async def measure(bench: Bench) -> list[Row]:
     return rows
 
 
-def _middle(values: list[float]) -> tuple[float, float]:
+def middle(values: list[float]) -> tuple[float, float]:
+    """Return p50 and p99."""
     hundredths = quantiles(values, n=100, method="inclusive")
     return hundredths[49], hundredths[98]
