@@ -34,25 +34,26 @@ class Shut:
     paused: bool = False
 
 
-async def take_permit(
-    pool: asyncpg.Pool[Any], crm: str, purpose: Purpose, *, sweeps: bool, probe_for: timedelta
-) -> Permit | Shut:
-    """Take a permit for one call of *purpose*; while deliveries wait, sweeps take no more than half of the allowance.
+async def take_permits(
+    pool: asyncpg.Pool[Any], crm: str, purpose: Purpose, wanted: int, *, sweeps: bool, probe_for: timedelta
+) -> list[Permit] | Shut:
+    """Take up to *wanted* permits, at least one, each for one call of *purpose*, in the order of their times.
 
-    While the breaker is open, the one call that probes keeps it open for the others for *probe_for* at most.
+    While deliveries wait, sweeps take no more than half of the allowance. While the breaker is open, the one call that
+    probes keeps it open for the others for *probe_for* at most.
     """
     async with transaction(pool) as connection:
         halved = sweeps and await _deliveries_wait(connection, crm)
         gate = await read_gate(connection, crm, *sorted({"any", purpose, *(["sweep"] if halved else [])}))
         if gate.paused or gate.shut_for > 0:
             return Shut(gate.shut_for, gate.paused)
-        times = permits(gate.meters, gate.now, 1)
+        times = permits(gate.meters, gate.now, 1 if gate.tripped else wanted)
         if not times:
             return Shut(max(0.001, wait(gate.meters, gate.now)))
         await save_meters(connection, crm, spend(gate.meters, gate.now, times))
         if gate.tripped:
             await shut_behind(connection, crm, probe_for)
-    return Permit(gate.until(times[0]), gate.tripped, gate.failing)
+    return [Permit(gate.until(at), gate.tripped, gate.failing) for at in times]
 
 
 async def read_shut(db: Db, crm: str) -> Shut | None:

@@ -69,42 +69,41 @@ async def claim(pool: asyncpg.Pool[Any], channel: str, *, most: int, lease: time
 
     When this raises, the claim may have been committed nevertheless: `DELIVERIES.undo` finds them by *claim_id*.
     """
-    async with transaction(pool) as connection:
-        due = await connection.fetchrow(
-            """
-            SELECT min(due_at) <= now() AS is_due, EXTRACT(epoch FROM min(due_at) - now())::float8 AS due_in
+    due = await pool.fetchrow(
+        """
+        SELECT min(due_at) <= now() AS is_due, EXTRACT(epoch FROM min(due_at) - now())::float8 AS due_in
+          FROM deliveries
+         WHERE channel = $1 AND state = 'queued'
+        """,
+        channel,
+    )
+    assert due is not None  # noqa: S101  it counts
+    if not due["is_due"]:
+        return DeliveryClaim((), idle=due["due_in"] is None or due["due_in"] > SOON)
+    rows = await pool.fetch(
+        """
+        WITH due AS MATERIALIZED (
+            SELECT id
               FROM deliveries
-             WHERE channel = $1 AND state = 'queued'
-            """,
-            channel,
+             WHERE channel = $1 AND state = 'queued' AND due_at <= now()
+             ORDER BY due_at, id
+             LIMIT $2
+               FOR UPDATE SKIP LOCKED   -- a second sender takes the next ones
         )
-        assert due is not None  # noqa: S101  it counts
-        if not due["is_due"]:
-            return DeliveryClaim((), idle=due["due_in"] is None or due["due_in"] > SOON)
-        rows = await connection.fetch(
-            """
-            WITH due AS MATERIALIZED (
-                SELECT id
-                  FROM deliveries
-                 WHERE channel = $1 AND state = 'queued' AND due_at <= now()
-                 ORDER BY due_at, id
-                 LIMIT $2
-                   FOR UPDATE SKIP LOCKED   -- a second sender takes the next ones
-            )
-            UPDATE deliveries
-               SET state = 'sending',
-                   attempt = attempt + 1,
-                   lease_expires_at = clock_timestamp() + $3,
-                   claimed_by = $4
-              FROM due
-             WHERE deliveries.id = due.id
-            RETURNING deliveries.id, lookup_id, attempt, tries, record_id
-            """,
-            channel,
-            most,
-            lease,
-            claim_id,
-        )
+        UPDATE deliveries
+           SET state = 'sending',
+               attempt = attempt + 1,
+               lease_expires_at = clock_timestamp() + $3,
+               claimed_by = $4
+          FROM due
+         WHERE deliveries.id = due.id
+        RETURNING deliveries.id, lookup_id, attempt, tries, record_id
+        """,
+        channel,
+        most,
+        lease,
+        claim_id,
+    )
     claimed = [
         ClaimedDelivery(row["id"], row["lookup_id"], row["attempt"], row["tries"], row["record_id"]) for row in rows
     ]

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from typing import Any, TypeVar
 
 import aiohttp
@@ -21,13 +21,14 @@ from enrichment.crms.base import Account, Crm, CrmContact, Failure, Gone, Purpos
 from enrichment.outcome import Pause, Refused, Retry, Unclear
 from enrichment.providers.base import Health, HttpRequest, HttpResponse
 from store import breaker
-from store.crm_permits import Permit, Shut, take_permit
+from store.crm_permits import Permit, Shut, take_permits
 from store.database import UNREACHABLE
 from store.group_commit import GroupCommit
 from submitter.counting import count
 from submitter.failures import log_failure
 from submitter.limit_headers import LimitHeaders
 from submitter.outcomes import note_pause, note_throttled
+from submitter.permit_queue import PermitQueue
 from submitter.transport import Unanswered, Unsent, send
 
 log = structlog.get_logger()
@@ -62,8 +63,7 @@ class CrmCaller:
         self._pool = pool
         self._session = session
         self._limit_headers = LimitHeaders(pool, crm)
-        # One call asks for a permit at a time; the others wait for it, not all of them for the limits' rows.
-        self._turns: defaultdict[tuple[Purpose, bool], asyncio.Lock] = defaultdict(asyncio.Lock)
+        self._permits: dict[tuple[Purpose, bool], PermitQueue] = {}
         self._is_failing = False  # the last calls failed: a success closes the breaker
         self._reads: GroupCommit[str, CrmContact | Gone | Failure | Withheld | _Unresolved] = GroupCommit(
             self._read_together, most=crm.most_per_read, flushers=READS_AT_ONCE
@@ -160,18 +160,20 @@ class CrmCaller:
 
     async def _take_permit(self, purpose: Purpose, *, sweeps: bool) -> Permit | Withheld:
         """Wait for a permit, but not for longer than PATIENCE."""
+        if (purpose, sweeps) not in self._permits:
+            take = partial(self._take_permits, purpose, sweeps=sweeps)
+            self._permits[purpose, sweeps] = PermitQueue(take)
         loop = asyncio.get_running_loop()
         patient_until = loop.time() + PATIENCE
-        async with self._turns[purpose, sweeps]:
-            while True:
-                taken = await take_permit(self._pool, self.name, purpose, sweeps=sweeps, probe_for=PROBE_FOR)
-                if isinstance(taken, Permit):
-                    break
-                if taken.paused or loop.time() + taken.wait > patient_until:
-                    return _withheld(taken)
-                await asyncio.sleep(taken.wait)
+        while isinstance(taken := await self._permits[purpose, sweeps].take(), Shut):
+            if taken.paused or loop.time() + taken.wait > patient_until:
+                return _withheld(taken)
+            await asyncio.sleep(taken.wait)
         await asyncio.sleep(taken.after)
         return taken
+
+    async def _take_permits(self, purpose: Purpose, wanted: int, *, sweeps: bool) -> list[Permit] | Shut:
+        return await take_permits(self._pool, self.name, purpose, wanted, sweeps=sweeps, probe_for=PROBE_FOR)
 
     async def _note(self, outcome: object, permit: Permit, began: float) -> None:
         """Tell all processes what the answer says about the CRM: paused, resting, failing, or well."""

@@ -1,7 +1,7 @@
 """Leased work: claim due items, work on each one once, renew the leases, undo failed claims.
 
-Jobs are asked this way; readings and deliveries are to follow. The source claims, renews and puts back items in
-PostgreSQL, and works on one; this loop manages the slots, the leases and the shutdown.
+Jobs, readings and deliveries are worked on this way. The source claims, renews and puts back items in PostgreSQL, and
+works on one; this loop manages the slots, the leases and the shutdown.
 
     claim    committed before anything is sent; a claim that fails may have been committed nevertheless: undone later
     lease    counted from before the claim was sent; an item whose lease is over is not begun

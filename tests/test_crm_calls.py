@@ -11,7 +11,7 @@ import pytest
 from enrichment.crms.base import CrmContact, CrmLimit, Gone
 from enrichment.outcome import Retry
 from enrichment.providers.base import Limit, LimitNews
-from store.crm_permits import Permit, Shut, take_permit
+from store.crm_permits import Permit, Shut, take_permits
 from store.providers import correct_limits, pause, register_crm
 from submitter.crm_calls import PROBE_FOR, CrmCaller, Withheld
 from submitter.outcomes import CHECK_PAUSED_AFTER
@@ -34,9 +34,16 @@ async def crm(start: Start) -> AsyncIterator[CrmWorld]:
 async def permits(pool: Pool, purpose: Purpose = "any", *, sweeps: bool = False) -> int:
     """Take permits until there are none, and return how many there were."""
     taken = 0
-    while isinstance(await take_permit(pool, "acme", purpose, sweeps=sweeps, probe_for=PROBE_FOR), Permit):
-        taken += 1
+    while isinstance(one := await take(pool, purpose, sweeps=sweeps), list):
+        taken += len(one)
     return taken
+
+
+async def take(
+    pool: Pool, purpose: Purpose = "any", *, wanted: int = 1, sweeps: bool = False, crm: str = "acme"
+) -> list[Permit] | Shut:
+    """Take permits once."""
+    return await take_permits(pool, crm, purpose, wanted, sweeps=sweeps, probe_for=PROBE_FOR)
 
 
 async def deliveries_wait(pool: Pool) -> None:
@@ -50,9 +57,19 @@ async def test_calls_keep_to_the_limit_of_all_processes(pool: Pool) -> None:
     await register_crm(pool, "acme", [CrmLimit("any", Limit(7, 10))])
 
     assert await permits(pool) == 7
-    shut = await take_permit(pool, "acme", "any", sweeps=False, probe_for=PROBE_FOR)
+    shut = await take(pool)
     assert isinstance(shut, Shut)
     assert 9 < shut.wait < 11
+
+
+async def test_permits_that_are_taken_together_keep_to_the_limit(pool: Pool) -> None:
+    """As many as there are, in one transaction."""
+    await register_crm(pool, "acme", [CrmLimit("any", Limit(7, 10))])
+
+    taken = await take(pool, wanted=5), await take(pool, wanted=5)
+
+    assert [len(one) for one in taken if isinstance(one, list)] == [5, 2]
+    assert await permits(pool) == 0
 
 
 async def test_a_search_spends_both_limits(pool: Pool) -> None:
@@ -150,7 +167,7 @@ async def test_failures_in_a_row_open_the_breaker(crm: CrmWorld) -> None:
     for _ in range(10):
         assert isinstance(await crm.caller.read(broken), Retry)
 
-    shut = await take_permit(crm.pool, "hubspot", "any", sweeps=False, probe_for=PROBE_FOR)
+    shut = await take(crm.pool, crm="hubspot")
     await crm.pool.execute("UPDATE providers SET open_until = now() WHERE name = 'hubspot'")
     probe = await crm.caller.read(well)
 
@@ -164,11 +181,11 @@ async def test_a_probe_keeps_the_others_out(pool: Pool) -> None:
     await register_crm(pool, "acme", [CrmLimit("any", Limit(100, 10))])
     await pool.execute("UPDATE providers SET trips = 1, failures = 10, open_until = now() WHERE name = 'acme'")
 
-    first = await take_permit(pool, "acme", "any", sweeps=False, probe_for=PROBE_FOR)
-    second = await take_permit(pool, "acme", "any", sweeps=False, probe_for=PROBE_FOR)
+    first = await take(pool, wanted=5)
+    second = await take(pool)
 
-    assert isinstance(first, Permit)
-    assert first.is_probe
+    assert isinstance(first, list)
+    assert [one.is_probe for one in first] == [True]
     assert isinstance(second, Shut)
 
 
