@@ -14,11 +14,11 @@ from chaos.plan import KINDS
 
 ROOT = Path(__file__).parent.parent
 SEED = 7
-PATIENCE = 280.0  # seconds; it takes about 60 when nothing else runs
+PATIENCE = 280.0  # seconds; it takes about 65 when nothing else runs
 
 
 def test_a_minute_of_chaos_breaks_no_promise(tmp_path: Path) -> None:
-    """Processes die and freeze, the database, the network and the vendors break: nothing lost, paid twice or stuck."""
+    """Processes die, database, network, vendors and the CRM break: nothing lost, paid twice, overwritten or stuck."""
     command = [sys.executable, "-m", "chaos", "--short", "--seed", str(SEED), "--report", str(tmp_path)]
 
     run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE, check=False)
