@@ -75,7 +75,7 @@ def _jsonable(selection: Selection, sample: Sequence[asyncpg.Record]) -> dict[st
         "action": selection.wanted.action,
         "filter": selection.wanted.filter.model_dump(mode="json", exclude_none=True),
         "state": selection.state,
-        "found": selection.found,
+        "count": selection.found,
         "most_credits": float(selection.most_credits),
         "applied": selection.applied,
         "passed": selection.passed,

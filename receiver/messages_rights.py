@@ -37,6 +37,7 @@ class SuppressionShown(BaseModel):
 class SuppressionsMade(BaseModel):
     """The suppressions, in the order of the request; those that were there already are the same as before."""
 
+    id: UUID | None = Field(None, description="of the suppression, if it is the only one")
     suppressions: list[SuppressionShown]
     ended: int = Field(description="lookups that waited, and are suppressed now; nobody was asked")
 

@@ -26,7 +26,7 @@ class SelectionAnswer(BaseModel):
     action: Action
     filter: Filter
     state: SelectionState
-    found: int
+    count: int = Field(description="how many items were found")
     most_credits: Credits = Field(description="what applying it can cost at most")
     applied: int
     passed: int = Field(description="changed after the preview, so that the action does not apply any more: left alone")

@@ -60,7 +60,8 @@ class Rights:
         if ended:
             self._notifier.wake()
         log.info("suppressed", suppressions=[str(one.id) for one in made], ended=ended)
-        return as_json(SuppressionsMade(suppressions=[_shown(one) for one in made], ended=ended), 201)
+        id = made[0].id if len(made) == 1 else None
+        return as_json(SuppressionsMade(id=id, suppressions=[_shown(one) for one in made], ended=ended), 201)
 
     async def page(self, request: Request) -> Response:
         """Answer with a page of suppressions, newest first."""

@@ -88,7 +88,7 @@ class Selections:
         rows = await selections.sample(self._pool, selection)
         answer = SelectionAnswer(
             id=selection.id, who=selection.who, action=selection.wanted.action, filter=selection.wanted.filter,
-            state=selection.state, found=selection.found, most_credits=selection.most_credits,
+            state=selection.state, count=selection.found, most_credits=selection.most_credits,
             applied=selection.applied, passed=selection.passed,
             sample=[SelectedItem.model_validate(dict(row)) for row in rows],
             created_at=selection.created_at, previewed_at=selection.previewed_at, applied_at=selection.applied_at,

@@ -89,10 +89,10 @@ async def test_a_program_reads_json(pool: Pool, command: Any) -> None:
     seen = json.loads((await command("retry", "--source", "hubspot", "--json")).out)
     done = json.loads((await command("retry", "--source", "hubspot", "--json", "--yes")).out)
 
-    assert (seen["state"], seen["found"], seen["most_credits"], seen["applied"]) == ("previewed", 1, 8, 0)
+    assert (seen["state"], seen["count"], seen["most_credits"], seen["applied"]) == ("previewed", 1, 8, 0)
     assert seen["filter"] == {"source": "hubspot"}
     assert seen["sample"] == [{"id": str(row["id"]), "status": "failed", "reason": None}]
-    assert (done["state"], done["found"], done["applied"], done["passed"]) == ("applied", 1, 1, 0)
+    assert (done["state"], done["count"], done["applied"], done["passed"]) == ("applied", 1, 1, 0)
 
 
 async def test_one_lookup_is_named_by_its_id(pool: Pool, command: Any) -> None:

@@ -76,7 +76,7 @@ async def test_an_action_finds_the_lookups_to_which_it_applies(
     done = await apply(client, told["id"])
 
     assert before == {name: name for name in made}
-    assert told["found"] == len(found)
+    assert told["count"] == len(found)
     assert await items(pool, told["id"]) == {made[name] for name in found}
     assert (done["applied"], done["passed"]) == (len(found), 0)
     assert {name: await status(pool, id) for name, id in made.items()} == {
@@ -106,7 +106,7 @@ async def test_each_part_of_a_filter_narrows_it(client: Client, pool: Pool) -> N
     assert await items(pool, told["id"]) == {row["id"]}
     for name in ("source", "record_id", "reason", "status", "provider"):
         wider = await preview(client, "retry", **{key: value for key, value in given.items() if key != name})
-        assert wider["found"] == 2, name
+        assert wider["count"] == 2, name
 
 
 async def test_a_time_is_that_of_the_lookup_s_creation(client: Client, pool: Pool) -> None:
@@ -178,7 +178,7 @@ async def test_a_release_may_cost_what_its_searches_have_yet_to_ask(client: Clie
 
     told = await preview(client, "release")
 
-    assert (told["found"], told["most_credits"]) == (3, 11)
+    assert (told["count"], told["most_credits"]) == (3, 11)
 
 
 @pytest.mark.parametrize("action", ["cancel", "replay"])
@@ -189,7 +189,7 @@ async def test_what_asks_nobody_costs_nothing(client: Client, pool: Pool, action
 
     told = await preview(client, action)
 
-    assert (told["found"], told["most_credits"]) == (1, 0)
+    assert (told["count"], told["most_credits"]) == (1, 0)
 
 
 async def test_nothing_outside_the_preview_is_touched(client: Client, pool: Pool) -> None:
@@ -200,7 +200,7 @@ async def test_nothing_outside_the_preview_is_touched(client: Client, pool: Pool
 
     done = await apply(client, told["id"])
 
-    assert (done["found"], done["applied"]) == (1, 1)
+    assert (done["count"], done["applied"]) == (1, 1)
     assert await status(pool, seen["id"]) == "queued"
     assert await status(pool, late["id"]) == "failed"
 
@@ -256,7 +256,7 @@ async def test_pages_and_chunks_add_up(client: Client, pool: Pool, monkeypatch: 
     done = await apply(client, told["id"])
 
     assert ids <= await items(pool, told["id"])
-    assert (told["found"], done["applied"], done["passed"]) == (17, 17, 0)
+    assert (told["count"], done["applied"], done["passed"]) == (17, 17, 0)
 
 
 async def test_an_application_is_recorded_once(client_with: ClientWith, pool: Pool) -> None:
@@ -303,7 +303,7 @@ async def test_deliveries_are_replayed(client: Client, pool: Pool) -> None:
     assert told["sample"] == [{"id": str(wanted["id"]), "status": "given_up", "reason": "HTTP 500"}]
     assert done["applied"] == 1
     assert await pool.fetchval("SELECT state::text FROM deliveries WHERE id = $1", wanted["id"]) == "queued"
-    assert (await preview(client, "replay"))["found"] == 3
+    assert (await preview(client, "replay"))["count"] == 3
 
 
 @pytest.mark.parametrize(
