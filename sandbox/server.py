@@ -20,7 +20,11 @@ PATIENCE = 2.0  # seconds that requests in flight have after a SIGTERM; then the
 def listen(host: str, port: int) -> socket.socket:
     """Return a listening socket; port 0 is any free one. Raise OSError when the port is taken."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    return socket.create_server((host, port), family=family, backlog=BACKLOG)
+    listener = socket.create_server((host, port), family=family, backlog=BACKLOG)
+    # Connections inherit it. asyncio sets it only on sockets that name their protocol, and the body of an answer would
+    # wait 40 ms for the acknowledgement of its head.
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return listener
 
 
 def address(listener: socket.socket) -> str:
