@@ -49,7 +49,7 @@ def read_guards(settings: Settings) -> Guards:
     floods = {
         source: limit
         for _, source, _ in settings.budgeted()
-        if source is not None and (limit := settings.source(source).flood_lookups_per_hour) is not None
+        if source is not None and (limit := settings.source(source).flood_lookups_per_hour)
     }
     budgets = tuple(budget for budget in read_budgets(settings) if budget.source is not None)
     prices = {name: cents(settings.provider(name).credits_per_found) for name in settings.providers}

@@ -107,7 +107,10 @@ class SourceSettings(BaseModel):
     budget_credits_per_day: Credits | None = Field(None, description="credits that this source may spend per UTC day")
     budget_credits_per_month: Credits | None = Field(None, description="credits that it may spend per UTC month")
     flood_lookups_per_hour: int | None = Field(
-        None, ge=1, le=MOST_REQUESTS, description="searches that it may begin per hour; the others are held"
+        None,
+        ge=0,
+        le=MOST_REQUESTS,
+        description="searches that it may begin per hour, the others are held; 0: no limit",
     )
 
 
@@ -119,7 +122,7 @@ class CrmSettings(SourceSettings):
     only_if: Conditions = Field((), description="contacts worth asking about: `property=value,value; property=value`")
     sweep_seconds: float = Field(60, ge=0, le=86_400, description="between two sweeps for missed contacts; 0: none")
     flood_lookups_per_hour: int | None = Field(
-        500, ge=1, le=MOST_REQUESTS, description="searches that it may begin per hour; the others are held"
+        500, ge=0, le=MOST_REQUESTS, description="searches that it may begin per hour, the others are held; 0: no limit"
     )
 
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, cast
 
-from enrichment.guards import Guards
+from enrichment.guards import Guards, read_guards
 from store.budgets import Room, release_affordable
 from store.floods import forget_floods, let_through
 from store.intake import Event, Receipt, ingest
@@ -19,7 +19,7 @@ from tests.order import Order, one_connection
 from tests.wishes import POLICY, end, job_of, status, wish
 
 if TYPE_CHECKING:
-    from tests.conftest import ClientWith, Start
+    from tests.conftest import ClientWith, MakeSettings, Start
     from tests.explained import Connection
     from tests.wishes import Pool
 
@@ -233,3 +233,9 @@ async def test_what_a_person_approved_is_neither_held_nor_counted(db: Pool) -> N
 
     assert await holds(db) == {None: 7, "flood": 1}
     assert [one.status for one in others] == ["queued", "queued", "held"]
+
+
+def test_zero_means_no_limit(make_settings: MakeSettings) -> None:
+    """As with sweeps: 0 turns the guard off; without the setting, every CRM has it."""
+    assert read_guards(make_settings()).floods == {"hubspot": 500}
+    assert read_guards(make_settings(hubspot_flood_lookups_per_hour=0)).floods == {}
