@@ -110,7 +110,7 @@ class SourceSettings(BaseModel):
         None,
         ge=0,
         le=MOST_REQUESTS,
-        description="searches that it may begin per hour, the others are held; 0: no limit",
+        description="searches that it may begin per hour; others are held; 0: no limit",
     )
 
 
@@ -122,7 +122,7 @@ class CrmSettings(SourceSettings):
     only_if: Conditions = Field((), description="contacts worth asking about: `property=value,value; property=value`")
     sweep_seconds: float = Field(60, ge=0, le=86_400, description="between two sweeps for missed contacts; 0: none")
     flood_lookups_per_hour: int | None = Field(
-        500, ge=0, le=MOST_REQUESTS, description="searches that it may begin per hour, the others are held; 0: no limit"
+        500, ge=0, le=MOST_REQUESTS, description="searches that it may begin per hour; others are held; 0: no limit"
     )
 
 
