@@ -47,12 +47,11 @@ async def session(postgres: Postgres, user: str = "postgres") -> asyncpg.Connect
 
 
 async def let_minutes_pass(postgres: Postgres) -> None:
-    """Let the results be due whose next try is minutes away: a killed sender counts as a failure, and so does a 429."""
+    """Let all results and readings be due: after a fault, the next try may be minutes or hours away."""
     connection = await session(postgres)
     try:
-        await connection.execute(
-            "UPDATE deliveries SET due_at = now() WHERE channel = 'webhook' AND state = 'queued' AND due_at > now()"
-        )
+        await connection.execute("UPDATE deliveries SET due_at = now() WHERE state = 'queued' AND due_at > now()")
+        await connection.execute("UPDATE readings SET due_at = now() WHERE state = 'queued' AND due_at > now()")
     finally:
         await connection.close(timeout=PATIENCE)
 

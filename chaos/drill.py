@@ -55,6 +55,7 @@ CHECKS = (
     hubspot_is_not_flooded,
 )
 QUIET = 2.0  # seconds without anything open, after which nothing is left to do
+PASSING = 5.0  # seconds between two times that the waits of what failed are over
 
 
 @dataclass(slots=True)
@@ -132,8 +133,11 @@ class Drill:
                 # By then HubSpot's search sees the last change, which perhaps no event told.
                 while watch.swept_to < calm + world.terms.index_lag[1]:
                     await asyncio.sleep(0.3)
-                await let_minutes_pass(world.postgres)
+                passed = 0.0
                 while quiet_since is None or time.monotonic() - quiet_since < QUIET:
+                    if time.monotonic() - passed > PASSING:
+                        await let_minutes_pass(world.postgres)
+                        passed = time.monotonic()
                     is_quiet = await self._is_quiet(world, watch, api)
                     quiet_since = (quiet_since or time.monotonic()) if is_quiet else None
                     await asyncio.sleep(0.3)
