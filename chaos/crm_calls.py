@@ -23,6 +23,7 @@ class Call:
     at: float
     answered_at: float | None
     number: str | None = None  # that it wrote
+    contact: str = ""  # that a write named
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +60,7 @@ class Calls:
             elif one.method == "GET" and last.isdecimal():
                 calls.reads[last].append(Call(one.at, answered_at))
             elif one.method == "PATCH" and (number := json.loads(one.body)["properties"].get(MOBILE)):
-                calls.writes[last].append(Call(one.at, answered_at, number))
+                calls.writes[last].append(Call(one.at, answered_at, number, last))
         return calls
 
     def cannot_have_seen(self, ids: Collection[str], change: Change, write: Call, holds: float) -> bool:
