@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import time
 from collections.abc import AsyncIterator, Iterable
 from typing import Any, NamedTuple
 
@@ -136,3 +137,10 @@ async def breaks_off(client: Client, method: str, path: str, document: Any = Non
     except aiohttp.ClientError:
         return True
     return False
+
+
+async def the_next_millisecond() -> None:
+    """Wait until HubSpot's clock, which has no finer ones, shows another."""
+    shown = time.time_ns() // 1_000_000
+    while time.time_ns() // 1_000_000 == shown:
+        await asyncio.sleep(0)

@@ -9,7 +9,7 @@ import pytest
 
 from sandbox.hubspot.account import OBJECTS, PROPERTIES
 from sandbox.people import mobile_e164
-from tests.hubspot_account import Client, account
+from tests.hubspot_account import Client, account, the_next_millisecond
 
 READ_MANY = f"{OBJECTS}/batch/read"
 UPDATE_MANY = f"{OBJECTS}/batch/update"
@@ -102,7 +102,9 @@ async def test_a_write_overwrites_and_clears(hubspot: Client) -> None:
     id = await hubspot.create(mobilephone="+14155550100")
     before = (await hubspot.read(id))[1]["updatedAt"]
 
+    await the_next_millisecond()
     status, written = await hubspot.patch(id, mobilephone="+14155550101")
+    await the_next_millisecond()
     cleared = (await hubspot.patch(id, mobilephone=""))[1]
 
     assert (status, written["id"], written["properties"]["mobilephone"]) == (200, id, "+14155550101")

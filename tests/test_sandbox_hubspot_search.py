@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
 import random
-import time
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from typing import Any
@@ -18,7 +16,7 @@ from sandbox.hubspot.definitions import Definitions
 from sandbox.hubspot.portal import Portal
 from sandbox.hubspot.records import HUMAN
 from sandbox.hubspot.search import OPERATORS, Index, InvalidSearch, read
-from tests.hubspot_account import UNLIMITED, Client, account
+from tests.hubspot_account import UNLIMITED, Client, account, the_next_millisecond
 
 FOREVER = (3600, 3600)
 FILTER = ("filters", "propertyName", "operator", "value", "direction")
@@ -77,13 +75,6 @@ async def test_groups_are_or_and_filters_are_and(hubspot: Client) -> None:
     ]
 
     assert await found(hubspot, filterGroups=groups) == ["A", "C"]
-
-
-async def the_next_millisecond() -> None:
-    """Wait until HubSpot's clock, which has no finer ones, shows another."""
-    shown = time.time_ns() // 1_000_000
-    while time.time_ns() // 1_000_000 == shown:
-        await asyncio.sleep(0)
 
 
 async def test_a_sweep_sees_changes_in_order(hubspot: Client) -> None:
