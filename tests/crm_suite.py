@@ -26,12 +26,13 @@ import pytest
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
-from enrichment.crms.base import Crm, CrmContact, Gone, Heard, Writing
+from enrichment.crms.base import Crm, Writing
 from enrichment.event import LONGEST_ID, NotAnEvent
 from enrichment.event_json import NotJson
 from enrichment.outcome import Pause, Refused, Retry, Unclear
 from enrichment.providers.base import HttpRequest, HttpResponse, LimitNews
 from tests.crm_contacts import contact
+from tests.crm_fits import assert_fits, assert_heard_fits
 from tests.provider_suite import anything, bodies, echoes, places_in, quick, response_of, statuses, with_more_fields
 
 SAMPLES = Path(__file__).parent / "samples"
@@ -40,7 +41,6 @@ URL = "https://ringback.test/events/acme"
 SINCE, UNTIL = datetime(2026, 11, 28, 12, tzinfo=UTC), datetime(2026, 11, 28, 12, 5, tzinfo=UTC)
 WRITING = Writing("found", "+15551234567", provider="nyne", at=UNTIL)
 READERS = ("contacts", "contact", "write", "page", "account", "properties")
-FAILURES = (Retry, Pause, Refused, Unclear)
 
 headers = st.dictionaries(
     st.sampled_from(
@@ -376,35 +376,3 @@ def as_json(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {name: as_json(inner) for name, inner in value.items()}
     return [as_json(inner) for inner in value] if isinstance(value, tuple | list) else value
-
-
-def assert_heard_fits(crm: Crm, heard: Heard) -> None:
-    """Assert that every contact named has an id that can be stored and be part of an address."""
-    assert heard.ignored >= 0
-    assert len({(one.account, one.record_id) for one in heard.named}) == len(heard.named)
-    for one in heard.named:
-        assert crm.is_record_id(one.record_id)
-        assert len(one.record_id) <= LONGEST_ID
-        assert "\0" not in one.record_id
-        assert one.account is None or 0 < len(one.account) <= LONGEST_ID
-        assert isinstance(one.erases, bool)
-        assert one.events >= 0
-
-
-def assert_fits(read: Any) -> None:
-    """Assert that a result is one of ours, whose reason fits into PostgreSQL and into a line of a log."""
-    if isinstance(read, FAILURES):
-        assert read.reason.encode().decode().isprintable()
-        assert 0 < len(read.reason) <= 200
-        after = getattr(read, "after", None)
-        assert after is None or 0 <= after <= 3600
-    for one in read.values() if isinstance(read, Mapping) else [read]:
-        if isinstance(one, CrmContact):
-            assert 0 < len(one.record_id) <= LONGEST_ID
-            assert all(isinstance(value, str) and value for value in one.fields.values())
-            assert one.modified_at.tzinfo
-            assert one.news_at is None or one.news_at.tzinfo
-            assert one.body.decode()
-            assert list(one.edits) == sorted(one.edits, key=lambda edit: edit.at, reverse=True)
-        elif not isinstance(one, FAILURES):
-            assert isinstance(one, Gone) or dataclasses.is_dataclass(one) or isinstance(one, tuple)

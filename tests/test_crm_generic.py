@@ -14,8 +14,8 @@ from enrichment.event import NotAnEvent
 from enrichment.event_json import NotJson
 from tests.asgi import Client
 from tests.conftest import ClientWith
+from tests.crm_fits import assert_heard_fits
 from tests.crm_posts import PATH, event, readings
-from tests.crm_suite import assert_heard_fits
 from tests.provider_suite import bodies, quick
 from tests.receiving import EVENT, stored
 
