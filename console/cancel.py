@@ -1,4 +1,4 @@
-"""`ringback cancel`: end lookups that nobody wants any more."""
+"""`ringback cancel`: end lookups that are no longer wanted."""
 
 from __future__ import annotations
 

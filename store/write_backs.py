@@ -26,19 +26,6 @@ class Told:
     is_foreign: bool = False
 
 
-async def due_in(db: Db, crm: str) -> float | None:
-    """Return the seconds until a delivery to the CRM is due; None if none is queued."""
-    seconds: float | None = await db.fetchval(
-        """
-        SELECT EXTRACT(epoch FROM min(due_at) - now())::float8
-          FROM deliveries
-         WHERE channel = $1 AND state = 'queued'
-        """,
-        crm,
-    )
-    return seconds
-
-
 async def read_results(db: Db, lookup_ids: Sequence[UUID]) -> dict[UUID, Told]:
     """Return what is to be told of these lookups; leave out those that are gone."""
     rows = await db.fetch(

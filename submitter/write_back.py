@@ -42,7 +42,7 @@ from store.suppressed import suppressed_hashes
 from store.write_backs import Told
 from submitter.counting import count
 from submitter.crm_calls import CrmCaller, Withheld
-from submitter.crm_tries import LONGEST_REST, SOON, Passing, given_up, postponed, try_again
+from submitter.crm_tries import LONGEST_REST, Passing, given_up, postponed, try_again
 from submitter.leased import Batch, Lease, LeasedWork, Result
 from submitter.process import Process
 
@@ -108,14 +108,13 @@ class WriteBack:
 
     async def claim(self, most: int, claim_id: UUID) -> Batch[Task]:
         """Claim due deliveries, unless the CRM cannot be called now."""
-        due = await write_backs.due_in(self._pool, self._crm)
-        if due is None or due > 0:
-            return Batch((), idle=due is None or due > SOON)
         if shut := await read_shut(self._pool, self._crm):
             return Batch((), wait=min(shut.wait, LONGEST_REST))
         claimed = await deliveries.claim(
             self._pool, self._crm, most=most, lease=self._process.settings.lease, claim_id=claim_id
         )
+        if not claimed.deliveries:
+            return Batch((), idle=claimed.idle)
         told = await write_backs.read_results(self._pool, [one.lookup_id for one in claimed.deliveries])
         suppressed = await self._suppressed(told)
         tasks = [Task(one, told.get(one.lookup_id), one.lookup_id in suppressed) for one in claimed.deliveries]
