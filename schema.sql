@@ -122,7 +122,7 @@ CREATE TABLE lookups (
     identifiers     bytea[]       NOT NULL,              -- those of them that providers are asked about
     search_id       uuid          NOT NULL,              -- the search it waits for, or took its answer from
     reused_from     uuid,                                -- the lookup that search began for, if it is another one
-    insists         boolean       NOT NULL DEFAULT false,-- a person retried it, and it has to wait for a search first
+    insists         boolean       NOT NULL DEFAULT false,-- a person retried it, and it has yet to be decided for that
     created_at      timestamptz   NOT NULL DEFAULT now(),
 
     final_status    final_status,
@@ -171,8 +171,8 @@ CREATE INDEX lookups_by_record ON lookups (record_id, id) WHERE record_id IS NOT
 -- Those that a number may still reach. A late one reaches them through the searches of its keys.
 CREATE INDEX lookups_numberless ON lookups (search_id, id)
     WHERE final_status IS NULL OR final_status IN ('not_found', 'failed', 'unresolved');
--- The few open lookups that wait for a search that began for another lookup.
-CREATE INDEX lookups_joined ON lookups (id) WHERE reused_from IS NOT NULL AND final_status IS NULL;
+-- The few open lookups that wait for a search that began for another lookup, or to be decided after a retry.
+CREATE INDEX lookups_joined ON lookups (id) WHERE (reused_from IS NOT NULL OR insists) AND final_status IS NULL;
 
 -- The paid work on one contact's identifiers, and the facts about that person. Open while it has a job.
 CREATE TABLE searches (

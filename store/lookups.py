@@ -62,22 +62,43 @@ async def retry(
     not allow this. *who*: the person, for the audit.
     """
     async with transaction(pool) as connection:
-        if wrong_number:
-            done = bool(await _decide_locked(connection, [id], policy, _WRONG, insists=True))
-        else:
-            done = bool(await retry_many(connection, [id], policy))
+        done = bool(await _decide_locked(connection, [id], policy, _WRONG if wrong_number else _RETRIED, insists=True))
         if done and who is not None:
             detail = {"wrong_number": True} if wrong_number else None
             await audit.record(connection, who=who, action="retry", subject=id, detail=detail)
     return done
 
 
-async def retry_many(db: Db, ids: Sequence[UUID], policy: Policy) -> set[UUID]:
-    """Ask again for those of these lookups that are failed or unresolved, doubtful providers too; return them.
+async def reopen(db: Db, ids: Sequence[UUID]) -> set[UUID]:
+    """Reopen those of these lookups that are failed or unresolved, as `retry`, but without deciding them; return them.
 
-    Call inside a transaction.
+    They are queued from now on, and `to_decide` finds them. So a retry of very many is over soon, and the decisions,
+    which cost several times as much, leave room for what else is going on. Call inside a transaction.
     """
-    return set(await _decide_locked(db, ids, policy, _RETRIED, insists=True))
+    rows = await db.fetch(
+        """
+        WITH locked AS MATERIALIZED (
+            SELECT lookup.id
+              FROM (SELECT id FROM unnest($1::uuid[]) AS wanted (id) ORDER BY id) AS wanted
+             CROSS JOIN LATERAL (
+                   SELECT id
+                     FROM lookups
+                    WHERE lookups.id = wanted.id   -- each in its month: an array would be searched for in all of them
+                      AND final_status IN ('failed', 'unresolved')
+                    LIMIT 1
+                      FOR NO KEY UPDATE) AS lookup
+        )
+        UPDATE lookups
+           SET final_status = NULL, finished_at = NULL, mobile_raw = NULL, region = NULL, line_type = NULL,
+               provider = NULL, reason = NULL, insists = true
+          FROM locked
+         WHERE lookups.id = locked.id
+           AND final_status IN ('failed', 'unresolved')
+        RETURNING lookups.id
+        """,
+        ids,
+    )
+    return {row["id"] for row in rows}
 
 
 async def cancel(pool: asyncpg.Pool[Any], id: UUID, policy: Policy, *, who: str | None = None) -> bool:
@@ -165,15 +186,18 @@ async def drop_unneeded(db: Db, searches: Sequence[UUID]) -> list[UUID]:
     return [row["id"] for row in rows]
 
 
-async def strays(db: Db, limit: int) -> list[UUID]:
-    """Return open lookups whose search is gone: it was erased, or dropped with its month."""
+async def to_decide(db: Db, limit: int) -> list[UUID]:
+    """Return open lookups that no search will end: a person reopened them, or their search was erased or pruned."""
     rows = await db.fetch(
         """
         SELECT lookups.id
           FROM lookups
          WHERE lookups.final_status IS NULL
-           AND lookups.reused_from IS NOT NULL
-           AND NOT EXISTS (SELECT FROM searches WHERE searches.id = lookups.search_id)
+           AND (lookups.reused_from IS NOT NULL OR lookups.insists)
+           AND NOT EXISTS (SELECT
+                             FROM searches
+                            WHERE searches.id = lookups.search_id
+                              AND (searches.ended_at IS NULL OR NOT lookups.insists))
          ORDER BY lookups.id
          LIMIT $1
         """,

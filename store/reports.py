@@ -275,13 +275,13 @@ async def _held(db: Db, before: UUID, limit: int) -> list[asyncpg.Record]:
 
 
 async def _joined(db: Db, before: UUID, limit: int) -> list[asyncpg.Record]:
-    """Return the newest open lookups that wait for a search that began for another lookup."""
+    """Return the newest open lookups that wait for another lookup's search, or to be decided after a retry."""
     rows: list[asyncpg.Record] = await db.fetch(
         """
         SELECT candidate.id, (SELECT status FROM lookup_status WHERE lookup_status.id = candidate.id) AS status
           FROM (SELECT id
                   FROM lookups
-                 WHERE reused_from IS NOT NULL AND final_status IS NULL
+                 WHERE (reused_from IS NOT NULL OR insists) AND final_status IS NULL
                    AND id < $1
                  ORDER BY id DESC
                  LIMIT $2) AS candidate

@@ -87,7 +87,7 @@ _BY_STATUS = """
                    (SELECT id
                       FROM lookups
                      WHERE $11::boolean
-                       AND reused_from IS NOT NULL AND final_status IS NULL
+                       AND (reused_from IS NOT NULL OR insists) AND final_status IS NULL
                        AND id > $2
                        AND id < $3
                      ORDER BY id

@@ -293,8 +293,8 @@ async def _end(db: Db, id: UUID) -> None:
     )
 
 
-async def _retry(db: Db, ids: Sequence[UUID], policy: Policy) -> set[UUID]:
-    return await lookups.retry_many(db, ids, policy)
+async def _retry(db: Db, ids: Sequence[UUID], _: Policy) -> set[UUID]:
+    return await lookups.reopen(db, ids)
 
 
 async def _cancel(db: Db, ids: Sequence[UUID], policy: Policy) -> set[UUID]:

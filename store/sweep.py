@@ -36,7 +36,7 @@ class Outstanding:
     jobs: bool = True
     held: bool = True  # or a provider is paused
     unswept: bool = True
-    joined: bool = True  # open lookups that wait for a search that began for another lookup
+    joined: bool = True  # open lookups that wait for another lookup's search, or to be decided after a retry
     crms: bool = True  # a CRM's sweep or walk is due
     selections: bool = True  # that are previewed or applied
     leased: bool = True  # a reading or a delivery is worked on
@@ -50,7 +50,9 @@ async def look(db: Db) -> Outstanding:
                EXISTS (SELECT FROM jobs WHERE held IS NOT NULL)
                OR EXISTS (SELECT FROM providers WHERE paused_at IS NOT NULL) AS held,
                EXISTS (SELECT FROM searches WHERE unswept) AS unswept,
-               EXISTS (SELECT FROM lookups WHERE reused_from IS NOT NULL AND final_status IS NULL) AS joined,
+               EXISTS (SELECT
+                         FROM lookups
+                        WHERE (reused_from IS NOT NULL OR insists) AND final_status IS NULL) AS joined,
                EXISTS (SELECT FROM connections WHERE sweep_due_at <= now() OR walk_due_at <= now()) AS crms,
                EXISTS (SELECT FROM selections WHERE state IN ('previewing', 'applying')) AS selections,
                EXISTS (SELECT FROM readings WHERE state = 'reading')

@@ -24,7 +24,7 @@ from store.database import ACQUIRE_TIMEOUT, transaction
 from store.endings import follow_ends
 from store.ends import unswept_searches
 from store.floods import forget_floods
-from store.lookups import decide_again, strays
+from store.lookups import decide_again, to_decide
 from store.notify import Notifier
 from store.partitions import ensure_partitions
 from store.pauses import release_braked
@@ -127,14 +127,19 @@ class Reconciler:
         return len(stale)
 
     async def sweep_searches(self) -> int:
-        """End the lookups of searches that another process left unswept; decide lookups whose search is gone anew."""
+        """End the lookups of searches that another process left unswept."""
         searches = await unswept_searches(self._pool, BATCH)
-        decided = await follow_ends(self._pool, searches, self._process.policy) if searches else 0
-        if stray := await strays(self._pool, BATCH):
-            decided += await decide_again(self._pool, stray, self._process.policy)
-        if decided:
+        if searches and await follow_ends(self._pool, searches, self._process.policy):
             self._wake()
         return 0  # do not retry at once what could not be swept now
+
+    async def decide_lookups(self) -> int:
+        """Decide lookups anew that a person reopened, or whose search is gone."""
+        ids = await to_decide(self._pool, BATCH)
+        decided = await decide_again(self._pool, ids, self._process.policy) if ids else 0
+        if decided:
+            self._wake()
+        return decided
 
     async def pass_over_removed(self) -> int:
         """Move jobs of providers that are no longer in PROVIDERS to the next provider, or end their searches."""
@@ -285,7 +290,8 @@ async def work(process: Process, stop: asyncio.Event) -> None:
         repeat(watch.look, LOOK_EVERY, stop),
         repeat(when(jobs, reconciler.rescue), min(rescue_every, 3.0), stop),
         repeat(when(jobs, reconciler.give_up), SETTLE_EVERY, stop),
-        repeat(when(lambda: watch.seen.unswept or watch.seen.joined, reconciler.sweep_searches), SETTLE_EVERY, stop),
+        repeat(when(lambda: watch.seen.unswept, reconciler.sweep_searches), SETTLE_EVERY, stop),
+        repeat(when(lambda: watch.seen.joined, reconciler.decide_lookups), SETTLE_EVERY, stop),
         repeat(when(lambda: watch.seen.held, reconciler.look_after_providers), UNHOLD_EVERY, stop),
         repeat(when(lambda: watch.seen.held, duties.look_after), UNHOLD_EVERY, stop),
         repeat(when(lambda: watch.seen.leased, duties.rescue), min(rescue_every, 3.0), stop),

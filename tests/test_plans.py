@@ -234,9 +234,9 @@ async def follows(db: Db) -> None:
     assert await unswept_searches(db, PART) == []
 
 
-async def strays(db: Db) -> None:
+async def to_decide(db: Db) -> None:
     """Find lookups whose search is gone, and decide them anew."""
-    ids = await lookups.strays(db, PART)
+    ids = await lookups.to_decide(db, PART)
     assert len(ids) == FINISHED // LEFT_EACH
     assert await lookups.decide_again(db, ids, POLICY) == len(ids)
 
@@ -357,7 +357,7 @@ DEEDS: dict[str, Deed] = {
     "ingest": intake,
     "lock_known_keys": known,
     "follow_ends": follows,
-    "strays": strays,
+    "to_decide": to_decide,
     "release": releases,
     "by hand": decisions,
     "read": details,

@@ -14,7 +14,7 @@ from store.partitions import first_id
 from tests.asgi import Client
 from tests.conftest import TOKEN, ClientWith
 from tests.factories import delivery, finished_job, job, lookup, search_of
-from tests.wishes import end, status, take_one
+from tests.wishes import decide, end, status, take_one
 
 if TYPE_CHECKING:
     from tests.wishes import Pool
@@ -155,6 +155,7 @@ async def test_a_retry_may_cost_what_those_take_that_have_not_answered(
 
     told = await preview(client, "retry")
     await apply(client, told["id"])
+    await decide(pool)
 
     asked = await pool.fetchrow("SELECT provider, todo FROM jobs")
     assert asked is not None
@@ -224,6 +225,7 @@ async def test_applying_again_changes_nothing(client: Client, pool: Pool) -> Non
     row = await lookup(pool, final_status="failed", providers=["leadmagic"])
     told = await preview(client, "retry")
     await apply(client, told["id"])
+    await decide(pool)
     await end(pool, row["id"], state="failed")
 
     again = await apply(client, told["id"])

@@ -20,6 +20,7 @@ from store.endings import Applied, apply_endings, follow_ends
 from store.ends import mark
 from store.finish import Ended, finish
 from store.intake import Event, Receipt, ingest
+from store.lookups import decide_again, to_decide
 
 if TYPE_CHECKING:
     Pool: TypeAlias = asyncpg.Pool[Any]
@@ -145,6 +146,11 @@ async def end(pool: Pool, lookup_id: UUID, *, mobile: str | None = None, state: 
     await apply(pool, ending(job["id"], state, mobile=mobile))
     job_id: UUID = job["id"]
     return job_id
+
+
+async def decide(pool: Pool) -> int:
+    """Decide what was reopened, as the reconciler does; return how many lookups."""
+    return await decide_again(pool, await to_decide(pool, 500), POLICY)
 
 
 async def age(pool: Pool, lookup_id: UUID, days: float) -> None:

@@ -283,8 +283,8 @@ class Actor:
         """Do what the reconciler does about searches."""
         searches = await unswept_searches(self.pool, 20)
         await self._surely(lambda: follow_ends(self.pool, searches, self.policy), "sweeps")
-        if stray := await lookups.strays(self.pool, 20):
-            await self._surely(lambda: lookups.decide_again(self.pool, stray, self.policy), "strays")
+        if stray := await lookups.to_decide(self.pool, 20):
+            await self._surely(lambda: lookups.decide_again(self.pool, stray, self.policy), "to decide")
         removed = lambda: sweep.pass_over_removed(self.pool, self.policy.providers, 50)  # noqa: E731
         self.journal.seen["passed over"] += await self._surely(removed, "sweeps")
 
@@ -307,10 +307,13 @@ class Actor:
     # People
 
     async def retry(self) -> None:
-        """Ask again for a lookup that failed."""
+        """Ask again for a lookup that failed: alone, or as one of many, which the reconciler decides."""
         if id := await self._lookup("final_status IN ('failed', 'unresolved')"):
             self.journal.retried.add(id)
-            await self._surely(lambda: lookups.retry(self.pool, id, self.policy), "retried")
+            alone = self.chance.random() < 0.5
+            retry = lambda: lookups.retry(self.pool, id, self.policy)  # noqa: E731
+            reopen = lambda: lookups.reopen(self.pool, [id])  # noqa: E731
+            await (self._surely(retry, "retried") if alone else self._surely(reopen, "reopened"))
 
     async def retry_wrong_number(self) -> None:
         """Call a lookup's number wrong."""
