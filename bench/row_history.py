@@ -31,10 +31,10 @@ from store.database import close_pool, open_pool
 from store.ends import unswept_searches
 from store.find import find_by_key
 from store.intake import Event, ingest
-from store.lookups import to_decide
 from store.partitions import ensure_partitions
 from store.providers import register_provider
 from store.prune import drop_month, look_at, months_before
+from store.reopened import to_decide
 
 SMALL, LARGE, LARGE_QUICKLY = 100_000, 10_000_000, 1_000_000
 BATCH = 500_000
@@ -188,7 +188,7 @@ class Side:
         )
         assert len(due) == PART
         assert await unswept_searches(pool, 500) == []
-        assert await to_decide(pool, 500) == []
+        assert (await to_decide(pool)).lookups == []
 
     async def _callbacks(self, pool: Any) -> None:
         batch = [Callback("nyne", job, b"{}", Answered("+14155552671"), Decimal(3)) for job in self._nyne[:PART]]

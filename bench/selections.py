@@ -16,8 +16,8 @@ from enrichment.providers import PROVIDERS
 from enrichment.selection import Wanted
 from enrichment.wish import Policy
 from store import selections
-from store.lookups import decide_again, to_decide
-from submitter.reconciler import BATCH
+from store.lookups import decide_all
+from store.reopened import to_decide
 
 RETRIED = 100_000
 REACH = 10.0  # seconds
@@ -76,8 +76,8 @@ async def retry_many(pool: asyncpg.Pool[Any], watcher: asyncpg.Connection[Any], 
 async def _decide(pool: asyncpg.Pool[Any], policy: Policy) -> float:
     """Decide the reopened lookups, as the reconciler does; return when the first had their jobs."""
     first = 0.0
-    while ids := await to_decide(pool, BATCH):
-        assert await decide_again(pool, ids, policy) == len(ids)
+    while (found := await to_decide(pool)).lookups:
+        assert await decide_all(pool, found.lookups, policy) == len(found.lookups)
         first = first or time.perf_counter()
     return first
 

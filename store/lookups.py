@@ -53,6 +53,12 @@ async def decide_again(pool: asyncpg.Pool[Any], ids: Sequence[UUID], policy: Pol
         return len(await _decide_locked(connection, ids, policy, _STILL_LEFT_BEHIND))
 
 
+async def decide_all(pool: asyncpg.Pool[Any], ids: Sequence[UUID], policy: Policy) -> int:
+    """Decide any number of open lookups anew, some in each transaction; return how many were decided."""
+    chunks = (ids[start : start + DECIDED_AT_ONCE] for start in range(0, len(ids), DECIDED_AT_ONCE))
+    return sum([await decide_again(pool, chunk, policy) for chunk in chunks])
+
+
 async def retry(
     pool: asyncpg.Pool[Any], id: UUID, policy: Policy, *, wrong_number: bool = False, who: str | None = None
 ) -> bool:
@@ -67,38 +73,6 @@ async def retry(
             detail = {"wrong_number": True} if wrong_number else None
             await audit.record(connection, who=who, action="retry", subject=id, detail=detail)
     return done
-
-
-async def reopen(db: Db, ids: Sequence[UUID]) -> set[UUID]:
-    """Reopen those of these lookups that are failed or unresolved, as `retry`, but without deciding them; return them.
-
-    They are queued from now on, and `to_decide` finds them. So a retry of very many is over soon, and the decisions,
-    which cost several times as much, leave room for what else is going on. Call inside a transaction.
-    """
-    rows = await db.fetch(
-        """
-        WITH locked AS MATERIALIZED (
-            SELECT lookup.id
-              FROM (SELECT id FROM unnest($1::uuid[]) AS wanted (id) ORDER BY id) AS wanted
-             CROSS JOIN LATERAL (
-                   SELECT id
-                     FROM lookups
-                    WHERE lookups.id = wanted.id   -- each in its month: an array would be searched for in all of them
-                      AND final_status IN ('failed', 'unresolved')
-                    LIMIT 1
-                      FOR NO KEY UPDATE) AS lookup
-        )
-        UPDATE lookups
-           SET final_status = NULL, finished_at = NULL, mobile_raw = NULL, region = NULL, line_type = NULL,
-               provider = NULL, reason = NULL, insists = true
-          FROM locked
-         WHERE lookups.id = locked.id
-           AND final_status IN ('failed', 'unresolved')
-        RETURNING lookups.id
-        """,
-        ids,
-    )
-    return {row["id"] for row in rows}
 
 
 async def cancel(pool: asyncpg.Pool[Any], id: UUID, policy: Policy, *, who: str | None = None) -> bool:
@@ -182,26 +156,6 @@ async def drop_unneeded(db: Db, searches: Sequence[UUID]) -> list[UUID]:
         RETURNING searches.id
         """,
         searches,
-    )
-    return [row["id"] for row in rows]
-
-
-async def to_decide(db: Db, limit: int) -> list[UUID]:
-    """Return open lookups that no search will end: a person reopened them, or their search was erased or pruned."""
-    rows = await db.fetch(
-        """
-        SELECT lookups.id
-          FROM lookups
-         WHERE lookups.final_status IS NULL
-           AND (lookups.reused_from IS NOT NULL OR lookups.insists)
-           AND NOT EXISTS (SELECT
-                             FROM searches
-                            WHERE searches.id = lookups.search_id
-                              AND (searches.ended_at IS NULL OR NOT lookups.insists))
-         ORDER BY lookups.id
-         LIMIT $1
-        """,
-        limit,
     )
     return [row["id"] for row in rows]
 

@@ -25,6 +25,7 @@ from store import audit, deliveries, lookups
 from store.database import Db, transaction
 from store.erased_rows import erase_within
 from store.partitions import first_id
+from store.reopened import reopen
 from store.selection_pages import OLDEST, add_page
 
 CHUNK = 500  # items of one transaction
@@ -294,7 +295,7 @@ async def _end(db: Db, id: UUID) -> None:
 
 
 async def _retry(db: Db, ids: Sequence[UUID], _: Policy) -> set[UUID]:
-    return await lookups.reopen(db, ids)
+    return await reopen(db, ids)
 
 
 async def _cancel(db: Db, ids: Sequence[UUID], policy: Policy) -> set[UUID]:

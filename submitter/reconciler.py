@@ -24,12 +24,13 @@ from store.database import ACQUIRE_TIMEOUT, transaction
 from store.endings import follow_ends
 from store.ends import unswept_searches
 from store.floods import forget_floods
-from store.lookups import decide_again, to_decide
+from store.lookups import decide_all
 from store.notify import Notifier
 from store.partitions import ensure_partitions
 from store.pauses import release_braked
 from store.payers import pass_on
 from store.polls import end_old_checks
+from store.reopened import to_decide
 from store.retention import empty_bodies
 from store.sweep import OverdueJob, pass_over_removed
 from submitter.backoff import backoff
@@ -79,6 +80,7 @@ class Reconciler:
         self._budgets = read_budgets(process.settings)
         self._finisher = finisher
         self._passed_on_to = FIRST  # lookups up to this one were looked at
+        self._decided_to = FIRST
         self._wake = finisher.wake
 
     async def rescue(self) -> int:
@@ -134,9 +136,10 @@ class Reconciler:
         return 0  # do not retry at once what could not be swept now
 
     async def decide_lookups(self) -> int:
-        """Decide lookups anew that a person reopened, or whose search is gone."""
-        ids = await to_decide(self._pool, BATCH)
-        decided = await decide_again(self._pool, ids, self._process.policy) if ids else 0
+        """Decide lookups anew that a person reopened, or whose search is gone; go on behind them the next time."""
+        found = await to_decide(self._pool, self._decided_to)
+        self._decided_to = found.last or FIRST
+        decided = await decide_all(self._pool, found.lookups, self._process.policy)
         if decided:
             self._wake()
         return decided

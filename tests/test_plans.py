@@ -23,7 +23,7 @@ from enrichment.guards import Budget, Guards
 from enrichment.outcome import Answered
 from enrichment.selection import Wanted
 from enrichment.wish import Wish
-from store import asked, lookups, providers, prune_keys, reports, selection_pages, selections, sweep
+from store import asked, lookups, providers, prune_keys, reopened, reports, selection_pages, selections, sweep
 from store.budgets import Room, release_affordable
 from store.callbacks import Callback, record_callbacks
 from store.claim import claim
@@ -236,7 +236,7 @@ async def follows(db: Db) -> None:
 
 async def to_decide(db: Db) -> None:
     """Find lookups whose search is gone, and decide them anew."""
-    ids = await lookups.to_decide(db, PART)
+    ids = (await reopened.to_decide(db, looked_at=FINISHED)).lookups
     assert len(ids) == FINISHED // LEFT_EACH
     assert await lookups.decide_again(db, ids, POLICY) == len(ids)
 

@@ -8,7 +8,7 @@ from uuid import UUID
 from enrichment.ending import Ending
 from enrichment.suppression import Identifier
 from store import lookups
-from store.database import transaction
+from store.reopened import reopen, to_decide
 from store.reports import list_lookups
 from store.suppressions import suppress
 from tests.at_work import AtWork
@@ -28,16 +28,10 @@ async def failed(pool: Pool, email: str = EMAIL) -> UUID:
     return taken.id
 
 
-async def reopen(pool: Pool, *ids: UUID) -> set[UUID]:
-    """Reopen these lookups, as a chunk of a selection does."""
-    async with transaction(pool) as connection:
-        return await lookups.reopen(connection, ids)
-
-
 async def test_the_reconciler_decides_what_was_reopened(world: AtWork) -> None:
     """It wakes the submitter, and there is nothing to decide after that."""
     id = await failed(world.pool)
-    assert await reopen(world.pool, id) == {id}
+    assert await reopen(world.pool, [id]) == {id}
 
     assert await world.reconciler.decide_lookups() == 1
 
@@ -51,7 +45,7 @@ async def test_the_reconciler_decides_what_was_reopened(world: AtWork) -> None:
 async def test_a_reopened_lookup_is_listed_as_queued(pool: Pool) -> None:
     """Nothing of its failure is left."""
     id = await failed(pool)
-    await reopen(pool, id)
+    await reopen(pool, [id])
 
     listed = await list_lookups(pool, status="queued", record_id=None, before=None, limit=50)
 
@@ -68,7 +62,7 @@ async def test_only_failed_and_unresolved_lookups_are_reopened(pool: Pool) -> No
     doubtful = (await take_one(pool, work_email="doubtful@acme.co")).id
     await end(pool, doubtful, state="unknown")
 
-    assert await reopen(pool, found, open, doubtful) == {doubtful}
+    assert await reopen(pool, [found, open, doubtful]) == {doubtful}
 
     assert [await status(pool, id) for id in (found, open, doubtful)] == ["found", "queued", "queued"]
 
@@ -78,7 +72,7 @@ async def test_two_lookups_of_one_person_are_asked_about_once(pool: Pool) -> Non
     first, second = await failed(pool), await failed(pool, "joe@acme.co")
     same = (await take_one(pool, work_email=EMAIL)).id
     await end(pool, same, state="failed")
-    await reopen(pool, first, second, same)
+    await reopen(pool, [first, second, same])
 
     await lookups.decide_again(pool, [first], POLICY)
     assert await decide(pool) == 2
@@ -93,12 +87,12 @@ async def test_two_lookups_of_one_person_are_asked_about_once(pool: Pool) -> Non
 async def test_an_event_before_the_decision_asks_and_the_reopened_lookup_waits(pool: Pool) -> None:
     """The provider is asked once for both, and the number is for both."""
     id = await failed(pool)
-    await reopen(pool, id)
+    await reopen(pool, [id])
     taken = await take_one(pool, work_email=EMAIL)
     assert taken.id != id
 
     await decide(pool)
-    assert await lookups.to_decide(pool, 500) == []  # it waits for the event's search
+    assert (await to_decide(pool)).lookups == []  # it waits for the event's search
     await end(pool, taken.id, mobile=MOBILE)
 
     assert await statuses(pool, [taken]) == ["found"]
@@ -112,7 +106,7 @@ async def test_a_late_number_of_the_old_search_ends_a_reopened_lookup(pool: Pool
     job = await job_of(pool, taken.id)
     assert job is not None
     await apply(pool, Ending(job_id=job["id"], state="unknown", possible=True))
-    await reopen(pool, taken.id)
+    await reopen(pool, [taken.id])
 
     late = Ending(job_id=job["id"], state="answered", answered_by="callback", mobile=MOBILE, mobile_raw=MOBILE)
     await apply(pool, late)
@@ -124,7 +118,7 @@ async def test_a_late_number_of_the_old_search_ends_a_reopened_lookup(pool: Pool
 async def test_a_person_suppressed_before_the_decision_is_not_asked_about(pool: Pool) -> None:
     """The lookup ends as suppressed."""
     id = await failed(pool)
-    await reopen(pool, id)
+    await reopen(pool, [id])
     await suppress(pool, [Identifier("email", EMAIL)], POLICY, None)
 
     await decide(pool)
@@ -135,7 +129,7 @@ async def test_a_person_suppressed_before_the_decision_is_not_asked_about(pool: 
 async def test_a_reopened_lookup_can_be_cancelled(pool: Pool) -> None:
     """It is not decided after that."""
     id = await failed(pool)
-    await reopen(pool, id)
+    await reopen(pool, [id])
 
     assert await lookups.cancel(pool, id, POLICY)
 
@@ -145,7 +139,7 @@ async def test_a_reopened_lookup_can_be_cancelled(pool: Pool) -> None:
 async def test_a_reopened_lookup_whose_search_was_pruned_is_decided(pool: Pool) -> None:
     """Its month was dropped in between."""
     id = await failed(pool)
-    await reopen(pool, id)
+    await reopen(pool, [id])
     await pool.execute("DELETE FROM searches")
 
     assert await decide(pool) == 1
@@ -153,10 +147,26 @@ async def test_a_reopened_lookup_whose_search_was_pruned_is_decided(pool: Pool) 
     assert await jobs(pool) == 1
 
 
+async def test_many_that_wait_do_not_hide_one_that_was_reopened(pool: Pool) -> None:
+    """Each look is bounded, and the next one goes on behind it."""
+    first = await take_one(pool, work_email=EMAIL)
+    waiting = [(await take_one(pool, work_email=EMAIL)).id for _ in range(2)]
+    assert first.id < waiting[0]
+    id = await failed(pool, "joe@acme.co")
+    await reopen(pool, [id])
+
+    page = await to_decide(pool, looked_at=2)
+    following = await to_decide(pool, page.last, looked_at=2) if page.last else None
+
+    assert (page.lookups, page.last) == ([], waiting[1])
+    assert following is not None
+    assert (following.lookups, following.last) == ([id], None)
+
+
 async def test_a_cancellation_and_the_decision_do_not_both_win(pool: Pool, order: Order) -> None:
     """The decision waits for the cancellation, and finds nothing to decide."""
     id = await failed(pool)
-    await reopen(pool, id)
+    await reopen(pool, [id])
 
     async with order.first() as first:
         assert await lookups.cancel_many(first, [id], POLICY) == {id}

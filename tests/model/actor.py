@@ -30,6 +30,7 @@ from store.database import transaction
 from store.endings import apply_endings, follow_ends
 from store.ends import end_lookups, unswept_searches
 from store.intake import Event, ingest
+from store.reopened import reopen, to_decide
 from tests.model.journal import Journal, Outcome, Sent
 from tests.model.people import Town
 from tests.model.vendor import PRICES, Vendors, Waiting, said, take_any
@@ -283,8 +284,8 @@ class Actor:
         """Do what the reconciler does about searches."""
         searches = await unswept_searches(self.pool, 20)
         await self._surely(lambda: follow_ends(self.pool, searches, self.policy), "sweeps")
-        if stray := await lookups.to_decide(self.pool, 20):
-            await self._surely(lambda: lookups.decide_again(self.pool, stray, self.policy), "to decide")
+        undecided = await to_decide(self.pool)
+        await self._surely(lambda: lookups.decide_all(self.pool, undecided.lookups, self.policy), "to decide")
         removed = lambda: sweep.pass_over_removed(self.pool, self.policy.providers, 50)  # noqa: E731
         self.journal.seen["passed over"] += await self._surely(removed, "sweeps")
 
@@ -312,8 +313,8 @@ class Actor:
             self.journal.retried.add(id)
             alone = self.chance.random() < 0.5
             retry = lambda: lookups.retry(self.pool, id, self.policy)  # noqa: E731
-            reopen = lambda: lookups.reopen(self.pool, [id])  # noqa: E731
-            await (self._surely(retry, "retried") if alone else self._surely(reopen, "reopened"))
+            again = lambda: reopen(self.pool, [id])  # noqa: E731
+            await (self._surely(retry, "retried") if alone else self._surely(again, "reopened"))
 
     async def retry_wrong_number(self) -> None:
         """Call a lookup's number wrong."""

@@ -37,6 +37,7 @@ NEVER = {
          WHERE lookups.final_status IS NULL
            AND searches.ended_at IS NOT NULL
            AND NOT searches.unswept
+           AND NOT lookups.insists   -- it was reopened
     """,
     "the sums are not the ledger's": """
         WITH entered AS (
