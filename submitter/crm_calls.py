@@ -25,6 +25,7 @@ from store import breaker
 from store.crm_permits import Permit, Shut, take_permits
 from store.database import UNREACHABLE
 from store.group_commit import GroupCommit
+from store.recovery import hasten
 from submitter.counting import count
 from submitter.failures import log_failure
 from submitter.limit_headers import LimitHeaders
@@ -37,6 +38,9 @@ log = structlog.get_logger()
 PATIENCE = 5.0  # seconds that a call waits for a permit
 PROBE_FOR = timedelta(seconds=30)  # that a call which tests an open breaker may take
 MOST_OF_AN_ANSWER = 16 << 20  # bytes: a hundred contacts, with the histories of their fields
+# Times in a row that the breaker opened, for 15 seconds together. What failed in a shorter outage waits for seconds, or
+# fails by itself: ten contacts that the CRM cannot show open the breaker, and must not do so again and again.
+LONG_OUTAGE = 4
 ANOTHER_CONTACT = "the answer is about another contact"
 READS_AT_ONCE = 2  # so that contacts are put together while a read is under way
 
@@ -229,8 +233,11 @@ class CrmCaller:
                 if await breaker.note_failures(self._pool, self.name, 1, probed=permit.is_probe):
                     log.error("breaker_open", crm=self.name)
             case _ if self._is_failing:
-                await breaker.note_success(self._pool, self.name)
+                trips = await breaker.note_success(self._pool, self.name)
                 self._is_failing = False
+                if trips >= LONG_OUTAGE:
+                    hastened = await hasten(self._pool, self.name)
+                    log.info("crm_answers_again", crm=self.name, hastened=hastened)
 
 
 def _withheld(shut: Shut) -> Withheld:
