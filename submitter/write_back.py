@@ -36,6 +36,7 @@ from store import deliveries, write_backs
 from store.crm_permits import read_shut
 from store.database import transaction
 from store.deliveries import ClaimedDelivery, Ended
+from store.deliveries_apart import claim_apart
 from store.group_commit import GroupCommit
 from store.leases import DELIVERIES, Postponed
 from store.suppressed import suppressed_hashes
@@ -110,7 +111,7 @@ class WriteBack:
         """Claim due deliveries, unless the CRM cannot be called now."""
         if shut := await read_shut(self._pool, self._crm):
             return Batch((), wait=min(shut.wait, LONGEST_REST))
-        claimed = await deliveries.claim(
+        claimed = await claim_apart(
             self._pool, self._crm, most=most, lease=self._process.settings.lease, claim_id=claim_id
         )
         if not claimed.deliveries:
