@@ -19,7 +19,7 @@ from enrichment.event import read_fields
 from enrichment.outcome import Refused, Retry
 from enrichment.reading import COULD_NOT_BE_READ, ERASED, GONE, SUPPRESSED
 from enrichment.states import DeliveryEnd
-from enrichment.suppression import number_hash
+from enrichment.suppression import number_hash, result_hashes
 from enrichment.write_back import (
     OVERTAKEN,
     SOMEBODY_ELSE,
@@ -122,11 +122,15 @@ class WriteBack:
         return Batch(tasks, more=claimed.more)
 
     async def _suppressed(self, told: Mapping[UUID, Told]) -> set[UUID]:
-        """Return the lookups whose number is suppressed by now."""
+        """Return the lookups whose number, or person, is suppressed by now."""
         policy = await self._process.installation.policy()
-        hashes = {id: number_hash(one.result.number, policy.hash) for id, one in told.items() if one.result.number}
-        found = await suppressed_hashes(self._pool, hashes.values()) if hashes else ()
-        return {id for id, hash in hashes.items() if hash in found}
+        hashes = {
+            id: result_hashes(one.contact, one.result.number, policy.hash)
+            for id, one in told.items()
+            if one.result.number
+        }
+        found = await suppressed_hashes(self._pool, frozenset().union(*hashes.values())) if hashes else frozenset()
+        return {id for id, of_result in hashes.items() if not found.isdisjoint(of_result)}
 
     async def renew(self, items: Sequence[Task]) -> set[UUID]:
         """Renew the leases of these deliveries; return those that are still this process's."""
