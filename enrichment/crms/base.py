@@ -175,6 +175,13 @@ class Crm(ABC):
     def verify(self, *, method: str, url: str, headers: Headers, body: bytes, now: float) -> bool:
         """Tell whether the CRM signed this request to *url*, our public one, at about *now* (seconds)."""
 
+    def clocks_apart(self, *, method: str, url: str, headers: Headers, body: bytes, now: float) -> float | None:
+        """Return by how many seconds *now* is ahead of a request that `verify` refuses for its time alone; else None.
+
+        A replayed request looks the same.
+        """
+        return None
+
     @abstractmethod
     def read_event(self, body: bytes) -> Heard:
         """Read a body of the CRM's own events. Raise NotJson or NotAnEvent."""
