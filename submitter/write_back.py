@@ -31,6 +31,7 @@ from enrichment.write_back import (
     is_same_person,
     judge_reread,
     was_overtaken,
+    was_typed,
 )
 from store import deliveries, write_backs
 from store.crm_permits import read_shut
@@ -220,8 +221,8 @@ class WriteBack:
         number = told.result.number
         wrote = number_hash(number, policy.hash) if number else None
         if isinstance(decided, Leave):
-            # An earlier try may have put it there, and died before it could say so.
-            if number is None or decided.reason != THERE_ALREADY or task.attempt == 1:
+            # An earlier try may have put it there, and died before it could say so. What a person typed is theirs.
+            if number is None or decided.reason != THERE_ALREADY or task.attempt == 1 or was_typed(contact):
                 return _end(task, decided.state, decided.reason)
             overtaken = was_overtaken(contact, number, told.result.region, is_ours)
             return replace(_end(task, decided.state, OVERTAKEN if overtaken else decided.reason), wrote=wrote)

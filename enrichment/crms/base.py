@@ -47,10 +47,14 @@ class Heard:
 
 @dataclass(frozen=True, slots=True)
 class Edit:
-    """One value that a field had, and when it was set; *value* is empty where somebody cleared it."""
+    """One value that a field had, and when it was set; *value* is empty where somebody cleared it.
+
+    *is_typed*: the CRM says that a person set it, by hand.
+    """
 
     value: str = field(repr=False)
     at: datetime
+    is_typed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
