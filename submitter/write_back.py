@@ -6,11 +6,9 @@ So a process may die at any point, and the next try begins with the reading.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from uuid import UUID
-from weakref import WeakValueDictionary
 
 import structlog
 
@@ -104,8 +102,6 @@ class WriteBack:
         self._caller = caller
         self._process = process
         self._pool = process.pool
-        # One delivery to a record at a time: another's number would look like a person's.
-        self._records: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._steps: GroupCommit[Step, None] = GroupCommit(self.write, most=WRITTEN_TOGETHER, flushers=2)
 
     async def claim(self, most: int, claim_id: UUID) -> Batch[Task]:
@@ -175,17 +171,15 @@ class WriteBack:
         record_id = task.delivery.record_id or told.record_id
         if why := self._reason_to_skip(task, told, record_id):
             return _end(task, "skipped", why)
-        lock = self._records.setdefault(record_id, asyncio.Lock())
-        async with lock:
-            if lease.is_over:
-                return postponed(task, "its lease ran out")
-            shown = await self._caller.read(record_id)
-            if not isinstance(shown, CrmContact):
-                return self._not_read(task, shown)
-            if self._is_of(told, shown):
-                step = await self._write_onto(task, told, shown, lease)
-            else:
-                step = _end(task, "skipped", SOMEBODY_ELSE)
+        if lease.is_over:
+            return postponed(task, "its lease ran out")
+        shown = await self._caller.read(record_id)
+        if not isinstance(shown, CrmContact):
+            return self._not_read(task, shown)
+        if self._is_of(told, shown):
+            step = await self._write_onto(task, told, shown, lease)
+        else:
+            step = _end(task, "skipped", SOMEBODY_ELSE)
         if isinstance(step, Ended) and shown.record_id != told.record_id:
             return replace(step, record_id=shown.record_id)
         return step

@@ -7,8 +7,10 @@ from collections.abc import AsyncIterator
 import pytest
 
 from sandbox.hubspot.faults import Faults
+from submitter.write_back import WriteBack
 from tests.conftest import Start
 from tests.crm_world import MOBILE, CrmWorld, crm_world
+from tests.factories import lookup
 from tests.fake_provider import FakeProvider, found
 
 NEWER = "+15551230000"
@@ -63,3 +65,30 @@ async def test_a_number_that_the_first_try_wrote_is_ours(crm: CrmWorld) -> None:
 
     assert delivery["reason"] == "the number stood there already"
     assert crm.value(record) == NEWER
+
+
+async def test_two_results_of_one_contact_do_not_look_like_a_persons(crm: CrmWorld) -> None:
+    """They are delivered one after the other, also by two processes: the second finds a number of ours."""
+    record = crm.create()
+    lookup_id = await crm.find_number(record)
+    other = await crm.pool.fetchrow("SELECT * FROM lookups WHERE id = $1", lookup_id)
+    assert other is not None
+    row = await lookup(
+        crm.pool, source="hubspot", record_id=record, final_status="found", mobile=NEWER, name=other["name"],
+        work_email=other["work_email"],
+    )  # fmt: skip
+    await crm.pool.execute(
+        "INSERT INTO deliveries (id, lookup_id, channel) VALUES (new_id(), $1, 'hubspot')", row["id"]
+    )
+    second = WriteBack(crm.caller, crm.at_work.process)
+
+    first_batch = await crm.write_back.loop.claim_once()
+    second_batch = await second.loop.claim_once()
+    await crm.write_back.loop.settled()
+    await second.loop.settled()
+    await second.close()
+    await crm.deliver()
+
+    assert (len(first_batch.items), len(second_batch.items)) == (1, 0)
+    assert [(one["status"], one["reason"]) for one in await crm.deliveries()] == [("delivered", None)] * 2
+    assert crm.written_by_us() == [MOBILE, NEWER]
