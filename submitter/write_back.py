@@ -108,11 +108,11 @@ class WriteBack:
 
     async def claim(self, most: int, claim_id: UUID) -> Batch[Task]:
         """Claim due deliveries, unless the CRM cannot be called now."""
-        if shut := await read_shut(self._pool, self._crm):
-            return Batch((), wait=min(shut.wait, LONGEST_REST))
         claimed = await deliveries.claim(
             self._pool, self._crm, most=most, lease=self._process.settings.lease, claim_id=claim_id
         )
+        if claimed.left and (shut := await read_shut(self._pool, self._crm)):
+            return Batch((), wait=min(shut.wait, LONGEST_REST))
         if not claimed.deliveries:
             return Batch((), idle=claimed.idle)
         told = await write_backs.read_results(self._pool, [one.lookup_id for one in claimed.deliveries])
@@ -123,7 +123,11 @@ class WriteBack:
     async def _suppressed(self, told: Mapping[UUID, Told]) -> set[UUID]:
         """Return the lookups whose number is suppressed by now."""
         policy = await self._process.installation.policy()
-        hashes = {id: number_hash(one.result.number, policy.hash) for id, one in told.items() if one.result.number}
+        hashes = {
+            id: number_hash(one.result.number, policy.hash)
+            for id, one in told.items()
+            if one.result.number and one.needs_check
+        }
         found = await suppressed_hashes(self._pool, hashes.values()) if hashes else ()
         return {id for id, hash in hashes.items() if hash in found}
 
