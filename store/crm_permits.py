@@ -220,6 +220,15 @@ _SPEND = """
 """
 
 
+# For claims of what is done by calling the CRM $1: it is not shut. What is no CRM never is.
+CAN_BE_CALLED = """
+    NOT EXISTS (SELECT
+                  FROM providers
+                 WHERE name = $1
+                   AND (paused_at IS NOT NULL OR GREATEST(rest_until, open_until) > clock_timestamp()))
+"""
+
+
 async def read_shut(db: Db, crm: str) -> Shut | None:
     """Return how the CRM is shut: paused, resting after a 429, or its breaker is open. Return None if it is not."""
     row = await db.fetchrow(

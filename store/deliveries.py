@@ -16,6 +16,7 @@ import asyncpg
 from enrichment.states import DELIVERY_STATES, DeliveryEnd
 from store import audit
 from store.columns import Columns
+from store.crm_permits import CAN_BE_CALLED
 from store.database import Db, transaction
 from store.partitions import first_id
 
@@ -71,16 +72,24 @@ async def claim(pool: asyncpg.Pool[Any], channel: str, *, most: int, lease: time
     Claim none while the CRM of that name is shut, as `read_shut` says. When this raises, the claim may have been
     committed nevertheless: `DELIVERIES.undo` finds them by *claim_id*.
     """
-    rows = await pool.fetch(
-        """
+    rows = await pool.fetch(_CLAIM, channel, most, lease, claim_id)
+    claimed = [
+        ClaimedDelivery(row["id"], row["lookup_id"], row["attempt"], row["tries"], row["record_id"])
+        for row in rows
+        if row["id"] is not None
+    ]
+    if claimed:
+        return DeliveryClaim(claimed, more=len(claimed) == most)
+    due_in: float | None = rows[0]["due_in"]
+    return DeliveryClaim((), idle=due_in is None or due_in > SOON, left=due_in is not None and due_in <= 0)
+
+
+_CLAIM = f"""
         WITH due AS MATERIALIZED (
             SELECT id
               FROM deliveries
              WHERE channel = $1 AND state = 'queued' AND due_at <= now()
-               AND NOT EXISTS (SELECT
-                                 FROM providers
-                                WHERE name = $1
-                                  AND (paused_at IS NOT NULL OR GREATEST(rest_until, open_until) > clock_timestamp()))
+               AND {CAN_BE_CALLED}
              ORDER BY due_at, id
              LIMIT $2
                FOR UPDATE SKIP LOCKED   -- a second sender takes the next ones
@@ -99,21 +108,7 @@ async def claim(pool: asyncpg.Pool[Any], channel: str, *, most: int, lease: time
                   FROM deliveries
                  WHERE channel = $1 AND state = 'queued') AS first
           LEFT JOIN claimed ON true
-        """,
-        channel,
-        most,
-        lease,
-        claim_id,
-    )
-    claimed = [
-        ClaimedDelivery(row["id"], row["lookup_id"], row["attempt"], row["tries"], row["record_id"])
-        for row in rows
-        if row["id"] is not None
-    ]
-    if claimed:
-        return DeliveryClaim(claimed, more=len(claimed) == most)
-    due_in: float | None = rows[0]["due_in"]
-    return DeliveryClaim((), idle=due_in is None or due_in > SOON, left=due_in is not None and due_in <= 0)
+"""  # noqa: S608  our own words
 
 
 @dataclass(frozen=True, slots=True)
