@@ -9,26 +9,15 @@ from datetime import timedelta
 from uuid import UUID
 
 from store.database import Db
-from store.deliveries import SOON, ClaimedDelivery, DeliveryClaim
+from store.deliveries import DeliveryClaim, as_claim
 
 
 async def claim_apart(db: Db, crm: str, *, most: int, lease: timedelta, claim_id: UUID) -> DeliveryClaim:
-    """Claim up to *most* due deliveries (queued -> sending), but none to a record that another is being sent to.
+    """Claim deliveries as `claim` does, but none to a record that another is being sent to."""
+    return as_claim(await db.fetch(_CLAIM, crm, most, lease, claim_id), most)
 
-    When this raises, the claim may have been committed nevertheless: `DELIVERIES.undo` finds them by *claim_id*.
-    """
-    due_in: float | None = await db.fetchval(
-        """
-        SELECT EXTRACT(epoch FROM min(due_at) - now())::float8
-          FROM deliveries
-         WHERE channel = $1 AND state = 'queued'
-        """,
-        crm,
-    )
-    if due_in is None or due_in > 0:
-        return DeliveryClaim((), idle=due_in is None or due_in > SOON)
-    rows = await db.fetch(
-        """
+
+_CLAIM = """
         WITH in_hand AS MATERIALIZED (
             SELECT record_id FROM records_in_hand($1) AS record_id WHERE record_id IS NOT NULL
         ), due AS MATERIALIZED (
@@ -37,6 +26,10 @@ async def claim_apart(db: Db, crm: str, *, most: int, lease: timedelta, claim_id
               FROM deliveries
               LEFT JOIN lookups ON lookups.id = deliveries.lookup_id
              WHERE channel = $1 AND state = 'queued' AND due_at <= now()
+               AND NOT EXISTS (SELECT   -- as `read_shut` says
+                                 FROM providers
+                                WHERE name = $1
+                                  AND (paused_at IS NOT NULL OR GREATEST(rest_until, open_until) > clock_timestamp()))
                AND COALESCE(deliveries.record_id, lookups.record_id, deliveries.id::text)
                    NOT IN (SELECT record_id FROM in_hand)
              ORDER BY due_at, deliveries.id
@@ -44,22 +37,19 @@ async def claim_apart(db: Db, crm: str, *, most: int, lease: timedelta, claim_id
                FOR UPDATE OF deliveries SKIP LOCKED
         ), apart AS MATERIALIZED (
             SELECT DISTINCT ON (goes_to) id FROM due ORDER BY goes_to, due_at, id
+        ), claimed AS (
+            UPDATE deliveries
+               SET state = 'sending',
+                   attempt = attempt + 1,
+                   lease_expires_at = clock_timestamp() + $3,
+                   claimed_by = $4
+              FROM apart
+             WHERE deliveries.id = apart.id
+            RETURNING deliveries.id, lookup_id, attempt, tries, record_id
         )
-        UPDATE deliveries
-           SET state = 'sending',
-               attempt = attempt + 1,
-               lease_expires_at = clock_timestamp() + $3,
-               claimed_by = $4
-          FROM apart
-         WHERE deliveries.id = apart.id
-        RETURNING deliveries.id, lookup_id, attempt, tries, record_id, (SELECT count(*) FROM due) AS due
-        """,
-        crm,
-        most,
-        lease,
-        claim_id,
-    )
-    claimed = [
-        ClaimedDelivery(row["id"], row["lookup_id"], row["attempt"], row["tries"], row["record_id"]) for row in rows
-    ]
-    return DeliveryClaim(claimed, more=bool(rows) and rows[0]["due"] == most)
+        SELECT claimed.*, (SELECT count(*) FROM due) AS due, first.due_in
+          FROM (SELECT EXTRACT(epoch FROM min(due_at) - now())::float8 AS due_in   -- before this claim
+                  FROM deliveries
+                 WHERE channel = $1 AND state = 'queued') AS first
+          LEFT JOIN claimed ON true
+"""

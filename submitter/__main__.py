@@ -31,11 +31,13 @@ async def work(process: Process, stop: asyncio.Event) -> None:
     def wake() -> None:
         for submitter in submitters:
             submitter.loop.awake.set()
+        for desk in desks:
+            desk.wake()
         deliver()
 
     def deliver() -> None:
         for desk in desks:
-            desk.wake()
+            desk.deliver()
         for sender in senders:
             sender.loop.awake.set()
 

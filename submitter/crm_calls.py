@@ -22,7 +22,7 @@ from enrichment.crms.base import Account, Crm, CrmContact, Failure, Gone, Purpos
 from enrichment.outcome import Pause, Refused, Retry, Unclear
 from enrichment.providers.base import Health, HttpRequest, HttpResponse
 from store import breaker
-from store.crm_permits import Permit, Shut, take_permits
+from store.crm_permits import Permit, Permits, Shut
 from store.database import UNREACHABLE
 from store.group_commit import GroupCommit
 from store.recovery import hasten
@@ -72,7 +72,8 @@ class CrmCaller:
         self._pool = pool
         self._session = session
         self._limit_headers = LimitHeaders(pool, crm)
-        self._permits: dict[tuple[Purpose, bool], PermitQueue] = {}
+        self._permits = Permits(pool, crm.name, probe_for=PROBE_FOR)
+        self._queues: dict[tuple[Purpose, bool], PermitQueue] = {}
         self._is_failing = False  # the last calls failed: a success closes the breaker
         self._reads: GroupCommit[str, Shown] = GroupCommit(
             self._read_together, most=crm.most_per_read, flushers=READS_AT_ONCE
@@ -206,20 +207,16 @@ class CrmCaller:
 
     async def _take_permit(self, purpose: Purpose, *, sweeps: bool) -> Permit | Withheld:
         """Wait for a permit, but not for longer than PATIENCE."""
-        if (purpose, sweeps) not in self._permits:
-            take = partial(self._take_permits, purpose, sweeps=sweeps)
-            self._permits[purpose, sweeps] = PermitQueue(take)
+        if (purpose, sweeps) not in self._queues:
+            self._queues[purpose, sweeps] = PermitQueue(partial(self._permits.take, purpose, sweeps=sweeps))
         loop = asyncio.get_running_loop()
         patient_until = loop.time() + PATIENCE
-        while isinstance(taken := await self._permits[purpose, sweeps].take(), Shut):
+        while isinstance(taken := await self._queues[purpose, sweeps].take(), Shut):
             if taken.paused or loop.time() + taken.wait > patient_until:
                 return _withheld(taken)
             await asyncio.sleep(taken.wait)
         await asyncio.sleep(taken.after)
         return taken
-
-    async def _take_permits(self, purpose: Purpose, wanted: int, *, sweeps: bool) -> list[Permit] | Shut:
-        return await take_permits(self._pool, self.name, purpose, wanted, sweeps=sweeps, probe_for=PROBE_FOR)
 
     async def _note(self, outcome: object, permit: Permit, began: float) -> None:
         """Tell all processes what the answer says about the CRM: paused, resting, failing, or well."""

@@ -44,6 +44,7 @@ class CrmDesk:
         self._wake = wake
         self._hears_hints = hears_hints
         self._loops: list[LeasedWork[Any]] = []
+        self._write_back: WriteBack | None = None
         self._caller: CrmCaller | None = None
 
     @property
@@ -56,6 +57,11 @@ class CrmDesk:
         for loop in self._loops:
             loop.awake.set()
 
+    def deliver(self) -> None:
+        """Hint that deliveries may be due."""
+        if self._write_back is not None:
+            self._write_back.loop.awake.set()
+
     async def run(self, stop: asyncio.Event) -> None:
         """Work until *stop*; then wait for the calls in flight, and store what came of them."""
         while not stop.is_set():
@@ -67,7 +73,7 @@ class CrmDesk:
 
     async def _work(self, caller: CrmCaller, stop: asyncio.Event) -> None:
         reader = Reader(caller, self._process, self._connections, self._wake)
-        write_back = WriteBack(caller, self._process)
+        self._write_back = write_back = WriteBack(caller, self._process)
         self._loops = [reader.loop, write_back.loop]
         for loop in self._loops:
             loop.hears_hints = self._hears_hints

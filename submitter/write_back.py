@@ -106,11 +106,11 @@ class WriteBack:
 
     async def claim(self, most: int, claim_id: UUID) -> Batch[Task]:
         """Claim due deliveries, unless the CRM cannot be called now."""
-        if shut := await read_shut(self._pool, self._crm):
-            return Batch((), wait=min(shut.wait, LONGEST_REST))
         claimed = await claim_apart(
             self._pool, self._crm, most=most, lease=self._process.settings.lease, claim_id=claim_id
         )
+        if claimed.left and (shut := await read_shut(self._pool, self._crm)):
+            return Batch((), wait=min(shut.wait, LONGEST_REST))
         if not claimed.deliveries:
             return Batch((), idle=claimed.idle)
         told = await write_backs.read_results(self._pool, [one.lookup_id for one in claimed.deliveries])
@@ -124,7 +124,7 @@ class WriteBack:
         hashes = {
             id: result_hashes(one.contact, one.result.number, policy.hash)
             for id, one in told.items()
-            if one.result.number
+            if one.result.number and one.needs_check
         }
         found = await suppressed_hashes(self._pool, frozenset().union(*hashes.values())) if hashes else frozenset()
         return {id for id, of_result in hashes.items() if not found.isdisjoint(of_result)}
