@@ -31,7 +31,7 @@ from receiver.problems import Problem, wrong_fields
 from store.connections import Connections
 from store.database import UNREACHABLE
 from store.group_commit import GroupCommit
-from store.notify import Notifier
+from store.notify import READINGS, Notifier
 from store.readings import CrmEvent
 
 LOOKING = 1.0  # seconds for the connection's row; what is known of it is used after that
@@ -114,7 +114,7 @@ class CrmEvents:
             accepted = await self._commit.submit(event, within=patience_with(self._name))
         ignored = heard.ignored + offered - accepted
         if accepted:
-            self._notifier.wake()
+            self._notifier.wake(READINGS)
         for verdict, events in (("accepted", accepted), ("ignored", ignored)):
             self._metrics.crm_events.labels(self._name, verdict).inc(events)
         shown = [WrongField(path=path, message=message) for path, message in problems]

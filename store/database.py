@@ -52,7 +52,7 @@ PLANNED_ONCE = """
 # asyncpg asks the server about a type when a connection first meets it: about these, once and together.
 ARRAYS = """
     SELECT $1::bool[], $2::bytea[], $3::int[], $4::bigint[], $5::float8[], $6::numeric[], $7::text[], $8::uuid[],
-           $9::interval[], $10::timestamptz[]
+           $9::interval[], $10::timestamptz[], $11::jsonb[]
 """
 _OUR_OWN = re.compile(r"[?&]statement_cache_size=0$")  # in a URL: meant for the pool, not for the server
 
