@@ -562,6 +562,21 @@ CREATE INDEX deliveries_leased    ON deliveries (lease_expires_at) WHERE state =
 CREATE INDEX deliveries_by_lookup ON deliveries (lookup_id);
 CREATE INDEX deliveries_by_state  ON deliveries (channel, state, id);
 
+-- Returns the records that a CRM is being told about, and lets nobody else claim its deliveries before the end of this
+-- transaction. A function, because its query sees what was committed before it has the lock; the statement around it
+-- does not.
+CREATE FUNCTION records_in_hand(crm text) RETURNS SETOF text LANGUAGE plpgsql VOLATILE AS $$
+BEGIN
+    PERFORM pg_advisory_xact_lock(hashtextextended('deliveries to ' || crm, 0));
+    RETURN QUERY
+        SELECT COALESCE(deliveries.record_id, lookups.record_id)
+          FROM deliveries
+          JOIN lookups ON lookups.id = deliveries.lookup_id
+         WHERE deliveries.channel = crm
+           AND deliveries.state = 'sending';
+END
+$$;
+
 -- Who is never to be asked for, and which numbers are never to be given: hashed as keys are.
 CREATE TABLE suppressions (
     id          uuid        NOT NULL PRIMARY KEY,

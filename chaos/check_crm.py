@@ -9,8 +9,10 @@ from itertools import pairwise
 
 from chaos.crm_calls import CLOCK, HUMAN, MOBILE, OURS, Call, Calls, Change, changes_of, ids_of
 from chaos.evidence import Evidence
+from chaos.overheard import Exchange
 from chaos.vendors import Json
 from chaos.verdict import Verdict
+from enrichment.crms.hubspot_properties import STATUS
 from enrichment.write_back import OVERTAKEN
 
 TELLING = ("email", "hs_linkedin_url")  # a contact with neither is nobody whom we ask about
@@ -91,7 +93,17 @@ def everybody_has_their_number(evidence: Evidence) -> Verdict:
             verdict.count("edited by people")
         elif any(record.contact["properties"].get(name) for name in TELLING):
             _has_its_number(record, verdict)
+            if evidence.has_own_properties:
+                _has_its_status(record, verdict)
     return verdict
+
+
+def _has_its_status(record: Record, verdict: Verdict) -> None:
+    """Check the property of our own: it says how one of the contact's lookups ended."""
+    status = record.contact["properties"].get(STATUS) if record.contact else None
+    ended = {lookup["status"] for lookup in record.lookups}
+    verdict.count(f"whose status says {status}")
+    verdict.demand(status in ended, f"{record.name} says {status}, and its lookups are {ended}: {record.reasons()}")
 
 
 def _has_its_number(record: Record, verdict: Verdict) -> None:
@@ -169,6 +181,12 @@ def hubspot_is_not_flooded(evidence: Evidence) -> Verdict:
     stats = evidence.hubspot.stats
     for name in ("requests", "limited", "events", "events_dropped", "events_accepted", "forged_sent"):
         verdict.count(f"HubSpot's count: {name}", stats[name])
+    pages = sum(_is_of_the_walk(one) for one in evidence.overheard.get("hubspot", []))
+    verdict.count("pages of the nightly walk", pages)
     verdict.demand(stats["limited"] == 0, f"HubSpot said 429 {stats['limited_by']} on its own")
     verdict.demand(stats["forged_accepted"] == 0, f"{stats['forged_accepted']} forged events were accepted")
     return verdict
+
+
+def _is_of_the_walk(one: Exchange) -> bool:
+    return one.method == "GET" and one.path.partition("?")[0].endswith("/contacts")

@@ -56,6 +56,15 @@ async def let_minutes_pass(postgres: Postgres) -> None:
         await connection.close(timeout=PATIENCE)
 
 
+async def let_night_fall(postgres: Postgres) -> None:
+    """Let the walk over HubSpot's contacts be due, unless one is under way."""
+    connection = await session(postgres)
+    try:
+        await connection.execute("UPDATE connections SET walk_due_at = now() WHERE walk_began IS NULL")
+    finally:
+        await connection.close(timeout=PATIENCE)
+
+
 def url(port: int) -> str:
     """Return the URL of that database for clients that connect to *port*."""
     return f"postgresql://{USER}@{HOST}:{port}/{DATABASE}?sslmode=disable"

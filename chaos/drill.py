@@ -30,6 +30,7 @@ from chaos.crowd import Crowd
 from chaos.database import let_minutes_pass
 from chaos.evidence import Api, Evidence, Silent, look_inside
 from chaos.journal import Happened, Journal
+from chaos.nights import nights
 from chaos.show import View, show
 from chaos.surprises import surprises
 from chaos.truth import Truth
@@ -108,6 +109,7 @@ class Drill:
             crm.run(Crowd(order.seed, order.rate), seconds=order.seconds, lookups=order.lookups),
             world.contacts.run(order.seconds),
             self.journal.carry_out(world, faults, lambda one, where: _note_kill(one, where, watch)),
+            nights(world.postgres, order.seconds if world.variant.nights else 0.0),
         )
         load, self.phase = time.time() - begun, "settling"
         await world.calm()
@@ -116,7 +118,8 @@ class Drill:
         settled, self.phase = time.time() - calm, "checking"
         verdicts = await self._judge(world, watch, crm)
         run = report.Run(
-            seed=order.seed, begun=begun, load=load, settled=settled, journal=self.journal, verdicts=verdicts,
+            seed=order.seed, variant=world.variant.words(),
+            begun=begun, load=load, settled=settled, journal=self.journal, verdicts=verdicts,
             accepted=self.accepted, ended=[(sample.at, sample.final) for sample in watch.samples],
             crm=crm.answers, surprises=surprises(world, crm),
         )  # fmt: skip
@@ -193,6 +196,7 @@ class Drill:
             results=world.results.got,
             delivered=inside.delivered,
             holds=world.terms.lease + world.terms.timeout,
+            has_own_properties=world.variant.own,
             truth=truth.of,
             lies=await truth.lies(lookup["person"] for lookup in lookups.values()),
             most_submitting=watch.most_submitting,

@@ -73,6 +73,7 @@ class Evidence:
     hubspot: CrmBooks = field(default_factory=CrmBooks)
     results: list[Got] = field(default_factory=list)
     delivered: dict[str, float] = field(default_factory=dict)  # deliveries: when it was stored that they were taken
+    has_own_properties: bool = False  # the status of a lookup is written onto its contact
     holds: float = 8.0  # seconds that a process may hold a contact which it has read before it writes
     truth: Callable[[str, Person], Json] = lambda provider, someone: {}
     lies: list[str] = field(default_factory=list)  # where the sandbox's truth over HTTP differed from *truth*

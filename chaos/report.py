@@ -21,6 +21,7 @@ class Run:
     """One run, when it is over."""
 
     seed: int
+    variant: str
     begun: float
     load: float  # seconds that events were sent
     settled: float  # seconds from the end of the faults until everything was final
@@ -60,6 +61,7 @@ def as_text(run: Run) -> str:
     total = run.accepted[-1][1] if run.accepted else 0
     lines = [
         f"Ringback under chaos, seed {run.seed}",
+        f"  {run.variant}",
         f"  {total} lookups in {run.load:.0f} s ({total / max(run.load, 1):.0f} a second)",
         f"  settled {run.settled:.0f} s after the last fault",
         f"  {run.faults.total()} faults of {sum(1 for times in run.faults.values() if times)} kinds",
@@ -94,6 +96,7 @@ def as_json(run: Run) -> dict[str, Any]:
     """Return the report for programs."""
     return {
         "seed": run.seed,
+        "variant": run.variant,
         "holds": run.holds,
         "load_seconds": round(run.load, 1),
         "settled_seconds": round(run.settled, 1),

@@ -19,6 +19,7 @@ from chaos.hubspot import HubSpot
 from chaos.overheard import Overheard
 from chaos.results import SECRET, Results
 from chaos.rights import Rights
+from chaos.variants import READY_WITHIN, Variant, create_properties
 from chaos.vendors import Vendor
 from rig.kept import Kept
 from rig.ports import HOST, free_port
@@ -28,7 +29,6 @@ from rig.proxy import Proxy
 from rig.ready import until_answers
 from rig.settings import TOKEN, sandboxed
 
-READY_WITHIN = 40.0  # seconds
 LINKS = ("database", "leadmagic", "nyne", "hubspot", "callbacks", "crm")
 HEARD = ("leadmagic", "nyne", "hubspot", "callbacks")
 
@@ -69,6 +69,7 @@ class World:
     """The processes that run, and the handles on them."""
 
     terms: Terms
+    variant: Variant
     folder: Path
     postgres: Postgres
     links: dict[str, Proxy]
@@ -139,6 +140,8 @@ async def running(terms: Terms, folder: Path, seed: int, rate: float) -> AsyncIt
         await asyncio.gather(create_in(world.postgres), *(prop.start() for prop in world.props))
         for link in world.links.values():
             await link.open()
+        if world.variant.own:
+            await create_properties(world.hubspot.url, world.postgres)
         for process in world.processes:
             await process.start()
         await world.until_ready()
@@ -164,7 +167,7 @@ def _lay_out(terms: Terms, folder: Path, seed: int, rate: float) -> World:
     us = _address(links["crm"])
     crm = Crm(us, TOKEN, seed)
     return World(
-        terms, folder, breakable(database, folder / "postgres.log"), links, vendors, hubspot, crm,
+        terms, Variant.of(seed), folder, breakable(database, folder / "postgres.log"), links, vendors, hubspot, crm,
         Contacts(hubspot, seed, rate * SHARE), Rights(us, TOKEN, crm), Results(seed), receivers, overheard=overheard,
     )  # fmt: skip
 
@@ -215,6 +218,7 @@ def _play_our_part(world: World) -> None:
         nyne=address["nyne"],
         hubspot=address["hubspot"],
         HUBSPOT_SWEEP_SECONDS=str(terms.sweep),
+        WRITE_BACK=world.variant.write_back,
         HUBSPOT_FLOOD_LOOKUPS_PER_HOUR="1000000",
         RESULT_WEBHOOK_URL=world.results.url,
         RESULT_WEBHOOK_SECRET=SECRET,

@@ -8,6 +8,7 @@ from typing import Any
 import aiohttp
 
 from console.crm_checks import check_token, find_fields, read_fields
+from console.crm_clock import check_clock
 from console.database import connected, embedded_exists
 from console.findings import Finding
 from enrichment.crms import CRMS, build_crm
@@ -57,7 +58,8 @@ async def _check_crm(
     if connection is not None and connection.account not in (None, standing.account) and standing.account:
         found = f"the token is of account {standing.account}, and account {connection.account} is connected"
         findings.append(Finding(crm.label, "fail", found, f"`ringback disconnect {name}`, then connect it again"))
-    return [*findings, *await _check_fields(session, settings, name, learned)]
+    clock = await check_clock(session, crm)
+    return [*findings, *([clock] if clock else []), *await _check_fields(session, settings, name, learned)]
 
 
 async def _check_fields(

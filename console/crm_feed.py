@@ -67,7 +67,11 @@ async def _feed_some(
 ) -> None:
     """Name those of these contacts that are worth asking, when there is room."""
     left = await left_to_name(link.pool, caller.name, ids)
-    worth = [one.record_id for one in await read_contacts(caller, left) if price_of(one, link.asked) is not None]
+    contacts, unread = await read_contacts(caller, left)
+    if unread:
+        id, why = next(iter(unread.items()))
+        say(f"{len(unread)} contacts cannot be read, and are passed. Of {id}, {link.crm.label} says: {why}.")
+    worth = [one.record_id for one in contacts if price_of(one, link.asked) is not None]
     wanted = worth if pace.most is None else worth[: pace.most - fed.named]
     if not await _wait_for_room(link, pace, len(wanted), say):
         fed.stopped = True

@@ -10,6 +10,7 @@ from decimal import Decimal
 
 from enrichment.crms.base import CrmContact, Failure, Page
 from enrichment.money import cents
+from enrichment.outcome import Pause, Refused, Retry
 from enrichment.providers.base import Provider
 from enrichment.reading import Skip, read_contact
 from rig.processes import NotRunning
@@ -74,12 +75,13 @@ async def rehearse(
     async for page in pages(caller, since=since, until=until):
         rehearsal.contacts += len(page.changes)
         ids = [change.record_id for change in page.changes][: most - rehearsal.read]
-        for contact in await read_contacts(caller, ids):
+        contacts, unread = await read_contacts(caller, ids)
+        for contact in contacts:
             price = price_of(contact, providers)
             rehearsal.askable += price is not None
             rehearsal.credits += price or 0
             rehearsal.dearest = max(rehearsal.dearest, price or Decimal(0))
-        rehearsal.read += len(ids)
+        rehearsal.read += len(ids) - len(unread)
         if rehearsal.read >= most:
             # Each page's total counts what is left from it on.
             rehearsal.contacts += max((page.total or 0) - len(page.changes), 0)
@@ -111,20 +113,35 @@ async def _page(caller: CrmCaller, since: datetime, until: datetime, after: str 
     raise AssertionError("unreachable: the last try raises")
 
 
-async def read_contacts(caller: CrmCaller, record_ids: list[str]) -> list[CrmContact]:
-    """Read these contacts; leave out those that are gone. Raise NotRunning if they cannot be read."""
+async def read_contacts(caller: CrmCaller, record_ids: list[str]) -> tuple[list[CrmContact], dict[str, str]]:
+    """Read these contacts, but those that are gone. Return also why others cannot be shown, by id.
+
+    Raise NotRunning if the CRM cannot be called.
+    """
     found: list[CrmContact] = []
+    unread: dict[str, str] = {}
     step = caller.crm.most_per_read
     for start in range(0, len(record_ids), step):
+        left = record_ids[start : start + step]
         for tries in range(1, TRIES + 1):
-            read: Mapping[str, CrmContact] | Failure | Withheld = await caller.call(
-                caller.crm.read_many(record_ids[start : start + step]), caller.crm.read_contacts, sweeps=True
-            )
-            if isinstance(read, Mapping):
-                found += read.values()
+            shown = await caller.read_many(left, sweeps=True)
+            found += [one for id, one in shown.items() if isinstance(one, CrmContact) and one.record_id == id]
+            unread |= {id: one.reason for id, one in shown.items() if isinstance(one, Refused)}
+            failed = {id: one for id, one in shown.items() if isinstance(one, Retry | Pause | Withheld)}
+            if not failed:
                 break
-            await _pause(caller, read, tries)
-    return found
+            left = list(failed)
+            # While others are shown, or to the end, such a failure is the contact's own.
+            if all(isinstance(one, Retry) for one in failed.values()) and (found or tries == TRIES) and tries > 1:
+                unread |= {id: one.reason for id, one in failed.items()}
+                break
+            await _pause(caller, max(failed.values(), key=_rank), tries)
+    return found, unread
+
+
+def _rank(why: Retry | Pause | Withheld) -> tuple[bool, float]:
+    """Order failures: that the CRM cannot be called counts for more than a contact's, then the longest wait."""
+    return not isinstance(why, Retry), getattr(why, "after", None) or 0.0
 
 
 async def _pause(caller: CrmCaller, why: Failure | Withheld, tries: int) -> None:

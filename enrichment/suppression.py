@@ -16,7 +16,7 @@ from enrichment.linkedin import read_profiles
 from enrichment.nothing import is_nothing
 from enrichment.phone import read_phone
 from enrichment.texts import Unusable, tidy
-from enrichment.wish import Hasher, profile_key
+from enrichment.wish import Hasher, profile_key, suppressible
 
 Kind = Literal["email", "profile", "domain", "number"]
 
@@ -72,6 +72,12 @@ def read_identifier(kind: Kind, text: str) -> Identifier:
 def number_hash(mobile: str, hash: Hasher) -> bytes:
     """Return the hash under which the number *mobile*, in E.164, is suppressed."""
     return hash("number", mobile)
+
+
+def result_hashes(contact: Contact, number: str | None, hash: Hasher) -> frozenset[bytes]:
+    """Return the hashes under which a result may be suppressed: the person's, and that of the *number*, in E.164."""
+    of_person = suppressible(contact, hash)
+    return of_person | {number_hash(number, hash)} if number else of_person
 
 
 def job_hash(job_id: UUID, hash: Hasher) -> bytes:

@@ -153,6 +153,11 @@ def was_overtaken(contact: CrmContact, number: str, region: str | None, is_ours:
     return any(one != number and (one is None or not is_ours(one)) for one in before)
 
 
+def was_typed(contact: CrmContact) -> bool:
+    """Tell whether a person typed what stands in the mobile field, as far as the CRM says who did."""
+    return bool(contact.edits) and contact.edits[0].is_typed
+
+
 def judge_reread(
     before: CrmContact, wrote: Writing, after: CrmContact, region: str | None = None
 ) -> Landed | Overtaken | Missing:

@@ -21,6 +21,7 @@ from enrichment.settings import Settings
 from enrichment.shown import WrongField
 from receiver.auth import Tokens
 from receiver.bodies import MOST_OF_AN_EVENT, read_body
+from receiver.clocks import Clocks
 from receiver.encodings import as_signed, json_text
 from receiver.messages_crms import CrmEventAnswer
 from receiver.metrics import Metrics
@@ -30,7 +31,7 @@ from receiver.problems import Problem, wrong_fields
 from store.connections import Connections
 from store.database import UNREACHABLE
 from store.group_commit import GroupCommit
-from store.notify import Notifier
+from store.notify import READINGS, Notifier
 from store.readings import CrmEvent
 
 LOOKING = 1.0  # seconds for the connection's row; what is known of it is used after that
@@ -57,6 +58,7 @@ class CrmEvents:
         self._commit = commit
         self._notifier = notifier
         self._metrics = metrics
+        self._clocks = Clocks(name, metrics)
         self._unconnected = self._known = build_crm(name, settings, {})  # with what the environment says, no more
 
     async def receive(self, request: Request) -> Response:
@@ -74,6 +76,10 @@ class CrmEvents:
             crm.verify(method=request.method, url=url, headers=headers, body=signed, now=now)
             for signed in as_signed(request.headers, body, MOST_OF_AN_EVENT)
         ):
+            for signed in as_signed(request.headers, body, MOST_OF_AN_EVENT):
+                apart = crm.clocks_apart(method=request.method, url=url, headers=headers, body=signed, now=now)
+                if apart is not None:
+                    self._clocks.note(apart)
             raise _unsigned(crm.label)
         text = json_text(request.headers, body, MOST_OF_AN_EVENT)
         try:
@@ -108,7 +114,7 @@ class CrmEvents:
             accepted = await self._commit.submit(event, within=patience_with(self._name))
         ignored = heard.ignored + offered - accepted
         if accepted:
-            self._notifier.wake()
+            self._notifier.wake(READINGS)
         for verdict, events in (("accepted", accepted), ("ignored", ignored)):
             self._metrics.crm_events.labels(self._name, verdict).inc(events)
         shown = [WrongField(path=path, message=message) for path, message in problems]

@@ -29,6 +29,12 @@ class Metrics:
         self.crm_events = Counter(
             "ringback_crm_events", "Events of CRMs that were genuine.", ("source", "verdict"), registry=self.registry
         )
+        self.crm_events_untimely = Counter(
+            "ringback_crm_events_untimely",
+            "Requests that a CRM signed, refused because its clock and ours are too far apart, or as replayed.",
+            ("source",),
+            registry=self.registry,
+        )
         self.commits = Histogram(
             "ringback_group_commit_items",
             "Events or callbacks that shared a commit.",

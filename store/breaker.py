@@ -82,14 +82,23 @@ async def note_blocked(db: Db, name: str, jobs: Sequence[UUID], *, probed: bool)
     return bool(opens)
 
 
-async def note_success(db: Db, name: str) -> None:
-    """Close the breaker and reset the failures."""
-    await db.execute(
+async def note_success(db: Db, name: str) -> int:
+    """Close the breaker and reset the failures. Return how often in a row it had opened."""
+    trips: int | None = await db.fetchval(
         """
+        WITH before AS (
+            SELECT name, trips
+              FROM providers
+             WHERE name = $1
+               AND (failures > 0 OR trips > 0)
+               FOR UPDATE
+        )
         UPDATE providers
            SET failures = 0, trips = 0, open_until = NULL, blocked_jobs = '{}'
-         WHERE name = $1
-           AND (failures > 0 OR trips > 0)
+          FROM before
+         WHERE providers.name = before.name
+        RETURNING before.trips
         """,
         name,
     )
+    return trips or 0

@@ -49,6 +49,11 @@ PLANNED_ONCE = """
     SET plan_cache_mode = force_generic_plan;  -- each month of the history makes planning longer than running
     SET enable_seqscan = off;  -- a plan made while a month was empty would read through it when it is full
 """
+# asyncpg asks the server about a type when a connection first meets it: about these, once and together.
+ARRAYS = """
+    SELECT $1::bool[], $2::bytea[], $3::int[], $4::bigint[], $5::float8[], $6::numeric[], $7::text[], $8::uuid[],
+           $9::interval[], $10::timestamptz[], $11::jsonb[]
+"""
 _OUR_OWN = re.compile(r"[?&]statement_cache_size=0$")  # in a URL: meant for the pool, not for the server
 
 
@@ -238,6 +243,7 @@ async def _init(connection: asyncpg.Connection[Any]) -> None:
 async def _plan_once(connection: asyncpg.Connection[Any]) -> None:
     keep_alive(connection)
     await connection.execute(PLANNED_ONCE)
+    await connection.prepare(ARRAYS)
 
 
 async def _nothing_to_reset(_: asyncpg.Connection[Any]) -> None:

@@ -16,6 +16,7 @@ import asyncpg
 from enrichment.states import DELIVERY_STATES, DeliveryEnd
 from store import audit
 from store.columns import Columns
+from store.crm_permits import CAN_BE_CALLED
 from store.database import Db, transaction
 from store.partitions import first_id
 
@@ -62,52 +63,56 @@ class DeliveryClaim:
     deliveries: Sequence[ClaimedDelivery]
     more: bool = False
     idle: bool = False  # nothing is due within SOON
+    left: bool = False  # some are due: the CRM is shut, or another sender was faster
 
 
 async def claim(pool: asyncpg.Pool[Any], channel: str, *, most: int, lease: timedelta, claim_id: UUID) -> DeliveryClaim:
     """Claim up to *most* due deliveries of *channel* (queued -> sending), those that are due longest first.
 
-    When this raises, the claim may have been committed nevertheless: `DELIVERIES.undo` finds them by *claim_id*.
+    Claim none while the CRM of that name is shut, as `read_shut` says. When this raises, the claim may have been
+    committed nevertheless: `DELIVERIES.undo` finds them by *claim_id*.
     """
-    due = await pool.fetchrow(
-        """
-        SELECT min(due_at) <= now() AS is_due, EXTRACT(epoch FROM min(due_at) - now())::float8 AS due_in
-          FROM deliveries
-         WHERE channel = $1 AND state = 'queued'
-        """,
-        channel,
-    )
-    assert due is not None  # noqa: S101  it counts
-    if not due["is_due"]:
-        return DeliveryClaim((), idle=due["due_in"] is None or due["due_in"] > SOON)
-    rows = await pool.fetch(
-        """
+    return as_claim(await pool.fetch(_CLAIM, channel, most, lease, claim_id), most)
+
+
+def as_claim(rows: Sequence[asyncpg.Record], most: int) -> DeliveryClaim:
+    """Read what a statement that claims up to *most* returned."""
+    claimed = [
+        ClaimedDelivery(row["id"], row["lookup_id"], row["attempt"], row["tries"], row["record_id"])
+        for row in rows
+        if row["id"] is not None
+    ]
+    if claimed:
+        return DeliveryClaim(claimed, more=rows[0]["due"] == most)
+    due_in: float | None = rows[0]["due_in"]
+    return DeliveryClaim((), idle=due_in is None or due_in > SOON, left=due_in is not None and due_in <= 0)
+
+
+_CLAIM = f"""
         WITH due AS MATERIALIZED (
             SELECT id
               FROM deliveries
              WHERE channel = $1 AND state = 'queued' AND due_at <= now()
+               AND {CAN_BE_CALLED}
              ORDER BY due_at, id
              LIMIT $2
                FOR UPDATE SKIP LOCKED   -- a second sender takes the next ones
+        ), claimed AS (
+            UPDATE deliveries
+               SET state = 'sending',
+                   attempt = attempt + 1,
+                   lease_expires_at = clock_timestamp() + $3,
+                   claimed_by = $4
+              FROM due
+             WHERE deliveries.id = due.id
+            RETURNING deliveries.id, lookup_id, attempt, tries, record_id
         )
-        UPDATE deliveries
-           SET state = 'sending',
-               attempt = attempt + 1,
-               lease_expires_at = clock_timestamp() + $3,
-               claimed_by = $4
-          FROM due
-         WHERE deliveries.id = due.id
-        RETURNING deliveries.id, lookup_id, attempt, tries, record_id
-        """,
-        channel,
-        most,
-        lease,
-        claim_id,
-    )
-    claimed = [
-        ClaimedDelivery(row["id"], row["lookup_id"], row["attempt"], row["tries"], row["record_id"]) for row in rows
-    ]
-    return DeliveryClaim(claimed, more=len(claimed) == most)
+        SELECT claimed.*, (SELECT count(*) FROM due) AS due, first.due_in
+          FROM (SELECT EXTRACT(epoch FROM min(due_at) - now())::float8 AS due_in   -- before this claim
+                  FROM deliveries
+                 WHERE channel = $1 AND state = 'queued') AS first
+          LEFT JOIN claimed ON true
+"""  # noqa: S608  our own words
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,10 @@ import asyncpg
 from store.database import UNREACHABLE, DatabaseDown, Db, connect
 
 CHANNEL = "ringback_jobs"
-PAUSES = "pauses"  # the payload of a hint that the brake has changed
+# Payloads. A listener that does not know one looks for everything.
+ANYTHING = ""
+PAUSES = "pauses"  # the brake has changed
+READINGS = "readings"  # contacts of a CRM were named, and nothing else is due
 
 # A commit that notifies takes a database-wide lock, so hints are few, and each has its own commit.
 SHORTEST_PAUSE = 0.01  # seconds between two hints
@@ -37,9 +40,11 @@ class Notifier:
         self._url = url
         self._name = name
         self._woken = asyncio.Event()
+        self._payloads: set[str] = set()
 
-    def wake(self) -> None:
+    def wake(self, payload: str = ANYTHING) -> None:
         """Request a hint without waiting for it."""
+        self._payloads.add(payload)
         self._woken.set()
 
     async def run(self) -> None:
@@ -51,10 +56,12 @@ class Notifier:
             while True:
                 await self._woken.wait()
                 self._woken.clear()
+                payloads, self._payloads = self._payloads, set()
+                payload = payloads.pop() if len(payloads) == 1 else ANYTHING
                 try:
                     if connection is None or connection.is_closed():
                         connection = await connect(self._url, name=self._name)
-                    await connection.execute(f"SELECT pg_notify('{CHANNEL}', '')", timeout=PATIENCE)
+                    await connection.execute("SELECT pg_notify($1, $2)", CHANNEL, payload, timeout=PATIENCE)
                     pause = SHORTEST_PAUSE
                 except _AWAY:
                     pause = min(pause * 2, LONGEST_PAUSE)
@@ -65,14 +72,24 @@ class Notifier:
 
 
 class Listener:
-    """Calls *wake* at every hint, and whenever hints may have been missed; *braked* at hints that the brake changed."""
+    """Calls *wake* at every hint, and whenever hints may have been missed.
+
+    *braked* is called before it at hints that the brake changed, *named* in its place where only readings are due.
+    """
 
     def __init__(
-        self, url: str, wake: Callable[[], None], *, name: str, braked: Callable[[], None] = lambda: None
+        self,
+        url: str,
+        wake: Callable[[], None],
+        *,
+        name: str,
+        braked: Callable[[], None] = lambda: None,
+        named: Callable[[], None] | None = None,
     ) -> None:
         self._url = url
         self._wake = wake
         self._braked = braked
+        self._named = named or wake
         self._name = name
         self.is_listening = False
 
@@ -110,6 +127,9 @@ class Listener:
                 await connection.execute("SELECT 1", timeout=PATIENCE)
 
     def _hear(self, _connection: object, _pid: int, _channel: str, payload: object) -> None:
+        if payload == READINGS:
+            self._named()
+            return
         if payload == PAUSES:
             self._braked()
         self._wake()

@@ -17,6 +17,7 @@ import asyncpg
 
 from enrichment.reading import SUPPRESSED
 from enrichment.wish import Policy, Wish, suppressible
+from store.crm_permits import CAN_BE_CALLED
 from store.database import Db, transaction
 from store.intake import Event, ingest_in
 from store.partitions import first_id
@@ -82,7 +83,8 @@ async def due_in(db: Db, source: str) -> float | None:
 async def claim(db: Db, source: str, *, most: int, lease: timedelta, claim_id: UUID) -> list[ClaimedReading]:
     """Claim up to *most* due readings of *source* (queued -> reading): events and sweeps first, some of a backfill.
 
-    When this raises, the claim may have been committed nevertheless: `READINGS.undo` finds them by *claim_id*.
+    Claim none while the CRM is shut, as `read_shut` says. When this raises, the claim may have been committed
+    nevertheless: `READINGS.undo` finds them by *claim_id*.
     """
     rows = await db.fetch(_CLAIM, source, most, lease, claim_id, BACKFILL_TURN)
     return [
@@ -94,11 +96,12 @@ async def claim(db: Db, source: str, *, most: int, lease: timedelta, claim_id: U
 
 
 # IS FALSE and IS TRUE, not NOT: the planner would turn that into <>, which is not what the index is on.
-_CLAIM = """
+_CLAIM = f"""
         WITH news AS MATERIALIZED (
             SELECT id, due_at, 1 AS turn
               FROM readings
              WHERE source = $1 AND (named_by = 'backfill') IS FALSE AND state = 'queued' AND due_at <= now()
+               AND {CAN_BE_CALLED}
              ORDER BY due_at, id
              LIMIT $2
                FOR UPDATE SKIP LOCKED   -- a second process takes the next ones
@@ -106,6 +109,7 @@ _CLAIM = """
             SELECT id, due_at, $5 - 1 AS turn
               FROM readings
              WHERE source = $1 AND (named_by = 'backfill') IS TRUE AND state = 'queued' AND due_at <= now()
+               AND {CAN_BE_CALLED}
              ORDER BY due_at, id
              LIMIT $2
                FOR UPDATE SKIP LOCKED
@@ -125,7 +129,7 @@ _CLAIM = """
           FROM due
          WHERE readings.id = due.id
         RETURNING readings.id, record_id, attempt, tries, named_by, erases
-"""
+"""  # noqa: S608  our own words
 
 
 async def claim_erasure(db: Db, overdue: timedelta, lease: timedelta) -> tuple[str, ClaimedReading] | None:

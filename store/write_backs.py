@@ -17,6 +17,7 @@ class Told:
 
     *is_open*: a person retried it, and it has no result now.
     *is_foreign*: it is older than the connection to the CRM, so its record may be one of another account.
+    *needs_check*: something is suppressed, perhaps its number.
     """
 
     record_id: str
@@ -24,6 +25,7 @@ class Told:
     contact: Contact
     is_open: bool = False
     is_foreign: bool = False
+    needs_check: bool = True
 
 
 async def read_results(db: Db, lookup_ids: Sequence[UUID]) -> dict[UUID, Told]:
@@ -33,6 +35,7 @@ async def read_results(db: Db, lookup_ids: Sequence[UUID]) -> dict[UUID, Told]:
         SELECT id, record_id, COALESCE(final_status::text, 'queued') AS status, final_status IS NULL AS is_open,
                mobile, line_type, provider, finished_at, COALESCE(region_hint, region) AS region,
                lookups.created_at < connections.connected_at AS is_foreign,
+               (SELECT EXISTS (SELECT FROM suppressions)) AS needs_check,   -- usually there are none
                profile_url, work_email, personal_email, name, company
           FROM lookups
           LEFT JOIN connections ON connections.crm = lookups.source
@@ -53,6 +56,7 @@ async def read_results(db: Db, lookup_ids: Sequence[UUID]) -> dict[UUID, Told]:
             ),
             row["is_open"],
             row["is_foreign"] is not False,
+            row["needs_check"],
         )
         for row in rows
     }  # fmt: skip

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import structlog
 
@@ -14,6 +15,7 @@ from submitter.brake import BrakeView
 from submitter.crm_callers import CrmCallers
 from submitter.crm_desk import CrmDesk
 from submitter.finishing import Finisher
+from submitter.leased import LeasedWork
 from submitter.outcomes import JobOutcome, OutcomeWriter
 from submitter.process import Process, main
 from submitter.results import ResultSender
@@ -29,13 +31,22 @@ async def work(process: Process, stop: asyncio.Event) -> None:
     """Ask questions until *stop*; then wait for those in flight, and store their outcomes."""
 
     def wake() -> None:
+        read()
+        follow()
+
+    def read() -> None:
+        for desk in desks:
+            desk.read()
+
+    def follow() -> None:
+        """Hint that lookups have begun: they are asked about, or have their answer already."""
         for submitter in submitters:
             submitter.loop.awake.set()
         deliver()
 
     def deliver() -> None:
         for desk in desks:
-            desk.wake()
+            desk.deliver()
         for sender in senders:
             sender.loop.awake.set()
 
@@ -49,14 +60,13 @@ async def work(process: Process, stop: asyncio.Event) -> None:
         Submitter(provider, process.pool, process.sessions[name], process.settings, outcomes, writer, brake)
         for name, provider in process.providers.items()
     ]
-    listener = Listener(process.url, wake, name="submitter listener", braked=brake.expire)
-    for submitter in submitters:
-        submitter.loop.hears_hints = lambda: listener.is_listening
-    for sender in senders:
-        sender.loop.hears_hints = lambda: listener.is_listening
+    listener = Listener(process.url, wake, name="submitter listener", braked=brake.expire, named=read)
+    loops: list[LeasedWork[Any]] = [*(one.loop for one in submitters), *(one.loop for one in senders)]
+    for loop in loops:
+        loop.hears_hints = lambda: listener.is_listening
     connections = Connections(process.pool, process.settings)
     callers = CrmCallers(process.pool, process.settings, connections)
-    desks += [CrmDesk(name, process, callers, connections, wake, lambda: listener.is_listening) for name in CRMS]
+    desks += [CrmDesk(name, process, callers, connections, follow, lambda: listener.is_listening) for name in CRMS]
     listening = asyncio.create_task(listener.run())
     giving_up = asyncio.create_task(_give_up_after_draining(process, stop, writer))
     await asyncio.gather(

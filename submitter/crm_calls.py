@@ -6,12 +6,13 @@ Reads of single contacts are put together: those that are asked for while a read
 from __future__ import annotations
 
 import asyncio
+import random
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 import aiohttp
 import asyncpg
@@ -21,9 +22,10 @@ from enrichment.crms.base import Account, Crm, CrmContact, Failure, Gone, Purpos
 from enrichment.outcome import Pause, Refused, Retry, Unclear
 from enrichment.providers.base import Health, HttpRequest, HttpResponse
 from store import breaker
-from store.crm_permits import Permit, Shut, take_permits
+from store.crm_permits import Permit, Permits, Shut
 from store.database import UNREACHABLE
 from store.group_commit import GroupCommit
+from store.recovery import hasten
 from submitter.counting import count
 from submitter.failures import log_failure
 from submitter.limit_headers import LimitHeaders
@@ -36,6 +38,9 @@ log = structlog.get_logger()
 PATIENCE = 5.0  # seconds that a call waits for a permit
 PROBE_FOR = timedelta(seconds=30)  # that a call which tests an open breaker may take
 MOST_OF_AN_ANSWER = 16 << 20  # bytes: a hundred contacts, with the histories of their fields
+# Times in a row that the breaker opened, for 15 seconds together. What failed in a shorter outage waits for seconds, or
+# fails by itself: ten contacts that the CRM cannot show open the breaker, and must not do so again and again.
+LONG_OUTAGE = 4
 ANOTHER_CONTACT = "the answer is about another contact"
 READS_AT_ONCE = 2  # so that contacts are put together while a read is under way
 
@@ -51,8 +56,11 @@ class Withheld:
 
 
 @dataclass(frozen=True, slots=True)
-class _Unresolved:
-    """A contact that was missing in an answer, or in a batch that was refused: it has to be read alone."""
+class Unresolved:
+    """A contact that was missing in an answer: only a read of it alone tells whether it is gone, or was merged."""
+
+
+Shown: TypeAlias = CrmContact | Gone | Failure | Withheld | Unresolved
 
 
 class CrmCaller:
@@ -64,16 +72,17 @@ class CrmCaller:
         self._pool = pool
         self._session = session
         self._limit_headers = LimitHeaders(pool, crm)
-        self._permits: dict[tuple[Purpose, bool], PermitQueue] = {}
+        self._permits = Permits(pool, crm.name, probe_for=PROBE_FOR)
+        self._queues: dict[tuple[Purpose, bool], PermitQueue] = {}
         self._is_failing = False  # the last calls failed: a success closes the breaker
-        self._reads: GroupCommit[str, CrmContact | Gone | Failure | Withheld | _Unresolved] = GroupCommit(
+        self._reads: GroupCommit[str, Shown] = GroupCommit(
             self._read_together, most=crm.most_per_read, flushers=READS_AT_ONCE
         )
 
     async def read(self, record_id: str) -> CrmContact | Gone | Failure | Withheld:
         """Read one contact, or the one that it was merged into."""
         read = await self._reads.submit(record_id)
-        return await self._read_alone(record_id) if isinstance(read, _Unresolved) else read
+        return await self._read_alone(record_id) if isinstance(read, Unresolved) else read
 
     async def write(self, contact: CrmContact, writing: Writing) -> Written | Gone | Failure | Withheld:
         """Write onto one contact, as it was just read."""
@@ -140,26 +149,57 @@ class CrmCaller:
         """Wait for the reads under way."""
         await self._reads.close()
 
-    async def _read_together(
-        self, record_ids: Sequence[str]
-    ) -> Sequence[CrmContact | Gone | Failure | Withheld | _Unresolved]:
-        """Read these contacts in one call."""
-        wanted = list(dict.fromkeys(record_ids))
-        if len(wanted) == 1:
-            return [await self._read_alone(wanted[0])] * len(record_ids)
-        read = await self.call(self.crm.read_many(wanted), self.crm.read_contacts, of_contact=True)
-        match read:
-            case Refused():
-                return [_Unresolved()] * len(record_ids)  # perhaps for one of them
-            case Retry() | Pause() | Withheld():
-                return [read] * len(record_ids)
-            case Unclear(reason):
-                return [Retry(reason)] * len(record_ids)
-        return [read.get(record_id) or _Unresolved() for record_id in record_ids]
+    async def read_many(self, record_ids: Sequence[str], *, sweeps: bool = False) -> dict[str, Shown]:
+        """Read up to `most_per_read` contacts, in one call if the CRM can show them all.
 
-    async def _read_alone(self, record_id: str) -> CrmContact | Gone | Failure | Withheld:
+        After a failure one is read before the others: with a contact that the CRM cannot show, every batch would fail.
+        """
+        if not self._is_failing or len(record_ids) == 1:
+            return await self._read_or_halve(record_ids, sweeps=sweeps)
+        first = random.choice(record_ids)  # noqa: S311  not a secret
+        shown = await self._read_alone(first, sweeps=sweeps)
+        if isinstance(shown, Withheld):
+            return dict.fromkeys(record_ids, shown)
+        others = [record_id for record_id in record_ids if record_id != first]
+        return {first: shown, **await self._read_or_halve(others, sweeps=sweeps)}
+
+    async def _read_or_halve(self, record_ids: Sequence[str], *, sweeps: bool) -> dict[str, Shown]:
+        """Read contacts in one call; a batch that the CRM refuses or fails to answer, by halves, one after the other.
+
+        So one contact that it cannot show fails alone, for a dozen calls. When it answers none, the breaker opens
+        meanwhile, and the rest is withheld.
+        """
+        if len(record_ids) == 1:
+            return {record_ids[0]: await self._read_alone(record_ids[0], sweeps=sweeps)}
+        has_answered = False
+
+        def read_answer(response: HttpResponse) -> Mapping[str, CrmContact] | Failure:
+            nonlocal has_answered
+            has_answered = True
+            return self.crm.read_contacts(response)
+
+        read = await self.call(self.crm.read_many(record_ids), read_answer, sweeps=sweeps, of_contact=True)
+        match read:
+            case Refused() | Retry(after=None, throttled=False) if has_answered:  # perhaps for one of them
+                middle = len(record_ids) // 2
+                shown = await self._read_or_halve(record_ids[:middle], sweeps=sweeps)
+                if withheld := next((one for one in shown.values() if isinstance(one, Withheld)), None):
+                    return {**shown, **dict.fromkeys(record_ids[middle:], withheld)}
+                return {**shown, **await self._read_or_halve(record_ids[middle:], sweeps=sweeps)}
+            case Refused() | Retry() | Pause() | Withheld():
+                return dict.fromkeys(record_ids, read)
+            case Unclear(reason):
+                return dict.fromkeys(record_ids, Retry(reason))
+        return {record_id: read.get(record_id) or Unresolved() for record_id in record_ids}
+
+    async def _read_together(self, record_ids: Sequence[str]) -> Sequence[Shown]:
+        """Read these contacts, of which one may be named twice."""
+        shown = await self.read_many(list(dict.fromkeys(record_ids)))
+        return [shown[record_id] for record_id in record_ids]
+
+    async def _read_alone(self, record_id: str, *, sweeps: bool = False) -> CrmContact | Gone | Failure | Withheld:
         read: CrmContact | Gone | Failure | Withheld = await self.call(
-            self.crm.read_one(record_id), self.crm.read_contact, of_contact=True
+            self.crm.read_one(record_id), self.crm.read_contact, sweeps=sweeps, of_contact=True
         )
         if isinstance(read, CrmContact) and record_id not in (read.record_id, *read.absorbed):
             return Retry(ANOTHER_CONTACT)  # no merge: the survivor says whom it absorbed
@@ -167,20 +207,16 @@ class CrmCaller:
 
     async def _take_permit(self, purpose: Purpose, *, sweeps: bool) -> Permit | Withheld:
         """Wait for a permit, but not for longer than PATIENCE."""
-        if (purpose, sweeps) not in self._permits:
-            take = partial(self._take_permits, purpose, sweeps=sweeps)
-            self._permits[purpose, sweeps] = PermitQueue(take)
+        if (purpose, sweeps) not in self._queues:
+            self._queues[purpose, sweeps] = PermitQueue(partial(self._permits.take, purpose, sweeps=sweeps))
         loop = asyncio.get_running_loop()
         patient_until = loop.time() + PATIENCE
-        while isinstance(taken := await self._permits[purpose, sweeps].take(), Shut):
+        while isinstance(taken := await self._queues[purpose, sweeps].take(), Shut):
             if taken.paused or loop.time() + taken.wait > patient_until:
                 return _withheld(taken)
             await asyncio.sleep(taken.wait)
         await asyncio.sleep(taken.after)
         return taken
-
-    async def _take_permits(self, purpose: Purpose, wanted: int, *, sweeps: bool) -> list[Permit] | Shut:
-        return await take_permits(self._pool, self.name, purpose, wanted, sweeps=sweeps, probe_for=PROBE_FOR)
 
     async def _note(self, outcome: object, permit: Permit, began: float) -> None:
         """Tell all processes what the answer says about the CRM: paused, resting, failing, or well."""
@@ -194,8 +230,11 @@ class CrmCaller:
                 if await breaker.note_failures(self._pool, self.name, 1, probed=permit.is_probe):
                     log.error("breaker_open", crm=self.name)
             case _ if self._is_failing:
-                await breaker.note_success(self._pool, self.name)
+                trips = await breaker.note_success(self._pool, self.name)
                 self._is_failing = False
+                if trips >= LONG_OUTAGE:
+                    hastened = await hasten(self._pool, self.name)
+                    log.info("crm_answers_again", crm=self.name, hastened=hastened)
 
 
 def _withheld(shut: Shut) -> Withheld:

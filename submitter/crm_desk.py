@@ -44,6 +44,8 @@ class CrmDesk:
         self._wake = wake
         self._hears_hints = hears_hints
         self._loops: list[LeasedWork[Any]] = []
+        self._reader: Reader | None = None
+        self._write_back: WriteBack | None = None
         self._caller: CrmCaller | None = None
 
     @property
@@ -51,10 +53,15 @@ class CrmDesk:
         """Tell whether the CRM can be called, and its work is claimed."""
         return bool(self._loops)
 
-    def wake(self) -> None:
-        """Hint that readings or deliveries may be due."""
-        for loop in self._loops:
-            loop.awake.set()
+    def read(self) -> None:
+        """Hint that readings may be due."""
+        if self._reader is not None:
+            self._reader.loop.awake.set()
+
+    def deliver(self) -> None:
+        """Hint that deliveries may be due."""
+        if self._write_back is not None:
+            self._write_back.loop.awake.set()
 
     async def run(self, stop: asyncio.Event) -> None:
         """Work until *stop*; then wait for the calls in flight, and store what came of them."""
@@ -66,8 +73,8 @@ class CrmDesk:
                 await self._work(caller, stop)
 
     async def _work(self, caller: CrmCaller, stop: asyncio.Event) -> None:
-        reader = Reader(caller, self._process, self._connections, self._wake)
-        write_back = WriteBack(caller, self._process)
+        self._reader = reader = Reader(caller, self._process, self._connections, self._wake)
+        self._write_back = write_back = WriteBack(caller, self._process)
         self._loops = [reader.loop, write_back.loop]
         for loop in self._loops:
             loop.hears_hints = self._hears_hints

@@ -75,11 +75,11 @@ class Reader:
         due = await reading_work.due_in(self._pool, self._crm)
         if due is None or due > 0:
             return Batch((), idle=due is None or due > SOON)
-        if shut := await read_shut(self._pool, self._crm):
-            return Batch((), wait=min(shut.wait, LONGEST_REST))
         claimed = await reading_work.claim(
             self._pool, self._crm, most=most, lease=self._process.settings.lease, claim_id=claim_id
         )
+        if not claimed and (shut := await read_shut(self._pool, self._crm)):
+            return Batch((), wait=min(shut.wait, LONGEST_REST))
         return Batch(claimed, more=len(claimed) == most)
 
     async def renew(self, items: Sequence[ClaimedReading]) -> set[UUID]:

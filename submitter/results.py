@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -15,7 +15,9 @@ from uuid import UUID
 import aiohttp
 import structlog
 
+from enrichment.contact import Contact
 from enrichment.providers.base import HttpResponse
+from enrichment.reading import SUPPRESSED
 from enrichment.result_webhook import (
     SCHEDULE,
     Failed,
@@ -28,12 +30,14 @@ from enrichment.result_webhook import (
     read_said,
 )
 from enrichment.signatures import sign_webhook, webhook_key
+from enrichment.suppression import result_hashes
 from enrichment.wish import WEBHOOK
 from store import deliveries, reports
 from store.database import transaction
 from store.deliveries import ClaimedDelivery, Ended
 from store.group_commit import GroupCommit
 from store.leases import DELIVERIES, Postponed
+from store.suppressed import suppressed_hashes
 from submitter.counting import count
 from submitter.leased import Batch, Lease, LeasedWork, Result
 from submitter.process import Process
@@ -49,10 +53,14 @@ OPEN_AGAIN = "its lookup was opened again, and will have another result"
 
 @dataclass(frozen=True, slots=True)
 class Sending:
-    """A claimed delivery, and its lookup; None if that is gone."""
+    """A claimed delivery, and its lookup; None if that is gone.
+
+    *is_suppressed*: what the lookup shows was found before a person forbade to give it.
+    """
 
     delivery: ClaimedDelivery
     lookup: dict[str, Any] | None
+    is_suppressed: bool = False
 
     @property
     def id(self) -> UUID:
@@ -86,6 +94,7 @@ class ResultSender:
         self._url = settings.result_webhook_url
         self._keys = [webhook_key(secret) for secret in settings.result_webhook_secret]
         self._lease = settings.lease
+        self._process = process
         self._pool = process.pool
         self._allow_private = settings.result_webhook_allow_private
         self._session: aiohttp.ClientSession | None = None
@@ -111,8 +120,20 @@ class ResultSender:
             return Batch((), idle=claimed.idle)
         rows = await reports.read_lookups(self._pool, [one.lookup_id for one in claimed.deliveries])
         lookups = {row["id"]: row for row in rows}
-        items = [Sending(one, lookups.get(one.lookup_id)) for one in claimed.deliveries]
+        suppressed = await self._suppressed(lookups)
+        items = [Sending(one, lookups.get(one.lookup_id), one.lookup_id in suppressed) for one in claimed.deliveries]
         return Batch(items, more=claimed.more)
+
+    async def _suppressed(self, lookups: Mapping[UUID, Mapping[str, Any]]) -> set[UUID]:
+        """Return the lookups that show a number, or words that may hold one, and are suppressed by now."""
+        policy = await self._process.installation.policy()
+        hashes = {
+            id: result_hashes(_contact_of(row), row["mobile"], policy.hash)
+            for id, row in lookups.items()
+            if row["mobile"] or row["mobile_raw"] or any(job["raw"] for job in row["jobs"])
+        }
+        found = await suppressed_hashes(self._pool, frozenset().union(*hashes.values())) if hashes else frozenset()
+        return {id for id, of_result in hashes.items() if not found.isdisjoint(of_result)}
 
     async def renew(self, items: Sequence[Sending]) -> set[UUID]:
         """Renew the leases of these deliveries; return those that are still this process's."""
@@ -148,8 +169,9 @@ class ResultSender:
     async def _send(self, item: Sending, lease: Lease) -> Step:
         if item.lookup is None:
             return Step(Ended(item.id, item.attempt, "skipped", GONE))
-        if item.lookup["finished_at"] is None:
-            return Step(Ended(item.id, item.attempt, "skipped", OPEN_AGAIN))
+        if item.lookup["finished_at"] is None or item.is_suppressed:
+            why = SUPPRESSED if item.is_suppressed else OPEN_AGAIN
+            return Step(Ended(item.id, item.attempt, "skipped", why))
         if item.delivery.tries >= len(SCHEDULE):  # its senders fell silent every time
             return self._step(item, Failed("no sender lived to tell"), None)
         if lease.is_over:
@@ -181,6 +203,13 @@ class ResultSender:
                     given_up = f"given up after {len(SCHEDULE)} tries: {reason}"
                     return Step(Ended(item.id, item.attempt, "given_up", given_up, answer, reason, counts=True), answer)
                 return Step(Postponed(item.id, item.attempt, timedelta(seconds=wait), reason), answer)
+
+
+def _contact_of(row: Mapping[str, Any]) -> Contact:
+    return Contact(
+        profile_url=row["profile_url"], work_email=row["work_email"], personal_email=row["personal_email"],
+        name=row["name"], company=row["company"],
+    )  # fmt: skip
 
 
 async def _give_up(error: BaseException) -> None:

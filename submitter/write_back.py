@@ -6,11 +6,9 @@ So a process may die at any point, and the next try begins with the reading.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from uuid import UUID
-from weakref import WeakValueDictionary
 
 import structlog
 
@@ -19,7 +17,7 @@ from enrichment.event import read_fields
 from enrichment.outcome import Refused, Retry
 from enrichment.reading import COULD_NOT_BE_READ, ERASED, GONE, SUPPRESSED
 from enrichment.states import DeliveryEnd
-from enrichment.suppression import number_hash
+from enrichment.suppression import number_hash, result_hashes
 from enrichment.write_back import (
     OVERTAKEN,
     SOMEBODY_ELSE,
@@ -31,11 +29,13 @@ from enrichment.write_back import (
     is_same_person,
     judge_reread,
     was_overtaken,
+    was_typed,
 )
 from store import deliveries, write_backs
 from store.crm_permits import read_shut
 from store.database import transaction
 from store.deliveries import ClaimedDelivery, Ended
+from store.deliveries_apart import claim_apart
 from store.group_commit import GroupCommit
 from store.leases import DELIVERIES, Postponed
 from store.suppressed import suppressed_hashes
@@ -102,17 +102,15 @@ class WriteBack:
         self._caller = caller
         self._process = process
         self._pool = process.pool
-        # One delivery to a record at a time: another's number would look like a person's.
-        self._records: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._steps: GroupCommit[Step, None] = GroupCommit(self.write, most=WRITTEN_TOGETHER, flushers=2)
 
     async def claim(self, most: int, claim_id: UUID) -> Batch[Task]:
         """Claim due deliveries, unless the CRM cannot be called now."""
-        if shut := await read_shut(self._pool, self._crm):
-            return Batch((), wait=min(shut.wait, LONGEST_REST))
-        claimed = await deliveries.claim(
+        claimed = await claim_apart(
             self._pool, self._crm, most=most, lease=self._process.settings.lease, claim_id=claim_id
         )
+        if claimed.left and (shut := await read_shut(self._pool, self._crm)):
+            return Batch((), wait=min(shut.wait, LONGEST_REST))
         if not claimed.deliveries:
             return Batch((), idle=claimed.idle)
         told = await write_backs.read_results(self._pool, [one.lookup_id for one in claimed.deliveries])
@@ -121,11 +119,15 @@ class WriteBack:
         return Batch(tasks, more=claimed.more)
 
     async def _suppressed(self, told: Mapping[UUID, Told]) -> set[UUID]:
-        """Return the lookups whose number is suppressed by now."""
+        """Return the lookups whose number, or person, is suppressed by now."""
         policy = await self._process.installation.policy()
-        hashes = {id: number_hash(one.result.number, policy.hash) for id, one in told.items() if one.result.number}
-        found = await suppressed_hashes(self._pool, hashes.values()) if hashes else ()
-        return {id for id, hash in hashes.items() if hash in found}
+        hashes = {
+            id: result_hashes(one.contact, one.result.number, policy.hash)
+            for id, one in told.items()
+            if one.result.number and one.needs_check
+        }
+        found = await suppressed_hashes(self._pool, frozenset().union(*hashes.values())) if hashes else frozenset()
+        return {id for id, of_result in hashes.items() if not found.isdisjoint(of_result)}
 
     async def renew(self, items: Sequence[Task]) -> set[UUID]:
         """Renew the leases of these deliveries; return those that are still this process's."""
@@ -169,17 +171,15 @@ class WriteBack:
         record_id = task.delivery.record_id or told.record_id
         if why := self._reason_to_skip(task, told, record_id):
             return _end(task, "skipped", why)
-        lock = self._records.setdefault(record_id, asyncio.Lock())
-        async with lock:
-            if lease.is_over:
-                return postponed(task, "its lease ran out")
-            shown = await self._caller.read(record_id)
-            if not isinstance(shown, CrmContact):
-                return self._not_read(task, shown)
-            if self._is_of(told, shown):
-                step = await self._write_onto(task, told, shown, lease)
-            else:
-                step = _end(task, "skipped", SOMEBODY_ELSE)
+        if lease.is_over:
+            return postponed(task, "its lease ran out")
+        shown = await self._caller.read(record_id)
+        if not isinstance(shown, CrmContact):
+            return self._not_read(task, shown)
+        if self._is_of(told, shown):
+            step = await self._write_onto(task, told, shown, lease)
+        else:
+            step = _end(task, "skipped", SOMEBODY_ELSE)
         if isinstance(step, Ended) and shown.record_id != told.record_id:
             return replace(step, record_id=shown.record_id)
         return step
@@ -215,8 +215,8 @@ class WriteBack:
         number = told.result.number
         wrote = number_hash(number, policy.hash) if number else None
         if isinstance(decided, Leave):
-            # An earlier try may have put it there, and died before it could say so.
-            if number is None or decided.reason != THERE_ALREADY or task.attempt == 1:
+            # An earlier try may have put it there, and died before it could say so. What a person typed is theirs.
+            if number is None or decided.reason != THERE_ALREADY or task.attempt == 1 or was_typed(contact):
                 return _end(task, decided.state, decided.reason)
             overtaken = was_overtaken(contact, number, told.result.region, is_ours)
             return replace(_end(task, decided.state, OVERTAKEN if overtaken else decided.reason), wrote=wrote)

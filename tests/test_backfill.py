@@ -19,6 +19,7 @@ from console.crm_link import CrmLink, linked
 from enrichment.settings import Settings
 from rig.processes import environment
 from sandbox.hubspot.account import HubSpot
+from sandbox.hubspot.behaviours import row
 from sandbox.hubspot.definitions import Definition
 from sandbox.hubspot.records import HUMAN
 from store.backfills import name_old, queued_backfill
@@ -276,3 +277,16 @@ async def fed_all(link: CrmLink, pace: Pace | None = None, say: Callable[[str], 
         link, link.caller(), pace or Pace(asyncio.Event()), since=now - timedelta(days=1),
         until=now + timedelta(minutes=1), say=say,
     )  # fmt: skip
+
+
+async def test_a_contact_that_cannot_be_read_is_passed(hub: Hub, link: CrmLink, pool: Pool) -> None:
+    """With it every batch is a 500: the others are named, it is told of, and the backfill comes to its end."""
+    bad, *others = (hub.create(email=f"jane{number}@acme.co") for number in range(6))
+    hub.hubspot.conduct.words[int(bad)] = (row("500"),)
+    said: list[str] = []
+
+    fed = await fed_all(link, say=said.append)
+
+    assert (fed.named, fed.passed, fed.stopped) == (5, 1, False)
+    assert await named(pool) == set(others)
+    assert any(f"Of {bad}, HubSpot says: HTTP 500" in line for line in said)

@@ -214,6 +214,12 @@ def it_was_written_again(seen: Evidence) -> None:
     seen.overheard["hubspot"] += [read(AT + 20, ANN), patch(AT + 20.1, ANN)]
 
 
+def it_does_not_say_how_it_ended(seen: Evidence) -> None:
+    """There are properties of our own, and Ann's contact has another status than her lookup."""
+    seen.has_own_properties = True
+    seen.hubspot.contacts[0]["properties"]["ringback_status"] = "not_found"
+
+
 def it_was_written_over_a_person(seen: Evidence) -> None:
     """A person's number stood there before we read."""
     seen.hubspot.writes.insert(0, write(AT - 20, ANN, HUMAN, OTHER))
@@ -256,6 +262,18 @@ def it_was_told_again_for_nothing(seen: Evidence) -> None:
     """A result came again at once after a 2xx, and nothing had kept us from storing it."""
     first(seen)["deliveries"][0]["attempts"] = 2
     seen.results.insert(0, Got(seen.results[0].id, seen.results[0].lookup, AT + 1.9, 200, AT + 1.9))
+
+
+def it_was_kept_back_for_nobody(seen: Evidence) -> None:
+    """A result did not leave, and nobody had suppressed the person."""
+    keep_back(seen)
+    seen.contacts[1].deed = seen.contacts[1].suppressed_at = None
+
+
+def keep_back(seen: Evidence) -> None:
+    """Bob was suppressed before his result left."""
+    del suppressed(seen).results[1:]
+    second(seen)["deliveries"][0] |= {"status": "skipped", "reason": "suppressed"}
 
 
 def it_was_told_more_often_than_tried(seen: Evidence) -> None:
@@ -314,16 +332,24 @@ def the_forger_was_believed(seen: Evidence) -> None:
 
 CHANGES: list[tuple[int, Change]] = [
     *((8, change) for change in (it_never_got_the_number, it_got_another, it_was_missed)),
-    *((8, change) for change in (it_was_written_twice, it_was_written_again)),
+    *((8, change) for change in (it_was_written_twice, it_was_written_again, it_does_not_say_how_it_ended)),
     *((9, change) for change in (it_was_written_over_a_person, what_was_cleared_was_written)),
     *((9, change) for change in (it_was_read_long_before, the_overtaking_is_not_named)),
     *((10, change) for change in (nobody_was_told, it_is_still_to_be_told, it_was_told_after_it_was_stored)),
     *((10, change) for change in (it_was_told_again_for_nothing, it_was_told_more_often_than_tried)),
-    *((10, change) for change in (it_came_under_another_id, one_id_told_of_two)),
+    *((10, change) for change in (it_came_under_another_id, one_id_told_of_two, it_was_kept_back_for_nobody)),
     (11, it_was_looked_up_again),
     *((12, change) for change in (they_were_asked_about, they_were_looked_up, they_were_not_forgotten)),
     *((13, change) for change in (hubspot_was_flooded, the_forger_was_believed)),
 ]
+
+
+def test_a_result_is_kept_back_for_a_suppressed_person() -> None:
+    """It was written before, and does not leave any more."""
+    seen = evidence()
+    keep_back(seen)
+
+    assert judged(10, seen).offences == []
 
 
 @pytest.mark.parametrize(("number", "change"), CHANGES, ids=lambda value: getattr(value, "__name__", None))

@@ -11,7 +11,7 @@ import pytest
 from enrichment.crms.base import CrmContact, CrmLimit, Gone
 from enrichment.outcome import Retry
 from enrichment.providers.base import Limit, LimitNews
-from store.crm_permits import Permit, Shut, take_permits
+from store.crm_permits import Permit, Permits, Shut
 from store.providers import correct_limits, pause, register_crm
 from submitter.crm_calls import PROBE_FOR, CrmCaller, Withheld
 from submitter.outcomes import CHECK_PAUSED_AFTER
@@ -43,7 +43,7 @@ async def take(
     pool: Pool, purpose: Purpose = "any", *, wanted: int = 1, sweeps: bool = False, crm: str = "acme"
 ) -> list[Permit] | Shut:
     """Take permits once."""
-    return await take_permits(pool, crm, purpose, wanted, sweeps=sweeps, probe_for=PROBE_FOR)
+    return await Permits(pool, crm, probe_for=PROBE_FOR).take(purpose, wanted, sweeps=sweeps)
 
 
 async def deliveries_wait(pool: Pool) -> None:

@@ -16,8 +16,10 @@ from store import deliveries, sweep
 from store.connection import WritingConnection
 from store.database import PLANNED_ONCE, SERVER_SETTINGS
 from store.deliveries import Ended
+from store.deliveries_apart import claim_apart
 from store.leases import DELIVERIES, Postponed
 from store.partitions import ensure_partitions
+from store.recovery import hasten
 from store.reports import NEWEST
 from tests.databases import Databases
 from tests.explained import Node, capture, drawn, explain, rows, walk
@@ -90,6 +92,20 @@ async def claims(db: Db) -> None:
     assert len(claimed.deliveries) == PART
 
 
+async def claims_apart(db: Db) -> None:
+    """Claim what is due to a CRM, apart from what is being sent."""
+    claimed = await claim_apart(db, "hubspot", most=PART, lease=LEASE, claim_id=uuid7())
+    assert len(claimed.deliveries) == PART
+
+
+async def hastens(db: Db) -> None:
+    """Make due what waits for a CRM after a failure."""
+    await db.execute(
+        "/* the test's own */ UPDATE deliveries SET error = 'HTTP 503' WHERE state = 'queued' AND due_at > now()"
+    )
+    assert await hasten(db, "hubspot") > PART
+
+
 async def rests(db: Db) -> None:
     """Look at a channel for which nothing waits."""
     assert (await deliveries.claim(db, "other", most=PART, lease=LEASE, claim_id=uuid7())).idle
@@ -138,6 +154,8 @@ def listing(channels: tuple[str, ...] = CHANNELS, states: tuple[Any, ...] = DELI
 
 DEEDS: dict[str, Deed] = {
     "claim": claims,
+    "claim to a CRM": claims_apart,
+    "hasten": hastens,
     "rest": rests,
     "leases": leases,
     "replay": replays,

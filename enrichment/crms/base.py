@@ -47,10 +47,14 @@ class Heard:
 
 @dataclass(frozen=True, slots=True)
 class Edit:
-    """One value that a field had, and when it was set; *value* is empty where somebody cleared it."""
+    """One value that a field had, and when it was set; *value* is empty where somebody cleared it.
+
+    *is_typed*: the CRM says that a person set it, by hand.
+    """
 
     value: str = field(repr=False)
     at: datetime
+    is_typed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,6 +178,13 @@ class Crm(ABC):
     @abstractmethod
     def verify(self, *, method: str, url: str, headers: Headers, body: bytes, now: float) -> bool:
         """Tell whether the CRM signed this request to *url*, our public one, at about *now* (seconds)."""
+
+    def clocks_apart(self, *, method: str, url: str, headers: Headers, body: bytes, now: float) -> float | None:
+        """Return by how many seconds *now* is ahead of a request that `verify` refuses for its time alone; else None.
+
+        A replayed request looks the same.
+        """
+        return None
 
     @abstractmethod
     def read_event(self, body: bytes) -> Heard:

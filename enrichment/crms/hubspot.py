@@ -42,7 +42,7 @@ from enrichment.crms.hubspot_contacts import MOBILE, PHONE, history_of, properti
 from enrichment.crms.hubspot_events import is_record_id, read_event, read_id
 from enrichment.crms.hubspot_pages import ARCHIVED, LISTED, SEARCHED, WALKED, read_page
 from enrichment.crms.hubspot_properties import FOUND_AT, GROUP, PROVIDER, STATUS, own_properties, read_properties
-from enrichment.crms.hubspot_signatures import SIGNATURE, SIGNATURE_V3, verify
+from enrichment.crms.hubspot_signatures import SIGNATURE, SIGNATURE_V3, clocks_apart, verify
 from enrichment.outcome import Retry, Unclear
 from enrichment.providers.base import HttpRequest, HttpResponse, Limit, LimitNews
 from enrichment.providers.replies import read_object
@@ -122,6 +122,13 @@ class HubSpot(Crm):
         return verify(
             secret=secret, method=method, url=url, headers=headers, body=body, now=now, accept_old=self.accept_v1
         )
+
+    def clocks_apart(self, *, method: str, url: str, headers: Headers, body: bytes, now: float) -> float | None:
+        """Return by how many seconds *now* is ahead of a request of HubSpot's, if `verify` refuses it for that."""
+        if self.client_secret is None:
+            return None
+        secret = self.client_secret.get_secret_value()
+        return clocks_apart(secret=secret, method=method, url=url, headers=headers, body=body, now=now)
 
     def read_event(self, body: bytes) -> Heard:
         """Read a body of HubSpot's webhooks. Raise NotJson or NotAnEvent."""

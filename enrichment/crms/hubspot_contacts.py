@@ -18,6 +18,7 @@ PLAIN = (
     MOBILE, PHONE, "createdate", "lastmodifieddate", "hs_merged_object_ids",
 )  # fmt: skip
 SEPARATOR = ";"  # between several values of one property
+BY_HAND = ("CRM_UI", "MOBILE_")  # beginnings of sourceType; that of our own writes is INTEGRATION
 LONG_AGO = datetime.fromtimestamp(0, UTC)  # of what HubSpot does not date: nothing that is news
 
 
@@ -104,7 +105,7 @@ def _read_edits(entries: Any, undated: datetime | None = None) -> Iterator[Edit]
     """Yield the values that a property had; one whose time cannot be read as of *undated*, or not at all."""
     for entry in entries if isinstance(entries, list) else ():
         if isinstance(entry, dict) and (at := _read_time(entry.get("timestamp")) or undated):
-            yield Edit(_text(entry, "value") or "", at)
+            yield Edit(_text(entry, "value") or "", at, str(entry.get("sourceType")).startswith(BY_HAND))
 
 
 def _read_time(value: object) -> datetime | None:

@@ -39,16 +39,12 @@ def verify(
     A header that came twice is a forgery or a confused proxy. The old forms have no timestamp, so they count only if
     *accept_old*, and only without any header of v3: a wrong v3 signature is a wrong signature.
     """
-    named = (SIGNATURE_V3, TIMESTAMP, SIGNATURE, SIGNATURE_VERSION)
-    given = [(name, value.strip(_AROUND)) for name, value in headers if name in named]
-    found = dict(given)
-    if not secret or len(found) < len(given):
+    found = _read(headers)
+    if not secret or found is None:
         return False
     if SIGNATURE_V3 in found or TIMESTAMP in found:
-        timestamp = found.get(TIMESTAMP, "")
-        if not _MILLISECONDS.fullmatch(timestamp) or abs(now * 1000 - int(timestamp)) > TOLERANCE:
-            return False
-        return _equal(found.get(SIGNATURE_V3, ""), sign_v3(secret, method, url, body, timestamp))
+        behind = _behind(found, now)
+        return behind is not None and abs(behind) <= TOLERANCE and _is_v3(found, secret, method, url, body)
     if not accept_old:
         return False
     match found.get(SIGNATURE_VERSION, "v1").lower():
@@ -59,6 +55,33 @@ def verify(
         case _:
             return False
     return _equal(found.get(SIGNATURE, ""), expected)
+
+
+def clocks_apart(*, secret: str, method: str, url: str, headers: Headers, body: bytes, now: float) -> float | None:
+    """Return by how many seconds *now* is ahead of a request that *secret* signed, but beyond TOLERANCE; else None."""
+    found = _read(headers)
+    behind = _behind(found, now) if secret and found else None
+    if found is None or behind is None or abs(behind) <= TOLERANCE:
+        return None
+    return behind / 1000 if _is_v3(found, secret, method, url, body) else None
+
+
+def _read(headers: Headers) -> dict[str, str] | None:
+    """Return the headers of signatures; None if one came twice."""
+    named = (SIGNATURE_V3, TIMESTAMP, SIGNATURE, SIGNATURE_VERSION)
+    given = [(name, value.strip(_AROUND)) for name, value in headers if name in named]
+    found = dict(given)
+    return found if len(found) == len(given) else None
+
+
+def _behind(found: dict[str, str], now: float) -> float | None:
+    """Return how many milliseconds before *now* it was signed; None if that cannot be read."""
+    timestamp = found.get(TIMESTAMP, "")
+    return now * 1000 - int(timestamp) if _MILLISECONDS.fullmatch(timestamp) else None
+
+
+def _is_v3(found: dict[str, str], secret: str, method: str, url: str, body: bytes) -> bool:
+    return _equal(found.get(SIGNATURE_V3, ""), sign_v3(secret, method, url, body, found[TIMESTAMP]))
 
 
 def sign_v3(secret: str, method: str, url: str, body: bytes, timestamp: str) -> str:

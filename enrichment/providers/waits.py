@@ -73,7 +73,12 @@ def _seconds_until(date: str, response: HttpResponse) -> float | None:
 
 def _now(response: HttpResponse) -> datetime:
     """Return the provider's time if the response has a Date, so that a wrong clock on either side does no harm."""
-    return _moment(_header(response, "date")) or datetime.now(UTC)
+    return date_of(response) or datetime.now(UTC)
+
+
+def date_of(response: HttpResponse) -> datetime | None:
+    """Return when the response was sent by the other side's clock; None if it does not say."""
+    return _moment(_header(response, "date"))
 
 
 def _moment(date: str) -> datetime | None:
