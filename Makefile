@@ -32,6 +32,8 @@ help:  ## say this
 demo: $(or $(wildcard $(READY)),$(PRODUCT))
 	@$(BIN)/ringback demo $(if $(KEEP),--keep) $(if $(CRM),--crm $(CRM)) $(ARGS)
 
+# Hundreds of processes start: the byte code of the first serves the others, even where the environment forbids it.
+test: export PYTHONDONTWRITEBYTECODE =
 test: $(READY)
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadscope --no-loadscope-reorder $(ARGS)
 

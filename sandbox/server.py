@@ -89,10 +89,19 @@ class Server(uvicorn.Server):
             )
         )
         self.when_ready: Callable[[], object] = lambda: None
+        self._stopped = asyncio.Event()
 
     def stop(self) -> None:
         """Refuse new connections, and leave requests in flight a moment to finish."""
         self.should_exit = True
+        self._stopped.set()
+
+    async def main_loop(self) -> None:
+        """Renew the Date header once a second, until `stop`. uvicorn's own loop wakes ten times a second."""
+        while not await self.on_tick(0):
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(1.0):
+                    await self._stopped.wait()
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Listen, then call when_ready."""

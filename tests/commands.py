@@ -15,6 +15,7 @@ from typing import TypeVar
 
 from rig.postgres import execute, url_of
 from rig.processes import Process, environment, start
+from tests.forked import run
 
 ROOT = Path(__file__).parent.parent
 RINGBACK = (sys.executable, "-m", "console")
@@ -62,20 +63,7 @@ async def empty_database(server_url: str) -> AsyncIterator[str]:
 
 async def ringback(*arguments: str, cwd: Path, **settings: str) -> JobOutcome:
     """Run `ringback` to its end."""
-    process = await asyncio.create_subprocess_exec(
-        *(*RINGBACK, *arguments),
-        cwd=cwd,
-        env=environment(**settings),
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )
-    try:
-        async with asyncio.timeout(DEADLINE):
-            out, err = await process.communicate()
-    finally:
-        with suppress(ProcessLookupError):
-            process.kill()
-    return JobOutcome(process.returncode or 0, out.decode(), err.decode())
+    return JobOutcome(*await run(arguments, cwd=cwd, env=environment(**settings), within=DEADLINE))
 
 
 @dataclass

@@ -166,7 +166,7 @@ def client(app: Starlette) -> Client:
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the receiver refuse at once when its database is away, and hold no message."""
     for name in ("FOR_A_CALLBACK", "FOR_AN_EVENT"):
-        monkeypatch.setattr(f"receiver.patience.{name}", 0.2)
+        monkeypatch.setattr(f"receiver.patience.{name}", 0.02)
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from sandbox.hubspot.account import OBJECTS
@@ -207,6 +207,7 @@ GROUPS = st.lists(st.fixed_dictionaries({"filters": st.lists(FILTERS, max_size=2
 
 
 @given(st.fixed_dictionaries({}, optional={"filterGroups": GROUPS | VALUES} | dict.fromkeys(OTHERS, VALUES)))
+@example({"filterGroups": [{"filters": [{"operator": []}]}]})
 def test_any_document_is_a_search_or_a_refusal(document: Any) -> None:
     """Nothing that is posted breaks the reading of it."""
     definitions = Definitions()

@@ -154,7 +154,7 @@ def _groups(groups: Any, definitions: Definitions) -> list[list[dict[str, Any]]]
 
 
 def _check_filter(one: Any, definitions: Definitions) -> None:
-    if not isinstance(one, dict) or one.get("operator") not in OPERATORS:
+    if not isinstance(one, dict) or str(one.get("operator")) not in OPERATORS:
         raise InvalidSearch("A filter has a propertyName and a known operator")
     name = str(one.get("propertyName"))
     if definitions.known(name) is None:
