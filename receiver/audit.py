@@ -16,7 +16,7 @@ from store import audit
 
 
 class Audit:
-    """Lists what people did."""
+    """The handler that lists what people did."""
 
     def __init__(self, pool: asyncpg.Pool[Any]) -> None:
         self._pool = pool
@@ -28,7 +28,7 @@ class Audit:
         if cursor is not None and before is None:
             raise wrong_fields([("cursor", "a next_cursor from the page before")])
         limit = whole_number(request.query_params, "limit", default=DEFAULT_LIMIT, most=LARGEST_LIMIT)
-        rows = await audit.page(self._pool, before, limit + 1)  # one more tells whether there is a next page
+        rows = await audit.page(self._pool, before, limit + 1)  # one more shows whether there is a next page
         shown = rows[:limit]
         return as_json(
             AuditPage(

@@ -1,4 +1,4 @@
-"""GET /v1/deliveries, and a replay: results on their way out."""
+"""GET /v1/deliveries, and the replay of a delivery."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ CHANNELS = (WEBHOOK, *CRMS)
 
 
 class Deliveries:
-    """The handlers that list deliveries and send them again."""
+    """The handlers that list deliveries and replay them."""
 
     def __init__(self, pool: asyncpg.Pool[Any], notifier: Notifier) -> None:
         self._pool = pool
@@ -44,7 +44,7 @@ class Deliveries:
             states=query["states"],
             lookup_id=query["lookup_id"],
             before=query["before"],
-            limit=query["limit"] + 1,  # one more tells whether there is a next page
+            limit=query["limit"] + 1,  # one more shows whether there is a next page
         )
         shown = ids[: query["limit"]]
         rows = await deliveries.read_deliveries(self._pool, shown)
@@ -56,7 +56,7 @@ class Deliveries:
         )
 
     async def replay(self, request: Request) -> Response:
-        """Send a delivery that has ended again, from the beginning of its schedule."""
+        """Send an ended delivery again, from the beginning of its schedule."""
         try:
             id = UUID(request.path_params["id"])
         except ValueError:

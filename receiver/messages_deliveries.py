@@ -1,4 +1,4 @@
-"""The models of GET /v1/deliveries and of a replay."""
+"""The models of GET /v1/deliveries and of its replay."""
 
 from __future__ import annotations
 

@@ -53,7 +53,7 @@ class Pauses:
         return as_json(Pause.model_validate(pause), 201)
 
     async def remove(self, request: Request) -> Response:
-        """Let go of a pause; the questions that waited for it go on."""
+        """Remove a pause; the questions that it held go on."""
         async with transaction(self._pool, acknowledge=True) as connection:
             pause = await pauses.remove_pause(connection, _id(request), who=who(request))
         if pause is None:

@@ -1,4 +1,4 @@
-"""GET /v1/readings: the contacts of CRMs that are still to be read, and what became of the others."""
+"""GET /v1/readings: the contacts that CRMs named, and what became of each."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from store import readings
 
 
 class Readings:
-    """Lists readings."""
+    """The handler that lists readings."""
 
     def __init__(self, pool: asyncpg.Pool[Any]) -> None:
         self._pool = pool
@@ -31,7 +31,7 @@ class Readings:
         limit = query["limit"]
         if query["record_id"] is not None:
             rows = await readings.readings_of_record(self._pool, query["record_id"], sources, states, before=before)
-        else:  # one more tells whether there is a next page
+        else:  # one more shows whether there is a next page
             rows = await readings.list_readings(self._pool, sources, states, before=before, limit=limit + 1)
         shown = rows[:limit]
         return as_json(
@@ -43,7 +43,7 @@ class Readings:
 
 
 def _read_query(query: Mapping[str, str]) -> dict[str, Any]:
-    """Read the parameters. Raise Problem (422), which names every one that cannot be used."""
+    """Read the parameters. Raise Problem (422), which names every unusable one."""
     status, source, record_id, cursor = (query.get(name) for name in ("status", "source", "record_id", "cursor"))
     wrong = []
     if status is not None and status not in readings.STATES:

@@ -44,7 +44,7 @@ class Rights:
         self._notifier = notifier
 
     async def suppress(self, request: Request) -> Response:
-        """Suppress one person or number, or a list of them, and end the lookups that wait."""
+        """Suppress one person or number, or a list of them, and end the waiting lookups."""
         wanted = await _read_wanted(request)
         policy = await self._installation.policy()
         made: list[Suppression] = []
@@ -80,7 +80,7 @@ class Rights:
         )
 
     async def unsuppress(self, request: Request) -> Response:
-        """Let go of a suppression: the next event of that person is asked about again."""
+        """Remove a suppression: the next event of that person is asked about again."""
         try:
             id = UUID(request.path_params["id"])
         except ValueError:
@@ -93,15 +93,15 @@ class Rights:
         return Response(status_code=204)
 
     async def erase(self, request: Request) -> Response:
-        """Erase a person everywhere, and if asked suppress each given identifier."""
+        """Erase a person everywhere, and suppress each given identifier if the request says so."""
         identifiers, suppressing = _read_person(request)
         policy = await self._installation.policy()
-        # First, so that an erasure that is interrupted is recorded as well.
+        # First, so that an interrupted erasure is recorded as well.
         detail = {"by": sorted({identifier.kind for identifier in identifiers}), "suppress": suppressing}
         await audit.record(self._pool, who=who(request), action="erase", detail=detail)
         erased = await erase_person(self._pool, policy, identifiers, suppressing=suppressing)
         counts = erased.counts()
-        self._notifier.wake()  # others may ask questions of their own now
+        self._notifier.wake()  # lookups that shared a search may ask questions of their own now
         log.info("erased", **counts)
         return as_json(ErasedAnswer(**counts))
 
@@ -140,7 +140,7 @@ async def _read_wanted(request: Request) -> list[tuple[Identifier, str | None]]:
 
 
 class Wrong(ValueError):
-    """A suppression that cannot be made; *field* says where."""
+    """A suppression that cannot be made; *field* names the wrong field."""
 
     def __init__(self, field: str, message: str) -> None:
         self.field = field
@@ -174,7 +174,7 @@ def _identifier(kind: Kind, value: Any) -> Identifier:
 
 
 def _read_person(request: Request) -> tuple[list[Identifier], bool]:
-    """Read who is to be erased, and whether to suppress them. Raise Problem (422)."""
+    """Read the values of the person to erase, and whether to suppress them. Raise Problem (422)."""
     query = request.query_params
     found: list[Identifier] = []
     wrong: list[tuple[str, str]] = []
@@ -189,7 +189,7 @@ def _read_person(request: Request) -> tuple[list[Identifier], bool]:
     suppressing = query.get("suppress", "false").strip().lower()
     if suppressing not in ("true", "1", "false", "0"):
         wrong.append(("suppress", "true or false"))
-    if set(query) - {*ERASABLE, "suppress"}:  # a misspelled one would leave a value out in silence
+    if set(query) - {*ERASABLE, "suppress"}:  # a misspelled parameter would silently leave its value out
         wrong.append(("", f"only these parameters: {', '.join((*ERASABLE, 'suppress'))}"))
     if wrong:
         raise wrong_fields(wrong)

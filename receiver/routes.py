@@ -97,9 +97,9 @@ def crm_operations(name: str, label: str) -> tuple[Operation, Operation]:
         Operation(
             method="post", path=f"/events/{name}", handler=lambda h: h.crm_events[name].receive,
             group="Events", summary=f"{label}'s events",
-            description=f"As {label} signs and sends them: each contact that they name is read from {label} next. With "
+            description=f"As {label} signs and sends them: Ringback then reads each named contact from {label}. With "
                         f"a token, the body may also be that of /events/generic, with {label}'s id of each contact as "
-                        "`record_id`. 202 means that they are committed.",
+                        "`record_id`. 202 means that the events are committed.",
             who="token or signature", scope="events", any_body=True, success=202, answer=CrmEventAnswer,
             problems={**UNAUTHORIZED, **BODY_PROBLEMS, 422: "JSON, but no events and no contacts.", **UNAVAILABLE},
         ),
@@ -208,7 +208,7 @@ OPERATIONS = (
     Operation(
         method="get", path="/v1/readings", handler=lambda h: h.readings.page, scope="read",
         group="Readings", summary="Contacts that CRMs named",
-        description="Those that are still to be read, and what became of the others. Newest first.",
+        description="Each with its state, and what became of it. Newest first.",
         parameters=(
             Parameter(name="status", place="query", schema={"type": "string", "enum": list(READING_STATES)},
                       description="only these", example="skipped"),
@@ -233,8 +233,8 @@ OPERATIONS = (
     Operation(
         method="post", path="/v1/selections", handler=lambda h: h.selections.create, scope="operate",
         group="Selections", summary="Preview an action on many lookups",
-        description="Finds what the filter names, counts it, and says what applying can cost at most. Nothing else is "
-                    "changed. `replay` is of deliveries; `erase` needs the scope `admin`.",
+        description="Finds and counts what matches the filter, and says what applying can cost at most. Changes "
+                    "nothing else. `replay` is for deliveries; `erase` needs the scope `admin`.",
         body=Wanted, answer=SelectionAnswer, accepted="The preview goes on: read the selection again.",
         problems={**UNAUTHORIZED, **BODY_PROBLEMS, **UNAVAILABLE},
     ),
@@ -246,8 +246,8 @@ OPERATIONS = (
     Operation(
         method="post", path="/v1/selections/{id}/apply", handler=lambda h: h.selections.apply, scope="operate",
         group="Selections", summary="Apply exactly what was previewed",
-        description="Each item that has changed since, so that the action does not apply any more, is passed. "
-                    "Again, it answers how far it has come.",
+        description="Leaves out each item that has changed since, so that the action does not apply any more. "
+                    "Called again, it answers how far it has come.",
         parameters=(SELECTION_ID,), answer=SelectionAnswer, accepted="It goes on: read the selection again.",
         problems={**UNAUTHORIZED, 404: "There is no such selection.", 409: "The preview has not ended.", **UNAVAILABLE},
     ),
@@ -274,8 +274,8 @@ OPERATIONS = (
     Operation(
         method="post", path="/v1/suppressions", handler=lambda h: h.rights.suppress, scope="operate",
         group="People", summary="Suppress a person or a number",
-        description="One, or a list of up to 1,000. Nobody is asked about that person from now on; a suppressed number "
-                    "is never given and not stored. Lookups that wait end at once.",
+        description="One, or a list of up to 1,000. No provider is asked about that person from now on; a suppressed "
+                    "number is neither passed on nor stored. Waiting lookups end at once.",
         body=SuppressionBody, success=201, answer=SuppressionsMade,
         problems={**UNAUTHORIZED, **BODY_PROBLEMS, 422: "A suppression cannot be made; none was.", **UNAVAILABLE},
     ),
@@ -287,7 +287,7 @@ OPERATIONS = (
     ),
     Operation(
         method="delete", path="/v1/suppressions/{id}", handler=lambda h: h.rights.unsuppress, scope="operate",
-        group="People", summary="Let go of a suppression", parameters=(SUPPRESSION_ID,),
+        group="People", summary="Remove a suppression", parameters=(SUPPRESSION_ID,),
         success=204, answer="nothing",
         problems={**UNAUTHORIZED, 404: "There is no such suppression.", **UNAVAILABLE},
     ),

@@ -1,4 +1,4 @@
-"""POST /v1/selections and what follows: preview an action on many lookups, then apply exactly that."""
+"""POST /v1/selections and its apply: preview an action on many lookups, then apply exactly that."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Selections:
         self._prices = {name: provider.price for name, provider in providers.items()}
 
     async def create(self, request: Request) -> Response:
-        """Preview an action on what a filter finds."""
+        """Preview an action on the items that a filter finds."""
         wanted = await _read_wanted(request)
         if wanted.action not in selections.APPLY:
             raise wrong_fields([("action", f"one of {', '.join(selections.APPLY)}")])
@@ -57,11 +57,11 @@ class Selections:
         return await self._work(id)
 
     async def read(self, request: Request) -> Response:
-        """Answer with the selection, and how far it has come."""
+        """Answer with the selection and its progress."""
         return await self._answer(await self._find(_id(request)), 200)
 
     async def apply(self, request: Request) -> Response:
-        """Apply the selection, or go on with it."""
+        """Apply the selection, or continue to."""
         selection = await self._find(_id(request))
         if selection.wanted.action == "erase":
             require(request, "admin")

@@ -20,7 +20,7 @@ PERIODS: tuple[Literal["day", "month"], ...] = ("day", "month")
 
 
 class UsageReport:
-    """Reports credits by provider and day, and the budgets."""
+    """The handler that reports credits by provider and day, and the budgets."""
 
     def __init__(self, pool: asyncpg.Pool[Any], settings: Settings) -> None:
         self._pool = pool
