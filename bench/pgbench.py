@@ -1,8 +1,8 @@
-"""The limit that PostgreSQL sets: pgbench writes the same rows, with no receiver and no submitter in front of it.
+"""The limit that PostgreSQL sets: pgbench writes the same rows, without a receiver and a submitter.
 
-bench/same_rows/ has the transactions: one for each row of the table, without the questions (whose job is it, was it
-answered before) that ours ask. With one item a commit, it is the limit of programs that write a row per request; with
-a hundred, of those that collect them.
+bench/same_rows/ has a transaction for each row of the table, without the reads that ours need (which job is it, was
+it answered before). With one item a commit, this is the limit of programs that write a row per request; with a
+hundred, of programs that collect them.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def contestants(bench: Bench, script: str) -> dict[str, Contestant]:
 
 
 def among(rounds: Rounds) -> dict[str, float]:
-    """Return the result of each size, by its name; without those that did not take part."""
+    """Return the result of each size by its name, without sizes that did not take part."""
     return {_name(size): value for size in SIZES if (value := rounds.middle(_name(size))) is not None}
 
 

@@ -39,8 +39,8 @@ class Account(Protocol):
     chaos: Chaos
     ledger: Ledger
 
-    def truth(self, someone: Person) -> dict[str, Any]:
-        """Return what the vendor knows about *someone*."""
+    def truth(self, subject: Person) -> dict[str, Any]:
+        """Return what the vendor knows about *subject*."""
 
     def stats(self) -> dict[str, Any]:
         """Return the counts."""
@@ -91,17 +91,17 @@ async def show_behaviours(request: Request) -> Response:
 async def show_truth(request: Request) -> Response:
     """Show what the vendor knows about the person of the query, and what it charges for the number."""
     query = request.query_params
-    someone = person(
+    subject = person(
         profile_url=query.get("profile_url") or query.get("social_media_url"),
         work_email=query.get("work_email") or query.get("email"),
         personal_email=query.get("personal_email"),
         name=query.get("name"),
         company=query.get("company"),
     )
-    if someone is None:
+    if subject is None:
         return document({"detail": "give profile_url, work_email, personal_email or name"}, 400)
     try:
-        return document(_account(request).truth(someone))
+        return document(_account(request).truth(subject))
     except UnknownWordError as exc:
         return document({"detail": str(exc)}, 400)
 

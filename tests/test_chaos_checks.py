@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from chaos.check_kept import callbacks_are_kept, events_are_kept, work_is_taken_over
-from chaos.check_paid import nobody_is_asked_twice, the_books_agree
-from chaos.check_truth import everything_is_true, nobody_fooled_us
+from chaos.check_paid import no_question_is_repeated, the_books_agree
+from chaos.check_truth import everything_is_true, no_forgery_is_believed
 from chaos.crm import Sent
 from chaos.crowd import Event, Wish
 from chaos.evidence import Evidence
@@ -35,10 +35,10 @@ BODY = b'{"data": {"request_id": "req-1"}}'
 CHECKS = {
     1: events_are_kept,
     2: callbacks_are_kept,
-    3: nobody_is_asked_twice,
+    3: no_question_is_repeated,
     4: the_books_agree,
     5: everything_is_true,
-    6: nobody_fooled_us,
+    6: no_forgery_is_believed,
     7: work_is_taken_over,
 }
 
@@ -113,7 +113,7 @@ def evidence() -> Evidence:
         },
         stored={(JOBS["bob ny"], hashlib.blake2b(BODY, digest_size=16).digest()): "applied"},
         takeovers=[Takeover(AT, "submitter-0", jobs=2, seconds=[1.0, 6.0])],
-        truth=lambda provider, someone: vendors[provider].truth(someone),
+        truth=lambda provider, subject: vendors[provider].truth(subject),
     )
 
 

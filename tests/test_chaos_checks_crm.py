@@ -10,13 +10,13 @@ from typing import Any
 import pytest
 
 from chaos.check_crm import (
-    everybody_has_their_number,
+    contacts_have_their_numbers,
     hubspot_is_not_flooded,
     no_value_of_people_is_lost,
     nothing_goes_round,
 )
 from chaos.check_kept import callbacks_are_kept
-from chaos.check_paid import nobody_is_asked_twice, the_books_agree
+from chaos.check_paid import no_question_is_repeated, the_books_agree
 from chaos.check_results import results_are_delivered
 from chaos.check_rights import people_are_left_alone
 from chaos.check_truth import everything_is_true
@@ -37,10 +37,10 @@ ANN, BOB, EVE = "101", "102", "103"
 NUMBER, OTHER = "+14155550100", "+14155550199"
 CHECKS = {
     2: callbacks_are_kept,
-    3: nobody_is_asked_twice,
+    3: no_question_is_repeated,
     4: the_books_agree,
     5: everything_is_true,
-    8: everybody_has_their_number,
+    8: contacts_have_their_numbers,
     9: no_value_of_people_is_lost,
     10: results_are_delivered,
     11: nothing_goes_round,

@@ -127,10 +127,10 @@ def test_everything_unusual_happens_even_in_the_smallest_demo() -> None:
 def test_the_cast_speaks_the_words_of_the_sandbox() -> None:
     """A word that the vendors do not know would be refused by them."""
     for words in UNUSUAL:
-        someone = person(profile_url=f"somebody--{words}")
-        assert someone is not None
+        subject = person(profile_url=f"somebody--{words}")
+        assert subject is not None
         for vendor in ("leadmagic", "nyne"):
-            assert choose(vendor, someone, 0.5) in TABLE.values()
+            assert choose(vendor, subject, 0.5) in TABLE.values()
 
 
 class FakeBooks:

@@ -63,11 +63,11 @@ def test_everything_unusual_happens_to_a_contact(seed: int) -> None:
 def test_the_contacts_speak_the_words_of_the_sandbox() -> None:
     """A word that HubSpot or a vendor does not know would be refused by them."""
     for words in UNUSUAL:
-        someone = person(work_email=f"somebody--{words}@acme.test")
-        assert someone is not None
-        assert chosen(someone)
+        subject = person(work_email=f"somebody--{words}@acme.test")
+        assert subject is not None
+        assert chosen(subject)
         for vendor in ("leadmagic", "nyne"):
-            assert choose(vendor, someone, 0.5) in TABLE.values()
+            assert choose(vendor, subject, 0.5) in TABLE.values()
 
 
 def test_contacts_as_they_should_be_pass() -> None:

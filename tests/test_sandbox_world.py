@@ -75,12 +75,12 @@ def test_the_strongest_identifier_decides() -> None:
 
 def test_the_first_word_counts() -> None:
     """The slug's before the e-mail's, each vendor its own, and an unknown word is an error, not a guess."""
-    someone = person(profile_url="in/lm-none--ny-late--42", work_email="lm-found--x@acme.test")
+    subject = person(profile_url="in/lm-none--ny-late--42", work_email="lm-found--x@acme.test")
     unknown = person(name="lm-nosuchword--x")
-    assert someone is not None
+    assert subject is not None
     assert unknown is not None
 
-    assert [choose(vendor, someone, 1).word for vendor in VENDORS] == ["none", "late"]
+    assert [choose(vendor, subject, 1).word for vendor in VENDORS] == ["none", "late"]
     assert choose("nyne", unknown, 1).word == "found"
     with pytest.raises(UnknownWordError, match="nosuchword"):
         choose("leadmagic", unknown, 1)
