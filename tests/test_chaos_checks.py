@@ -149,7 +149,7 @@ def the_event_made_two(seen: Evidence) -> None:
 
 
 def nobody_asked_for_it(seen: Evidence) -> None:
-    """There is a lookup that no event was answered with."""
+    """There is a lookup that no event's answer named."""
     seen.sent.pop()
 
 
@@ -209,12 +209,12 @@ def it_is_reserved_for_ever(seen: Evidence) -> None:
 
 
 def the_number_is_wrong(seen: Evidence) -> None:
-    """A lookup has somebody else's number."""
+    """A lookup has another person's number."""
     of("ann", seen)["mobile"] = mobile_e164("slug:somebody-else")
 
 
 def the_status_is_wrong(seen: Evidence) -> None:
-    """A lookup says that there is no number, and the provider told one."""
+    """A lookup says that there is no number, and the provider gave one."""
     of("bob", seen).update(status="not_found", mobile=None)
 
 
@@ -224,7 +224,7 @@ def the_credits_are_wrong(seen: Evidence) -> None:
 
 
 def a_provider_was_left_out(seen: Evidence) -> None:
-    """A lookup without a number ended before everybody was asked."""
+    """A lookup without a number ended before all its providers were asked."""
     of("bob", seen).update(status="not_found", mobile=None, jobs=of("bob", seen)["jobs"][:1], credits=0)
 
 
@@ -239,7 +239,7 @@ def the_shared_answer_cost_something(seen: Evidence) -> None:
 
 
 def another_persons_answer_is_shared(seen: Evidence) -> None:
-    """A lookup took the answer of a search that began for somebody else."""
+    """A lookup took the answer of a search that began for another person."""
     of("again", seen).update(reused_from=LOOKUPS["bob"], mobile=mobile_e164(f"slug:{BOB}"))
 
 
@@ -270,7 +270,7 @@ def the_lie_is_shown(seen: Evidence) -> None:
 
 
 def nobody_took_over(seen: Evidence) -> None:
-    """A killed submitter's question stayed where it was."""
+    """No process took over a killed submitter's question."""
     seen.takeovers[0].left = 1
 
 
@@ -323,7 +323,7 @@ def it_was_never_sent(seen: Evidence) -> None:
 
 @pytest.mark.parametrize("change", [the_first_is_in_doubt, the_late_number_came_from_another_search, it_was_never_sent])
 def test_what_searches_may_do_is_no_offence(change: Change) -> None:
-    """A provider in doubt is not asked again; a late number reaches those who share a key."""
+    """A provider in doubt is not asked again; a late number reaches the lookups that share a key."""
     seen = evidence()
 
     change(seen)

@@ -117,7 +117,7 @@ def patch(at: float, id: str, number: str = NUMBER, status: int | None = 200) ->
 
 
 def asked(id: str, at: float) -> Exchange:
-    """A paid question about somebody."""
+    """A paid question about a person."""
     body = json.dumps({"profile_url": f"linkedin.com/in/{slug(id)}"}).encode()
     return Exchange(at, "POST", "/v1/people/mobile-finder", body, written=True, status=200, answered_at=at)
 
@@ -236,12 +236,12 @@ def the_overtaking_is_not_named(seen: Evidence) -> None:
 
 
 def nobody_was_told(seen: Evidence) -> None:
-    """A result never came."""
+    """A result was never delivered."""
     seen.results.pop(0)
 
 
 def it_is_still_to_be_told(seen: Evidence) -> None:
-    """A result still waits for its turn."""
+    """A result still waits to be sent."""
     first(seen)["deliveries"][0]["status"] = "queued"
 
 
@@ -253,7 +253,7 @@ def it_was_told_after_it_was_stored(seen: Evidence) -> None:
 
 
 def it_was_told_again_for_nothing(seen: Evidence) -> None:
-    """A result came again at once after a 2xx, and nothing had kept us from storing it."""
+    """A result came again right after a 2xx, and no fault had kept us from storing it."""
     first(seen)["deliveries"][0]["attempts"] = 2
     seen.results.insert(0, Got(seen.results[0].id, seen.results[0].lookup, AT + 1.9, 200, AT + 1.9))
 
@@ -353,7 +353,7 @@ def it_was_asked_about_before(seen: Evidence) -> None:
 
 
 def the_sender_died(seen: Evidence) -> None:
-    """A result came again after a 2xx that nobody lived to store."""
+    """A result came again after a 2xx that the killed sender did not store."""
     it_was_told_again_for_nothing(seen)
     kind = next(kind for kind in KINDS if kind.name == "kill a submitter")
     seen.happened.append(Happened(Fault(kind, 0, 0, 0, 0.5), AT + 1.95, AT + 1.95))
@@ -397,7 +397,7 @@ def test_stopped_lookups_have_a_reason() -> None:
 
 @pytest.mark.parametrize(("deed", "is_well"), [("erase", True), (None, False)])
 def test_of_erased_people_the_sums_stay(deed: str | None, is_well: bool) -> None:
-    """The jobs of erased people are gone, and what was paid for them is not; nobody else's may be missing."""
+    """The jobs of erased people may be missing, and their credits stay in the sums; no other job may be missing."""
     seen = evidence()
     charge = {"person": f"slug:{slug(EVE)}", "credits": 5, "request_id": None}
     stats = {"limited": 0, "forged_sent": 0, "forged_accepted": 0}

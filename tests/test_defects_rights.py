@@ -77,7 +77,7 @@ async def test_who_only_looks_alike_is_left_alone(pool: Pool, kind: Kind, text: 
     ],
 )
 async def test_whatever_way_a_body_writes_the_person(pool: Pool, body: bytes) -> None:
-    """Programs escape slashes, letters and signs in JSON and in URLs: it is the same person."""
+    """A body may escape slashes, letters and signs as JSON or in URLs: it is the same person."""
     await arrive(pool, [], {"work_email": "john@acme.co"})
     await pool.execute("UPDATE events SET body = $1", body)
     identifiers = [
@@ -241,7 +241,7 @@ async def test_a_note_that_cannot_be_stored_is_refused(client_with: ClientWith, 
 
 @pytest.mark.parametrize("moment", ["1970-01-01T00:00:00+14:00", "9998-12-31T23:59:59-23:59"])
 async def test_a_time_that_another_zone_moves_out_of_reach_is_refused(client_with: ClientWith, moment: str) -> None:
-    """It was stored in UTC, and could not be read again by anybody."""
+    """A time that its zone moves out of range was stored in UTC and could never be read again."""
     client = await client_with(api_tokens=f"ann:operate:{TOKEN}")
 
     answer = await client.post("/v1/selections", {"action": "retry", "filter": {"since": moment}})

@@ -1,4 +1,4 @@
-"""GET /v1/deliveries and a replay: what a person sees of results on their way out, and may do about them."""
+"""GET /v1/deliveries and the replay: what a person sees of deliveries, and may do about them."""
 
 from __future__ import annotations
 
@@ -128,7 +128,7 @@ async def test_a_parameter_that_cannot_be_used_is_named(client: Client, query: s
 
 @pytest.mark.parametrize("state", FINAL)
 async def test_what_has_ended_is_sent_again(client: Client, pool: Pool, state: str) -> None:
-    """At once, and the audit says who wanted it."""
+    """It is sent at once, and the audit records the author."""
     row = await delivery(pool, state, tries=9)
 
     answer = await client.post(f"/v1/deliveries/{row['id']}/replay", b"")
@@ -144,7 +144,7 @@ async def test_what_has_ended_is_sent_again(client: Client, pool: Pool, state: s
 
 @pytest.mark.parametrize("state", ["queued", "sending"])
 async def test_what_is_on_its_way_is_not_sent_twice(client: Client, pool: Pool, state: str) -> None:
-    """It is left alone, and nobody did anything."""
+    """It is left alone, and the audit stays empty."""
     row = await delivery(pool, state, tries=9)
 
     answer = await client.post(f"/v1/deliveries/{row['id']}/replay", b"")
@@ -162,7 +162,7 @@ async def test_what_does_not_exist_is_not_sent(client: Client, id: str) -> None:
 
 
 async def test_a_replay_wakes_the_senders(client: Client, pool: Pool, database_url: str) -> None:
-    """They look at once, in whatever process they are."""
+    """The senders in every process look at once."""
     row = await delivery(pool, "given_up")
     hints: Any = []
     listener = await asyncpg.connect(database_url)

@@ -1,4 +1,4 @@
-"""A submitter that is stopped: what is in flight is finished and stored, or left to be rescued; nothing is begun."""
+"""A stopping submitter finishes and stores its questions in flight, or leaves them to be rescued, and begins none."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 async def test_sigterm_drains(world: AtWork, fake: FakeProvider) -> None:
-    """What is in flight is finished and stored; nothing new is claimed."""
+    """Questions in flight are finished and stored; no more jobs are claimed."""
     first = await wish_for(world, work_email="1@acme.co")
     slow = held(found())
     fake.questions.append(slow)

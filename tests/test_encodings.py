@@ -247,7 +247,7 @@ def test_gzip_without_a_word_is_a_400_that_says_so() -> None:
     ],
 )
 def test_a_bomb_is_a_413(body: bytes, coding: str) -> None:
-    """The limit holds while decompressing, whatever the layers."""
+    """The limit holds while decompressing, through any number of layers."""
     assert refused(body, JSON, coding=coding).status == 413
 
 
@@ -267,7 +267,7 @@ async def test_json_in_a_string_is_a_422_that_says_so(offline: Client) -> None:
 
 
 async def test_what_was_encoded_is_stored_decoded(client: Client, pool: Pool) -> None:
-    """The event that is kept is its JSON, whatever it was wrapped in; the person is the same."""
+    """The stored event is its JSON, however it was encoded; the person is the same."""
     body = gzipped(TEXT.encode("utf-16"))
 
     made = await client.post("/events/generic", body, {"content-encoding": "gzip"})

@@ -1,6 +1,6 @@
-"""What is outstanding costs what is due: no hot statement reads through a table, however the server plans it.
+"""Outstanding work costs what is due: no hot statement reads through a table, however the server plans it.
 
-The real functions run, and the statements that they sent are explained: once planned for their arguments, once for any.
+The real functions run, and their statements are explained: planned for their arguments, and for any arguments.
 """
 
 from __future__ import annotations
@@ -107,7 +107,7 @@ async def claims_of_sources(db: Db) -> None:
 
 
 async def brakes(db: Db) -> None:
-    """Pause a source and release what it held; and let others pay for what it waits for."""
+    """Pause a source, release its held jobs, and let other sources pay for jobs that they wait for."""
     await add_pause(db, Scope(source="hubspot"), reason="a list", who="ops")
     await db.execute(
         "/* the test's own */ UPDATE jobs SET held = 'brake',"
@@ -120,7 +120,7 @@ async def brakes(db: Db) -> None:
 
 
 async def floods(db: Db) -> None:
-    """Take in what a source begins beyond its limit."""
+    """Intake more searches of a source than its limit."""
     emails = [f"flood-{number}@acme.co" for number in range(PART)]
     wishes = [Wish(Contact(work_email=email), PROVIDERS, fingerprint=email) for email in emails]
     policy = replace(POLICY, guards=Guards({"generic": 2}))
@@ -164,7 +164,7 @@ async def ends(db: Db) -> None:
 
 
 async def accepts(db: Db) -> None:
-    """Store 202s, one that came after the job had ended, and a 429."""
+    """Store 202s, one of them after its job's end, and a 429."""
     jobs = await some(db, "submitting")
     soon = timedelta(minutes=1)
     told = [asked.Acceptance(row["id"], row["attempt"], f"req-{row['id']}", soon) for row in jobs[1:]]
@@ -218,7 +218,7 @@ async def intake(db: Db) -> None:
 
 
 async def known(db: Db) -> None:
-    """Lock what is known of contacts from all over the history."""
+    """Lock the searches and keys known of contacts from all over the history."""
     keys = await db.fetch(
         "/* the test's own */ SELECT key FROM keys WHERE NOT shared ORDER BY md5(key) LIMIT $1", 2 * PART
     )
@@ -242,7 +242,7 @@ async def strays(db: Db) -> None:
 
 
 async def releases(db: Db) -> None:
-    """Let go of jobs that were held for a budget, and pass the turns of a paused provider."""
+    """Release jobs that were held for a budget, and pass the turns of a paused provider."""
     assert await release_affordable(db, "nyne", Room(), PART) == PART
     assert await providers.pass_turns(db, "leadmagic", PART) == 0
     await providers.pause(db, "leadmagic", "no credits", timedelta(minutes=1))
@@ -251,7 +251,7 @@ async def releases(db: Db) -> None:
 
 
 async def decisions(db: Db) -> None:
-    """Do what a person may do: release, cancel, retry."""
+    """Release, cancel and retry, as a person may."""
     row = await db.fetchrow("/* the test's own */ SELECT lookup_id FROM jobs WHERE held = 'budget' LIMIT 1")
     await lookups.release(db, row["lookup_id"])
     assert await lookups.cancel(db, row["lookup_id"], POLICY)
@@ -309,7 +309,7 @@ async def applies(db: Db) -> None:
 
 
 async def finds(db: Db) -> None:
-    """Find lookups by an e-mail's key, and by a number that nobody else has."""
+    """Find lookups by an e-mail's key, and by a rare number."""
     row = await db.fetchrow(
         "/* the test's own */ SELECT keys, id FROM lookups"
         " WHERE reused_from IS NOT NULL AND final_status = 'found' LIMIT 1"
@@ -384,7 +384,7 @@ DEEDS: dict[str, Deed] = {
 
 @pytest.fixture(scope="module")
 def seeded_url(databases: Databases) -> Iterator[str]:
-    """Return one database for the whole module: every test undoes what it does."""
+    """Return one database for the whole module: every test undoes its changes."""
     with databases.for_a_module() as url:
         asyncio.run(seed(url))
         yield url

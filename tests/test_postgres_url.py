@@ -234,7 +234,7 @@ def test_a_file_without_a_certificate_is_named_by_its_parameter(tmp_path: Path) 
 
 
 def test_a_home_directory_is_found(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """~ is what a shell would make of it."""
+    """~ is the home directory, as in a shell."""
     monkeypatch.setenv("HOME", str(tmp_path))
     (tmp_path / "my.key").write_text("a key")
 

@@ -36,7 +36,7 @@ async def history(pool: Pool) -> Pool:
 
 
 async def prune(settings: Settings, *, days: int = DAYS, dry_run: bool = False) -> tuple[dict[str, str], list[str]]:
-    """Prune; return what became of each month, and what was printed about it."""
+    """Prune; return the fate of each month, and what was printed about it."""
     said: list[str] = []
     pruned = Pruned(days, dry_run)
     await command._prune(settings, pruned, said.append)
@@ -80,7 +80,7 @@ async def test_a_month_that_is_over_goes_as_a_whole(history: Pool, settings: Set
 
 
 async def test_the_sums_of_money_outlive_the_rows(history: Pool, settings: Settings) -> None:
-    """What was charged can still be compared with a bill when the questions are forgotten."""
+    """Charges can still be compared with a bill after the questions are pruned."""
     await finished_job(history, reserved_on=OLD.date())
 
     await prune(settings)
@@ -101,7 +101,7 @@ async def test_a_dry_run_drops_nothing(history: Pool, settings: Settings) -> Non
 
 
 async def test_a_second_run_finds_nothing(history: Pool, settings: Settings) -> None:
-    """What is gone is gone; and the oldest month that there is, is named."""
+    """Nothing more is dropped; the oldest remaining month is named."""
     await prune(settings)
 
     fates, said = await prune(settings)
@@ -173,7 +173,7 @@ async def keep_doubt(pool: Pool) -> None:
 
 
 async def keep_of_older(pool: Pool) -> None:
-    """Insert an open lookup of the month before, with a job of this month that says who was asked."""
+    """Insert an open lookup of the month before, with a job of this month that names who was asked."""
     await finished_job(pool, lookup_id=(await open_lookup(pool, OLDER))["id"])
 
 
@@ -183,7 +183,7 @@ async def keep_delivery(pool: Pool) -> None:
 
 
 async def keep_told(pool: Pool) -> None:
-    """Insert a delivery of today for a lookup of that month: what it tells lies there."""
+    """Insert a delivery of today for a lookup of that month, whose result it sends."""
     await factories.delivery(pool, "sending", lookup_id=(await lookup(pool))["id"])
 
 
@@ -232,7 +232,7 @@ async def test_a_month_that_stays_does_not_keep_the_others(history: Pool, settin
 
 
 async def test_a_month_goes_only_when_all_of_it_is_old_enough(history: Pool, settings: Settings) -> None:
-    """Whole months only: one that ended less than so many days ago is not looked at."""
+    """A month that did not end so many days ago is not looked at."""
     days = (NOW - MONTHS[1].next.begin).days
 
     assert str(MONTHS[1]) not in (await prune(settings, days=days + 1, dry_run=True))[0]
@@ -240,7 +240,7 @@ async def test_a_month_goes_only_when_all_of_it_is_old_enough(history: Pool, set
 
 
 async def test_what_is_asked_again_at_the_last_moment_stays(history: Pool) -> None:
-    """A person's retry between the look and the drop wins: what was accepted is not lost."""
+    """A person's retry between the look and the drop wins: nothing accepted is lost."""
     row = await lookup(history, final_status="failed")
     async with history.acquire(timeout=5) as connection:
         found = await store.look_at(connection, MONTHS[1], NOW - timedelta(days=DAYS))
@@ -269,7 +269,7 @@ async def test_a_late_number_at_the_last_moment_stays(history: Pool) -> None:
 
 
 async def test_a_result_that_is_replayed_at_the_last_moment_stays(history: Pool) -> None:
-    """A person's replay between the look and the drop wins, and so does what it tells."""
+    """A person's replay between the look and the drop wins, and its result stays."""
     row = await factories.delivery(history, "given_up", id=at(OLD), lookup_id=(await lookup(history))["id"])
     async with history.acquire(timeout=5) as connection:
         found = await store.look_at(connection, MONTHS[1], NOW - timedelta(days=DAYS))
@@ -282,7 +282,7 @@ async def test_a_result_that_is_replayed_at_the_last_moment_stays(history: Pool)
 async def test_tables_in_use_are_waited_for_and_then_left(
     history: Pool, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A dump that runs for long: it is tried a few times, nothing is changed, and one is told what to do."""
+    """While a long dump runs, it is tried a few times, nothing is changed, and the output says what to do."""
     await finished_job(history)
     before = await left(history)
     monkeypatch.setattr(command, "TRIES", 2)
@@ -366,7 +366,7 @@ async def test_a_contact_that_comes_back_afterwards_is_looked_up_anew(history: P
 
 
 async def test_keys_of_what_is_there_stay(history: Pool, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    """All keys and fingerprints are looked at, some at a time; only those that lead nowhere go."""
+    """All keys and fingerprints are looked at in portions; only those that lead nowhere are removed."""
     monkeypatch.setattr(prune_keys, "CHUNK", 3)
     for number in range(5):
         await fingerprint(history, await lookup(history), number)
@@ -387,7 +387,7 @@ async def fingerprint(pool: Pool, row: asyncpg.Record, number: int) -> None:
 
 
 async def test_links_to_dropped_searches_are_removed(history: Pool, settings: Settings) -> None:
-    """A key that leads to searches of several months keeps those that are there, the newest last."""
+    """A key of searches of several months keeps the remaining ones, the newest last."""
     ids = [(await lookup(history, at, work_email="jane@acme.co"))["id"] for at in (OLD, NOW, NOW)]
     searches = [(await factories.search_of(history, id))["id"] for id in ids]
 
@@ -397,7 +397,7 @@ async def test_links_to_dropped_searches_are_removed(history: Pool, settings: Se
 
 
 async def test_a_shared_key_stays_shared(history: Pool, settings: Settings) -> None:
-    """Without it, two people who have the same address would be taken for one after a year."""
+    """Without the mark, two people with the same address would be taken for one a year later."""
     await lookup(history, work_email="pat@acme.co")
     email = POLICY.hash("email", "pat@acme.co")
     await history.execute("UPDATE keys SET shared = true, searches = '{}' WHERE key = $1", email)
@@ -408,7 +408,7 @@ async def test_a_shared_key_stays_shared(history: Pool, settings: Settings) -> N
 
 
 async def test_what_came_without_a_month_is_said(history: Pool, settings: Settings) -> None:
-    """The default partition is never dropped; the count of what is older there is printed."""
+    """The default partition is never dropped; the count of its older rows is printed."""
     await lookup(history, OLDER - timedelta(days=90))
 
     _, said = await prune(settings)

@@ -1,4 +1,4 @@
-"""`ringback prune` as it is called: how little it may be told to keep, what it prints, and how it exits."""
+"""`ringback prune`: the least that it must keep, what it prints, and how it exits."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ async def history(pool: Pool) -> Pool:
 def test_the_least_follows_from_the_settings(
     make_settings: MakeSettings, overrides: dict[str, Any], least: int, name: str
 ) -> None:
-    """What is taken again for free, or may still be answered, is kept."""
+    """Answers that may be reused, or may still come, are kept."""
     assert least_days(make_settings(**overrides)) == (least, name)
 
 

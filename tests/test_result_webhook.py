@@ -153,7 +153,7 @@ async def test_gone_is_the_end(process: Process, end: WebhookEnd) -> None:
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308, 304])
 async def test_a_redirect_is_a_failure(process: Process, end: WebhookEnd, status: int) -> None:
-    """It is not followed: whoever answers could send the result anywhere."""
+    """A redirect is not followed: it could send the result anywhere."""
     end.answers[0] = Answer(status, headers={"Location": f"http://127.0.0.1:{end.port}/elsewhere"})
 
     row = await sent(process)

@@ -172,7 +172,7 @@ async def test_a_merge_is_told(hubspot: Client, box: Inbox) -> None:
 
 
 async def test_deletion_and_restore_are_told(hubspot: Client, box: Inbox) -> None:
-    """Whoever deletes."""
+    """By any author."""
     id = await hubspot.create(lastname="Doe")
     await hubspot.ask("DELETE", f"{OBJECTS}/{id}")
     await hubspot.post(f"contacts/{id}/restore")
@@ -211,7 +211,7 @@ async def test_the_generic_dialect_is_a_switch(hubspot: Client) -> None:
 
 
 async def test_only_what_is_subscribed_is_told(hubspot: Client) -> None:
-    """Kinds and properties; a star is every property; without an address nothing is."""
+    """By kind and property; a star is every property; without an address nothing is sent."""
     await hubspot.create(lastname="Nobody hears of")
     async with inbox(hubspot, kinds=["propertyChange"], properties=["jobtitle"]) as box:
         id = await hubspot.create(lastname="Doe", jobtitle="CTO")
@@ -259,7 +259,7 @@ async def test_after_ten_retries_it_is_given_up(hubspot: Client, box: Inbox) -> 
 
 
 async def test_a_connection_that_fails_is_tried_again(hubspot: Client) -> None:
-    """Nobody listens at first; then the events come."""
+    """The address refuses connections at first; then the events come."""
     async with inbox(hubspot) as box:
         address = box.url
     await hubspot.post("subscription", {"url": address})
@@ -343,7 +343,7 @@ async def test_events_lie(hubspot: Client, box: Inbox) -> None:
 
 
 async def test_words_steer_webhooks(hubspot: Client, box: Inbox) -> None:
-    """One contact is silent, one is told twice, one without its values."""
+    """One contact sends no events, one sends each twice, one sends no values."""
     await hubspot.create(email="hs-silent--a@acme.test")
     double = await hubspot.create(hs_linkedin_url="linkedin.com/in/hs-double--b")
     redacted = await hubspot.create(lastname="Doe")

@@ -47,7 +47,7 @@ def test_every_number_is_valid() -> None:
 
 
 def test_a_hash_decides_who_is_known() -> None:
-    """About as many as the rate says, each vendor by itself, and whoever is known at a low rate is at a high one."""
+    """About as many as the rate says, each vendor by itself; a person known at a low rate is known at a high one."""
     keys = [f"slug:{n}" for n in range(4000)]
     known = {vendor: {key for key in keys if is_known(key, vendor, 0.6)} for vendor in VENDORS}
 
@@ -142,7 +142,7 @@ def test_a_sliding_window_forgets_one_by_one() -> None:
 
 
 def test_the_longest_full_window_is_told() -> None:
-    """A full hour is worse news than a full minute; a refusal is not counted in either."""
+    """A full hour matters more than a full minute; a refusal is counted in neither."""
     now = [0.0]
     limiter = Limiter([(2, 60), (2, 3600)], "fixed", clock=lambda: now[0])
 
@@ -206,7 +206,7 @@ def test_a_callback_url_is_checked(url: str, private: bool, refused: bool) -> No
     st.one_of(st.binary(), st.dictionaries(st.text(), st.text() | st.integers()).map(lambda d: json.dumps(d).encode()))
 )
 def test_any_bytes_get_an_answer(body: bytes) -> None:
-    """Whatever is posted, LeadMagic has a status for it and its log can be shown."""
+    """LeadMagic answers every body with a status, and its log can be shown."""
     vendor = LeadMagic(LeadMagicSettings(latency="0"))
 
     answer = vendor.find(Asked({b"x-api-key": b"lm_sandbox"}, b"", body))
@@ -324,7 +324,7 @@ def test_a_wrong_latency_is_refused() -> None:
 
 
 def test_the_sandbox_is_an_independent_oracle() -> None:
-    """It imports nothing of what it is there to check."""
+    """It imports nothing of the program that it checks."""
     for file in Path(sandbox.__file__).parent.rglob("*.py"):
         for node in ast.walk(ast.parse(file.read_text())):
             names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
