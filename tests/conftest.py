@@ -33,6 +33,7 @@ from tests.claims import QUICK
 from tests.databases import Databases
 from tests.fake_provider import FakeProvider, playing
 from tests.order import Order
+from tests.pruning import history  # noqa: F401  fixture
 from tests.wishes import IDENTITY_KEY
 
 TOKEN = "token-of-the-tests"

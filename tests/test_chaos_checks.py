@@ -118,7 +118,7 @@ def evidence() -> Evidence:
 
 
 def judged(number: int, changed: Evidence) -> Verdict:
-    """What one check says."""
+    """Return the verdict of one check."""
     return CHECKS[number](changed)
 
 

@@ -12,17 +12,10 @@ from console.prune import least_days
 from store.partitions import Month
 from tests.commands import empty_database, ringback
 from tests.conftest import MakeSettings
-from tests.old_history import DAYS, MONTHS, NOW, finished_job, make_months
+from tests.old_history import DAYS, MONTHS, NOW, finished_job
 
 if TYPE_CHECKING:
     from tests.wishes import Pool
-
-
-@pytest.fixture
-async def history(pool: Pool) -> Pool:
-    """A database that has been there for some months."""
-    await make_months(pool)
-    return pool
 
 
 @pytest.mark.parametrize(
