@@ -21,7 +21,6 @@ from enrichment.contact import Contact
 from enrichment.ending import Ending, lost
 from enrichment.guards import Budget, Guards
 from enrichment.outcome import Answered
-from enrichment.selection import Wanted
 from enrichment.wish import Wish
 from store import asked, lookups, providers, prune_keys, reports, selection_pages, selections, sweep
 from store.budgets import Room, release_affordable
@@ -31,7 +30,6 @@ from store.connection import WritingConnection
 from store.database import PLANNED_ONCE, SERVER_SETTINGS
 from store.endings import apply_endings, follow_ends
 from store.ends import unswept_searches
-from store.find import find_by_key, find_by_number
 from store.floods import forget_floods
 from store.intake import ingest
 from store.leases import JOBS
@@ -40,39 +38,16 @@ from store.pauses import Scope, add_pause, release_braked
 from store.payers import pass_on
 from store.polls import claim_polls, has_due_polls
 from store.searches import lock_known_keys
+from tests.api_deeds import OF_THE_API
 from tests.databases import Databases
 from tests.explained import Db, Deed, Node, big_tables, capture, drawn, explain, rows, walk
-from tests.large_history import FINISHED, LEFT_EACH, NOW, seed
+from tests.large_history import FINISHED, LEFT_EACH, NOW, PART, seed, some
 from tests.wishes import MOBILE, POLICY, PROVIDERS, event
 
 if TYPE_CHECKING:
     from tests.explained import Connection
 
-PART = 50  # rows of one batch
 READ_AT_MOST = 40 * PART  # rows of big tables, in one statement
-
-
-async def some(db: Db, state: str, provider: str = "nyne") -> list[asyncpg.Record]:
-    """Return jobs of that state, from all over the table."""
-    rows: list[asyncpg.Record] = await db.fetch(
-        "/* the test's own */ SELECT id, search_id, lookup_id, attempt, request_id FROM jobs"
-        " WHERE state = $1::text::job_state AND provider = $2"
-        " ORDER BY md5(id::text) LIMIT $3",
-        state,
-        provider,
-        PART,
-    )
-    return rows
-
-
-async def some_final(db: Db, status: str) -> UUID:
-    """Return a lookup of that status, from the middle of the history."""
-    id: UUID = await db.fetchval(
-        "/* the test's own */ SELECT id FROM lookups WHERE final_status = $1::text::final_status"
-        " ORDER BY id OFFSET 5 LIMIT 1",
-        status,
-    )
-    return id
 
 
 def answered(id: UUID, **also: Any) -> Ending:
@@ -250,95 +225,12 @@ async def releases(db: Db) -> None:
         assert await providers.pass_turns(db, "leadmagic", PART) == PART
 
 
-async def decisions(db: Db) -> None:
-    """Release, cancel and retry, as a person may."""
-    row = await db.fetchrow("/* the test's own */ SELECT lookup_id FROM jobs WHERE held = 'budget' LIMIT 1")
-    await lookups.release(db, row["lookup_id"])
-    assert await lookups.cancel(db, row["lookup_id"], POLICY)
-    unresolved = await some_final(db, "unresolved")
-    await lookups.possibly_charged(db, unresolved)
-    assert await lookups.retry(db, unresolved, POLICY)
-    assert await lookups.retry(db, await some_final(db, "found"), POLICY, wrong_number=True)
-    await lookups.drop_unneeded(db, [row["search_id"] for row in await some(db, "queued")])
-
-
 async def forgets(db: Db) -> None:
     """Look at one chunk of keys and one of fingerprints."""
     month = first_id(NOW - timedelta(days=60))
     for statement in (prune_keys._KEYS, prune_keys._FINGERPRINTS):
         row = await db.fetchrow(statement, b"", PART, month)
         assert row["last"] is not None
-
-
-async def details(db: Db) -> None:
-    """Read some lookups with their jobs."""
-    ids = [row["lookup_id"] for row in await some(db, "awaiting")]
-    assert len(await reports.read_lookups(db, ids)) == PART
-
-
-async def previews(db: Db) -> None:
-    """Preview each action, and begin to apply it."""
-    for action, given in {"retry": {}, "cancel": {"reason": "x"}, "release": {}, "replay": {"source": "x"}}.items():
-        wanted = Wanted.model_validate({"action": action, "filter": given})
-        id = await selections.create(db, wanted, "tests")
-        await selections.advance(db, id, POLICY, {"leadmagic": Decimal(5), "nyne": Decimal(3)})
-        selection = await selections.find(db, id)
-        assert selection is not None
-        await selections.sample(db, selection)
-
-
-async def record_previews(db: Db) -> None:
-    """Preview an action on one record."""
-    id = await selections.create(db, Wanted.model_validate({"action": "erase", "filter": {"record_id": "crm-7"}}), "x")
-    await selections.advance(db, id, POLICY, {})
-
-
-async def applies(db: Db) -> None:
-    """Apply actions, chunk by chunk, to the end."""
-    for action in ("retry", "release", "cancel"):
-        wanted = Wanted.model_validate({"action": action, "filter": {"since": NOW - timedelta(days=60)}})
-        id = await selections.create(db, wanted, "tests")
-        await selections.advance(db, id, POLICY, {})
-        await db.execute(
-            "/* the test's own */ UPDATE selections SET state = 'previewed', previewed_at = now()"
-            " WHERE state = 'previewing'"
-        )
-        assert await selections.begin(db, id, "tests")
-        await selections.under_way(db, PART)
-        await selections.advance(db, id, POLICY, {})
-
-
-async def finds(db: Db) -> None:
-    """Find lookups by an e-mail's key, and by a rare number."""
-    row = await db.fetchrow(
-        "/* the test's own */ SELECT keys, id FROM lookups"
-        " WHERE reused_from IS NOT NULL AND final_status = 'found' LIMIT 1"
-    )
-    given: Any = {"status": None, "source": None, "record_id": None, "before": reports.NEWEST, "limit": 5}
-    assert row["id"] in await find_by_key(db, row["keys"][:1], **given)
-    assert row["id"] in await find_by_key(db, row["keys"][:1], **given | {"status": "found", "source": "generic"})
-    assert len(await find_by_number(db, MOBILE, **given)) == 5
-    assert await find_by_number(db, "+4915112345678", **given) == []
-
-
-def listing(status: str | None = None, record_id: str | None = None, source: str | None = None) -> Deed:
-    """Return a deed that reads a page of the list, and the page after it."""
-
-    async def listed(db: Db) -> None:
-        before = None
-        for _ in range(2):
-            ids = await reports.list_lookups(
-                db, status=status, record_id=record_id, source=source, before=before, limit=5
-            )
-            assert len(ids) == 5 or record_id is not None or source == "api"
-            before = ids[-1] if ids else None
-
-    return listed
-
-
-async def usage(db: Db) -> None:
-    """Read the credits of a month."""
-    assert len(await reports.usage_by_day(db, (NOW - timedelta(days=30)).date())) >= 60
 
 
 DEEDS: dict[str, Deed] = {
@@ -359,27 +251,7 @@ DEEDS: dict[str, Deed] = {
     "follow_ends": follows,
     "strays": strays,
     "release": releases,
-    "by hand": decisions,
-    "read": details,
-    "usage_by_day": usage,
-    "list": listing(),
-    "list of found": listing("found"),
-    "list of a rare status": listing("cancelled"),
-    "list of queued": listing("queued"),
-    "list of running": listing("running"),
-    "list of held": listing("held"),
-    "list of a source": listing(source="generic"),
-    "list of a rare source": listing(source="api"),
-    "list of a source's rare status": listing("cancelled", source="generic"),
-    "list of a source's queued": listing("queued", source="generic"),
-    "find": finds,
-    "preview": previews,
-    "preview of a record": record_previews,
-    "apply": applies,
-    "list of a record": listing(record_id="crm-7"),
-    "list of a record's found": listing("found", "crm-7"),
-    "list of a record's open": listing("queued", "crm-7"),
-}
+} | OF_THE_API
 
 
 @pytest.fixture(scope="module")
