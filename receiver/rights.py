@@ -13,12 +13,12 @@ from starlette.responses import Response
 from enrichment.event_json import NotJson, parse_json
 from enrichment.suppression import KINDS, LONGEST_NOTE, Identifier, Kind, read_identifier
 from enrichment.texts import Unusable, tidy
-from receiver.api import DEFAULT_LIMIT, LARGEST_LIMIT, as_json, whole_number
+from receiver.api import as_json
 from receiver.auth import who
 from receiver.bodies import read_body
-from receiver.cursors import read_cursor, write_cursor
 from receiver.encodings import json_text
 from receiver.messages_rights import ErasedAnswer, SuppressionPage, SuppressionShown, SuppressionsMade
+from receiver.pages import read_place
 from receiver.problems import Problem, wrong_fields
 from store import audit, suppressions
 from store.database import transaction
@@ -65,19 +65,10 @@ class Rights:
 
     async def page(self, request: Request) -> Response:
         """Answer with a page of suppressions, newest first."""
-        cursor = request.query_params.get("cursor")
-        before = read_cursor(cursor) if cursor is not None else None
-        if cursor is not None and before is None:
-            raise wrong_fields([("cursor", "a next_cursor from the page before")])
-        limit = whole_number(request.query_params, "limit", default=DEFAULT_LIMIT, most=LARGEST_LIMIT)
-        found = await suppressions.list_suppressions(self._pool, before=before, limit=limit + 1)
-        shown = found[:limit]
-        return as_json(
-            SuppressionPage(
-                suppressions=[_shown(one) for one in shown],
-                next_cursor=write_cursor(shown[-1].id) if len(found) > len(shown) else None,
-            )
-        )
+        place = read_place(request.query_params)
+        found = await suppressions.list_suppressions(self._pool, before=place.before, limit=place.one_more)
+        shown, after = place.cut(found, lambda one: one.id)
+        return as_json(SuppressionPage(suppressions=[_shown(one) for one in shown], next_cursor=after))
 
     async def unsuppress(self, request: Request) -> Response:
         """Remove a suppression: the next event of that person is asked about again."""

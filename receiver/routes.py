@@ -13,7 +13,7 @@ from enrichment.event import LONGEST_ID
 from enrichment.selection import Wanted
 from enrichment.shown import Lookup
 from enrichment.states import DELIVERY_STATES
-from receiver.api import DEFAULT_LIMIT, LARGEST_LIMIT, STATUSES
+from receiver.api import STATUSES
 from receiver.auth import Handler, Tokens
 from receiver.bodies import MOST_OF_A_CALLBACK, MOST_OF_AN_EVENT
 from receiver.deliveries import CHANNELS
@@ -33,6 +33,7 @@ from receiver.messages_pauses import Pause, PauseBody, PauseList
 from receiver.messages_rights import ErasedAnswer, SuppressionBody, SuppressionPage, SuppressionsMade
 from receiver.messages_selections import SelectionAnswer
 from receiver.operations import Handlers, Operation, Parameter
+from receiver.pages import DEFAULT_LIMIT, LARGEST_LIMIT
 from receiver.usage import DEFAULT_DAYS, MOST_DAYS
 from store.readings import STATES as READING_STATES
 
