@@ -21,7 +21,7 @@ from receiver.auth import who
 from receiver.bodies import read_body
 from receiver.messages import CancelAnswer, LookupPage, ReleaseAnswer, RetryAnswer, RetryBody
 from receiver.pages import Place, read_place, write_cursor, wrong_id
-from receiver.problems import Problem, not_found, wrong_fields
+from receiver.problems import Problem, id_of, not_found, wrong_fields
 from store import lookups, reports
 from store.find import find_by_key, find_by_number, find_by_walking, is_shared
 from store.installation import Installation
@@ -43,7 +43,7 @@ class Api:
 
     async def read(self, request: Request) -> Response:
         """Answer with one lookup and its jobs."""
-        return as_json(show_lookup(await self._find(_id(request))))
+        return as_json(show_lookup(await self._find(id_of(request, "lookup"))))
 
     async def page(self, request: Request) -> Response:
         """Answer with a page of lookups, newest first."""
@@ -71,7 +71,7 @@ class Api:
     async def retry(self, request: Request) -> Response:
         """Try a failed, unresolved or held lookup again, or a found one whose number is wrong."""
         wrong_number = await _read_wrong_number(request)
-        lookup = await self._find(_id(request))
+        lookup = await self._find(id_of(request, "lookup"))
         id, status = lookup["id"], lookup["status"]
         # Read this before the retry: a fast retry leaves no doubt to read afterwards.
         doubtful = await lookups.possibly_charged(self._pool, id)
@@ -95,7 +95,7 @@ class Api:
 
     async def cancel(self, request: Request) -> Response:
         """Cancel a queued, held, failed or unresolved lookup; others that wait for its search go on without it."""
-        lookup = await self._find(_id(request))
+        lookup = await self._find(id_of(request, "lookup"))
         policy = await self._installation.policy()
         if not await lookups.cancel(self._pool, lookup["id"], policy, who=who(request)):
             status = (await self._find(lookup["id"]))["status"]
@@ -110,7 +110,7 @@ class Api:
 
     async def release(self, request: Request) -> Response:
         """Let a held lookup go on, whatever it is held for."""
-        lookup = await self._find(_id(request))
+        lookup = await self._find(id_of(request, "lookup"))
         if not await lookups.release(self._pool, lookup["id"], who=who(request)):
             status = (await self._find(lookup["id"]))["status"]
             raise Problem(409, f"This lookup is {status}; only held ones can be released.")
@@ -122,7 +122,7 @@ class Api:
     async def _find(self, id: UUID) -> dict[str, Any]:
         rows = await reports.read_lookups(self._pool, [id])
         if not rows:
-            raise not_found()
+            raise not_found("lookup")
         return rows[0]
 
 
@@ -155,13 +155,6 @@ def _read_query(query: Mapping[str, str]) -> tuple[Query | None, dict[str, Any],
         except Unusable as error:
             wrong.append(("q", str(error)))
     return wanted, given, read_place(query, wrong)
-
-
-def _id(request: Request) -> UUID:
-    try:
-        return UUID(request.path_params["id"])
-    except ValueError:
-        raise not_found() from None
 
 
 def _warning(doubtful: Sequence[str]) -> str | None:

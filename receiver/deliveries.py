@@ -18,7 +18,7 @@ from receiver.api import as_json
 from receiver.auth import who
 from receiver.messages_deliveries import Delivery, DeliveryPage, ReplayAnswer
 from receiver.pages import Place, read_place
-from receiver.problems import Problem
+from receiver.problems import Problem, id_of, not_found
 from store import deliveries
 from store.notify import Notifier
 from store.reports import NEWEST
@@ -47,22 +47,15 @@ class Deliveries:
 
     async def replay(self, request: Request) -> Response:
         """Send an ended delivery again, from the beginning of its schedule."""
-        try:
-            id = UUID(request.path_params["id"])
-        except ValueError:
-            raise _not_found() from None
+        id = id_of(request, "delivery")
         if not await deliveries.replay_one(self._pool, id, who=who(request)):
             rows = await deliveries.read_deliveries(self._pool, [id])
             if not rows:
-                raise _not_found()
+                raise not_found("delivery")
             raise Problem(409, f"This delivery is {rows[0]['status']}; only one that has ended can be sent again.")
         self._notifier.wake()
         log.info("replayed", delivery=str(id))
         return as_json(ReplayAnswer(id=id, status="queued"), 202)
-
-
-def _not_found() -> Problem:
-    return Problem(404, "There is no such delivery.")
 
 
 def _read_query(query: Mapping[str, str]) -> tuple[dict[str, Any], Place]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from typing import Any
-from uuid import UUID
 
 import asyncpg
 import structlog
@@ -19,7 +18,7 @@ from receiver.bodies import read_body
 from receiver.encodings import json_text
 from receiver.messages_rights import ErasedAnswer, SuppressionPage, SuppressionShown, SuppressionsMade
 from receiver.pages import read_place
-from receiver.problems import Problem, wrong_fields
+from receiver.problems import Problem, id_of, not_found, wrong_fields
 from store import audit, suppressions
 from store.database import transaction
 from store.erasure import erase_person
@@ -72,13 +71,10 @@ class Rights:
 
     async def unsuppress(self, request: Request) -> Response:
         """Remove a suppression: the next event of that person is asked about again."""
-        try:
-            id = UUID(request.path_params["id"])
-        except ValueError:
-            raise _no_such() from None
+        id = id_of(request, "suppression")
         async with transaction(self._pool) as connection:
             if not await suppressions.unsuppress(connection, id):
-                raise _no_such()
+                raise not_found("suppression")
             await audit.record(connection, who=who(request), action="unsuppress", subject=id)
         log.info("unsuppressed", suppression=str(id))
         return Response(status_code=204)
@@ -101,10 +97,6 @@ def _shown(suppression: Suppression) -> SuppressionShown:
     return SuppressionShown(
         id=suppression.id, kind=suppression.kind, note=suppression.note, created_at=suppression.created_at
     )
-
-
-def _no_such() -> Problem:
-    return Problem(404, "There is no such suppression.")
 
 
 async def _read_wanted(request: Request) -> list[tuple[Identifier, str | None]]:

@@ -37,32 +37,13 @@ from receiver.pages import DEFAULT_LIMIT, LARGEST_LIMIT
 from receiver.usage import DEFAULT_DAYS, MOST_DAYS
 from store.readings import STATES as READING_STATES
 
-LOOKUP_ID = Parameter(
-    name="id", place="path", schema={"type": "string", "format": "uuid"}, description="the lookup's id",
-    example="019a0b1c-2d3e-7f40-8a5b-6c7d8e9f0a1b",
-)  # fmt: skip
-SELECTION_ID = Parameter(
-    name="id", place="path", schema={"type": "string", "format": "uuid"}, description="the selection's id",
-    example="019a0b1c-2d3e-7f40-8a5b-6c7d8e9f0a1b",
-)  # fmt: skip
-PAUSE_ID = Parameter(
-    name="id", place="path", schema={"type": "string", "format": "uuid"}, description="the pause's id",
-    example="019a0b1c-2d3e-7f40-8a5b-6c7d8e9f0a1b",
-)  # fmt: skip
-SUPPRESSION_ID = Parameter(
-    name="id", place="path", schema={"type": "string", "format": "uuid"}, description="the suppression's id",
-    example="019a0b1c-2d3e-7f40-8a5b-6c7d8e9f0a1b",
-)  # fmt: skip
+AN_ID = "019a0b1c-2d3e-7f40-8a5b-6c7d8e9f0a1b"
 PERSON = (
     Parameter(name="email", place="query", schema={"type": "string"}, description="an e-mail", example="jane@acme.co"),
     Parameter(name="profile", place="query", schema={"type": "string"}, description="a LinkedIn profile"),
     Parameter(name="number", place="query", schema={"type": "string"}, description="a number with its country code"),
     Parameter(name="suppress", place="query", schema={"type": "boolean", "default": False},
               description="suppress each of these as well"),
-)  # fmt: skip
-DELIVERY_ID = Parameter(
-    name="id", place="path", schema={"type": "string", "format": "uuid"}, description="the delivery's id",
-    example="019a0b1c-2d3e-7f40-8a5b-6c7d8e9f0a1b",
 )  # fmt: skip
 SOURCE = Parameter(name="source", place="path", schema={"type": "string"}, description="generic", example="generic")
 UNAUTHORIZED = {401: "Neither token nor signature is valid; nothing was stored."}
@@ -84,6 +65,12 @@ STRICT = Parameter(
     description="refuse the event if a single field cannot be used",
 )  # fmt: skip
 CURSOR = Parameter(name="cursor", place="query", schema={"type": "string"}, description="next_cursor of a page")
+
+
+def id_of(what: str) -> Parameter:
+    """Describe the id in a path."""
+    schema = {"type": "string", "format": "uuid"}
+    return Parameter(name="id", place="path", schema=schema, description=f"the {what}'s id", example=AN_ID)
 
 
 def limit(description: str) -> Parameter:
@@ -146,7 +133,7 @@ OPERATIONS = (
         parameters=(
             Parameter(name="provider", place="path", schema={"type": "string"}, description="nyne", example="nyne"),
             Parameter(name="job_id", place="path", schema={"type": "string", "format": "uuid"}, description="the job",
-                      example="019a0b1c-2d3e-7f40-8a5b-6c7d8e9f0a1b"),
+                      example=AN_ID),
             Parameter(name="token", place="path", schema={"type": "string"}, description="signed by CALLBACK_KEYS",
                       example="5f2c"),
         ),
@@ -181,21 +168,21 @@ OPERATIONS = (
     ),
     Operation(
         method="get", path="/v1/lookups/{id}", handler=lambda h: h.api.read, scope="read",
-        group="Lookups", summary="One lookup", parameters=(LOOKUP_ID,),
+        group="Lookups", summary="One lookup", parameters=(id_of("lookup"),),
         answer=Lookup, problems={**UNAUTHORIZED, **NO_SUCH_LOOKUP, **UNAVAILABLE},
     ),
     Operation(
         method="post", path="/v1/lookups/{id}/retry", handler=lambda h: h.api.retry, scope="operate",
         group="Lookups", summary="Try a lookup again",
         description="For a lookup that is failed, unresolved or held. The answer warns when it may be charged again.",
-        parameters=(LOOKUP_ID,), success=202, answer=RetryAnswer,
+        parameters=(id_of("lookup"),), success=202, answer=RetryAnswer,
         problems={**UNAUTHORIZED, **NO_SUCH_LOOKUP, 409: "The lookup's state does not allow this.", **UNAVAILABLE},
     ),
     Operation(
         method="post", path="/v1/lookups/{id}/cancel", handler=lambda h: h.api.cancel, scope="operate",
         group="Lookups", summary="Cancel a lookup",
         description="For a lookup that is queued, held, failed or unresolved. What has been asked is waited for.",
-        parameters=(LOOKUP_ID,), answer=CancelAnswer,
+        parameters=(id_of("lookup"),), answer=CancelAnswer,
         problems={**UNAUTHORIZED, **NO_SUCH_LOOKUP, 409: "The lookup's state does not allow this.", **UNAVAILABLE},
     ),
     Operation(
@@ -203,7 +190,7 @@ OPERATIONS = (
         group="Lookups", summary="Release a held lookup",
         description="For a lookup that is held, for whatever reason. It is held again if the reason is still there: "
                     "a budget without credits, a paused provider, the brake.",
-        parameters=(LOOKUP_ID,), answer=ReleaseAnswer,
+        parameters=(id_of("lookup"),), answer=ReleaseAnswer,
         problems={**UNAUTHORIZED, **NO_SUCH_LOOKUP, 409: "The lookup is not held.", **UNAVAILABLE},
     ),
     Operation(
@@ -241,7 +228,7 @@ OPERATIONS = (
     ),
     Operation(
         method="get", path="/v1/selections/{id}", handler=lambda h: h.selections.read, scope="read",
-        group="Selections", summary="A selection, and how far it has come", parameters=(SELECTION_ID,),
+        group="Selections", summary="A selection, and how far it has come", parameters=(id_of("selection"),),
         answer=SelectionAnswer, problems={**UNAUTHORIZED, 404: "There is no such selection.", **UNAVAILABLE},
     ),
     Operation(
@@ -249,7 +236,7 @@ OPERATIONS = (
         group="Selections", summary="Apply exactly what was previewed",
         description="Leaves out each item that has changed since, so that the action does not apply any more. "
                     "Called again, it answers how far it has come.",
-        parameters=(SELECTION_ID,), answer=SelectionAnswer, accepted="It goes on: read the selection again.",
+        parameters=(id_of("selection"),), answer=SelectionAnswer, accepted="It goes on: read the selection again.",
         problems={**UNAUTHORIZED, 404: "There is no such selection.", 409: "The preview has not ended.", **UNAVAILABLE},
     ),
     Operation(
@@ -269,7 +256,7 @@ OPERATIONS = (
     Operation(
         method="delete", path="/v1/pauses/{id}", handler=lambda h: h.pauses.remove, scope="operate",
         group="Pauses", summary="Let paid questions go on",
-        parameters=(PAUSE_ID,), answer=Pause,
+        parameters=(id_of("pause"),), answer=Pause,
         problems={**UNAUTHORIZED, 404: "There is no such pause.", **UNAVAILABLE},
     ),
     Operation(
@@ -288,7 +275,7 @@ OPERATIONS = (
     ),
     Operation(
         method="delete", path="/v1/suppressions/{id}", handler=lambda h: h.rights.unsuppress, scope="operate",
-        group="People", summary="Remove a suppression", parameters=(SUPPRESSION_ID,),
+        group="People", summary="Remove a suppression", parameters=(id_of("suppression"),),
         success=204, answer="nothing",
         problems={**UNAUTHORIZED, 404: "There is no such suppression.", **UNAVAILABLE},
     ),
@@ -318,7 +305,7 @@ OPERATIONS = (
         method="post", path="/v1/deliveries/{id}/replay", handler=lambda h: h.deliveries.replay, scope="operate",
         group="Deliveries", summary="Send a result again",
         description="For a delivery that has ended: at once, from the beginning of its schedule, under the same id.",
-        parameters=(DELIVERY_ID,), success=202, answer=ReplayAnswer,
+        parameters=(id_of("delivery"),), success=202, answer=ReplayAnswer,
         problems={**UNAUTHORIZED, 404: "There is no such delivery.", 409: "The delivery has not ended.", **UNAVAILABLE},
     ),
     Operation(

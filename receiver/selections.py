@@ -19,7 +19,7 @@ from receiver.auth import require, who
 from receiver.bodies import read_body
 from receiver.encodings import json_text
 from receiver.messages_selections import SelectedItem, SelectionAnswer
-from receiver.problems import Problem, wrong_fields
+from receiver.problems import Problem, id_of, not_found, wrong_fields
 from store import selections
 from store.installation import Installation
 from store.notify import Notifier
@@ -58,11 +58,11 @@ class Selections:
 
     async def read(self, request: Request) -> Response:
         """Answer with the selection and its progress."""
-        return await self._answer(await self._find(_id(request)), 200)
+        return await self._answer(await self._find(id_of(request, "selection")), 200)
 
     async def apply(self, request: Request) -> Response:
         """Apply the selection, or continue to."""
-        selection = await self._find(_id(request))
+        selection = await self._find(id_of(request, "selection"))
         if selection.wanted.action == "erase":
             require(request, "admin")
         if selection.state == "previewing":
@@ -81,7 +81,7 @@ class Selections:
     async def _find(self, id: UUID) -> Selection:
         selection = await selections.find(self._pool, id)
         if selection is None:
-            raise Problem(404, "There is no such selection.")
+            raise not_found("selection")
         return selection
 
     async def _answer(self, selection: Selection, status: int) -> Response:
@@ -106,10 +106,3 @@ async def _read_wanted(request: Request) -> Wanted:
         if any(one["type"] == "json_invalid" for one in error.errors()):
             raise Problem(400, "The body is not JSON.") from None
         raise wrong_fields(wrong) from None
-
-
-def _id(request: Request) -> UUID:
-    try:
-        return UUID(request.path_params["id"])
-    except ValueError:
-        raise Problem(404, "There is no such selection.") from None
