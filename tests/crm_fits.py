@@ -1,4 +1,4 @@
-"""What every reading of a CRM's words has to be: fit for PostgreSQL, for an address and for a line of a log."""
+"""What every reading of a CRM's answer has to be: fit for PostgreSQL, for an address and for a line of a log."""
 
 from __future__ import annotations
 

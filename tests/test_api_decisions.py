@@ -1,4 +1,4 @@
-"""What people decide about lookups: to try again, or to want no more; and when that is a conflict."""
+"""People's decisions about lookups: retry or cancel, and when that is a conflict."""
 
 from __future__ import annotations
 

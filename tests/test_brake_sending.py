@@ -121,7 +121,7 @@ async def test_a_slow_look_is_no_missing_answer(start: Start, fake: FakeProvider
 
 
 async def test_the_view_is_read_again_after_half_a_second_or_a_hint(db: Pool) -> None:
-    """Not before: many questions a second cost two statements."""
+    """A fresher view answers from memory, so that many questions a second cost two statements, not one each."""
     view = BrakeView(db)
     await pause(db)
 

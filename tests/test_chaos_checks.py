@@ -250,7 +250,7 @@ def it_was_paid_twice_for_the_same(seen: Evidence) -> None:
 
 
 def the_sandbox_disagrees(seen: Evidence) -> None:
-    """What we hold for true is not what the running sandbox says."""
+    """The truth that the checks hold differs from the running sandbox's."""
     seen.lies.append("leadmagic says otherwise")
 
 

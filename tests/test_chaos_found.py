@@ -1,4 +1,4 @@
-"""What the chaos found, as small as it gets: each test is named after the symptom."""
+"""Defects that the chaos found, reduced: each test is named after the symptom."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the chaos found about CRMs and people's rights, as small as it gets: each test is named after the symptom."""
+"""Defects that the chaos found about CRMs and people's rights, reduced: each test is named after the symptom."""
 
 from __future__ import annotations
 

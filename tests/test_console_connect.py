@@ -84,7 +84,7 @@ async def test_connect_again_changes_nothing(hub: Hub, pool: Pool) -> None:
 
 
 async def test_a_dry_run_changes_nothing(hub: Hub, pool: Pool) -> None:
-    """Neither here nor there: HubSpot is only read."""
+    """A dry run writes neither to PostgreSQL nor to HubSpot."""
     told = await hub.type("connect", "hubspot", "--dry-run", "--print")
 
     assert told.code == 0, told.err

@@ -179,7 +179,7 @@ async def test_without_a_secret_every_signature_is_refused(client_with: ClientWi
 
 
 async def test_a_secret_that_was_learned_verifies(client_with: ClientWith, pool: Pool) -> None:
-    """What `ringback connect` kept is as good as the environment."""
+    """A secret that `ringback connect` stored is as good as one of the environment."""
     await pool.execute(
         "INSERT INTO connections (crm, learned) VALUES ('hubspot', $1::jsonb)", json.dumps({"client_secret": SECRET})
     )

@@ -320,7 +320,7 @@ def test_a_doubt_is_inherited() -> None:
 
 
 def test_a_kept_number_that_is_read_ends_its_search_anew() -> None:
-    """Then all lookups that wait for it, or ended without it, follow."""
+    """All lookups that wait for it, or ended without it, follow."""
     search = ended(numbers={"leadmagic": KEPT}, status="not_found")
 
     fate(seeker(LM, **JANE, region="GB"), search)

@@ -135,7 +135,7 @@ async def test_brackets_of_a_vendor_are_shown_as_they_are(db: Pool, type_: Type)
 
 
 async def test_a_server_that_is_not_there_is_no_fault_of_the_token(type_: Type, hubspot: dict[str, str]) -> None:
-    """What to check is the address."""
+    """The message says to check the address."""
     told = await type_("connect", "hubspot", **hubspot | {"HUBSPOT_BASE_URL": "http://127.0.0.1:1"})
 
     assert told.code == 1

@@ -322,7 +322,7 @@ async def test_a_search_without_end_is_left(world: Sweeping, monkeypatch: pytest
 
 
 async def test_a_walk_without_end_begins_anew(world: Sweeping, monkeypatch: pytest.MonkeyPatch) -> None:
-    """So does a list; the walk gives up the cursor that leads nowhere."""
+    """The walk gives up a cursor that leads nowhere, and so does a list."""
     for _ in range(101):
         world.create(email="")
     listed = world.hubspot.portal.listed
@@ -339,7 +339,7 @@ async def test_a_walk_without_end_begins_anew(world: Sweeping, monkeypatch: pyte
 
 
 async def test_naming_waits_for_a_requeue_in_order(pool: Pool, order: Order) -> None:
-    """Both lock readings by record id: an event that names two contacts cannot meet a requeue half way."""
+    """Both lock readings by record id, so an event that names two contacts cannot deadlock with a requeue."""
     await pool.execute(
         """
         INSERT INTO readings (id, source, record_id, named_by, state, lease_expires_at, attempt)

@@ -155,7 +155,7 @@ def test_what_is_no_address_to_call_is_refused(environment: pytest.MonkeyPatch, 
     "written", ['lifecyclestage="lead","sales qualified"', "lifecyclestage = 'lead' , sales qualified;"]
 )
 def test_a_condition_may_have_its_values_in_quotes(environment: pytest.MonkeyPatch, written: str) -> None:
-    """They are not part of the value: no contact would have it."""
+    """Quotes are no part of a value; with them, no contact would match."""
     environment.setenv("HUBSPOT_ONLY_IF", written)
 
     (condition,) = Settings.load("submitter").hubspot.only_if

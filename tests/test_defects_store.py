@@ -143,7 +143,7 @@ async def test_a_callback_that_could_not_be_applied_was_a_500(client: Client, po
 
 
 async def test_a_flagged_callback_that_is_applied_later_says_so(client: Client, pool: Pool) -> None:
-    """What stood in its way is gone, and the provider sends it again."""
+    """The obstacle is gone, and the provider sends the callback again."""
     row = await job(pool, "awaiting")
     await refuse_end_of(pool, row["id"], "check_violation")
     await call_back(client, row, found(row["request_id"]))

@@ -120,7 +120,7 @@ async def test_pages_follow_one_another(client: Client, pool: Pool, filtered: st
     ],
 )  # fmt: skip
 async def test_a_parameter_that_cannot_be_used_is_named(client: Client, query: str, path: str) -> None:
-    """All of them at once."""
+    """One 422 names all of them."""
     answer = await client.get(f"/v1/deliveries?{query}")
 
     assert (answer.status, [error["path"] for error in answer.json()["errors"]]) == (422, [path])
@@ -157,7 +157,7 @@ async def test_what_is_on_its_way_is_not_sent_twice(client: Client, pool: Pool, 
 
 @pytest.mark.parametrize("id", ["019a0b1c-2d3e-7f40-8a5b-6c7d8e9f0a1b", "7", "%00"])
 async def test_what_does_not_exist_is_not_sent(client: Client, id: str) -> None:
-    """Neither an unknown id nor something else."""
+    """An unknown id, and a text that is no id, is a 404."""
     assert (await client.post(f"/v1/deliveries/{id}/replay", b"")).status == 404
 
 

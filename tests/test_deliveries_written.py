@@ -115,7 +115,7 @@ async def test_a_late_number_is_delivered_again(pool: Pool) -> None:
 
 
 async def test_a_retry_is_delivered_when_it_ends(pool: Pool) -> None:
-    """Not when it begins."""
+    """A retry writes no delivery when it begins, and one when it ends."""
     id = await take(pool)
     await end(pool, id, state="failed")
     assert await retry(pool, id, BOTH)
@@ -174,7 +174,7 @@ async def test_a_contact_without_a_record_has_no_crm_to_go_to(pool: Pool) -> Non
 
 
 async def test_without_channels_nothing_is_written(pool: Pool) -> None:
-    """Neither by the search's end, nor by a retry's or a cancellation."""
+    """Neither the search's end, nor a retry's, nor a cancellation writes any."""
     id = await take(pool, "hubspot", "42")
     job = await job_of(pool, id)
     assert job is not None
@@ -207,7 +207,7 @@ async def test_lookups_and_deliveries_are_committed_together(pool: Pool) -> None
 
 
 async def test_endings_tell_whether_there_is_something_to_deliver(pool: Pool) -> None:
-    """So that senders are woken then, and only then."""
+    """Senders are woken only when there is something to deliver."""
     first, second = await take(pool), await take(pool, work_email="john@acme.co", name="John Roe")
     found = [await job_of(pool, id) for id in (first, second)]
     assert found[0] is not None

@@ -34,7 +34,7 @@ Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 @pytest.fixture
 async def session() -> AsyncIterator[aiohttp.ClientSession]:
-    """What doctor asks with."""
+    """Yield the session that doctor uses."""
     async with open_session(limit=5, timeout=5) as opened:
         yield opened
 

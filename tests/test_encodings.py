@@ -91,7 +91,7 @@ def test_latin_1_is_read_where_it_is_said(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["shift_jis", "gb18030", "utf-7", "iso-8859-15", "x" * 30])
 def test_another_charset_is_a_415_that_names_it(name: str) -> None:
-    """What cannot be decoded is refused, and not guessed."""
+    """A body that cannot be decoded is refused, and not guessed at."""
     problem = refused(b"{}", f"{JSON}; charset={name}")
 
     assert problem.status == 415
@@ -109,7 +109,7 @@ def test_a_charset_that_is_none_is_not_repeated(name: str) -> None:
 
 
 def test_two_charsets_are_a_415() -> None:
-    """Which of them is right cannot be known."""
+    """Which of the two is right is unclear."""
     assert refused(b"{}", f"{JSON}; charset=utf-8, {JSON}; charset=utf-16").status == 415
 
 
@@ -174,7 +174,7 @@ def test_what_is_not_said_to_be_json_is_a_415(content_types: tuple[str, ...]) ->
 
 
 def deflated(body: bytes) -> bytes:
-    """What `Content-Encoding: deflate` means."""
+    """Compress as `Content-Encoding: deflate` means."""
     return zlib.compress(body)
 
 

@@ -49,7 +49,7 @@ def test_a_national_number_without_a_region_keeps_its_text_and_its_charge() -> N
 
 
 def test_a_landline_counts_only_where_no_mobile_can_be_read() -> None:
-    """What the provider calls a mobile goes first, even if only possible; what cannot be read falls back."""
+    """A mobile goes first, even if it is only possible; an unreadable one falls back to the landline."""
     landline = "+4930123456"
 
     assert ends(Answered("+1 555 123 4567", second_choice=landline)).mobile == "+15551234567"

@@ -96,7 +96,7 @@ async def test_without_event_id_the_content_decides(client: Client, pool: Pool) 
     [{"record_id": "crm-2"}, {"name": "Jane D."}, {"region": "DE"}, {"providers": ["nyne"]}, {"event_id": "evt-2"}],
 )
 async def test_another_record_or_content_is_another_lookup(client: Client, pool: Pool, change: dict[str, Any]) -> None:
-    """What differs in record, content or id is a lookup of its own, which waits for the first one's search."""
+    """Another record, content or id is a lookup of its own, which waits for the first one's search."""
     event = {"record_id": "crm-1", "work_email": "jane@acme.co", "name": "Jane Doe"}
 
     (first,) = lookups(await client.post("/events/generic", event))

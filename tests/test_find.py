@@ -75,7 +75,7 @@ async def test_a_contact_is_found_however_it_is_written(
 
 
 async def test_only_lookups_that_hold_the_identifier_are_found(client: Client, pool: Pool) -> None:
-    """Not those of another contact that shares a search by another key."""
+    """Lookups of another contact that shares the search by another key are not found."""
     both = await take_one(pool, work_email="jane@acme.co", personal_email="jane@home.co")
     await take_one(pool, personal_email="jane@home.co")
 

@@ -46,7 +46,7 @@ class Receiver:
         self.lines = lines
 
     async def log(self) -> str:
-        """All that it has logged, once it has ended."""
+        """Return the log of the process, once it has ended."""
         assert self.process.stderr is not None
         self.lines += (await self.process.stderr.read()).decode().splitlines()
         return "\n".join(self.lines)
@@ -297,7 +297,7 @@ async def no_longer_listening(url: str) -> None:
 
 
 async def raw(url: str, *pieces: bytes) -> bytes:
-    """What comes back for these bytes; then the connection is closed."""
+    """Send these bytes; return the answer, once the connection is closed."""
     reader, writer = await asyncio.open_connection("127.0.0.1", int(url.rpartition(":")[2]))
     for piece in pieces:
         writer.write(piece)

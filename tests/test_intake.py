@@ -189,7 +189,7 @@ async def test_a_name_alone_is_a_person_with_the_company(pool: Pool) -> None:
 
 
 async def test_keys_hold_no_personal_data(pool: Pool) -> None:
-    """What outlives the lookups are hashes."""
+    """Only hashes outlive the lookups."""
     await take_one(pool, work_email=EMAIL, name="Jane Doe")
 
     keys = [row["key"] for row in await pool.fetch("SELECT key FROM keys")]

@@ -162,7 +162,7 @@ def test_a_reader_that_went_away_stops_nobody(written: Any, monkeypatch: pytest.
 
 
 def test_what_is_logged_together_is_written_at_the_end_even_if_it_fails(written: Any) -> None:
-    """One write for a whole batch, and not a line less for it."""
+    """A batch writes its lines at once, and all of them, even if it fails."""
 
     def batch() -> None:
         with logs.together():

@@ -112,7 +112,7 @@ async def test_a_process_does_not_start_on_an_old_database(db: Connection) -> No
 
 
 async def test_white_space_around_a_step_is_not_a_change() -> None:
-    """What stands between two steps may be laid out anew."""
+    """The text between two steps may be laid out anew."""
     (first, *_) = read_steps()
     spaced = type(first)(first.number, first.title, f"\n\n{first.sql}\n")
 

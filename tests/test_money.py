@@ -47,7 +47,7 @@ async def world(make_settings: MakeSettings, database_url: str) -> AsyncIterator
 
 
 async def entries(db: Pool, job_id: UUID) -> dict[str, int]:
-    """What the ledger says of one job."""
+    """Return the ledger's entries for one job."""
     rows = await db.fetch("SELECT kind, credits FROM ledger WHERE job_id = $1", job_id)
     return {row["kind"]: int(row["credits"]) for row in rows}
 

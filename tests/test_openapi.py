@@ -81,7 +81,7 @@ def described() -> set[tuple[str, str]]:
 
 
 async def test_every_route_is_described_and_every_description_is_a_route(app: Starlette) -> None:
-    """Neither may have what the other lacks."""
+    """Routes and descriptions are the same set."""
     routed = {
         (method, route.path)
         for route in app.routes

@@ -70,7 +70,7 @@ def test_a_contact_becomes_a_wish(make_settings: MakeSettings) -> None:
 
 
 def test_a_backfill_buys_for_old_contacts(make_settings: MakeSettings) -> None:
-    """What happened before the connection is history, which a backfill alone buys."""
+    """Changes from before the connection are history: only a backfill buys for them."""
     read = read_contact(
         contact(news_at=BEFORE), connected_at=CONNECTED_AT, named_by="backfill",
         providers=build_providers(make_settings()),

@@ -159,7 +159,7 @@ async def test_ends_of_one_batch_are_written_together(pool: Pool) -> None:
 
 
 async def test_an_older_attempt_cancels_nothing(pool: Pool) -> None:
-    """What an older reading found gone may be back: its end changes neither lookups nor the record's name."""
+    """A contact that an older reading found gone may be back: its end changes neither lookups nor the record's name."""
     await queue(pool)
     (reading,) = await take(pool)
     row = await lookup(pool, source="hubspot", record_id=reading.record_id)

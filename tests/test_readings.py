@@ -100,7 +100,7 @@ async def test_readings_are_filtered(client: Client, pool: Pool) -> None:
     ],
 )
 async def test_a_parameter_that_cannot_be_used_is_named(client: Client, query: str, paths: list[str]) -> None:
-    """All of them at once."""
+    """One 422 names all of them."""
     answer = await client.get(f"/v1/readings{query}")
 
     assert answer.status == 422

@@ -1,4 +1,4 @@
-"""What everything is started with: processes that end with us, a network that breaks, a PostgreSQL to throw away."""
+"""The means to start things: processes that end with us, a network that breaks, a PostgreSQL to throw away."""
 
 from __future__ import annotations
 

@@ -46,7 +46,7 @@ async def test_a_person_opts_out(client_with: ClientWith, pool: Pool) -> None:
 
 
 async def test_a_list_is_suppressed_or_nothing_of_it(client_with: ClientWith, pool: Pool) -> None:
-    """Each wrong entry is named with its place; then none is stored."""
+    """Each wrong entry is named with its place, and nothing is stored."""
     client = await admin(client_with)
     wrong = [{"email": "jane@acme.co"}, {"email": "x"}, {"number": 12, "note": 1}, {}, {"mail": "a@b.co"}, "x"]
 

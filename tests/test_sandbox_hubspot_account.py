@@ -269,7 +269,7 @@ async def test_a_wrong_document_is_a_422(hubspot: Client, path: str, document: A
 
 
 async def test_the_words_and_the_endpoints_are_served(hubspot: Client) -> None:
-    """Each word with what happens; each endpoint of the admin."""
+    """Each word comes with its effect, each endpoint of the admin with its purpose."""
     words = (await hubspot.get("behaviours"))["behaviours"]
     endpoints = (await hubspot.ask("GET", "/sandbox"))[1]["endpoints"]
 

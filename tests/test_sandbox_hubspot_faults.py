@@ -26,7 +26,7 @@ async def hubspot() -> AsyncIterator[Client]:
 
 
 async def mobile(hubspot: Client, id: str) -> str | None:
-    """What stands in the field, past every fault."""
+    """Return the value of the field, past every fault."""
     value: str | None = (await hubspot.get(f"contacts/{id}"))["properties"].get("mobilephone")
     return value
 

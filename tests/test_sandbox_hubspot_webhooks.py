@@ -224,7 +224,7 @@ async def test_only_what_is_subscribed_is_told(hubspot: Client) -> None:
 
 
 async def test_a_body_holds_a_hundred_events(hubspot: Client, box: Inbox) -> None:
-    """What happens at once is sent together, a hundred at most."""
+    """Events of one moment are sent together, a hundred at most."""
     await hubspot.post("contacts", {"n": 250, "with_email": 0, "with_linkedin": 1})
     await hubspot.told()
 
@@ -294,7 +294,7 @@ async def test_retries_are_spread_over_time() -> None:
 
 
 async def test_a_reset_gives_up_what_waits() -> None:
-    """Then nothing is on its way any more."""
+    """Nothing is on its way any more."""
     async with account(replace(UNLIMITED, batch_seconds=3600)) as hubspot, inbox(hubspot) as box:
         await hubspot.create(lastname="Doe")
         waiting = (await hubspot.get("stats"))["webhooks_pending"]
@@ -307,7 +307,7 @@ async def test_a_reset_gives_up_what_waits() -> None:
 async def test_events_are_lost_doubled_late_and_reordered(
     hubspot: Client, box: Inbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Each by a fault of its own; the counts say which."""
+    """Each is a fault of its own; the counts say which."""
     monkeypatch.setattr(publisher, "REORDERED", 1.0)
     await hubspot.post("faults", {"drop_events": 1})
     await hubspot.create(lastname="Lost")

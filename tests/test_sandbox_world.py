@@ -61,7 +61,7 @@ def test_a_hash_decides_who_is_known() -> None:
     ["jane", "in/jane", "/in/jane", "linkedin.com/in/Jane", "https://de.linkedin.com/in/jane/?a=b#c", "in/jane/de"],
 )
 def test_a_slug_has_many_spellings(spelling: str) -> None:
-    """All of them are the same person."""
+    """All spellings are the same person."""
     assert slug_of(spelling) == "jane"
 
 
@@ -87,7 +87,7 @@ def test_the_first_word_counts() -> None:
 
 
 def test_the_table_keeps_its_own_rules() -> None:
-    """What tells a number has found it; a word is safe inside a slug and free of the separator."""
+    """A row that tells a number also finds it; a word is safe inside a slug and free of the separator."""
     for row in TABLE.values():
         assert row.finds or not row.tells
         assert row.word.replace("-", "").isalnum()
@@ -283,7 +283,7 @@ async def test_a_sigterm_never_becomes_an_answer(monkeypatch: pytest.MonkeyPatch
 
 @pytest.mark.parametrize("vendor", VENDORS)
 def test_help_and_admin_list_every_word(vendor: VendorName) -> None:
-    """Both are made from the table."""
+    """Both come from the table."""
     manual = CliRunner().invoke(cli, [vendor, "--help"]).stdout
 
     for row in TABLE.values():
@@ -293,7 +293,7 @@ def test_help_and_admin_list_every_word(vendor: VendorName) -> None:
 
 
 async def test_the_behaviours_are_served() -> None:
-    """Each with what happens, and whether it is charged and readable."""
+    """Each comes with its effect, and whether it is charged and readable."""
     async with running(Nyne()) as url, visiting(url, {}) as vendor:
         behaviours = (await vendor.get("behaviours"))["behaviours"]
         manual = await vendor.send("GET", "/sandbox")

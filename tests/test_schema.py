@@ -241,7 +241,7 @@ IMPOSSIBLE: list[tuple[str, Break]] = [
     ("name", "break_it"), IMPOSSIBLE, ids=[f"{name}-{n}" for n, (name, _) in enumerate(IMPOSSIBLE)]
 )
 async def test_an_impossible_row_is_refused_by_name(db: Connection, name: str, break_it: Break) -> None:
-    """What must never be is refused, and the message names the rule."""
+    """An impossible row is refused, and the message names the rule."""
     with pytest.raises(asyncpg.CheckViolationError) as refused:
         await break_it(db)
 

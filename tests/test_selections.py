@@ -41,7 +41,7 @@ async def apply(client: Client, id: str) -> dict[str, Any]:
 
 
 async def items(pool: Pool, id: str) -> set[UUID]:
-    """What the selection found."""
+    """Return the items that the selection found."""
     return {row[0] for row in await pool.fetch("SELECT item_id FROM selected WHERE selection_id = $1", UUID(id))}
 
 
@@ -126,7 +126,7 @@ async def test_a_time_is_that_of_the_lookup_s_creation(client: Client, pool: Poo
 
 @pytest.mark.parametrize("held", ["budget", "flood"])
 async def test_a_hold_is_a_reason(client: Client, pool: Pool, held: str) -> None:
-    """So what the flood guard holds is released without what waits for a budget."""
+    """Releasing what the flood guard holds does not release jobs that wait for a budget."""
     rows = {name: await job(pool, held=name) for name in ("budget", "flood")}
 
     told = await preview(client, "release", reason=held)
@@ -147,7 +147,7 @@ async def test_a_hold_is_a_reason(client: Client, pool: Pool, held: str) -> None
 async def test_a_retry_may_cost_what_those_take_that_have_not_answered(
     client: Client, pool: Pool, chain: dict[str, str], credits: int
 ) -> None:
-    """Each at its full price."""
+    """Each provider that has not answered counts at its full price."""
     row = await lookup(pool, final_status="unresolved")
     for provider, state in chain.items():
         more = {"answered_by": "inline"} if state == "answered" else {}
@@ -193,7 +193,7 @@ async def test_what_asks_nobody_costs_nothing(client: Client, pool: Pool, action
 
 
 async def test_nothing_outside_the_preview_is_touched(client: Client, pool: Pool) -> None:
-    """What fits the filter a moment later is left for another selection."""
+    """A lookup that fits the filter a moment later is left for another selection."""
     seen = await lookup(pool, final_status="failed")
     told = await preview(client, "retry")
     late = await lookup(pool, final_status="failed")

@@ -60,7 +60,7 @@ def leak(process: str, mb: float) -> Change:
 
 
 def broken(samples: list[Sample]) -> set[str]:
-    """What the judgement finds fault with."""
+    """Return the rules that the judgement finds broken."""
     return {finding.about for finding in judge(samples) if not finding.holds}
 
 

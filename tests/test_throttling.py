@@ -175,7 +175,7 @@ async def test_headers_correct_the_limits(world: AtWork, fake: FakeProvider) -> 
 
 
 async def test_the_headers_of_a_poll_count_as_well(world: AtWork, fake: FakeProvider) -> None:
-    """What the vendor says of its limits is in force whichever request it says it to."""
+    """The limits in a vendor's header apply whichever request carried it."""
     await world.pool.execute("UPDATE limits SET ceiling = NULL")
     await overdue(world)
     headers = {"RateLimit-Limit": "120", "RateLimit-Remaining": "0", "RateLimit-Reset": "9"}

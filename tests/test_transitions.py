@@ -207,7 +207,7 @@ async def made(world: AtWork, state: str, **more: Any) -> asyncpg.Record:
 
 
 async def now(world: AtWork, job_id: UUID) -> str:
-    """What the job is, with a request_id that is news; its lookup; whether it is to be polled at once."""
+    """Return the job's state, with a new request_id; its lookup's status; and whether to poll it at once."""
     row = await world.pool.fetchrow(
         """
         SELECT all_jobs.*, status

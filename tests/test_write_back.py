@@ -1,4 +1,4 @@
-"""What may be written onto a contact, and what became of a write: tables of cases."""
+"""Which writes onto a contact are allowed, and how each is judged: tables of cases."""
 
 from __future__ import annotations
 
