@@ -76,7 +76,7 @@ async def _written(bench: Bench, script: str, size: int) -> float:
 
 
 async def prepare(connection: asyncpg.Connection[Any], script: str, size: int, commits: int) -> int:
-    """Insert what so many commits of *size* need. Return the number of items."""
+    """Insert the rows that *commits* commits of *size* items need. Return the number of items."""
     await SEEDS[script](connection, size * commits, size)
     await connection.execute("CREATE INDEX ON people (turn)")
     await seed.settle(connection)
@@ -84,7 +84,7 @@ async def prepare(connection: asyncpg.Connection[Any], script: str, size: int, c
 
 
 async def write(url: str, script: str, size: int, clients: int, commits: int, *, within: float) -> float:
-    """Let each client make so many commits. Return items per second."""
+    """Let each client commit *commits* times. Return items per second."""
     said = await output_of(_command(url, script, clients, commits), within=within)
     return size * float(said.partition("tps = ")[2].split()[0])
 

@@ -57,7 +57,7 @@ class Contacts:
         self._dice, self._chance = random.Random(f"contacts {self.seed}"), random.Random(f"deeds {self.seed}")
 
     async def run(self, seconds: float) -> None:
-        """Create contacts for so many *seconds*, each at its time."""
+        """Create contacts for *seconds*, each at its time."""
         begun, at = time.monotonic(), 0.0
         async with asyncio.TaskGroup() as group:
             for person, identifiers in self._invented():
@@ -75,7 +75,7 @@ class Contacts:
         return one
 
     async def suffer(self, deed: Deed, every: float, seconds: float) -> None:
-        """Do *deed* to a contact *every* so many seconds, for *seconds*, and to no contact twice."""
+        """Do *deed* to one contact after the other, *every* few seconds for *seconds*, and to no contact twice."""
         until = time.monotonic() + seconds
         async with asyncio.TaskGroup() as group:
             while time.monotonic() < until:

@@ -56,7 +56,7 @@ class Crm:
         return len(self._under_way)
 
     async def run(self, events: Iterable[Event], *, seconds: float, lookups: int | None) -> None:
-        """Send events for so many *seconds*, or until so many *lookups* were asked for."""
+        """Send events for *seconds*, or until *lookups* were asked for."""
         begun = time.monotonic()
         connector = aiohttp.TCPConnector(limit=0)
         self._session = aiohttp.ClientSession(timeout=PATIENCE, connector=connector)

@@ -34,7 +34,7 @@ class Wish:
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """A message of the CRM, to be sent *at* so many seconds from the start."""
+    """A message of the CRM, to be sent *at* this many seconds from the start."""
 
     id: str
     at: float

@@ -31,7 +31,7 @@ class Kind:
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """A fault: *kind* begins at *at* and lasts so many *seconds*; *choice* decides where there is one."""
+    """A fault: *kind* begins at *at* and lasts *seconds*; *choice* decides between alternatives."""
 
     kind: Kind
     at: float
@@ -133,7 +133,7 @@ KINDS = tuple(_kinds())
 
 
 def draw(seed: int, seconds: float, *, short: bool) -> list[Fault]:
-    """Draw the faults of a run of so many seconds, by time: every kind once (*short*), or again and again."""
+    """Draw the faults of a run of *seconds*, by time: every kind once (*short*), or again and again."""
     dice = random.Random(f"plan {seed}")
     faults: list[Fault] = []
     for lane in LANES:

@@ -93,7 +93,7 @@ async def _wait_for_room(link: CrmLink, pace: Pace, wanted: int, say: Callable[[
 
 
 async def _stopped(stop: asyncio.Event, seconds: float) -> bool:
-    """Wait so many seconds, or until *stop* is set; return whether it is."""
+    """Wait *seconds*, or until *stop* is set; return whether it is."""
     try:
         async with asyncio.timeout(seconds):
             await stop.wait()

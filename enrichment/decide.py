@@ -90,7 +90,7 @@ class Seeker:
     keys: Keys
     facts: Facts
     providers: tuple[str, ...]
-    source: str  # the source of the wish, whose budget pays
+    source: str  # the source of the wish; its budget pays
     region: str | None = None
     insists: bool = False
     refused: frozenset[str] = field(default=frozenset(), repr=False)

@@ -23,7 +23,7 @@ FAIR = Weather()
 
 
 def together(weathers: Sequence[Weather]) -> Weather:
-    """Return the weather when all of these befall a network at the same time."""
+    """Return the weather with all of these failures at the same time."""
     return Weather(
         refuse=any(weather.refuse for weather in weathers),
         cut=any(weather.cut for weather in weathers),
