@@ -14,12 +14,12 @@ Contestant = Callable[[], Awaitable[float]]
 
 
 class Invalid(Exception):
-    """A measurement that does not count, because the work was not done; the message says what was missing."""
+    """A measurement that does not count because the work was not done; the message says what was missing."""
 
 
 @dataclass(frozen=True, slots=True)
 class Bench:
-    """The way in which the rows are measured, and the server."""
+    """The settings of the measurements, and the server."""
 
     server: str
     rounds: int
@@ -73,7 +73,7 @@ class Row:
 
 
 class Meter:
-    """A meter for the work of a contestant's process and of PostgreSQL between two looks."""
+    """A meter of the work of a contestant's process and of PostgreSQL between two looks."""
 
     def __init__(self, pid: int, backend: int | None) -> None:
         """Take the first look. *backend* is any of PostgreSQL's processes; None where no database takes part."""

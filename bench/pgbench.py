@@ -1,8 +1,8 @@
-"""The limit that PostgreSQL sets: pgbench writes the same rows, with no receiver and no submitter in front of it.
+"""The limit that PostgreSQL sets: pgbench writes the same rows, without a receiver and a submitter.
 
-bench/same_rows/ has the transactions: one for each row of the table, without the questions (whose job is it, was it
-answered before) that ours ask. With one item a commit, it is the limit of programs that write a row per request; with
-a hundred, of those that collect them.
+bench/same_rows/ has a transaction for each row of the table, without the reads that ours need (which job is it, was
+it answered before). With one item a commit, this is the limit of programs that write a row per request; with a
+hundred, of programs that collect them.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def contestants(bench: Bench, script: str) -> dict[str, Contestant]:
 
 
 def among(rounds: Rounds) -> dict[str, float]:
-    """Return the result of each size, by its name; without those that did not take part."""
+    """Return the result of each size by its name, without sizes that did not take part."""
     return {_name(size): value for size in SIZES if (value := rounds.middle(_name(size))) is not None}
 
 
@@ -76,7 +76,7 @@ async def _written(bench: Bench, script: str, size: int) -> float:
 
 
 async def prepare(connection: asyncpg.Connection[Any], script: str, size: int, commits: int) -> int:
-    """Insert what so many commits of *size* need. Return the number of items."""
+    """Insert the rows that *commits* commits of *size* items need. Return the number of items."""
     await SEEDS[script](connection, size * commits, size)
     await connection.execute("CREATE INDEX ON people (turn)")
     await seed.settle(connection)
@@ -84,7 +84,7 @@ async def prepare(connection: asyncpg.Connection[Any], script: str, size: int, c
 
 
 async def write(url: str, script: str, size: int, clients: int, commits: int, *, within: float) -> float:
-    """Let each client make so many commits. Return items per second."""
+    """Let each client commit *commits* times. Return items per second."""
     said = await output_of(_command(url, script, clients, commits), within=within)
     return size * float(said.partition("tps = ")[2].split()[0])
 

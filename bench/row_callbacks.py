@@ -28,7 +28,7 @@ WARM_UP = 1.0  # seconds
 
 
 def receiver_settings(url: str, port: int) -> dict[str, str]:
-    """Return the settings of the receiver; all others have their defaults."""
+    """Return the settings of the receiver; the rest have their defaults."""
     return {
         "DATABASE_URL": url, "HOST": HOST, "PORT": str(port), "API_TOKENS": TOKEN, "CALLBACK_KEYS": KEY,
         "PUBLIC_URL": f"http://{HOST}:{port}",

@@ -25,7 +25,7 @@ _numbers = itertools.count(1)
 
 
 def requests(port: int, count: int) -> list[tuple[str, str, str]]:
-    """Return so many webhooks, each with one event, of a contact that no event has named yet, signed as by HubSpot."""
+    """Return webhooks signed as by HubSpot, each with one event, of a contact that no event has named yet."""
     return [_signed(f"http://{HOST}:{port}{PATH}", json.dumps([_event(next(_numbers))])) for _ in range(count)]
 
 

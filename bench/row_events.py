@@ -22,7 +22,7 @@ _numbers = itertools.count(1)
 
 
 def requests(count: int) -> list[tuple[str, str]]:
-    """Return so many events, each of a person that no event has named yet."""
+    """Return *count* events, each of a person that no event has named yet."""
     return [("/events/generic", json.dumps(_event(next(_numbers)))) for _ in range(count)]
 
 

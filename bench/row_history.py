@@ -106,7 +106,7 @@ SELECT provider, 'generic', (now() - days * interval '1 day')::date, slot, 1000,
 
 
 async def fill(connection: asyncpg.Connection[Any], count: int, say: Callable[[str], None]) -> None:
-    """Insert so many finished lookups over three months, with their jobs, ledger entries and daily sums."""
+    """Insert *count* finished lookups over three months, with their jobs, ledger entries and daily sums."""
     began = time.monotonic()
     oldest = datetime.now(UTC) - timedelta(days=90)
     await ensure_partitions(connection, since=oldest)
@@ -118,7 +118,7 @@ async def fill(connection: asyncpg.Connection[Any], count: int, say: Callable[[s
 
 
 class Rolled(Exception):
-    """The end of a transaction whose work is to be undone."""
+    """The end of a transaction whose work is undone."""
 
 
 class Side:

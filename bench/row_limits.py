@@ -35,7 +35,7 @@ SELECT 'leadmagic', purpose, $1, $2 FROM unnest(ARRAY['any', 'poll']) AS purpose
 
 @dataclass(frozen=True, slots=True)
 class Allowed:
-    """A limit: so many requests in so many seconds."""
+    """A limit of requests in a number of seconds."""
 
     requests: int
     window: int
@@ -48,7 +48,7 @@ class Allowed:
         return {setting: str(self.requests)} if setting else {}
 
     def questions(self, seconds: float) -> int:
-        """Return more questions than can be asked in so many seconds."""
+        """Return more questions than can be asked in *seconds*."""
         return int(self.requests * max(1.0, 2 * seconds / self.window)) + 100
 
 

@@ -45,7 +45,7 @@ async def until_begun(connection: asyncpg.Connection[Any], table: str) -> int:
 
 
 async def until_done(connection: asyncpg.Connection[Any], table: str, count: int, seconds: float) -> int:
-    """Wait until all *count* are in *table*, or so many seconds have passed; return how many are."""
+    """Wait until all *count* are in *table*, or the time is up; return how many are."""
     until = asyncio.get_running_loop().time() + seconds
     while asyncio.get_running_loop().time() < until:
         # Counting all of them would take a core from the contestant, so look only whether the last is there.

@@ -1,7 +1,7 @@
 """Row 4b: from the vendor's answer to the write of its number onto the contact, in milliseconds.
 
-Contacts are named by events at a steady rate, read, asked about and written back, all by the processes that always do
-it. Both ends are looked at from outside: the vendor answers when it is asked, and HubSpot notes when each PATCH came.
+Events name contacts at a steady rate; the usual processes read them, ask about them and write back. Both ends are
+observed from outside: the vendor notes when it was asked, and HubSpot when each PATCH came.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ RATE = 50  # contacts a second
 WARM_UP = 40  # contacts before the measured ones
 SETTLES_WITHIN = 10.0  # seconds for the last numbers to be written
 TOKEN = "hs_sandbox"
-# HubSpot's headers say so, too: so the limits that all processes share do not bind either.
+# HubSpot's headers name them too, so the shared limits in PostgreSQL do not bind either.
 LIMITS = ("--per-ten-seconds", "1000000", "--per-day", "0", "--searches-per-second", "0")
 
 
@@ -41,7 +41,7 @@ class Account:
         self._url = f"http://{HOST}:{port}/sandbox"
 
     async def create(self, count: int) -> dict[str, str]:
-        """Create so many contacts; return the e-mail address of each, by its id."""
+        """Create *count* contacts; return the e-mail address of each by its id."""
         document = {"n": count, "with_linkedin": 0, "with_email": 1}
         async with self._session.post(f"{self._url}/contacts", json=document) as answer:
             created = (await answer.json())["contacts"]
@@ -61,7 +61,7 @@ class Account:
         return came
 
     async def refused(self) -> int:
-        """Return how many requests were over a limit."""
+        """Return how many requests exceeded a limit."""
         limited: int = (await self._get("stats"))["limited"]
         return limited
 
@@ -71,7 +71,7 @@ class Account:
 
 
 async def _name(port: int, record_ids: list[str], rate: float) -> None:
-    """Send an event for each contact, evenly."""
+    """Send an event for each contact, evenly spaced."""
     caller = await open_caller(port)
     began = time.time() + 0.05
     for number, record_id in enumerate(record_ids):
@@ -93,7 +93,7 @@ async def _through(bench: Bench) -> tuple[list[float], list[float]]:
             running("receiver", port=port, settings=receiver_settings(url, port) | ours),
             running("submitter", settings=submitter_settings(url, asked, **ours)),
         ):
-            await asyncio.sleep(2.0)  # connected: what is created from now on is news
+            await asyncio.sleep(2.0)  # connected: contacts created from now on are news
             account = Account(session, crm)
             await _name(port, list(await account.create(WARM_UP)), 20.0)
             await asyncio.sleep(1.0)
@@ -113,7 +113,7 @@ async def _through(bench: Bench) -> tuple[list[float], list[float]]:
 
 
 async def _all_written(account: Account, contacts: dict[str, str]) -> dict[str, float]:
-    """Wait until every contact was written; return when."""
+    """Wait until every contact was written; return the time of each write."""
     until = time.time() + SETTLES_WITHIN
     while True:
         await asyncio.sleep(0.5)
@@ -125,7 +125,7 @@ async def _all_written(account: Account, contacts: dict[str, str]) -> dict[str, 
 
 
 async def measure(bench: Bench) -> list[Row]:
-    """Measure so many rounds; all their contacts together are the row."""
+    """Measure in rounds; the row is over the contacts of all rounds."""
     rounds: list[tuple[float, float]] = []
     answers: list[float] = []
     commits: list[float] = []

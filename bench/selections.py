@@ -24,7 +24,7 @@ REACH = 10.0  # seconds
 LOOK_EVERY = 0.02  # seconds, at the statement that runs longest
 PRICES = {name: Decimal(5) for name in PROVIDERS}
 
-# Every so many of the lookups without a number, over all the months.
+# Makes lookups without a number fail, spread evenly over all the months.
 FAILED = """
 WITH chosen AS (
     SELECT id, search_id

@@ -1,4 +1,4 @@
-"""Checks 8, 9, 11 and 13: what happens to the contacts of the CRM, and to the CRM."""
+"""Checks 8, 9, 11 and 13: the CRM's contacts, and the calls to the CRM."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from chaos.verdict import Verdict
 from enrichment.crms.hubspot_properties import STATUS
 from enrichment.write_back import OVERTAKEN
 
-TELLING = ("email", "hs_linkedin_url")  # a contact with neither is nobody whom we ask about
+TELLING = ("email", "hs_linkedin_url")  # a contact with neither is not looked up
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,10 +23,10 @@ class Record:
     """One contact of the account: its *ids* with those merged into it, its lookups, and the changes of its number."""
 
     ids: Sequence[str]
-    contact: Json | None  # None: it was deleted or erased
+    contact: Json | None  # None: deleted or erased
     lookups: Sequence[Json]
     changes: Sequence[Change]
-    writes: Sequence[Call]  # of numbers, by us, that left
+    writes: Sequence[Call]  # our writes of numbers that left our process
 
     @property
     def name(self) -> str:
@@ -35,7 +35,7 @@ class Record:
 
     @property
     def number(self) -> str | None:
-        """Return the number that stands there now."""
+        """Return the number that it has now."""
         found: str | None = self.contact["properties"].get(MOBILE) if self.contact else None
         return found
 
@@ -44,7 +44,7 @@ class Record:
         return [change for change in self.changes if change.by == whom]
 
     def reasons(self) -> list[str]:
-        """Return how its deliveries ended."""
+        """Return how each of its deliveries ended."""
         return [
             f"{delivery['status']} after {delivery['attempts']}: {delivery['reason'] or delivery['last_error']}"
             for lookup in self.lookups
@@ -54,7 +54,7 @@ class Record:
 
 
 def records_of(evidence: Evidence, calls: Calls) -> Iterator[Record]:
-    """Yield every contact that ever was."""
+    """Yield every contact that ever existed."""
     lookups: dict[str, list[Json]] = defaultdict(list)
     for lookup in evidence.lookups.values():
         if lookup.get("source") == "hubspot":
@@ -74,7 +74,7 @@ def records_of(evidence: Evidence, calls: Calls) -> Iterator[Record]:
         )
 
 
-def everybody_has_their_number(evidence: Evidence) -> Verdict:
+def contacts_have_their_numbers(evidence: Evidence) -> Verdict:
     """Check 8: each contact that should have its number has it, and we wrote it once."""
     verdict = Verdict(8, "each contact of the CRM that should have its number has it, written once")
     calls = Calls.overheard(evidence.overheard.get("hubspot", []))
@@ -118,10 +118,10 @@ def _written_again(evidence: Evidence, calls: Calls, record: Record, verdict: Ve
     """Check that no write left after a read that had shown our number."""
     verdict.count("writes tried again", max(0, len(record.writes) - 1))
     for write in record.writes:
-        # What stands on one contact shows on another only when they are merged: then it stands on the survivor.
+        # A number shows on another contact only after a merge: then it is on the survivor.
         seen = [change for change in record.by(OURS) if write.contact in (change.contact, record.ids[0])]
         stood = [change for change in seen if change.at + CLOCK < write.at]
-        verdict.count("of them although it stood there, which they could not know", bool(stood))
+        verdict.count("of them after the number was there, which the process had not read", bool(stood))
         for change in stood:
             so = calls.cannot_have_seen(record.ids, change, write, evidence.holds)
             offence = f"{record.name}: written at {write.at:.3f} though our number stood there since {change.at:.3f}"
@@ -135,7 +135,7 @@ def _is_suppressed(evidence: Evidence, contact: Json) -> bool:
 
 
 def no_value_of_people_is_lost(evidence: Evidence) -> Verdict:
-    """Check 9: we never write over what a person wrote or cleared before we read; what came in between is named."""
+    """Check 9: no write of ours replaces what a person wrote or cleared before we read; edits in between are named."""
     verdict = Verdict(9, "no value that a person wrote or cleared is lost, unless within our write, and then named")
     calls = Calls.overheard(evidence.overheard.get("hubspot", []))
     for record in records_of(evidence, calls):
@@ -153,7 +153,7 @@ def no_value_of_people_is_lost(evidence: Evidence) -> Verdict:
 
 
 def _overtaken_is_named(record: Record, verdict: Verdict) -> None:
-    """Check that a delivery names a write that came upon a person's."""
+    """Check that a delivery whose write overwrote a person's edit says so."""
     for id in record.ids:
         changes = [change for change in record.changes if change.contact == id]
         over = any(after.by == OURS and before.by == HUMAN for before, after in pairwise(changes))
@@ -164,11 +164,11 @@ def _overtaken_is_named(record: Record, verdict: Verdict) -> None:
 
 
 def nothing_goes_round(evidence: Evidence) -> Verdict:
-    """Check 11: our own write never becomes a lookup."""
+    """Check 11: our own writes cause no lookup."""
     verdict = Verdict(11, "no loop: what we wrote onto a contact never became another lookup")
     for record in records_of(evidence, Calls()):
         verdict.count("contacts looked up", bool(record.lookups))
-        # Nobody changes what tells who a contact is; so there is one lookup for each that was created.
+        # No identifier of a contact changes, so each created contact has at most one lookup.
         most = len(record.ids)
         ids = sorted(lookup["id"] for lookup in record.lookups)
         verdict.demand(len(ids) <= most, f"{record.name} was looked up {len(ids)} times: {ids}")
@@ -176,7 +176,7 @@ def nothing_goes_round(evidence: Evidence) -> Verdict:
 
 
 def hubspot_is_not_flooded(evidence: Evidence) -> Verdict:
-    """Check 13: no 429 of HubSpot's was our fault, and no forged event was believed."""
+    """Check 13: none of HubSpot's 429s was our fault, and no forged event was believed."""
     verdict = Verdict(13, "no 429 of the CRM's provoked by us; no forged event accepted")
     stats = evidence.hubspot.stats
     for name in ("requests", "limited", "events", "events_dropped", "events_accepted", "forged_sent"):

@@ -11,11 +11,11 @@ from chaos.watch import Takeover
 
 FINAL = frozenset({"found", "not_found", "failed", "unresolved", "suppressed", "cancelled"})
 TAKEN_OVER_WITHIN = 30.0  # seconds
-NO_CONNECTION = ("connections refused", "pool exhaustion")  # for a process that starts; our own observer keeps its own
+NO_CONNECTION = ("connections refused", "pool exhaustion")  # for a new process; our observer keeps its own
 
 
 def events_are_kept(evidence: Evidence) -> Verdict:
-    """Check 1: every event that got a 2xx has its lookup, the same each time, and every lookup is final."""
+    """Check 1: every event that got a 2xx has its lookup, the same in every answer, and every lookup is final."""
     verdict = Verdict(1, "every event that got a 2xx has its lookup, and every lookup is final")
     promised: set[str] = set()
     for sent in evidence.sent:
@@ -34,7 +34,7 @@ def events_are_kept(evidence: Evidence) -> Verdict:
         verdict.count(f"lookups {status}", count)
     for id, lookup in evidence.lookups.items():
         verdict.demand(lookup["status"] in FINAL, f"lookup {id} waits for ever: {lookup['status']}")
-        is_asked_for = id in promised or lookup.get("source") == "hubspot"  # its events get no lookups as an answer
+        is_asked_for = id in promised or lookup.get("source") == "hubspot"  # a CRM's events name no lookups
         verdict.demand(is_asked_for, f"lookup {id} was in no answer to the CRM: an event was stored twice")
     for what, count in evidence.unfinished.items():
         verdict.demand(count == 0, f"{count} {what} are left, though every lookup is final")
@@ -46,7 +46,7 @@ def callbacks_are_kept(evidence: Evidence) -> Verdict:
     verdict = Verdict(2, "every callback that got a 2xx is stored")
     verdict.notes.append("the proxy overheard the 2xx; the stored callbacks were read with SQL, as no API lists them")
     for exchange in evidence.overheard.get("callbacks", []):
-        if not exchange.path.startswith("/callbacks/"):  # HubSpot's events come by the same way
+        if not exchange.path.startswith("/callbacks/"):  # HubSpot's events pass through the same proxy
             continue
         answer = "nothing" if exchange.status is None else str(exchange.status)
         verdict.count(f"answered with {answer}")
@@ -81,7 +81,7 @@ def work_is_taken_over(evidence: Evidence) -> Verdict:
 
 
 def _without_database(evidence: Evidence, takeover: Takeover, seconds: float) -> float:
-    """Return for how long of these *seconds* no process could connect to PostgreSQL and take anything over."""
+    """Return for how many of these *seconds* no process could connect to PostgreSQL."""
     begun, ended = takeover.at, takeover.at + seconds
     refused = (
         max(0.0, min(one.ended, ended) - max(one.began, begun))

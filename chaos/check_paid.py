@@ -22,8 +22,8 @@ MOST = 5  # credits that a question costs
 UNSTORED = "its process died or slept, or the database was away"
 
 
-def nobody_is_asked_twice(evidence: Evidence) -> Verdict:
-    """Check 3: no job was POSTed again in doubt, and no person was charged twice unless that is listed."""
+def no_question_is_repeated(evidence: Evidence) -> Verdict:
+    """Check 3: no job was POSTed again in doubt; no person was charged twice, unless a charge is listed as possible."""
     verdict = Verdict(3, "no job was POSTed again while its outcome was unknown; no person was charged twice")
     _by_job(evidence, verdict)
     _by_person(evidence, verdict)
@@ -37,7 +37,7 @@ def _is_definite(asked: Asked) -> bool:
 
 
 def _by_job(evidence: Evidence, verdict: Verdict) -> None:
-    """Check, where the job can be overheard, that no question follows one that may have had an outcome."""
+    """Check, for jobs that the proxy can identify, that no question follows one that may have had an outcome."""
     over: dict[str, Asked] = {}
     for asked in evidence.asked:
         verdict.count(f"questions to {asked.provider}")
@@ -52,7 +52,7 @@ def _by_job(evidence: Evidence, verdict: Verdict) -> None:
 
 
 def _by_person(evidence: Evidence, verdict: Verdict) -> None:
-    """Check, where it cannot, that no person has more questions with a possible outcome than jobs."""
+    """Check, for jobs that it cannot, that no person has more questions with a possible outcome than jobs."""
     jobs: Counter[tuple[str, str]] = Counter()
     for lookup, job in evidence.jobs():
         if job["submitted_at"]:

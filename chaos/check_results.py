@@ -12,11 +12,11 @@ from chaos.verdict import Verdict
 from enrichment.reading import SUPPRESSED
 
 CLOCK = 0.05  # seconds
-WAKES = 1.0  # seconds that a process which was frozen may still be sending what it began before
+WAKES = 1.0  # seconds that a thawed process may go on sending what it began before it was frozen
 
 
 def results_are_delivered(evidence: Evidence) -> Verdict:
-    """Check 10: every result is delivered, under one id, and not again once it is stored that it was taken."""
+    """Check 10: every result is delivered, under one id, and not again after its 2xx was stored."""
     verdict = Verdict(10, "every result is delivered, and never again once its 2xx was stored")
     tries: dict[str, list[Got]] = defaultdict(list)
     for one in evidence.results:
@@ -34,7 +34,7 @@ def results_are_delivered(evidence: Evidence) -> Verdict:
         kept_back = {delivery["id"] for delivery in webhooks if _is_kept_back(evidence, lookup, delivery)}
         verdict.count("results", len(webhooks))
         verdict.count("of them kept back, because their person was suppressed meanwhile", len(kept_back))
-        verdict.demand(taken or bool(kept_back), f"lookup {id} ended, and nobody was told: {webhooks}")
+        verdict.demand(taken or bool(kept_back), f"lookup {id} ended, and its result was not delivered: {webhooks}")
         for delivery in webhooks:
             done = delivery["status"] == "delivered" or delivery["id"] in kept_back
             verdict.demand(done, f"delivery {delivery['id']} is {delivery['status']}: {delivery['last_error']}")
@@ -60,18 +60,18 @@ def _repeats(evidence: Evidence, id: str, these: list[Got], verdict: Verdict) ->
         if stored is not None and after.at > stored + CLOCK and not _slept(evidence, after.at):
             verdict.demand(False, f"delivery {id} was sent {after.at - stored:.2f} s after it was stored as delivered")
         if before.status != 200:
-            verdict.count("sent again, because it had not been taken")
+            verdict.count("sent again after anything but a 2xx")
             continue
-        verdict.count("sent again, because it was not known that it had been taken")
+        verdict.count("sent again after a 2xx that was not stored")
         cause = any(one.kept_from_storing(before.at, after.at) for one in evidence.happened) or before.is_unsure
         verdict.demand(cause, f"delivery {id} was sent again {after.at - before.at:.2f} s after a 2xx, without a cause")
 
 
 def _slept(evidence: Evidence, at: float) -> bool:
-    """Tell whether a sender woke up at about that time."""
+    """Tell whether a frozen sender woke up at about that time."""
     return any(one.name == "freeze a submitter" and one.began <= at <= one.ended + WAKES for one in evidence.happened)
 
 
 def _erased(evidence: Evidence, lookups: set[str]) -> set[str]:
-    """Return those that are gone: people were erased."""
+    """Return the lookups that are gone because people were erased."""
     return {lookup for lookup in lookups if lookup not in evidence.lookups} if evidence.erased else set()

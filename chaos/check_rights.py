@@ -1,4 +1,4 @@
-"""Check 12: people who want not to be asked about, or to be forgotten."""
+"""Check 12: people who asked not to be looked up, or to be forgotten."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ ON_THE_WIRE = 1.0  # seconds
 
 
 def people_are_left_alone(evidence: Evidence) -> Verdict:
-    """Check 12: no question about a suppressed person once that was confirmed; erased people are forgotten."""
+    """Check 12: no provider is asked about a suppressed person after the confirmation; erased people are forgotten."""
     verdict = Verdict(12, "suppressed people are never asked about, and erased ones are forgotten")
     confirmed = [one for one in evidence.contacts if one.suppressed_at is not None]
     verdict.count("people suppressed", len(confirmed))
@@ -34,7 +34,7 @@ def people_are_left_alone(evidence: Evidence) -> Verdict:
 
 
 def _forgotten(evidence: Evidence, verdict: Verdict) -> None:
-    """Check that nothing is left of people whose erasure HubSpot told us, and we confirmed."""
+    """Check that nothing is left of people whose erasure HubSpot reported and we confirmed."""
     told = {str(event["objectId"]) for event in _events(evidence) if event.get("subscriptionType") == ERASES}
     gone = {of_identifiers(one.identifiers).key: one for one in evidence.contacts if one.id in told}
     verdict.count("people erased", len(gone))
@@ -47,6 +47,6 @@ ERASES = "contact.privacyDeletion"
 
 
 def _events(evidence: Evidence) -> list[dict[str, Any]]:
-    """Return the events that we took."""
+    """Return the events that we accepted."""
     taken = (one for one in evidence.hubspot.webhooks if not one["forged"] and 200 <= (one["status"] or 0) < 300)
     return [event for one in taken for event in json.loads(one["body"])]

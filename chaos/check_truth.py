@@ -9,9 +9,9 @@ from sandbox.callbacks import false_number
 from sandbox.people import Person
 
 GIVEN_UP = "given up after"  # MAX_ATTEMPTS definite failures
-NEVER_SENT = "it was never sent"  # given up as unknown while its submitter slept, which then said so
+NEVER_SENT = "it was never sent"  # given up as unknown while its submitter was frozen, which reported it later
 DOUBTFUL = frozenset({"unknown", "lost"})
-SAYS_FAILED = "ny-failed"  # the word that makes Nyne say so
+SAYS_FAILED = "ny-failed"  # the word that makes Nyne answer so
 NEVER_CAME = "a callback for another job, and no 202 that contradicts it"
 OVERTOOK = "a callback for another job that overtook the 202"
 NO_EXCUSE = "without excuse"
@@ -36,12 +36,12 @@ def everything_is_true(evidence: Evidence) -> Verdict:
 
 
 def _stopped(evidence: Evidence, lookup: Json, verdict: Verdict) -> list[str]:
-    """Check a lookup that was stopped before anybody was asked, or before all were."""
-    verdict.count(f"{lookup['status']}, so nobody was asked any more")
+    """Check a lookup that was stopped before all its providers were asked."""
+    verdict.count(f"{lookup['status']}, so no further provider was asked")
     if lookup["mobile"]:
         wrong = ["has a number nevertheless"]
     elif lookup["status"] == "suppressed":
-        wrong = [] if evidence.suppressed_at(lookup["person"]) else ["nobody suppressed this person"]
+        wrong = [] if evidence.suppressed_at(lookup["person"]) else ["this person was never suppressed"]
     else:
         there = {contact["id"] for contact in evidence.hubspot.contacts}
         wrong = ["its contact is still there"] if lookup["record_id"] in there else []
@@ -56,9 +56,9 @@ def _costs(lookup: Json) -> list[str]:
 
 def _own_answer(evidence: Evidence, lookup: Json, verdict: Verdict) -> list[str]:
     """Check a lookup whose own search gave the answer."""
-    someone = evidence.person_of(lookup)
-    truths = {provider: evidence.truth(provider, someone) for provider in _who_can_be_asked(lookup)}
-    wrong = _jobs(lookup, truths, someone)
+    subject = evidence.person_of(lookup)
+    truths = {provider: evidence.truth(provider, subject) for provider in _who_can_be_asked(lookup)}
+    wrong = _jobs(lookup, truths, subject)
     states = {job["state"] for job in lookup["jobs"]}
     numbers = _numbers(lookup, truths)
     should, status = ({"found"}, "found") if numbers else ({"not_found"}, "not_found")
@@ -100,9 +100,9 @@ def _asked_before(evidence: Evidence, lookup: Json, provider: str) -> bool:
     )
 
 
-def _jobs(lookup: Json, truths: dict[str, Json], someone: Person) -> list[str]:
+def _jobs(lookup: Json, truths: dict[str, Json], subject: Person) -> list[str]:
     """Check each job that was asked for a lookup; its search asks a provider once."""
-    wrong = [fault for job in lookup["jobs"] for fault in _job(job, truths.get(job["provider"]), someone)]
+    wrong = [fault for job in lookup["jobs"] for fault in _job(job, truths.get(job["provider"]), subject)]
     providers = [job["provider"] for job in lookup["jobs"]]
     if len(set(providers)) != len(providers):
         wrong.append(f"one provider was asked twice: {providers}")
@@ -128,7 +128,7 @@ def why_misled(evidence: Evidence, lookup: Json) -> str | None:
     return None
 
 
-def _job(job: Json, truth: Json | None, someone: Person) -> list[str]:
+def _job(job: Json, truth: Json | None, subject: Person) -> list[str]:
     """Check one job; return what is wrong."""
     name, state = job["provider"], job["state"]
     if truth is None:
@@ -137,7 +137,7 @@ def _job(job: Json, truth: Json | None, someone: Person) -> list[str]:
         should = (truth["credits"], 0)
     elif state == "failed":
         allowed = (job["error"] or "").startswith((GIVEN_UP, NEVER_SENT)) or (
-            name == "nyne" and any(SAYS_FAILED in text for text in someone.texts)
+            name == "nyne" and any(SAYS_FAILED in text for text in subject.texts)
         )
         if not allowed:
             return [f"{name} failed, and should not have: {job['error']}"]
@@ -156,8 +156,8 @@ def _shared_answer(evidence: Evidence, lookup: Json, verdict: Verdict) -> list[s
     other = evidence.lookups.get(lookup["reused_from"])
     if other is None:
         return ["the lookup that its search began for does not exist"]
-    someone = evidence.person_of(other)
-    truths = {provider: evidence.truth(provider, someone) for provider in _who_can_be_asked(other)}
+    subject = evidence.person_of(other)
+    truths = {provider: evidence.truth(provider, subject) for provider in _who_can_be_asked(other)}
     own = {provider: evidence.truth(provider, evidence.person_of(lookup)) for provider in _who_can_be_asked(lookup)}
     wrong = _jobs(lookup, own, evidence.person_of(lookup))
     if lookup["jobs"] and lookup["status"] != "found":
@@ -189,7 +189,7 @@ def _who_can_be_asked(lookup: Json) -> list[str]:
     return ["leadmagic", "nyne"] if strong else ["nyne"]
 
 
-def nobody_fooled_us(evidence: Evidence) -> Verdict:
+def no_forgery_is_believed(evidence: Evidence) -> Verdict:
     """Check 6: no 429 was our own fault, and no forged callback was believed."""
     verdict = Verdict(6, "no 429 provoked by us; no forged callback accepted")
     for provider, books in evidence.books.items():

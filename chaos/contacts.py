@@ -1,4 +1,4 @@
-"""The contacts of the CRM: invented people who become contacts of the pretend HubSpot, and what people do to them."""
+"""The CRM's contacts: invented people in the pretend HubSpot, and what people do to their contacts."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 from chaos.crowd import WORDS
 from chaos.hubspot import GONE, HubSpot
 
-FIRST_PERSON = 1_000_000  # far from those of the crowd
+FIRST_PERSON = 1_000_000  # far from the people of the crowd
 SHARE = 0.04  # of all people; HubSpot takes 19 calls a second, and each contact costs about two
-# What the sandbox does with a contact: nothing that lasts, because then nothing could be demanded.
+# What the sandbox does with a contact: nothing permanent, or no result could be demanded.
 HS_WORDS = (
     *("hs-cut", "hs-torn", "hs-garbage", "hs-477once", "hs-500once", "hs-502once", "hs-524once", "hs-hidden"),
     *("hs-lockedonce", "hs-500write", "hs-502write", "hs-504write", "hs-lostwrite", "hs-lostbefore"),
@@ -21,9 +21,9 @@ HS_WORDS = (
     *("hs-silent", "hs-double", "hs-redacted"),
 )
 SHARE_WITH_WORD = 0.3
-RECENT = 6.0  # seconds: about that long work on a new contact lasts
-NEWEST = 0.7  # share of the deeds that befall a recent contact
-LATER = (0.0, 1.5)  # seconds until a second contact of somebody is merged with the first
+RECENT = 6.0  # seconds: about how long the work on a new contact lasts
+NEWEST = 0.7  # share of the deeds that strike a recent contact
+LATER = (0.0, 1.5)  # seconds until a contact's duplicate is merged with it
 
 Deed = Callable[["Contacts", "Contact"], Awaitable[None]]
 
@@ -42,7 +42,7 @@ class Contact:
 
 @dataclass(slots=True)
 class Contacts:
-    """Everybody in the account, and the hands that create and change them; *rate* contacts a second."""
+    """The contacts of the account; creates and changes them, *rate* new ones a second."""
 
     hubspot: HubSpot
     seed: int
@@ -50,17 +50,17 @@ class Contacts:
     made: list[Contact] = field(default_factory=list)
     _people: int = 0
     _dice: random.Random = field(init=False)
-    _chance: random.Random = field(init=False)  # of deeds; so that their number does not change who comes
+    _chance: random.Random = field(init=False)  # of deeds, apart, so that their number does not change the people
 
     def __post_init__(self) -> None:
         """Make the dice from the seed."""
         self._dice, self._chance = random.Random(f"contacts {self.seed}"), random.Random(f"deeds {self.seed}")
 
     async def run(self, seconds: float) -> None:
-        """Create contacts for so many *seconds*, each at its time."""
+        """Create contacts for *seconds*, each at its time."""
         begun, at = time.monotonic(), 0.0
         async with asyncio.TaskGroup() as group:
-            for person, identifiers in self._everybody():
+            for person, identifiers in self._invented():
                 at += self._dice.expovariate(self.rate)
                 if at >= seconds:
                     return
@@ -75,11 +75,11 @@ class Contacts:
         return one
 
     async def suffer(self, deed: Deed, every: float, seconds: float) -> None:
-        """Do *deed* to a contact *every* so many seconds, for so many *seconds*, and to none that had one before."""
+        """Do *deed* to one contact after the other, *every* few seconds for *seconds*, and to no contact twice."""
         until = time.monotonic() + seconds
         async with asyncio.TaskGroup() as group:
             while time.monotonic() < until:
-                if (one := self._someone()) is not None:
+                if (one := self._next_target()) is not None:
                     one.deed = deed.__name__
                     group.create_task(_done(deed, self, one))
                 await asyncio.sleep(every)
@@ -88,13 +88,13 @@ class Contacts:
         """Draw the seconds until a deed is completed."""
         return self._chance.uniform(*LATER)
 
-    def _someone(self) -> Contact | None:
+    def _next_target(self) -> Contact | None:
         free = [one for one in self.made if one.deed is None]
         recent = [one for one in free if time.time() - one.made_at < RECENT]
         among = recent if recent and self._chance.random() < NEWEST else free
         return self._chance.choice(among) if among else None
 
-    def _everybody(self) -> Iterator[tuple[int, Mapping[str, str]]]:
+    def _invented(self) -> Iterator[tuple[int, Mapping[str, str]]]:
         while True:
             self._people += 1
             name = f"h{self.seed}-{self._people}"
@@ -131,14 +131,14 @@ async def write(contacts: Contacts, one: Contact) -> None:
 
 
 async def clear(contacts: Contacts, one: Contact) -> None:
-    """Clear the number, whoever wrote it; often, fill the field first."""
+    """Clear the number; often, write one first."""
     if contacts.pause() < LATER[1] / 2:
         await contacts.hubspot.edit(one.id, {"mobilephone": a_persons_number(one)})
     await contacts.hubspot.edit(one.id, {"mobilephone": ""})
 
 
 async def merge(contacts: Contacts, one: Contact) -> None:
-    """Create the person a second time, with less, and merge both."""
+    """Create the person a second time with fewer identifiers, and merge both contacts."""
     if "profile_url" not in one.identifiers:
         return
     less = {key: value for key, value in one.identifiers.items() if key != "work_email"}
@@ -159,5 +159,5 @@ async def erase(contacts: Contacts, one: Contact) -> None:
 
 
 def a_persons_number(one: Contact) -> str:
-    """Return the number that a person writes; no vendor knows it."""
+    """Return the number that a person writes; no vendor has it."""
     return f"+1415555{int(one.id) % 10_000:04d}"

@@ -25,7 +25,7 @@ class Sent:
     """One event and every answer to it."""
 
     event: Event
-    answers: list[tuple[str, ...]] = field(default_factory=list)  # the lookups that each 2xx named
+    answers: list[tuple[str, ...]] = field(default_factory=list)  # the lookups named in each 2xx
     taken_at: float | None = None  # the first 2xx
     tries: int = 0
 
@@ -36,7 +36,7 @@ class Crm:
     def __init__(self, url: str, token: str, seed: int) -> None:
         """Start without any event."""
         self.log: dict[str, Sent] = {}
-        self.answers: Counter[str] = Counter()  # by status, or by the error in its place
+        self.answers: Counter[str] = Counter()  # by status, or by the error if there was none
         self.strange: list[str] = []  # answers that a CRM cannot act on
         self._url = f"{url}/events/generic"
         self._headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
@@ -56,7 +56,7 @@ class Crm:
         return len(self._under_way)
 
     async def run(self, events: Iterable[Event], *, seconds: float, lookups: int | None) -> None:
-        """Send events for so many *seconds*, or until so many *lookups* were asked for."""
+        """Send events for *seconds*, or until *lookups* were asked for."""
         begun = time.monotonic()
         connector = aiohttp.TCPConnector(limit=0)
         self._session = aiohttp.ClientSession(timeout=PATIENCE, connector=connector)

@@ -1,4 +1,4 @@
-"""Our calls to HubSpot as the proxy overheard them: which contacts each read, and what each wrote."""
+"""Our calls to HubSpot as the proxy overheard them: the contacts that each read, and the numbers that each wrote."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ CLOCK = 0.01  # seconds; HubSpot rounds to milliseconds
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One read or write of a contact; *answered_at* is None unless a whole good answer came."""
+    """One read or write of a contact; *answered_at* is None unless a complete 2xx came."""
 
     at: float
     answered_at: float | None
-    number: str | None = None  # that it wrote
-    contact: str = ""  # that a write named
+    number: str | None = None  # the number written
+    contact: str = ""  # the id in a write's path
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +38,7 @@ class Change:
 
 @dataclass(slots=True)
 class Calls:
-    """All reads and writes of numbers, by contact."""
+    """All reads, and all writes of numbers, by contact."""
 
     reads: dict[str, list[Call]] = field(default_factory=lambda: defaultdict(list))
     writes: dict[str, list[Call]] = field(default_factory=lambda: defaultdict(list))
@@ -64,7 +64,7 @@ class Calls:
         return calls
 
     def cannot_have_seen(self, ids: Collection[str], change: Change, write: Call, holds: float) -> bool:
-        """Tell whether *write* may rest on a read of before *change*, which its process held for *holds* at most."""
+        """Tell whether a read from before *change*, at most *holds* seconds old, explains *write*."""
         return any(
             read.answered_at is not None
             and read.at <= change.at + CLOCK
@@ -85,6 +85,6 @@ def changes_of(writes: Iterable[Json]) -> dict[str, list[Change]]:
 
 
 def ids_of(contact: Json) -> list[str]:
-    """Return the ids of a contact, with those that were merged into it."""
+    """Return the contact's id and those of contacts merged into it."""
     absorbed = contact["properties"].get("hs_merged_object_ids") or ""
     return [contact["id"], *filter(None, absorbed.split(";"))]

@@ -8,8 +8,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-# The sandbox acts on these; a hash decides about the other people. No word makes a vendor charge for something that
-# we cannot read: a vendor could charge for such a person again without an answer, and that would prove nothing.
+# The sandbox acts on these words; a hash decides about people without one. No word makes a vendor charge for an
+# unreadable answer: it could charge for such a person again, and that would prove nothing.
 WORDS = (
     *("lm-none", "lm-404", "lm-absent", "lm-plain", "lm-national", "lm-503once", "lm-none--ny-none"),
     *("lm-none--ny-found", "lm-none--ny-failed", "lm-none--ny-double", "lm-none--ny-early", "lm-none--ny-silent"),
@@ -34,7 +34,7 @@ class Wish:
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """A message of the CRM, to be sent *at* so many seconds from the start."""
+    """A message of the CRM, to be sent *at* this many seconds from the start."""
 
     id: str
     at: float

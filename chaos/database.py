@@ -12,7 +12,7 @@ from rig.postgres import Postgres, execute
 from store.migrations import migrate
 
 USER, DATABASE = "ringback", "ringback"
-# Few enough for an outside session to fill: our processes take 42 at most, and leave some behind when they die.
+# Few enough for one outside session to use up: our processes take 42 at most, and leave some behind when they die.
 MAX_CONNECTIONS, RESERVED = 80, 8
 PATIENCE = 10.0  # seconds
 CONFIGURATION = {
@@ -47,7 +47,7 @@ async def session(postgres: Postgres, user: str = "postgres") -> asyncpg.Connect
 
 
 async def let_minutes_pass(postgres: Postgres) -> None:
-    """Let all results and readings be due: after a fault, the next try may be minutes or hours away."""
+    """Make all results and readings due: after a fault, the next try may be minutes or hours away."""
     connection = await session(postgres)
     try:
         await connection.execute("UPDATE deliveries SET due_at = now() WHERE state = 'queued' AND due_at > now()")

@@ -15,16 +15,16 @@ from rich.console import Console
 
 from chaos import plan, report
 from chaos.check_crm import (
-    everybody_has_their_number,
+    contacts_have_their_numbers,
     hubspot_is_not_flooded,
     no_value_of_people_is_lost,
     nothing_goes_round,
 )
 from chaos.check_kept import callbacks_are_kept, events_are_kept, work_is_taken_over
-from chaos.check_paid import nobody_is_asked_twice, the_books_agree
+from chaos.check_paid import no_question_is_repeated, the_books_agree
 from chaos.check_results import results_are_delivered
 from chaos.check_rights import people_are_left_alone
-from chaos.check_truth import everything_is_true, nobody_fooled_us
+from chaos.check_truth import everything_is_true, no_forgery_is_believed
 from chaos.crm import Crm
 from chaos.crowd import Crowd
 from chaos.database import let_minutes_pass
@@ -43,20 +43,20 @@ from rig.settings import TOKEN
 CHECKS = (
     events_are_kept,
     callbacks_are_kept,
-    nobody_is_asked_twice,
+    no_question_is_repeated,
     the_books_agree,
     everything_is_true,
-    nobody_fooled_us,
+    no_forgery_is_believed,
     work_is_taken_over,
-    everybody_has_their_number,
+    contacts_have_their_numbers,
     no_value_of_people_is_lost,
     results_are_delivered,
     nothing_goes_round,
     people_are_left_alone,
     hubspot_is_not_flooded,
 )
-QUIET = 2.0  # seconds without anything open, after which nothing is left to do
-PASSING = 5.0  # seconds between two times that the waits of what failed are over
+QUIET = 2.0  # seconds without anything open, after which the work is done
+PASSING = 5.0  # seconds between two times that all waiting tries are made due
 
 
 @dataclass(slots=True)
@@ -133,7 +133,7 @@ class Drill:
         try:
             async with asyncio.timeout(self.order.patience):
                 await crm.finish(self.order.patience)
-                # By then HubSpot's search sees the last change, which perhaps no event told.
+                # By then HubSpot's search sees the last change, which perhaps no event reported.
                 while watch.swept_to < calm + world.terms.index_lag[1]:
                     await asyncio.sleep(0.3)
                 passed = 0.0
@@ -203,7 +203,7 @@ class Drill:
         )
 
     async def _count(self, world: World, crm: Crm) -> None:
-        """Note once a second the lookups that were promised and the vendors' charges, until cancelled."""
+        """Count the promised lookups and the vendors' charges once a second, until cancelled."""
         while True:
             self.accepted.append((time.time(), crm.taken))
             for name, vendor in world.vendors.items():

@@ -46,19 +46,19 @@ IDENTIFIERS = ("profile_url", "work_email", "personal_email")
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """One paid question, as overheard: the person, the job where it can be heard, and the outcome."""
+    """One paid question, as overheard: the person, the job where the proxy can identify it, and the outcome."""
 
     provider: str
     key: str  # the person, as the vendor tells people apart
     job_id: str | None
     at: float
-    status: int | None  # None: no whole answer arrived
+    status: int | None  # None: no complete answer arrived
     identifiers: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass
 class Evidence:
-    """Everything that the checks look at."""
+    """Everything that the checks examine."""
 
     sent: list[Sent] = field(default_factory=list)
     lookups: dict[str, Json] = field(default_factory=dict)
@@ -72,16 +72,16 @@ class Evidence:
     contacts: list[Contact] = field(default_factory=list)  # as they were created
     hubspot: CrmBooks = field(default_factory=CrmBooks)
     results: list[Got] = field(default_factory=list)
-    delivered: dict[str, float] = field(default_factory=dict)  # deliveries: when it was stored that they were taken
+    delivered: dict[str, float] = field(default_factory=dict)  # deliveries: when their 2xx was stored
     has_own_properties: bool = False  # the status of a lookup is written onto its contact
-    holds: float = 8.0  # seconds that a process may hold a contact which it has read before it writes
-    truth: Callable[[str, Person], Json] = lambda provider, someone: {}
+    holds: float = 8.0  # seconds for which a process may hold a contact between reading and writing it
+    truth: Callable[[str, Person], Json] = lambda provider, subject: {}
     lies: list[str] = field(default_factory=list)  # where the sandbox's truth over HTTP differed from *truth*
     most_submitting: Callable[[float, float], int] = lambda begun, ended: 0
 
     @cached_property
     def people(self) -> dict[str, int]:
-        """Return the person that each vendor's key means."""
+        """Return the person behind each vendor's key."""
         of_events = {
             of_identifiers(wish.identifiers).key: wish.person for sent in self.sent for wish in sent.event.wishes
         }
@@ -112,7 +112,7 @@ class Evidence:
 
     @cached_property
     def polls_404(self) -> set[str]:
-        """Return the requests that the vendor said it does not know."""
+        """Return the requests that the vendor answered with an unknown request_id."""
         return {
             parse_qs(urlsplit(exchange.path).query).get("request_id", [""])[0]
             for exchange in self.overheard.get("nyne", [])
@@ -126,7 +126,7 @@ class Evidence:
 
     @cached_property
     def flagged(self) -> set[str]:
-        """Return the jobs with a callback that we did not believe, or believed for a time only."""
+        """Return the jobs with a callback that we did not believe, or believed only for a time."""
         return {job for (job, _), verdict in self.stored.items() if verdict == "flagged"}
 
     @cached_property
@@ -136,17 +136,17 @@ class Evidence:
 
     @cached_property
     def erased(self) -> set[str]:
-        """Return the people, by each vendor's key, of contacts that were erased: what we had of them may be gone."""
+        """Return the people, by each vendor's key, whose contacts were erased: their rows may be gone."""
         return {of_identifiers(one.identifiers).key for one in self.contacts if (one.deed or "").startswith("erase")}
 
     @cached_property
     def erased_jobs(self) -> set[str]:
-        """Return the jobs about those people, as far as they can be overheard."""
+        """Return the jobs about those people, as far as the proxy can identify them."""
         return {asked.job_id for asked in self.asked if asked.job_id and asked.key in self.erased}
 
     @cached_property
     def suppressed(self) -> dict[str, float]:
-        """Return when the suppression of each identifier was confirmed, infinity where it may have failed."""
+        """Return when the suppression of each identifier was confirmed; infinity if it may have failed."""
         return {
             _plain(one.identifiers[key]): one.suppressed_at or math.inf
             for one in self.contacts
@@ -156,7 +156,7 @@ class Evidence:
         }
 
     def suppressed_at(self, identifiers: Mapping[str, Any]) -> float | None:
-        """Return when the first of these identifiers was suppressed, None if none was."""
+        """Return when the first of these identifiers was suppressed; None if none was."""
         named = [_plain(identifiers[key]) for key in IDENTIFIERS if identifiers.get(key)]
         return min((self.suppressed[one] for one in named if one in self.suppressed), default=None)
 
@@ -169,7 +169,7 @@ class Evidence:
         return of_identifiers(lookup["person"])
 
     def keep(self, path: Path) -> None:
-        """Write everything worth a look into a file: the CRM's log, our API, the overheard requests."""
+        """Write all the evidence into a file: the CRM's log, our API's answers, the overheard requests."""
         kept = {
             "sent": [(s.event.id, s.tries, s.taken_at, s.answers, [dict(w.identifiers) for w in s.event.wishes])
                      for s in self.sent],
@@ -198,9 +198,9 @@ def _plain(identifier: str) -> str:
 def of_identifiers(identifiers: Mapping[str, Any]) -> Person:
     """Return the person that these identifiers name, as the vendors read them."""
     names = ("profile_url", "work_email", "personal_email", "name", "company")
-    someone = person(**{name: identifiers.get(name) for name in names})
-    assert someone is not None
-    return someone
+    subject = person(**{name: identifiers.get(name) for name in names})
+    assert subject is not None
+    return subject
 
 
 def _asked(provider: str, exchange: Exchange) -> Asked:
@@ -218,16 +218,16 @@ def times(job: Json) -> tuple[float, float]:
 
 
 def made_at(id: str) -> float:
-    """Return the second in which this id was made: ids are UUIDv7, and begin with the milliseconds."""
+    """Return the second in which this id was made: a UUIDv7 begins with milliseconds."""
     return int(id.replace("-", "")[:12], 16) / 1000
 
 
 class Silent(Exception):
-    """Our API does not answer, though the faults are over."""
+    """Our API does not answer, although the faults are over."""
 
 
 class Api:
-    """A client of our API, such as a user has."""
+    """A client of our API, as a user has one."""
 
     def __init__(self, url: str, token: str) -> None:
         """Open a session."""

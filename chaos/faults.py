@@ -1,4 +1,4 @@
-"""The way in which each kind of fault is caused, and undone."""
+"""How to cause each kind of fault, and undo it."""
 
 from __future__ import annotations
 
@@ -190,7 +190,7 @@ def _statuses(vendor: str) -> Callable[[World, Fault], dict[str, Any]]:
 
 
 def _people(deed: Deed | None, more: Act | None = None) -> Act:
-    """Let people do *deed* to contacts, ours if there is none: suppress them; under *more* if there is any."""
+    """Let people do *deed* to contacts, or without one suppress them through our API, while *more* is in force."""
 
     @asynccontextmanager
     async def work(world: World, fault: Fault) -> AsyncIterator[None]:
@@ -223,7 +223,7 @@ def _results(ill: Ill) -> Act:
 
 
 def _hubspot(**rates: float) -> Act:
-    """Let HubSpot suffer these faults, at these shares of the fault's strength."""
+    """Set these faults of HubSpot's, each at its share of the fault's strength."""
     return _vendor("hubspot", lambda _, fault: {name: fault.strength * share for name, share in rates.items()})
 
 

@@ -1,4 +1,4 @@
-"""The pretend HubSpot: a client that plays the people of the account, sets its faults and reads its books."""
+"""The pretend HubSpot: a client that acts as the account's people, sets its faults and reads its books."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ CONTACTS_OF_A_PAGE = 1000
 class CrmBooks:
     """The account's own records; *webhooks* are its last 10,000 POSTs."""
 
-    contacts: list[Json] = field(default_factory=list)  # those there are, with their histories
+    contacts: list[Json] = field(default_factory=list)  # the existing ones, with their histories
     archived: list[Json] = field(default_factory=list)
     writes: list[Json] = field(default_factory=list)  # every value that was written, in the order of time
     webhooks: list[Json] = field(default_factory=list)
@@ -51,7 +51,7 @@ class HubSpot(Vendor):
 
     @asynccontextmanager
     async def revoked(self) -> AsyncIterator[None]:
-        """Take our token away inside the block."""
+        """Revoke our token inside the block."""
         await self._send("POST", "tokens", {"token": HUBSPOT_TOKEN, "revoked": True})
         try:
             yield
@@ -80,4 +80,4 @@ class HubSpot(Vendor):
             return answer
 
 
-GONE = (aiohttp.ClientResponseError,)  # somebody deleted, merged or erased that contact before
+GONE = (aiohttp.ClientResponseError,)  # that contact was deleted, merged or erased before

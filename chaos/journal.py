@@ -1,4 +1,4 @@
-"""The journal of the chaos: the plan's faults as they really happened."""
+"""The journal of the chaos: the faults as they really happened."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ FELT = 25.0  # seconds
 
 @dataclass(slots=True)
 class Happened:
-    """A fault that was done; *ended* is 0 while it lasts."""
+    """A fault that was caused; *ended* is 0 while it lasts."""
 
     fault: Fault
     began: float
@@ -34,7 +34,7 @@ class Happened:
         return self.fault.kind.lane
 
     def kept_from_storing(self, begun: float, ended: float) -> bool:
-        """Tell whether, because of it, an answer between the two times may have been stored late or never."""
+        """Tell whether this fault may have kept an answer between the two times from being stored in time."""
         between = self.lane == "database" or self.name.startswith("database ") or self.name in SUBMITTER_GONE
         return between and begun <= self.ended + FELT and self.began <= ended
 
@@ -44,14 +44,14 @@ SUBMITTER_GONE = ("kill a submitter", "freeze a submitter")
 
 @dataclass(slots=True)
 class Journal:
-    """Every fault that the chaos caused, and those that it could not."""
+    """Every fault that the chaos caused, and every one that it could not cause."""
 
     happened: list[Happened] = field(default_factory=list)
     failed: list[str] = field(default_factory=list)
 
     @property
     def in_force(self) -> list[str]:
-        """Return the faults that are there now."""
+        """Return the faults in force."""
         return [one.name for one in self.happened if not one.ended]
 
     async def carry_out(self, world: World, faults: Iterable[Fault], on: Callable[[Happened, World], None]) -> None:

@@ -9,7 +9,7 @@ from itertools import count
 
 Span = tuple[float, float]  # seconds, from and to
 
-# A fault of one lane is over before the next of that lane begins; the lanes are independent.
+# A fault of one lane ends before the next one of that lane begins; the lanes are independent.
 LANES = (
     *("processes", "database", "network", "leadmagic", "nyne", "callbacks"),
     *("hubspot", "events", "people", "results"),
@@ -26,18 +26,18 @@ class Kind:
     short: Span
     long: Span
     lingers: bool = False  # its effects last: a short run has it early, a long one every other round
-    ends_all: bool = False  # nothing else of its lane is felt for a while: a short run has it last
+    ends_all: bool = False  # its lane feels nothing else for a while: a short run has it last
 
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """A fault: *kind* begins at *at* and lasts so many *seconds*; *choice* decides where there is one."""
+    """A fault: *kind* begins at *at* and lasts *seconds*; *choice* decides between alternatives."""
 
     kind: Kind
     at: float
     seconds: float
     choice: int  # 0 to 11: which of two processes, of four statuses
-    strength: float  # 0.3 to 1: the share of requests that it befalls
+    strength: float  # 0.3 to 1: the share of requests that it strikes
 
     @property
     def until(self) -> float:
@@ -112,7 +112,7 @@ def _kinds_of_the_crm() -> Iterator[Kind]:
         yield Kind(f"events {name}", "events", happens, (2.0, 2.6), (6, 15))
     for name, happens in (
         ("humans write", "a number, between our read and our write and at any other time"),
-        ("humans clear", "the number, whoever wrote it"),
+        ("humans clear", "the number, ours or another"),
         ("contacts merged", "one person's two contacts into one with a new id"),
         ("contacts deleted", "while they are asked about"),
         ("contacts erased", "a privacy deletion"),
@@ -133,7 +133,7 @@ KINDS = tuple(_kinds())
 
 
 def draw(seed: int, seconds: float, *, short: bool) -> list[Fault]:
-    """Draw the faults of a run of so many seconds, by time: every kind once (*short*), or again and again."""
+    """Draw the faults of a run of *seconds*, by time: every kind once (*short*), or again and again."""
     dice = random.Random(f"plan {seed}")
     faults: list[Fault] = []
     for lane in LANES:

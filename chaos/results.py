@@ -1,7 +1,7 @@
 """The receiver of results: it verifies and notes every POST, and answers well, badly or not at all.
 
-A fault strikes a result once. So the second try, which comes five seconds later, is taken: the third would come after
-five minutes.
+A fault strikes each result once, so the second try, five seconds later, succeeds: the third would come after five
+minutes.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ Ill = Literal["refused", "throttled", "slow", "torn", "hung up"]
 
 @dataclass(slots=True)
 class Got:
-    """One POST that was rightly signed, and the answer; *status* is None where none was given.
+    """One POST with a right signature, and the answer; *status* is None if none was given.
 
     *told* is when the answer was given: its sender cannot have known of it before.
     """
@@ -83,7 +83,7 @@ class Results:
 
     @contextmanager
     def suffering(self, ill: Ill, share: float) -> Iterator[None]:
-        """Answer so inside the block to this *share* of the results that nothing has struck yet."""
+        """Answer this way, inside the block, to this *share* of the results that no fault has struck yet."""
         self._ills.append((ill, share))
         try:
             yield

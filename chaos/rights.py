@@ -1,4 +1,4 @@
-"""Somebody who suppresses people through our API, and whose CRM sends their events again afterwards."""
+"""A person who suppresses people through our API, and whose CRM then sends their events again."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Rights:
         self._crm = crm
 
     async def suppress(self, contacts: Contacts, one: Contact) -> None:
-        """Suppress a contact's person by all identifiers, until that is confirmed; then let an event of theirs come."""
+        """Suppress all identifiers of a contact's person until that is confirmed; then have an event of theirs sent."""
         known = {key: value for key, value in one.identifiers.items() if key in KINDS}
         body = [{KINDS[key]: value, "note": "chaos"} for key, value in known.items()]
         async with aiohttp.ClientSession(timeout=PATIENCE, headers=self._headers) as session:

@@ -1,4 +1,4 @@
-"""The truth about a person, from the sandbox's own code; and whether the running sandbox says the same."""
+"""The truth about a person, from the sandbox's own code, and whether the running sandbox agrees."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ ASKED_OVER_HTTP = 200  # people; asking about all would take as long as the run
 
 
 class Truth:
-    """The vendors' knowledge about every person."""
+    """What each vendor knows about every person."""
 
     def __init__(self, vendors: Mapping[str, Vendor]) -> None:
         """Take *vendors* that run with their default match rates."""
         self._vendors = vendors
         self._known = {"leadmagic": LeadMagic(), "nyne": Nyne()}
 
-    def of(self, provider: str, someone: Person) -> Json:
+    def of(self, provider: str, subject: Person) -> Json:
         """Return found, mobile_e164 and credits: the result of one accepted question, and its cost."""
-        return self._known[provider].truth(someone)
+        return self._known[provider].truth(subject)
 
     async def lies(self, people: Iterable[Mapping[str, str | None]]) -> list[str]:
-        """Return where the running sandbox says something else about some of these *people*."""
-        everybody = list(people)
-        some = random.Random(0).sample(everybody, min(ASKED_OVER_HTTP, len(everybody)))
+        """Return where the running sandbox differs from this about some of these *people*."""
+        all_of_them = list(people)
+        some = random.Random(0).sample(all_of_them, min(ASKED_OVER_HTTP, len(all_of_them)))
         found = await asyncio.gather(
             *(self._lies_about(provider, identifiers) for provider in self._known for identifiers in some)
         )

@@ -27,7 +27,7 @@ class Vendor:
 
     @contextmanager
     def suffering(self, faults: Mapping[str, Any]) -> Iterator[None]:
-        """Add these faults inside the block to the others; `tell` sends them."""
+        """Add these faults to the others inside the block; `tell` sends them."""
         self._wrong.append(faults)
         try:
             yield
@@ -88,7 +88,7 @@ class Vendor:
 
 @dataclass(frozen=True, slots=True)
 class Books:
-    """One vendor's own records: its charges, the questions it was asked, its callbacks."""
+    """One vendor's own records: its charges, the questions it got, and its callbacks."""
 
     charges: list[Json] = field(default_factory=list)
     requests: list[Json] = field(default_factory=list)

@@ -24,7 +24,7 @@ class Verdict:
         return not self.offences
 
     def count(self, what: str, times: int = 1) -> None:
-        """Count so many more of *what*; zero shows as zero."""
+        """Add *times* to the count of *what*; a zero is shown too."""
         self.counts[what] += times
 
     def demand(self, so: bool, offence: str) -> None:

@@ -1,6 +1,6 @@
 """Observation during the run, past every proxy: the lookups' progress, and the takeover of killed submitters' jobs.
 
-Only the takeover is judged by it, because only the table can show it; the other verdicts come from outside.
+It judges only the takeover, because only the table shows it; the other verdicts come from outside.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ class Watch:
         self.submitting: list[tuple[float, int]] = []  # (time, questions that were out)
         self.takeovers: list[Takeover] = []
         self.owed = (0.0, 0)  # (time, contacts to be read and results to be delivered)
-        self.swept_to = 0.0  # the changes of HubSpot's contacts before that have been swept
+        self.swept_to = 0.0  # the changes of HubSpot's contacts before this time have been swept
         self._postgres = postgres
         self._connection: asyncpg.Connection[Any] | None = None
         self._following: list[_Following] = []
@@ -91,7 +91,7 @@ class Watch:
         return bool(self._following)
 
     def most_submitting(self, begun: float, ended: float) -> int:
-        """Return the most questions that were out at one time in between."""
+        """Return the most questions in flight at one time in between."""
         before = [count for at, count in self.submitting if at <= begun][-1:]
         return max([*before, *(count for at, count in self.submitting if begun <= at <= ended)], default=0)
 

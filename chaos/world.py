@@ -75,7 +75,7 @@ class World:
     links: dict[str, Proxy]
     vendors: dict[str, Vendor]
     hubspot: HubSpot
-    crm: Crm  # the other one, which sends its contacts whole
+    crm: Crm  # the other CRM, which sends its contacts in full
     contacts: Contacts
     rights: Rights
     results: Results
@@ -115,7 +115,7 @@ class World:
             await until_answers(session, addresses)
 
     async def until_connected(self, within: float = READY_WITHIN) -> None:
-        """Wait until we are connected to HubSpot: contacts of before are no news. Raises TimeoutError."""
+        """Wait until we are connected to HubSpot: contacts from before are not news. Raises TimeoutError."""
         connection = await session(self.postgres)
         try:
             async with asyncio.timeout(within):
@@ -198,7 +198,7 @@ def _play_vendors(world: World, seed: int) -> None:
 
 def _play_hubspot(world: World, seed: int) -> None:
     shortest, longest = world.terms.index_lag
-    # Its signature is about PUBLIC_URL, so its webhooks come by the same way as callbacks.
+    # Its signature covers PUBLIC_URL, so its webhooks take the same way as callbacks.
     command = python(
         "sandbox", "hubspot", "--port", str(world.hubspot.port), "--seed", str(seed),
         "--per-ten-seconds", "190", "--index-lag", str(shortest), str(longest), "--latency", "30",

@@ -71,7 +71,7 @@ def main() -> None:
 
 
 def _is_told(error: Exception) -> bool:
-    """Tell whether the error's message includes the remedy, so that a traceback would only hide it."""
+    """Tell whether the error's message names the remedy, so that a traceback would only hide it."""
     from enrichment.settings import SettingsError
     from rig.processes import NotRunning
     from store.database import DatabaseDown

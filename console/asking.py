@@ -1,4 +1,4 @@
-"""Ask before something is changed."""
+"""Ask a person before something is changed."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import typer
 
 
 def confirm(question: str, *, err: bool = False) -> bool:
-    """Ask the person who types. Where there is nobody, say what to do, and exit with 1."""
+    """Ask the person at the terminal. Without a terminal, say what to do, and exit with 1."""
     try:
         return typer.confirm(question, err=err)
     except typer.Abort:

@@ -20,12 +20,12 @@ if TYPE_CHECKING:
     from enrichment.setting_types import Condition
     from enrichment.settings import Settings
 
-PREVIEWED_MOST = 2000  # contacts that are read for the preview; more are estimated
+PREVIEWED_MOST = 2000  # contacts read for the preview; the rest is estimated
 
 
 @dataclass
 class Plan:
-    """What the preview found, and what was done. Every value is JSON-able."""
+    """The preview's result, and what was done. Every value is JSON-able."""
 
     crm: str
     since: str
@@ -56,7 +56,7 @@ def backfill(
     """Ask for the numbers of contacts without a mobile that were created since DATE, before the connection too.
 
     A preview says how many, and the most that it can cost; then it asks. At most 500 contacts wait at a time, and
-    live events come first. Ctrl-C stops cleanly; the same command again goes on, and passes who was named before.
+    live events come first. Ctrl-C stops cleanly; the same command goes on, and skips contacts that were named before.
     Exit code 1 if it was stopped.
 
     \b
@@ -152,7 +152,7 @@ def _ended(plan: Plan, fed: Fed, say: Callable[[str], None]) -> Plan:
 
 
 async def _require_fields(link: CrmLink, conditions: tuple[Condition, ...]) -> None:
-    """Stop if --where names a field that the CRM does not have: it would be met by nobody, in silence."""
+    """Stop if --where names a field that the CRM does not have: it would silently match no contact."""
     from console.crm_steps import find_properties
     from console.suppress import refuse
 

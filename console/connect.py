@@ -1,4 +1,4 @@
-"""`ringback connect`: learn what a CRM calls its things, check what the token may do, and remember it."""
+"""`ringback connect`: learn the names of a CRM's fields, check what the token may do, and store both."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def connect(
     if project is not None:
         _write_project(settings, project, wanted, dry_run=dry_run)
         if settings.hubspot.access_token is None:
-            return  # the app that is to be installed will show it
+            return  # known once the app that the project describes is installed
     asyncio.run(_connect(crm, settings, wanted, dry_run=dry_run, as_environment=as_environment))
 
 
@@ -81,7 +81,7 @@ def _write_project(settings: Settings, folder: Path, linkedin_field: str | None,
 
 
 async def _connect(name: str, settings: Settings, wanted: str | None, *, dry_run: bool, as_environment: bool) -> None:
-    """Go through the steps; each stops the command where a person has to act."""
+    """Go through the steps; each ends the command where a person has to act."""
     from console import crm_steps as steps
     from console.crm_link import linked
 

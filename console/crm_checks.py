@@ -1,4 +1,4 @@
-"""What can be learned of a CRM by free requests: its account, the scopes of the token, and the fields of contacts."""
+"""What free requests tell about a CRM: its account, the scopes of the token, and the fields of contacts."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from enrichment.outcome import Pause, Refused, Retry, Unclear
 from enrichment.providers.base import HttpRequest, HttpResponse
 from submitter.transport import Unanswered, Unsent, send
 
-# No contact has this id: a write onto it changes nothing, and tells whether the token may write.
+# No contact has this id: a write to it changes nothing, and tells whether the token may write.
 NOBODY = CrmContact("0", {}, None, None, (), datetime.fromtimestamp(0, UTC), None)
 MOST_OF_AN_ANSWER = 16 << 20  # bytes: the definitions of all fields of contacts
 LINKEDIN = "linkedin"
@@ -24,7 +24,7 @@ Answer = TypeVar("Answer")
 
 @dataclass(frozen=True, slots=True)
 class Fields:
-    """The fields of contacts that matter to us. *linkedin*: the one to read; None if a person has to choose."""
+    """The fields of contacts that we use. *linkedin*: the one to read; None if a person has to choose."""
 
     linkedin: str | None
     candidates: tuple[Property, ...] = ()
@@ -33,7 +33,7 @@ class Fields:
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """What the token may do. *troubles*: what it may not, in words."""
+    """The rights of the token. *troubles*: what it may not do, in words."""
 
     account: str | None
     troubles: tuple[str, ...] = field(default=())
@@ -52,11 +52,11 @@ async def ask(
 
 
 async def check_token(session: aiohttp.ClientSession, crm: Crm, *, writes: bool) -> Standing:
-    """Check whose token it is, that it may read contacts, and, if it *writes*, that it may write them."""
+    """Check the token's account, that it may read contacts, and, if *writes*, that it may write them."""
     account = await ask(session, crm.account(), crm.read_account)
     lacks = account.lacks if isinstance(account, Account) else ()
     troubles = [] if isinstance(account, Account) else [_trouble(account, crm)]
-    if not troubles:  # a token that is refused is refused everywhere
+    if not troubles:  # a refused token is refused at every address
         page: Page | Failure = await ask(session, crm.walk(None), crm.read_page)
         if not isinstance(page, Page):
             troubles.append(f"it may not read contacts: {page.reason}")
@@ -80,10 +80,9 @@ def _trouble(failure: Failure, crm: Crm) -> str:
 def find_fields(
     properties: Sequence[Property], *, usual: str, wanted: str | None, conditions: Sequence[str] = ()
 ) -> Fields:
-    """Find the field that holds LinkedIn profiles: the one that is *wanted*, else the *usual* one, else the only one.
+    """Find the field that holds LinkedIn profiles: the *wanted* one, else the *usual* one, else the only candidate.
 
-    *conditions*: the fields that ONLY_IF names. A CRM leaves fields that it does not know out of its answers in
-    silence.
+    *conditions*: the fields that ONLY_IF names. They are checked, because a CRM silently omits fields that it lacks.
     """
     names = {one.name for one in properties}
     candidates = tuple(
@@ -103,7 +102,7 @@ async def read_fields(session: aiohttp.ClientSession, crm: Crm) -> tuple[Propert
 
 
 async def create_properties(session: aiohttp.ClientSession, crm: Crm) -> str | None:
-    """Create our own properties where they are missing. Return why they could not be created."""
+    """Create our own properties where they are missing. Return why that failed, None if it did not."""
     for request in crm.create_properties():
         failure = await ask(session, request, _read_created(crm))
         if failure is not None:

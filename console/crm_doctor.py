@@ -30,7 +30,7 @@ async def check_crms(session: aiohttp.ClientSession, settings: Settings) -> list
 
 
 async def _read_known(settings: Settings) -> Mapping[str, Connection]:
-    """Return the connections; none while the database is away, which another check reports."""
+    """Return the connections; none while the database is unreachable, which another check reports."""
     if not embedded_exists(settings):
         return {}
     try:

@@ -13,13 +13,13 @@ from enrichment.crms.hubspot_signatures import SIGNATURE_V3, TIMESTAMP, sign_v3
 from enrichment.providers.base import HttpRequest, HttpResponse
 from submitter.transport import send
 
-NO_EVENTS: list[Any] = []  # verified like others, and nothing is named
-PROCESSES_NOTICE = 10.0  # seconds until every receiver knows of a new connection
+NO_EVENTS: list[Any] = []  # an event that is verified like others and names no contact
+PROCESSES_NOTICE = 10.0  # seconds until every receiver has read a new connection
 BETWEEN_TRIES = 2.0
 
 
 async def send_test_event(session: aiohttp.ClientSession, public_url: str, secret: str) -> str | None:
-    """Send an event without content to /events/hubspot. Return what is wrong, None if it was accepted."""
+    """Send an event without contacts to /events/hubspot. Return what is wrong; None if it was accepted."""
     url = f"{public_url}/events/hubspot"
     deadline = time.monotonic() + PROCESSES_NOTICE
     while True:

@@ -1,4 +1,4 @@
-"""Feed a backfill's contacts to the submitter, at a pace that leaves room for live events."""
+"""Hand a backfill's contacts to the submitter, at a pace that leaves room for live events."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from console.crm_rehearsal import pages, price_of, read_contacts
 from store.backfills import left_to_name, name_old, queued_backfill
 from submitter.crm_calls import CrmCaller
 
-MOST_QUEUED = 500  # contacts that wait to be read; the live ones come before them
-LOOK_EVERY = 1.0  # seconds, while so many wait
-TOLD_EVERY = 1000  # contacts looked at
+MOST_QUEUED = 500  # contacts that may wait to be read; live ones come before them
+LOOK_EVERY = 1.0  # seconds between two looks while too many wait
+TOLD_EVERY = 1000  # contacts looked at between two lines of progress
 
 
 @dataclass(slots=True)
 class Fed:
-    """How far a backfill has come. *passed*: named before, or no longer worth asking."""
+    """The progress of a backfill. *passed*: named before, or no longer worth asking about."""
 
     looked_at: int = 0
     named: int = 0
@@ -31,13 +31,13 @@ class Fed:
         return self.looked_at - self.named
 
     def words(self) -> str:
-        """Say it in one line."""
+        """Format the progress as one line."""
         return f"{self.looked_at:,} contacts looked at, {self.named:,} handed to the submitter, {self.passed:,} passed"
 
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """How fast, and when to stop. *most*: contacts in all; *per_minute*: contacts, None for as many as are read."""
+    """The pace, and when to stop. *most*: contacts in all; *per_minute*: contacts, None for no limit."""
 
     stop: asyncio.Event
     most: int | None = None
@@ -77,14 +77,14 @@ async def _feed_some(
         fed.stopped = True
         return
     named = await name_old(link.pool, caller.name, wanted) if wanted else 0
-    fed.looked_at += len(ids) - (len(worth) - len(wanted))  # the others are for the next time
+    fed.looked_at += len(ids) - (len(worth) - len(wanted))  # leave the others for the next run
     fed.named += named
     if named and pace.per_minute:
         fed.stopped = await _stopped(pace.stop, named * 60 / pace.per_minute)
 
 
 async def _wait_for_room(link: CrmLink, pace: Pace, wanted: int, say: Callable[[str], None]) -> bool:
-    """Wait until the submitter has read enough of what was named before. Return False if it is to stop."""
+    """Wait until the submitter has read enough of the named contacts. Return False if *stop* is set first."""
     said = False
     while not pace.stop.is_set():
         if await queued_backfill(link.pool, link.crm.name) + wanted <= MOST_QUEUED:
@@ -97,7 +97,7 @@ async def _wait_for_room(link: CrmLink, pace: Pace, wanted: int, say: Callable[[
 
 
 async def _stopped(stop: asyncio.Event, seconds: float) -> bool:
-    """Wait so long, or until *stop* is set; return whether it is."""
+    """Wait *seconds*, or until *stop* is set; return whether it is."""
     try:
         async with asyncio.timeout(seconds):
             await stop.wait()

@@ -1,4 +1,4 @@
-"""What a command needs to call a CRM: the adapter, a session, and a caller within the limits that all share."""
+"""What a command needs to call a CRM: the adapter, a session, and a caller that keeps the shared limits."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ PATIENCE = 30.0  # seconds for one answer
 
 @dataclass(frozen=True, slots=True)
 class CrmLink:
-    """A way to one CRM. *connection*: its row, if it is connected."""
+    """The means to call one CRM. *connection*: its row, None if it is not connected."""
 
     crm: Crm
     settings: Settings
@@ -41,17 +41,17 @@ class CrmLink:
 
     @property
     def learned(self) -> Mapping[str, Any]:
-        """Return what was learned of the CRM before."""
+        """Return what the last `ringback connect` learned."""
         return self.connection.learned if self.connection else {}
 
     def narrowed(self, conditions: Sequence[Condition]) -> Crm:
-        """Return the CRM's adapter with these *conditions* besides those of ONLY_IF."""
+        """Return the CRM's adapter with these *conditions* in addition to those of ONLY_IF."""
         own = self.settings.crm(self.crm.name)
         narrowed = own.model_copy(update={"only_if": (*own.only_if, *conditions)})
         return build_crm(self.crm.name, self.settings.model_copy(update={self.crm.name: narrowed}), self.learned)
 
     async def resume(self) -> None:
-        """End a pause of the CRM, once its token was found to be good."""
+        """Remove a pause of the CRM, once its token proved to be good."""
         await providers.resume(self.pool, self.crm.name)
 
     def caller(self, crm: Crm | None = None) -> CrmCaller:
@@ -67,7 +67,7 @@ def require_known(name: str) -> None:
 
 @asynccontextmanager
 async def linked(name: str, settings: Settings) -> AsyncIterator[CrmLink]:
-    """Hold the way to the CRM open inside the block, with its limits registered."""
+    """Hold the means to call the CRM inside the block, with its limits registered."""
     async with connected(settings) as connection:
         await require_current(connection)
         found = (await read_connections(connection)).get(name)

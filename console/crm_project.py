@@ -27,9 +27,9 @@ NEXT = """  npm i -g @hubspot/cli          once; 7.6 or newer
 def write_project(
     folder: Path, public_url: str, linkedin_field: str, conditions: Sequence[Condition] = ()
 ) -> list[Path]:
-    """Write the files of the project into *folder*, and return those that were not there in this form before.
+    """Write the files of the project into *folder*, and return those that are new or changed.
 
-    *conditions*: of ONLY_IF, whose properties may make a contact worth asking about when they change.
+    *conditions*: those of ONLY_IF; the app subscribes to changes of their properties.
     """
     changed = []
     telling = dict.fromkeys(("email", linkedin_field, *(condition.name for condition in conditions)))

@@ -1,4 +1,4 @@
-"""Rehearse: how many contacts of a span of time would be asked for, and what that would cost at most. It is free."""
+"""Rehearse a backfill: count the contacts that would be asked about, and the most that this would cost. It is free."""
 
 from __future__ import annotations
 
@@ -16,33 +16,33 @@ from enrichment.reading import Skip, read_contact
 from rig.processes import NotRunning
 from submitter.crm_calls import CrmCaller, Withheld
 
-TRIES = 5  # of one call
-LONGEST_PAUSE = 30.0  # seconds between two of them
+TRIES = 5  # tries of one call
+LONGEST_PAUSE = 30.0  # seconds between two tries
 
 
 @dataclass(slots=True)
 class Rehearsal:
-    """What was found. *contacts*: all of the span; *read*: those that were read; *askable*, *credits*: of these."""
+    """The counts. *contacts*: in the whole span; *read*: the ones read; *askable*, *credits*: of the read ones."""
 
     contacts: int = 0
     read: int = 0
     askable: int = 0
     credits: Decimal = Decimal(0)
-    dearest: Decimal = Decimal(0)  # of one contact
+    dearest: Decimal = Decimal(0)  # the most for one contact
 
     @property
     def is_estimate(self) -> bool:
-        """Tell whether only a part was read."""
+        """Tell whether only some of the contacts were read."""
         return self.read < self.contacts
 
     @property
     def most_askable(self) -> int:
-        """Return how many of all contacts would be asked for, in proportion to those that were read."""
+        """Return how many of all contacts would be asked about, in proportion to those that were read."""
         return round(self.askable * self._share)
 
     @property
     def most_credits(self) -> Decimal:
-        """Return the most that this would cost: at most one provider's number is paid for each."""
+        """Return the most that this would cost: at most one provider's number is paid for per contact."""
         return cents(self.credits * Decimal(self._share))
 
     @property
@@ -50,7 +50,7 @@ class Rehearsal:
         return self.contacts / self.read if self.read else 0.0
 
     def words(self) -> str:
-        """Say it in one line."""
+        """Format the counts as one line."""
         text = f"{self.contacts:,} contacts, {self.most_askable:,} askable, at most {_plain(self.most_credits)} credits"
         return f"{text} (estimated from {self.read:,} of them)" if self.is_estimate else text
 
@@ -60,7 +60,7 @@ def _plain(credits: Decimal) -> str:
 
 
 def price_of(contact: CrmContact, providers: Mapping[str, Provider]) -> Decimal | None:
-    """Return the most that asking for this contact's number would cost; None if it would not be asked for."""
+    """Return the most that asking about this contact would cost; None if it would not be asked about."""
     wish = read_contact(contact, connected_at=None, named_by="backfill", providers=providers)
     if isinstance(wish, Skip):
         return None
@@ -70,7 +70,7 @@ def price_of(contact: CrmContact, providers: Mapping[str, Provider]) -> Decimal 
 async def rehearse(
     caller: CrmCaller, providers: Mapping[str, Provider], *, since: datetime, until: datetime, most: int
 ) -> Rehearsal:
-    """Look at the contacts created from *since* to *until*, and read up to *most* of them, within the CRM's limits."""
+    """Count the contacts created from *since* to *until*, and read up to *most* of them, within the CRM's limits."""
     rehearsal = Rehearsal()
     async for page in pages(caller, since=since, until=until):
         rehearsal.contacts += len(page.changes)
@@ -83,7 +83,7 @@ async def rehearse(
             rehearsal.dearest = max(rehearsal.dearest, price or Decimal(0))
         rehearsal.read += len(ids) - len(unread)
         if rehearsal.read >= most:
-            # Each page's total counts what is left from it on.
+            # Each page's total counts from that page on.
             rehearsal.contacts += max((page.total or 0) - len(page.changes), 0)
             break
     return rehearsal
@@ -114,7 +114,7 @@ async def _page(caller: CrmCaller, since: datetime, until: datetime, after: str 
 
 
 async def read_contacts(caller: CrmCaller, record_ids: list[str]) -> tuple[list[CrmContact], dict[str, str]]:
-    """Read these contacts, but those that are gone. Return also why others cannot be shown, by id.
+    """Read these contacts; leave out deleted ones. Return also why others cannot be shown, by id.
 
     Raise NotRunning if the CRM cannot be called.
     """
@@ -145,7 +145,7 @@ def _rank(why: Retry | Pause | Withheld) -> tuple[bool, float]:
 
 
 async def _pause(caller: CrmCaller, why: Failure | Withheld, tries: int) -> None:
-    """Wait before the next try. Raise NotRunning after the last, or when waiting does not help."""
+    """Wait before the next try. Raise NotRunning after the last, or if waiting does not help."""
     pause = getattr(why, "after", None) or 1.0 * tries
     if tries == TRIES or pause > LONGEST_PAUSE or not hasattr(why, "after"):
         raise NotRunning(f"{caller.crm.label} cannot be read: {why.reason}. Remedy: `ringback doctor`, then try again.")

@@ -1,4 +1,4 @@
-"""The steps of `ringback connect`. Each says what it found, and stops the command where a person has to act."""
+"""The steps of `ringback connect`. Each says what it found, and ends the command where a person has to act."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from store import audit, connections
 from store.database import transaction
 
 REHEARSED_DAYS = 30
-REHEARSED_MOST = 2000  # contacts that are read; more are estimated
+REHEARSED_MOST = 2000  # contacts read for the rehearsal; the rest is estimated
 HOW_TO_BEGIN = """{label} needs a token. The simplest way, on every plan:
   in HubSpot: Development > Keys > Service keys > Create, with the scopes
   crm.objects.contacts.read, crm.objects.contacts.write, and crm.schemas.contacts.write for Ringback's own fields;
@@ -33,21 +33,21 @@ Contacts are then found by a sweep every minute. For events within seconds, inst
 
 
 def stop(message: str) -> NoReturn:
-    """Say what is wrong and what to do, and end the command with 1."""
+    """Print what is wrong and what to do, and end the command with 1."""
     typer.echo(message, err=True)
     raise typer.Exit(1)
 
 
 def require_token(name: str, settings: Settings) -> None:
-    """Stop if there is no token. Nothing is opened for that, so that it is the first thing that is said."""
+    """Stop if there is no token. This comes before anything is opened, so that it is the first message."""
     crm = build_crm(name, settings, {})
     if not crm.can_call:
         stop(HOW_TO_BEGIN.format(label=crm.label))
 
 
 async def check_account(link: CrmLink, *, dry_run: bool) -> str | None:
-    """Check the token, and return its account, if that can be told."""
-    # A write is tried onto a contact that does not exist; a dry run does not even do that.
+    """Check the token, and return its account, None if it cannot be told."""
+    # The check writes to a contact that does not exist; a dry run leaves even that out.
     writes = link.settings.write_back != "off" and not dry_run
     standing = await check_token(link.session, link.crm, writes=writes)
     if standing.troubles:
@@ -71,7 +71,7 @@ async def find_properties(link: CrmLink) -> tuple[Property, ...]:
 
 
 def choose_linkedin(link: CrmLink, properties: Sequence[Property], wanted: str | None) -> str:
-    """Return the field that holds LinkedIn profiles, and say which others may."""
+    """Return the field that holds LinkedIn profiles, and print which others might."""
     conditions = [one.name for one in link.settings.crm(link.crm.name).only_if]
     wanted = wanted or link.learned.get("linkedin_field")
     fields = find_fields(properties, usual=LINKEDIN_FIELD, wanted=wanted, conditions=conditions)
@@ -105,14 +105,14 @@ async def make_own_properties(link: CrmLink, properties: Sequence[Property], *, 
 
 
 async def rehearse_month(link: CrmLink, learned: Mapping[str, Any]) -> None:
-    """Say what the contacts of the last month would have cost."""
+    """Print what the contacts of the last month would have cost."""
     now = datetime.now(UTC)
     caller = link.caller(build_crm(link.crm.name, link.settings, learned))
     await link.resume()
     since = now - timedelta(days=REHEARSED_DAYS)
     try:
         rehearsal = await rehearse(caller, link.asked, since=since, until=now, most=REHEARSED_MOST)
-    except NotRunning as error:  # one contact that cannot be read is no reason not to connect
+    except NotRunning as error:  # a contact that cannot be read is no reason not to connect
         typer.echo(f"The last {REHEARSED_DAYS} days could not be rehearsed: {error}", err=True)
         return
     typer.echo(f"Last {REHEARSED_DAYS} days: {rehearsal.words()}. None of them is asked for now.")
@@ -130,7 +130,7 @@ async def save(link: CrmLink, account: str | None, learned: Mapping[str, Any]) -
 
 
 async def test_events(link: CrmLink) -> None:
-    """Send a signed event to our own receiver, if there is a secret and an address."""
+    """Send a signed event to our own receiver, if a secret and PUBLIC_URL are set."""
     secret, public_url = link.settings.hubspot.client_secret, link.settings.public_url
     if secret is None or public_url is None:
         missing = "HUBSPOT_CLIENT_SECRET" if secret is None else "PUBLIC_URL"

@@ -18,7 +18,7 @@ POOL = 4  # connections of a command that does several things at once
 
 
 def embedded_exists(settings: Settings) -> bool:
-    """Tell whether there is a database to look at: a DATABASE_URL, or an embedded one that was made before."""
+    """Tell whether there is a database to open: a DATABASE_URL, or an embedded one that exists already."""
     return settings.database_url is not None or (_data(settings.ringback_home) / "PG_VERSION").exists()
 
 

@@ -19,7 +19,7 @@ def disconnect(
     """Stop sweeping and reading a CRM, and forget what `ringback connect` learned of it.
 
     Lookups, numbers and the CRM's own contents stay. Take its token out of the settings of all processes as well:
-    one that starts with it connects the CRM again. Exit code 1 if it was not connected.
+    a process that starts with it connects the CRM again. Exit code 1 if it was not connected.
 
     \b
       ringback disconnect hubspot

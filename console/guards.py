@@ -1,4 +1,4 @@
-"""What `ringback status` says of pauses, floods and budgets, and what to type about them."""
+"""The part of `ringback status` about pauses, floods and budgets, and what to type about them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Guarded:
-    """The pauses in force, what waits for a person because of a flood, and the budgets; all of it JSON-able."""
+    """The pauses in force, the searches held by the flood guard, and the budgets; all of it JSON-able."""
 
     pauses: list[dict[str, Any]]
     floods: list[dict[str, Any]]

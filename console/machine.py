@@ -127,7 +127,7 @@ def prefixed() -> Callable[[str, str], None]:
 
 
 async def _passed(stop: asyncio.Event, seconds: float) -> bool:
-    """Tell whether *stop* was set within so many seconds."""
+    """Tell whether *stop* was set within *seconds*."""
     try:
         async with asyncio.timeout(seconds):
             return await stop.wait()

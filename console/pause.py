@@ -62,7 +62,7 @@ def _read_reason(reason: str) -> str:
 
 
 def read_scope(provider: str | None, source: str | None) -> Scope:
-    """Return what the options name. Raise NotRunning for unknown names, and BadParameter for both."""
+    """Return the scope that the options name. Raise NotRunning for unknown names, and BadParameter for both options."""
     from enrichment.settings import PROVIDER_NAMES, SOURCE_NAMES
     from store.pauses import Scope
 
@@ -74,7 +74,7 @@ def read_scope(provider: str | None, source: str | None) -> Scope:
 
 
 def require_known(kind: str, name: str | None, known: Sequence[str]) -> None:
-    """Raise NotRunning if *name* is given and not *known*."""
+    """Raise NotRunning if *name* is given and is not in *known*."""
     from rig.processes import NotRunning
 
     if name is not None and name not in known:

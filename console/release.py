@@ -37,8 +37,8 @@ def release(
 ) -> None:
     """Let held lookups go on: of a budget, a paused provider, the flood guard or the brake.
 
-    They are held again if the reason is still there; the flood guard lets go for good. The preview says what that can
-    cost at most. Nothing is changed before you have seen what was found and said yes. Exactly that is changed then:
+    They are held again if the reason is still there; the flood guard never holds them again. The preview says what that
+    can cost at most. Nothing is changed before you have seen what was found and said yes. Exactly that is changed then:
     what comes later is left alone, and so is what has changed meanwhile.
 
     \b

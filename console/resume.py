@@ -1,4 +1,4 @@
-"""`ringback resume`: let go of a person's pause, and of one that a provider's account caused."""
+"""`ringback resume`: remove a person's pause, or one that a provider's account caused."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ def resume(
     of_all: Annotated[bool, typer.Option("--all", help="The pause of all providers.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
 ) -> None:
-    """Ask paid questions again that were stopped.
+    """Let paid questions go on that were stopped.
 
-    It lets go of what `ringback pause` with the same option stopped; --all of the pause of all providers, not of the
-    others. With --provider it also lets go of a pause that the provider's account caused: Ringback does so by itself
-    once the free endpoint says that the account is well; use this when you have mended the account and do not want to
-    wait, or when the endpoint is wrong. If the account still cannot ask, the next question pauses the provider again.
-    Exit code 1 if nothing was paused.
+    It ends the pause that `ringback pause` with the same option began; --all ends the pause of all providers, and no
+    other. With --provider it also ends a pause that the provider's account caused: Ringback does so by itself once the
+    provider's free endpoint says that the account is well; use this when you have mended the account and do not want
+    to wait, or when the endpoint is wrong. If the account still cannot ask, the next question pauses the provider
+    again. Exit code 1 if nothing was paused.
 
     \b
       ringback status
@@ -55,7 +55,7 @@ def resume(
 
 
 async def _resume(settings: Settings, scope: Scope) -> str | None:
-    """Let go of the pauses; return why it was paused, None if it was not."""
+    """Remove the pauses; return why it was paused, None if it was not."""
     from console.database import connected, embedded_exists
     from console.who import user
     from store import audit, providers

@@ -1,4 +1,4 @@
-"""What retry, cancel, release and replay have in common: preview what a filter finds, ask, and apply exactly that."""
+"""The common part of retry, cancel, release and replay: preview what a filter finds, ask, and apply exactly that."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from enrichment.settings import Settings
     from store.selections import Selection
 
-STEP = 1.0  # seconds of work between two looks at how far it has come
-IDLE = 0.2  # seconds, while other processes do the rest
+STEP = 1.0  # seconds of work between two updates of the progress
+IDLE = 0.2  # seconds to wait while other processes do the rest
 PATIENCE = 60.0  # seconds without progress
 
 Id = Annotated[str | None, typer.Option("--id", metavar="ID", help="One lookup; of a replay, one delivery.")]
@@ -42,7 +42,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="For programs; without --ye
 
 @dataclass(frozen=True, slots=True)
 class Manner:
-    """How a command goes about it."""
+    """The options of a command about asking and output."""
 
     yes: bool
     dry_run: bool
@@ -51,12 +51,12 @@ class Manner:
 
     @property
     def only_previews(self) -> bool:
-        """Whether nothing is to be changed."""
+        """Tell whether to preview only."""
         return self.dry_run or (self.as_json and not self.yes)
 
 
 def run(action: Action, manner: Manner, **given: str | None) -> None:
-    """Preview *action* on what is *given* as a filter, show it, ask, apply it, and exit."""
+    """Preview *action* on what the filter *given* finds, show it, ask, apply it, and exit."""
     from enrichment.settings import Settings
 
     filled = {name: value for name, value in given.items() if value is not None}
@@ -75,7 +75,7 @@ def run(action: Action, manner: Manner, **given: str | None) -> None:
 
 
 def _read(action: Action, given: dict[str, str]) -> Wanted:
-    """Read the filter. Exit with 2, naming each option that cannot be used."""
+    """Read the filter. Exit with 2, naming each unusable option."""
     from pydantic import ValidationError
 
     from enrichment.selection import Wanted
@@ -95,7 +95,7 @@ def _words(message: str) -> str:
 
 
 def _require_known(filter: Filter) -> None:
-    """Refuse names that nothing has: such a filter would find nothing, in silence. Raise NotRunning."""
+    """Refuse unknown names: such a filter would silently find nothing. Raise NotRunning."""
     from console.pause import require_known
     from enrichment.settings import CRM_NAMES, PROVIDER_NAMES, SOURCE_NAMES
     from enrichment.wish import WEBHOOK
@@ -150,7 +150,7 @@ def _id_of(text: str) -> UUID:
 
 
 async def _find(driver: _Driver, id: UUID, action: Action) -> Selection:
-    """Return the selection. Raise NotRunning if there is none, or if it is of another action."""
+    """Return the selection. Raise NotRunning if it does not exist, or has another action."""
     from rig.processes import NotRunning
     from store import selections
 
@@ -163,7 +163,7 @@ async def _find(driver: _Driver, id: UUID, action: Action) -> Selection:
 
 
 class _Driver:
-    """Works on selections, with a progress bar on a terminal."""
+    """A worker on a selection, with a progress bar on a terminal."""
 
     def __init__(self, pool: asyncpg.Pool[Any], settings: Settings) -> None:
         from enrichment.providers import PROVIDERS
@@ -174,7 +174,7 @@ class _Driver:
         self._prices = {name: kind.from_settings(settings).price for name, kind in PROVIDERS.items()}
 
     async def work(self, selection: Selection) -> Selection:
-        """Work until the selection is previewed or applied, or makes no progress for PATIENCE; return it as it is then.
+        """Work until the selection is previewed or applied, or makes no progress for PATIENCE; return its last state.
 
         Other processes may work on it as well.
         """

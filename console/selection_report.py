@@ -44,7 +44,7 @@ def ask(selection: Selection) -> bool:
 
 
 def report(selection: Selection, sample: Sequence[asyncpg.Record], *, as_json: bool) -> None:
-    """Print how far the selection has come, and what to do next."""
+    """Print how much of the selection is applied, and what to do next."""
     action, again = selection.wanted.action, f"ringback {selection.wanted.action} --resume {selection.id}"
     if as_json:
         typer.echo(json.dumps(_jsonable(selection, sample), indent=2))

@@ -122,7 +122,7 @@ def _provider(row: asyncpg.Record, now: datetime) -> dict[str, Any]:
 
 
 def _connection(row: asyncpg.Record) -> dict[str, Any]:
-    """Describe one connected CRM: how far behind its sweeps are, and what went wrong last."""
+    """Describe one connected CRM: how far its sweeps are behind, and its last error."""
     return {
         "crm": row["crm"],
         "account": row["account"],

@@ -1,4 +1,4 @@
-"""`ringback suppress`: forbid every question about a person, and giving a number."""
+"""`ringback suppress`: forbid every question about a person, and every use of a number."""
 
 from __future__ import annotations
 
@@ -63,13 +63,13 @@ def suppress(
 
 
 def refuse(words: str) -> NoReturn:
-    """Say what is wrong with the options, and exit with 2."""
+    """Print what is wrong with the options, and exit with 2."""
     typer.echo(words, err=True)
     raise typer.Exit(2)
 
 
 def read_values(rows: list[tuple[str, str, str | None, str]]) -> list[tuple[Identifier, str | None]]:
-    """Read (kind, value, note, where it stands). Exit with 2, naming each value that cannot be used by its place."""
+    """Read (kind, value, note, place). Exit with 2, naming each unusable value by its place."""
     from enrichment.suppression import KINDS, LONGEST_NOTE, read_identifier
     from enrichment.texts import Unusable, tidy
 
@@ -94,7 +94,7 @@ def read_values(rows: list[tuple[str, str, str | None, str]]) -> list[tuple[Iden
 
 
 def _read_file(path: Path, note: str | None) -> list[tuple[str, str, str | None, str]]:
-    """Read the values of a CSV file with a heading. Exit with 2 if it cannot be read."""
+    """Read the values of a CSV file with a header line. Exit with 2 if it cannot be read."""
     from enrichment.suppression import KINDS
 
     try:

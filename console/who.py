@@ -1,4 +1,4 @@
-"""The user of the command line, for the audit."""
+"""The user at the command line, for the audit."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import getpass
 
 
 def user() -> str:
-    """Return the name of the user who types; in a container without names, `console`."""
+    """Return the name of the user; in a container without names, `console`."""
     try:
         return getpass.getuser().encode("utf-8", "replace").decode()  # LOGNAME may be any bytes
     except (KeyError, OSError):

@@ -90,7 +90,7 @@ class Seeker:
     keys: Keys
     facts: Facts
     providers: tuple[str, ...]
-    source: str  # where its wish came from, and whose budget pays
+    source: str  # the source of the wish; its budget pays
     region: str | None = None
     insists: bool = False
     refused: frozenset[str] = field(default=frozenset(), repr=False)
@@ -253,7 +253,7 @@ def _search_to_join(seeker: Seeker, touching: Iterable[Search], recent: Iterable
 
 
 def _is_dropped(search: Search) -> bool:
-    """Tell whether *search* ended before it asked anybody, so that it means nothing to others."""
+    """Tell whether *search* ended before it asked any provider, so that it means nothing to others."""
     return search.status == "dropped" or (search.status == "suppressed" and not search.said)
 
 
@@ -271,7 +271,7 @@ def _said_no_number(provider: str, search: Search) -> bool:
 def _doubt(provider: str, seeker: Seeker, newest_first: Iterable[Search]) -> Search | None:
     """Return the search in which *provider* was asked with an unknown answer: asking again might pay twice.
 
-    No window ends a doubt; a later answer of the same provider, about all that was asked, does.
+    Time does not end a doubt; a later answer of the same provider about all identifiers does.
     """
     feared = ("asked",) if seeker.insists else ("asked", *IN_DOUBT)
     answered: set[bytes] = set()
@@ -336,7 +336,7 @@ def _each(groups: Iterable[Iterable[Search]]) -> Iterable[Search]:
 
 
 def _is_settled(search: Search) -> bool:
-    """Tell whether *search* has ended, and without a doubt: forgetting it costs an answer, and pays for none twice."""
+    """Tell whether *search* has ended without a doubt: forgetting it loses an answer, but pays for none twice."""
     return search.ended_at is not None and not {"asked", *IN_DOUBT}.intersection(search.said.values())
 
 

@@ -27,7 +27,7 @@ _EDGE = re.compile(r"(?:%20|%0a|%0d|%09|%c2%a0|%e2%80%8b|%ef%bb%bf|%22|%2c|%3b|%
 _APOSTROPHE = re.compile(r"(?<=[a-z])’(?=[a-z][^@]*@)", re.IGNORECASE)  # as word processors write it
 _SPACED = re.compile(r"([^\s:@]+) ?@ ?([^\s@]+)")  # jane @acme.co, and no other word
 _COMMENT = re.compile(r"\([^()@]*\)(?=@)")  # jane(work)@acme.co, RFC 5322
-# What stands for one sign of a local part: o%27brien, jane%2Bcrm, jane%252Bcrm.
+# Encodings of one sign of a local part: o%27brien, jane%2Bcrm, jane%252Bcrm.
 _ESCAPED = re.compile(r"%(?:25)*(2[1346-9A-E]|3[0-9DF]|[46][1-9A-F]|5[0-9AEF]|7[0-9A-E]|60)", re.IGNORECASE)
 _ENCODED = re.compile(r"%[0-9a-f]{2}", re.IGNORECASE)
 _BRACED = re.compile(r"\{([^{}]*@[^{}]*)\}")  # braces around a whole address are no template

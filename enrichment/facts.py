@@ -100,7 +100,7 @@ def _needed(plain: Sequence[str]) -> list[int]:
     """Return the places of the words that are no title and no generation behind a name."""
     needed: list[int] = []
     for index, word in enumerate(plain):
-        # Junior Santos and Carlos Junior are named so: without that word they would be anybody of their family.
+        # Junior Santos and Carlos Junior are named so: without that word they would match their whole family.
         behind_a_name = len(needed) > (word in _ALSO_FIRST_NAMES)
         if word not in _TITLES and not (word in _GENERATIONS and (behind_a_name or word == _SENOR)):
             needed.append(index)

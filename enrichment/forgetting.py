@@ -1,4 +1,4 @@
-"""Take one person out of what is kept of several: out of an event's body, and out of a search's facts."""
+"""Remove one person from rows that hold several: from an event's body, and from a search's facts."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from enrichment.linkedin import PREFIX, read_profiles
 from enrichment.roles import is_role_address
 from enrichment.texts import Unusable, tidy
 
-SHORTEST_NEEDLE = 5  # characters; shorter ones occur in the words of others
+SHORTEST_NEEDLE = 5  # characters; shorter texts also occur inside other words
 EMPTY = b""
-# What stands around an address, a profile or a number in other words. A longer one is somebody else's.
+# Characters that continue an address, a profile or a number: with one beside it, the match is part of a longer value.
 _EMAIL = r"(?<![\w.+-]){}(?![\w-]|\.\w)"
 _SLUG = r"{}(?![\w-])"
 _NUMBER = r"(?:(?<!\d)|(?<=00)(?<!\d00)|(?<=011)(?<!\d011)){}(?!\d)"
@@ -44,11 +44,11 @@ class Person:
         self.names.update(filter(None, [contact.name]))
 
     def needles(self) -> list[str]:
-        """Return texts in lower case that betray the person where they occur, and are not part of a longer one."""
+        """Return lower-case texts that identify the person, unless they are part of a longer one."""
         return [needle for needle, _ in self._needles()]
 
     def _needles(self) -> Iterator[tuple[str, str]]:
-        """Yield each needle with the pattern of what stands around it."""
+        """Yield each needle with the pattern of the characters that may not stand beside it."""
         for values, around in (
             (self.emails, _EMAIL),
             ((f"/in/{unquote(profile.removeprefix(PREFIX))}" for profile in self.profiles), _SLUG),
@@ -57,7 +57,7 @@ class Person:
             yield from ((value.lower(), around) for value in values if len(value) >= SHORTEST_NEEDLE)
 
     def is_in(self, value: Any) -> bool:
-        """Tell whether a contact of an event is this person's: a text in it is one of the values."""
+        """Tell whether a contact of an event is this person: one of the values occurs in its texts."""
         return any(self._is_named_by(text) for text in _texts(value))
 
     def _is_named_by(self, text: str) -> bool:
@@ -80,7 +80,7 @@ class Person:
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """A person of whom a CRM says no more than the id of its record."""
+    """A person known only by the id of a CRM's record."""
 
     id: str
 
@@ -97,12 +97,12 @@ class Record:
         )
 
     def has_name(self, _: Any) -> bool:
-        """Tell whether a contact has the person's name, which nobody knows."""
+        """Return False: the name of the record's person is not known."""
         return False
 
 
 def names(body: bytes, person: Person | Record) -> bool:
-    """Tell whether an event's body names *person*; one that cannot be read does if a needle occurs anywhere in it."""
+    """Tell whether an event's body names *person*. An unreadable body does if a needle occurs anywhere in it."""
     try:
         return person.is_in(parse_json(body))
     except NotJson:
@@ -113,8 +113,8 @@ def names(body: bytes, person: Person | Record) -> bool:
 def without(body: bytes, person: Person | Record, at_least: int = 1) -> bytes:
     """Return an event's body without the contacts of *person*; empty if none is left.
 
-    Also empty if it cannot be read, or fewer than *at_least* of its contacts are found to be the person's: then it is
-    not known which. The order of the other contacts stays, and their numbers stay exact.
+    Also empty if the body cannot be read, or if fewer than *at_least* of its contacts are found to be the person's:
+    then the others may be theirs too. The remaining contacts keep their order, and their numbers stay exact.
     """
     try:
         value = parse_json(body)
@@ -130,7 +130,7 @@ def without(body: bytes, person: Person | Record, at_least: int = 1) -> bytes:
     if not kept or len(contacts) - len(kept) < at_least:
         return EMPTY
     rest = kept if key is None else value | {key: kept}
-    # What the whole event says beside its contacts may name the person as well.
+    # The fields that apply to all contacts may name the person as well.
     if person.is_in(rest):
         return EMPTY
     return json.dumps(rest, ensure_ascii=False, default=str).encode("utf-8", "replace")
@@ -155,7 +155,7 @@ def _texts(value: Any) -> Iterator[str]:
 
 
 def _ways(text: str) -> set[str]:
-    """Return *text*, which is in lower case, and what it says once escapes of URLs or of JSON in it are read."""
+    """Return the lower-case *text*, and the texts that it contains once its URL or JSON escapes are decoded."""
     ways = {text}
     if "%" in text:
         ways.add(unquote(text).lower())

@@ -1,4 +1,4 @@
-"""What keeps spending within bounds: budgets in credits, and the flood guard's limits of each source."""
+"""Limits on spending: budgets in credits, and the flood guard's limit of each source."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ PERIODS = ("day", "month")
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """At most *credits* in a UTC *period* (day or month): of *provider*, of *source*, or of all when both are None."""
+    """At most *credits* in a UTC *period* (day or month): of *provider*, of *source*, or of all if both are None."""
 
     provider: str | None
     period: str
@@ -27,9 +27,9 @@ class Budget:
 
 @dataclass(frozen=True, slots=True)
 class Guards:
-    """What intake has to know: searches that each source may begin per hour, budgets of sources, and prices."""
+    """The limits that intake applies: searches that each source may begin per hour, budgets of sources, and prices."""
 
-    floods: Mapping[str, int] = field(default_factory=dict)  # by source; the others have no limit
+    floods: Mapping[str, int] = field(default_factory=dict)  # by source; sources that are not listed have no limit
     budgets: tuple[Budget, ...] = ()
     prices: Mapping[str, Decimal] = field(default_factory=dict)  # of one question, by provider
 

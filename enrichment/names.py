@@ -49,7 +49,7 @@ former employee|website visitor|website lead|web lead|wireless caller|unknown ca
 click here|contact us|ad soyad|object object|true false|system administrator|admin admin|info info
 """
 _REMARKS = frozenset(_WORDS_OF_REMARKS.strip().replace("\n", "|").split("|"))
-# What stands behind a name, and is no second name.
+# Words behind a name that are no second name.
 _WORDS_BEHIND_A_NAME = """
 jr jnr junior sr snr senior ii iii iv 2nd 3rd 4th phd dphil mphil edd psyd pharmd md dds dmd dvm mba emba msc bsc meng
 beng mph mpa jd llm llb esq cpa cfa cfp pmp rn cissp

@@ -6,7 +6,7 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_add
 
 # Addresses that a gateway turns into the IPv4 address in their last 32 bits (RFC 6052, RFC 4291 2.5.5.1, RFC 2765).
 _TRANSLATED = (IPv6Network("64:ff9b::/96"), IPv6Network("::/96"), IPv6Network("::ffff:0:0:0/96"))
-# Not global, or of local gateways, by IANA's registries; not every Python that we run on knows them all.
+# Not global, or of local gateways, by IANA's registries. Older Python versions do not know all of them.
 _SPECIAL: tuple[IPv4Network | IPv6Network, ...] = (
     *map(IPv4Network, ("192.0.0.0/24", "192.88.99.0/24")),
     *map(IPv6Network, ("64:ff9b:1::/48", "100::/32", "3fff::/20", "5f00::/16")),

@@ -1,4 +1,4 @@
-"""Read what a person searches lookups for: one e-mail, one profile or one number."""
+"""Read the search term of lookups: one e-mail, one profile or one number."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ _NUMBER = re.compile(r"[+(]?[0-9][0-9 ()./-]*")
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """The contact that is searched for, or the number; one of them."""
+    """The contact or the number to search for; exactly one of them is set."""
 
     contact: Contact | None = field(repr=False)
     mobile: str | None = field(repr=False)
 
     @property
     def email(self) -> str | None:
-        """Return the e-mail, if that is what is searched for."""
+        """Return the e-mail, if the query is for one."""
         return self.contact.work_email if self.contact else None
 
     def keys(self, hash: Hasher) -> list[bytes]:
@@ -41,7 +41,7 @@ class Query:
 
 
 def read_query(text: str) -> Query:
-    """Read *text* as contacts and vendors' numbers are read, so that every way of writing it finds the same.
+    """Read *text* with the readers of contacts and vendors' numbers, so that every way of writing it finds the same.
 
     Raise Unusable.
     """

@@ -12,7 +12,7 @@ from enrichment.event import ContactRead, read_fields
 from enrichment.providers.base import Provider
 from enrichment.wish import Wish
 
-# Why a reading became no lookup. The first words of some, followed by more.
+# Why a contact became no lookup. Some reasons continue after these first words.
 HAS_A_MOBILE = "has a mobile"
 SUPPRESSED = "suppressed"
 NOT_WORTH_ASKING = "not worth asking"
@@ -24,12 +24,12 @@ NOTHING_USABLE = "nothing usable:"
 COULD_NOT_BE_READ = "could not be read:"
 
 LONGEST_REASON = 500  # characters
-ASKED_FOR = ("backfill", "request")  # contacts that a person or a workflow wants asked about, however old they are
+ASKED_FOR = ("backfill", "request")  # a person or a workflow asks about these contacts, however old they are
 
 
 @dataclass(frozen=True, slots=True)
 class Skip:
-    """The contact becomes no lookup, for this reason."""
+    """Make no lookup of the contact, for this reason."""
 
     reason: str
 
@@ -39,8 +39,8 @@ def read_contact(
 ) -> Wish | Skip:
     """Return the wish for the contact's number, or why there is none; ask all *providers* that can be asked.
 
-    *connected_at*: what is older costs nothing, unless a backfill or a workflow asked for it. An event is news of a
-    contact that the CRM does not date.
+    *connected_at*: skip older contacts, unless a backfill or a workflow named them. If the CRM does not date a contact,
+    an event is enough.
     """
     if contact.mobile and contact.mobile.strip():
         return Skip(HAS_A_MOBILE)
@@ -51,7 +51,7 @@ def read_contact(
     read = read_fields(contact.fields, providers=providers)
     if read.contact is None:
         return Skip(_nothing_usable(read))
-    # The CRM's own record, whatever its fields say. The same content again is the same wish.
+    # The CRM's own record, whatever its fields say. The same content makes the same wish.
     return Wish(
         read.contact, read.providers, contact.record_id, None, fingerprint(read.contact), problems=read.problems
     )

@@ -16,7 +16,7 @@ SelectionState = Literal["previewing", "previewed", "applying", "applied"]
 
 ACTIONS: tuple[Action, ...] = get_args(Action)
 FINAL: tuple[LookupStatus, ...] = ("found", "not_found", "failed", "unresolved", "suppressed", "cancelled")
-# The statuses of the lookups to which an action applies. A replay is of deliveries, of lookups in any final status.
+# The statuses of the lookups to which an action applies. A replay is for deliveries, of lookups in any final status.
 STATUSES: dict[Action, tuple[LookupStatus, ...]] = {
     "retry": ("failed", "unresolved"),
     "cancel": ("queued", "held", "failed", "unresolved"),
@@ -26,28 +26,28 @@ STATUSES: dict[Action, tuple[LookupStatus, ...]] = {
 }
 REPLAYED: tuple[DeliveryState, ...] = ("delivered", "refused", "given_up", "skipped")
 LONGEST_TEXT = 200
-FIRST_YEAR, LAST_YEAR = 1970, 9998  # of the times that a UUIDv7 can hold, and of those that datetime can move
+FIRST_YEAR, LAST_YEAR = 1970, 9998  # the times that a UUIDv7 can hold, and that datetime can shift
 
 
 def _storable(text: str) -> str:
-    """Refuse a text that PostgreSQL cannot hold. Raise ValueError."""
+    """Refuse a text that PostgreSQL cannot store. Raise ValueError."""
     if "\0" in text:
         raise ValueError("must be without NUL")
     return text
 
 
 def _written(moment: object) -> object:
-    """Refuse a bare number, which might be of seconds or of milliseconds. Raise ValueError."""
+    """Refuse a bare number: it could be in seconds or in milliseconds. Raise ValueError."""
     if isinstance(moment, int | float):
         raise ValueError("must be a time, as text")  # noqa: TRY004  pydantic reports only these
     return moment
 
 
 def _utc(moment: datetime) -> datetime:
-    """Return *moment* in UTC, in which a time without a zone is meant. Raise ValueError."""
+    """Return *moment* in UTC; read a time without a zone as UTC. Raise ValueError."""
     if FIRST_YEAR <= moment.year <= LAST_YEAR:
         utc = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
-        if FIRST_YEAR <= utc.year <= LAST_YEAR:  # what is stored is read again
+        if FIRST_YEAR <= utc.year <= LAST_YEAR:  # a stored filter is read again
             return utc
     raise ValueError(f"must be between {FIRST_YEAR} and {LAST_YEAR}")
 
@@ -57,7 +57,7 @@ Moment = Annotated[datetime, BeforeValidator(_written), AfterValidator(_utc)]
 
 
 class Filter(BaseModel):
-    """What a selection finds: all that is given must hold."""
+    """The filter of a selection: an item must match every field that is given."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -91,7 +91,7 @@ class Wanted(BaseModel):
 
     @model_validator(mode="after")
     def _fits(self) -> Wanted:
-        """Refuse a filter that finds nothing to which the action applies."""
+        """Refuse a filter that can find nothing to which the action applies."""
         if self.filter.status is not None and self.filter.status not in STATUSES[self.action]:
             raise ValueError(f"{self.action} is for lookups that are {', '.join(STATUSES[self.action])}")
         if self.action != "replay" and (self.filter.channel is not None or self.filter.state is not None):
@@ -104,10 +104,10 @@ class Wanted(BaseModel):
 
     @property
     def statuses(self) -> tuple[LookupStatus, ...]:
-        """The statuses of the lookups that are looked for."""
+        """Return the statuses of the lookups to find."""
         return (self.filter.status,) if self.filter.status else STATUSES[self.action]
 
     @property
     def states(self) -> tuple[DeliveryState, ...]:
-        """The states of the deliveries that are looked for."""
+        """Return the states of the deliveries to find."""
         return (self.filter.state,) if self.filter.state else REPLAYED

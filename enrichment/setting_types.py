@@ -28,10 +28,10 @@ from enrichment.texts import tidy
 Scope = Literal["events", "read", "operate", "admin"]
 
 SCOPES: frozenset[Scope] = frozenset(get_args(Scope))
-BARE: frozenset[Scope] = SCOPES - {"admin"}  # the scopes of a token that names none
+BARE: frozenset[Scope] = SCOPES - {"admin"}  # the scopes of a token without a list of its own
 LEVELS = {"warn": "warning", "critical": "error", "fatal": "error", "trace": "debug", "notset": "debug"}
 
-MOST_REQUESTS = 10**9  # of a limit; the database counts in four bytes
+MOST_REQUESTS = 10**9  # the most of a limit; the database counts in four bytes
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _PROPERTY = re.compile(r"[A-Za-z0-9_.][A-Za-z0-9_.-]{0,99}")
@@ -52,7 +52,7 @@ class Unreadable:
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """A property of a contact, and the values of which it must have one, in lower case."""
+    """A property of a contact, and the values, in lower case, of which it must have one."""
 
     name: str
     values: frozenset[str]
@@ -97,7 +97,7 @@ def _keys(value: Any) -> Any:
     for part in parts:
         if isinstance(part, str):
             _check_bare(part)
-            if not part.isprintable():  # neither are bytes that are no UTF-8
+            if not part.isprintable():  # nor can bytes that are not UTF-8
                 raise ValueError("must be printable text in UTF-8, each on a line or after a comma")
     return parts
 
@@ -120,13 +120,13 @@ def _token(text: str) -> ApiToken:
 
 
 def _check_bare(text: str) -> None:
-    """Refuse a secret with what another program, or a word processor, put around it. Raise ValueError."""
+    """Refuse a secret that still carries the signs of another program or a word processor. Raise ValueError."""
     if _WRAPPED.fullmatch(text) or _CURLY.search(text):
         raise ValueError("must be separated by commas or lines, without brackets around them and without curly quotes")
 
 
 def _split_token(text: str) -> tuple[str | None, frozenset[str], str]:
-    """Split `name:scope+scope:token`. A malformed one must not pass for a token with more scopes."""
+    """Split `name:scope+scope:token`. A malformed token must not be read as a bare one, which has more scopes."""
     if ":" not in text:
         return None, frozenset(), text
     name, _, rest = text.partition(":")
@@ -199,7 +199,7 @@ def _conditions(value: Any) -> Any:
         values = frozenset(text.casefold() for one in listed.split(",") if (text := without_quotes(one)))
         if not equals or not values or not _PROPERTY.fullmatch(name.strip()):
             raise ValueError("must be `property=value,value; property=value`, each property by its internal name")
-        if any(_NO_VALUE.search(one) for one in values):  # no contact would ever have it
+        if any(_NO_VALUE.search(one) for one in values):  # no contact would ever match
             raise ValueError("must have plain values, without `=`, brackets and quotes, and `;` between two properties")
         conditions.append(Condition(name.strip(), values))
     return tuple(conditions)
@@ -219,7 +219,7 @@ def _url(value: str) -> str:
 
 
 def _target_url(value: str) -> str:
-    """Read an http(s) address to be called as it is, with its last slash and its query."""
+    """Read an http(s) address that is called exactly as written, with its last slash and its query."""
     url = without_quotes(value)
     if re.search(r"\s", url):
         raise ValueError("must be one address, without spaces")
@@ -230,7 +230,7 @@ def _target_url(value: str) -> str:
         raise ValueError("must not have a query or a fragment")
     if "@" in urlsplit(url).netloc:
         raise ValueError("must not have a user or a password")
-    # pydantic mends what a vendor's library may not.
+    # pydantic repairs these forms; a vendor's library may not.
     if not re.match(r"https?://[^/:]|https?://\[", url, re.IGNORECASE) or urlsplit(url).netloc.endswith(":"):
         raise ValueError("must be https://host or https://host:port, with a path or without")
     if not _is_host(parsed.host or "") or parsed.port == 0:

@@ -1,6 +1,6 @@
-"""Read what a person wants suppressed or erased: an e-mail, a profile, a domain or a number, in its one form.
+"""Read a value to suppress or to erase: an e-mail, a profile, a domain or a number, in its one form.
 
-The readers are those of contacts and of vendors' numbers, so a suppression meets every way of writing the same thing.
+The readers are those of contacts and of vendors' numbers, so every way of writing a value is matched.
 Messages say what would be usable and never repeat the value.
 """
 
@@ -39,7 +39,7 @@ class Identifier:
     value: str = field(repr=False)
 
     def hashed(self, hash: Hasher) -> bytes:
-        """Return the hash under which it is suppressed; that of an e-mail or a profile is the key of its searches."""
+        """Return the hash to suppress; for an e-mail or a profile, it is also the key of its searches."""
         if self.kind == "profile":
             key = profile_key(Contact(profile_url=self.value), hash)
             assert key is not None  # noqa: S101  a profile has a slug or a member id
@@ -86,6 +86,6 @@ def job_hash(job_id: UUID, hash: Hasher) -> bytes:
 
 
 def _only(kind: Kind, found: tuple[str, ...]) -> str:
-    if len(found) > 1:  # which of them was meant?
+    if len(found) > 1:  # more than one address: which one was meant is unclear
         raise Unusable(_WANTED[kind])
     return found[0]

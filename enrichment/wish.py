@@ -20,7 +20,7 @@ from enrichment.facts import Facts, fold
 from enrichment.guards import Guards
 from enrichment.roles import is_role_address
 
-WEBHOOK = "webhook"  # the channel of results to RESULT_WEBHOOK_URL; the others have the names of CRMs
+WEBHOOK = "webhook"  # the channel of results to RESULT_WEBHOOK_URL; other channels have the names of CRMs
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,14 +41,14 @@ class Hasher:
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """The rules for reusing answers, who may be asked, where results go, and what the sources may spend."""
+    """The rules for reusing answers, which providers to ask, where results go, and what sources may spend."""
 
     hash: Hasher
-    providers: tuple[str, ...]  # PROVIDERS: those that are asked now
+    providers: tuple[str, ...]  # PROVIDERS: the ones to ask
     found: timedelta  # how long a number is reused
     not_found: timedelta  # how long a "no number" answer is reused
     stops_in_doubt: bool = False  # UNKNOWN_POLICY=hold: after an unknown outcome a person decides
-    channels: tuple[str, ...] = ()  # WEBHOOK, and the CRMs that numbers are written back to
+    channels: tuple[str, ...] = ()  # WEBHOOK, and the CRMs to write numbers back to
     guards: Guards = field(default_factory=Guards)
 
 
@@ -57,8 +57,8 @@ class Keys:
     """The keys of one contact.
 
     *own*: those that the contact itself holds. *sure*: those that contradicting names do not outweigh. *identifiers*:
-    those that a provider is asked about; the question itself if there is no other. *asked*: all that a question about
-    the contact names, also shared mailboxes and the addresses' domains: a suppression of any of them forbids it.
+    those that a provider is asked about; the question itself if there is no other. *asked*: every hash that a question
+    about the contact reveals, also of shared mailboxes and domains: a suppression of any one forbids the question.
     """
 
     own: frozenset[bytes]
@@ -103,7 +103,7 @@ def keys_of(contact: Contact, record_id: str | None, hash: Hasher) -> Keys:
 
 
 def keys_from_hashes(contact: Contact, own: frozenset[bytes], identifiers: frozenset[bytes], hash: Hasher) -> Keys:
-    """Return the keys of a contact from its stored hashes: that of a question without a record has no other copy."""
+    """Return a contact's keys from its stored hashes: a question's key without a record cannot be computed again."""
     profile = profile_key(contact, hash)
     emails = tuple(hash("email", email) for email in (contact.work_email, contact.personal_email) if email)
     sure = frozenset({profile}) if profile else own.difference(emails)
@@ -128,7 +128,7 @@ def profile_key(contact: Contact, hash: Hasher) -> bytes | None:
 
 
 def suppressible(contact: Contact, hash: Hasher) -> frozenset[bytes]:
-    """Return the hashes under which a person may have suppressed *contact*: its profile, e-mails and their domains."""
+    """Return the hashes any one of which, if suppressed, suppresses *contact*: of its profile, e-mails and domains."""
     emails = [email for email in (contact.work_email, contact.personal_email) if email]
     domains = {domain for email in emails for domain in _domains(email.rpartition("@")[2])}
     profile = profile_key(contact, hash)
@@ -140,7 +140,7 @@ def suppressible(contact: Contact, hash: Hasher) -> frozenset[bytes]:
 
 
 def _domains(domain: str) -> list[str]:
-    """Return *domain* and those above it, but no top-level one: a suppression of acme.co is one of mail.acme.co."""
+    """Return *domain* and its parents below the top level: a suppression of acme.co also covers mail.acme.co."""
     labels = domain.split(".")
     return [".".join(labels[place:]) for place in range(len(labels) - 1)]
 

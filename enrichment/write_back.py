@@ -1,8 +1,8 @@
-"""Decide whether a result may be written onto its contact, and judge what became of the write. Pure.
+"""Decide whether to write a result onto its contact, and judge what became of the write. Pure.
 
-A field belongs to people: a number goes only into an empty one that nobody has cleared, or, with WRITE_BACK=own, in
-place of a number that we wrote. After the write the contact is read again, because no CRM that we know writes only if
-a field has not changed.
+People own the field: a number goes only into an empty one that no person cleared, or, with WRITE_BACK=own, over
+a number that we wrote. The contact is read again after the write, because no CRM that we know can write on the
+condition that a field has not changed.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ OVERTAKEN = "a person wrote at the same time; left to people"
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """The result of a lookup, as far as a CRM is told about it. *region*: of numbers without a country code there."""
+    """The part of a lookup's result that a CRM gets. *region*: of numbers on the contact without a country code."""
 
     status: str
     number: str | None = field(default=None, repr=False)  # in E.164
@@ -51,7 +51,7 @@ class Write:
 
 @dataclass(frozen=True, slots=True)
 class Leave:
-    """Write nothing: the delivery ends in this state, for this reason."""
+    """Write nothing: end the delivery in this state, for this reason."""
 
     state: Literal["delivered", "skipped"]
     reason: str
@@ -59,12 +59,12 @@ class Leave:
 
 @dataclass(frozen=True, slots=True)
 class Landed:
-    """The contact has what was written."""
+    """The contact has the values that were written."""
 
 
 @dataclass(frozen=True, slots=True)
 class Overtaken:
-    """A person wrote between our read and our write, or right after it. *is_ours*: our number stands there now."""
+    """A person wrote between our read and our write, or right after it. *is_ours*: the field has our number now."""
 
     reason: str
     is_ours: bool
@@ -72,17 +72,17 @@ class Overtaken:
 
 @dataclass(frozen=True, slots=True)
 class Missing:
-    """The contact looks as it did before the write: the write was lost, or is not to be seen yet."""
+    """The contact looks as it did before the write: the write was lost, or is not visible yet."""
 
 
 def is_same_person(asked: Contact, shown: Contact | None, emails: Collection[str] = ()) -> bool:
-    """Tell whether the contact that is *shown* now, with further *emails*, is certainly the one that was *asked* about.
+    """Tell whether the contact that is *shown* now, with further *emails*, is the person who was *asked* about.
 
-    One shared identifier says so. Without one, others of the same kind, or names that do not agree, are somebody else.
-    A shared mailbox is nobody's.
+    One shared identifier proves it. Without one, different identifiers of the same kind, or names that do not agree,
+    mean another person. Shared mailboxes do not count.
     """
     if shown is None:
-        return True  # nothing stands there that could be of somebody else
+        return True  # a contact without identifiers contradicts nothing
     theirs = _personal(asked.work_email, asked.personal_email)
     now = _personal(shown.work_email, shown.personal_email, *emails)
     if theirs & now or (asked.profile_url and asked.profile_url == shown.profile_url):
@@ -104,9 +104,9 @@ def decide_write(
     is_ours: Callable[[str], bool],
     has_own_properties: bool,
 ) -> Write | Leave:
-    """Decide whether *result* is written onto *contact*.
+    """Decide whether to write *result* onto *contact*.
 
-    *is_ours* tells of a number in E.164 whether we wrote it onto this contact before.
+    *is_ours* tells whether a number in E.164 was written onto this contact by us before.
     """
     if result.number is None:
         if not has_own_properties:
@@ -123,14 +123,14 @@ def decide_write(
 
 
 def _refuse_phone(contact: CrmContact, result: Result) -> Leave | None:
-    """Return why a fixed line is not written; None if it may be. The history of the phone field is not read."""
+    """Return why not to write a fixed line; None if it may be written. The phone field's history is not read."""
     if result.number in (_number(contact.phone, result.region), _number(contact.mobile, result.region)):
         return Leave("delivered", THERE_ALREADY)
     return Leave("skipped", PHONE_FILLED) if _is_filled(contact.phone) else None
 
 
 def _refuse_mobile(contact: CrmContact, result: Result, mode: Mode, is_ours: Callable[[str], bool]) -> Leave | None:
-    """Return why a number is not written into the mobile field; None if it may be."""
+    """Return why not to write a number into the mobile field; None if it may be written."""
     if not _is_filled(contact.mobile):
         had_one = any(_is_filled(edit.value) for edit in contact.edits)
         return Leave("skipped", CLEARED) if had_one else None
@@ -143,9 +143,9 @@ def _refuse_mobile(contact: CrmContact, result: Result, mode: Mode, is_ours: Cal
 
 
 def was_overtaken(contact: CrmContact, number: str, region: str | None, is_ours: Callable[[str], bool]) -> bool:
-    """Tell whether our *number*, which stands in the mobile field, came upon what a person had written or cleared.
+    """Tell whether our *number*, now in the mobile field, overwrote a value that a person wrote or cleared.
 
-    For the try after one whose answer was lost: that wrote into a field that was empty, or that had a number of ours.
+    For the try after a write whose answer was lost: that write found the field empty, or with a number of ours.
     """
     if _number(contact.mobile, region) != number:
         return False
@@ -168,7 +168,7 @@ def judge_reread(
     stands = after.phone if in_phone else after.mobile
     stood = before.phone if in_phone else before.mobile
     is_ours = _number(stands, region) == wrote.number
-    # Of another contact, after a merge, the history tells nothing about our write; of the phone field there is none.
+    # After a merge, the history of the other contact says nothing about our write; the phone field has no history.
     new = () if in_phone or after.record_id != before.record_id else _new_edits(before, after)
     if any(_number(edit.value, region) != wrote.number for edit in new):
         return Overtaken(OVERTAKEN, is_ours)
@@ -185,7 +185,7 @@ def _new_edits(before: CrmContact, after: CrmContact) -> tuple[Edit, ...]:
 
 
 def _is_filled(text: str | None) -> bool:
-    """Tell whether something stands in a field: also "n/a", for a person wrote that."""
+    """Tell whether the field has any text, also "n/a": a person wrote that."""
     return bool(text and text.strip())
 
 

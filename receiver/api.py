@@ -12,7 +12,6 @@ from pydantic import BaseModel, ValidationError
 from starlette.requests import Request
 from starlette.responses import Response
 
-from enrichment.event import LONGEST_ID
 from enrichment.query import Query, read_query
 from enrichment.roles import is_role_address
 from enrichment.shown import show_lookup
@@ -20,9 +19,9 @@ from enrichment.states import LookupStatus
 from enrichment.texts import Unusable
 from receiver.auth import who
 from receiver.bodies import read_body
-from receiver.cursors import read_cursor, write_cursor
 from receiver.messages import CancelAnswer, LookupPage, ReleaseAnswer, RetryAnswer, RetryBody
-from receiver.problems import Problem, not_found, wrong_fields
+from receiver.pages import Place, read_place, write_cursor, wrong_id
+from receiver.problems import Problem, id_of, not_found, wrong_fields
 from store import lookups, reports
 from store.find import find_by_key, find_by_number, find_by_walking, is_shared
 from store.installation import Installation
@@ -31,7 +30,6 @@ from store.notify import Notifier
 log = structlog.get_logger()
 
 STATUSES: tuple[str, ...] = get_args(LookupStatus)
-DEFAULT_LIMIT, LARGEST_LIMIT = 50, 200
 MOST_OF_A_DECISION = 4096  # bytes
 
 
@@ -45,35 +43,35 @@ class Api:
 
     async def read(self, request: Request) -> Response:
         """Answer with one lookup and its jobs."""
-        return as_json(show_lookup(await self._find(_id(request))))
+        return as_json(show_lookup(await self._find(id_of(request, "lookup"))))
 
     async def page(self, request: Request) -> Response:
         """Answer with a page of lookups, newest first."""
-        query = _read_query(request.query_params)
-        limit = query.pop("limit")
-        ids, after = await self._list(query.pop("q"), query, limit)
+        wanted, given, place = _read_query(request.query_params)
+        ids, after = await self._list(wanted, given, place)
         rows = await reports.read_lookups(self._pool, ids)
-        return as_json(
-            LookupPage(lookups=[show_lookup(row) for row in rows], next_cursor=write_cursor(after) if after else None)
-        )
+        return as_json(LookupPage(lookups=[show_lookup(row) for row in rows], next_cursor=after))
 
-    async def _list(self, wanted: Query | None, given: dict[str, Any], limit: int) -> tuple[list[UUID], UUID | None]:
+    async def _list(
+        self, wanted: Query | None, given: dict[str, Any], place: Place
+    ) -> tuple[Sequence[UUID], str | None]:
         """Return the ids of a page, and the cursor of the next."""
-        one_more = limit + 1  # is there a next page?
+        more = {"limit": place.one_more} | given
         if wanted is None:
-            return _page(await reports.list_lookups(self._pool, **given, limit=one_more), limit)
-        given["before"] = given["before"] or reports.NEWEST
+            return _page(await reports.list_lookups(self._pool, before=place.before, **more), place)
+        before = place.before or reports.NEWEST
         if wanted.mobile is not None:
-            return _page(await find_by_number(self._pool, wanted.mobile, **given, limit=one_more), limit)
+            return _page(await find_by_number(self._pool, wanted.mobile, before=before, **more), place)
         keys = wanted.keys((await self._installation.policy()).hash)
         if wanted.email and (is_role_address(wanted.email) or await is_shared(self._pool, keys)):
-            return await find_by_walking(self._pool, wanted.email, **given, limit=limit)
-        return _page(await find_by_key(self._pool, keys, **given, limit=one_more), limit)
+            ids, after = await find_by_walking(self._pool, wanted.email, before=before, limit=place.limit, **given)
+            return ids, write_cursor(after) if after else None
+        return _page(await find_by_key(self._pool, keys, before=before, **more), place)
 
     async def retry(self, request: Request) -> Response:
         """Try a failed, unresolved or held lookup again, or a found one whose number is wrong."""
         wrong_number = await _read_wrong_number(request)
-        lookup = await self._find(_id(request))
+        lookup = await self._find(id_of(request, "lookup"))
         id, status = lookup["id"], lookup["status"]
         # Read this before the retry: a fast retry leaves no doubt to read afterwards.
         doubtful = await lookups.possibly_charged(self._pool, id)
@@ -97,7 +95,7 @@ class Api:
 
     async def cancel(self, request: Request) -> Response:
         """Cancel a queued, held, failed or unresolved lookup; others that wait for its search go on without it."""
-        lookup = await self._find(_id(request))
+        lookup = await self._find(id_of(request, "lookup"))
         policy = await self._installation.policy()
         if not await lookups.cancel(self._pool, lookup["id"], policy, who=who(request)):
             status = (await self._find(lookup["id"]))["status"]
@@ -112,7 +110,7 @@ class Api:
 
     async def release(self, request: Request) -> Response:
         """Let a held lookup go on, whatever it is held for."""
-        lookup = await self._find(_id(request))
+        lookup = await self._find(id_of(request, "lookup"))
         if not await lookups.release(self._pool, lookup["id"], who=who(request)):
             status = (await self._find(lookup["id"]))["status"]
             raise Problem(409, f"This lookup is {status}; only held ones can be released.")
@@ -124,23 +122,13 @@ class Api:
     async def _find(self, id: UUID) -> dict[str, Any]:
         rows = await reports.read_lookups(self._pool, [id])
         if not rows:
-            raise not_found()
+            raise not_found("lookup")
         return rows[0]
 
 
 def as_json(model: BaseModel, status: int = 200) -> Response:
     """Return *model* as a JSON response."""
     return Response(model.model_dump_json(), status, media_type="application/json")
-
-
-def whole_number(query: Mapping[str, str], name: str, *, default: int, most: int) -> int:
-    """Return the query parameter *name* as a number from 1 to *most*. Raise Problem (422)."""
-    text = query.get(name)
-    if text is None:
-        return default
-    if not (text.isascii() and text.isdecimal() and len(text) < 6 and 1 <= int(text) <= most):
-        raise wrong_fields([(name, f"a whole number from 1 to {most}")])
-    return int(text)
 
 
 async def _read_wrong_number(request: Request) -> bool:
@@ -154,41 +142,19 @@ async def _read_wrong_number(request: Request) -> bool:
         raise wrong_fields([("wrong_number", "true or false; the body may be left out")]) from None
 
 
-def _read_query(query: Mapping[str, str]) -> dict[str, Any]:
-    names = ("status", "record_id", "source", "cursor")
-    status, record_id, source, cursor = (query.get(name) for name in names)
-    wrong = []
-    if status is not None and status not in STATUSES:
+def _read_query(query: Mapping[str, str]) -> tuple[Query | None, dict[str, Any], Place]:
+    """Read the search, the filter and the place. Raise Problem (422), which names every unusable parameter."""
+    given = {name: query.get(name) for name in ("status", "record_id", "source")}
+    wrong = [*wrong_id(query, "source"), *wrong_id(query, "record_id")]
+    if given["status"] is not None and given["status"] not in STATUSES:
         wrong.append(("status", f"one of {', '.join(STATUSES)}"))
-    if source is not None and ("\0" in source or len(source) > LONGEST_ID):
-        wrong.append(("source", f"up to {LONGEST_ID} characters, none of them NUL"))
     wanted = None
     if (text := query.get("q")) is not None:
         try:
             wanted = read_query(text)
         except Unusable as error:
             wrong.append(("q", str(error)))
-    if record_id is not None and ("\0" in record_id or len(record_id) > LONGEST_ID):
-        wrong.append(("record_id", f"up to {LONGEST_ID} characters, none of them NUL"))
-    before = read_cursor(cursor) if cursor is not None else None
-    if cursor is not None and before is None:
-        wrong.append(("cursor", "a next_cursor from the page before"))
-    try:
-        limit = whole_number(query, "limit", default=DEFAULT_LIMIT, most=LARGEST_LIMIT)
-    except Problem as problem:
-        wrong.extend(problem.errors)
-    if wrong:
-        raise wrong_fields(wrong)
-    return {
-        "status": status, "record_id": record_id, "source": source, "q": wanted, "before": before, "limit": limit
-    }  # fmt: skip
-
-
-def _id(request: Request) -> UUID:
-    try:
-        return UUID(request.path_params["id"])
-    except ValueError:
-        raise not_found() from None
+    return wanted, given, read_place(query, wrong)
 
 
 def _warning(doubtful: Sequence[str]) -> str | None:
@@ -198,6 +164,5 @@ def _warning(doubtful: Sequence[str]) -> str | None:
     return f"may charge again: {names} {'were' if len(doubtful) > 1 else 'was'} perhaps charged already"
 
 
-def _page(ids: list[UUID], limit: int) -> tuple[list[UUID], UUID | None]:
-    """Return up to *limit* ids, and the last of them if there are more."""
-    return ids[:limit], ids[limit - 1] if len(ids) > limit else None
+def _page(ids: Sequence[UUID], place: Place) -> tuple[Sequence[UUID], str | None]:
+    return place.cut(ids, lambda one: one)

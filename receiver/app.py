@@ -150,5 +150,5 @@ def _bytes(message: Event | Callback | CrmEvent) -> int:
 
 
 def _all_providers(settings: Settings) -> Mapping[str, Provider]:
-    """Build every known provider, since one that is no longer asked may still call back."""
+    """Build every known provider: one that PROVIDERS no longer lists may still call back."""
     return build_providers(settings.model_copy(update={"providers": tuple(PROVIDERS)}))

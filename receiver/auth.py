@@ -48,7 +48,7 @@ class Tokens:
         return [holder for is_equal, holder in matches if is_equal]
 
     def admit(self, request: Request, scope: Scope) -> None:
-        """Let pass a request with a token that has *scope*, and note its holder. Raise Problem (401, 403)."""
+        """Let a request with a token of this *scope* pass, and note the token's holder. Raise Problem (401, 403)."""
         holders = self.holders(request)
         if not holders:
             raise unauthorized()
@@ -59,7 +59,7 @@ class Tokens:
         raise forbidden(holders[0], scope)
 
     def guard(self, handler: Handler, scope: Scope) -> Handler:
-        """Wrap *handler* so that it needs a token with *scope*; refuse other requests before their body is read."""
+        """Wrap *handler* so that it needs a token with *scope*; refuse other requests before reading their body."""
 
         @wraps(handler)
         async def guarded(request: Request) -> Response:
@@ -76,7 +76,7 @@ def who(request: Request) -> str:
 
 
 def require(request: Request, scope: Scope) -> None:
-    """Demand another scope of the token that admitted the request. Raise Problem (403)."""
+    """Demand a further scope of the token that admitted the request. Raise Problem (403)."""
     holder: Holder = request.state.holder
     if scope not in holder.scopes:
         raise forbidden(holder, scope)

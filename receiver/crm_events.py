@@ -1,6 +1,6 @@
 """POST /events/{CRM}: verify, name the contacts to read, commit, answer. A 202 means: committed.
 
-An event is a hint. It names contacts, and the submitter reads each of them before anything is spent.
+An event is a hint: it names contacts, and the submitter reads each from the CRM before anything is spent.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from store.group_commit import GroupCommit
 from store.notify import READINGS, Notifier
 from store.readings import CrmEvent
 
-LOOKING = 1.0  # seconds for the connection's row; what is known of it is used after that
+LOOKING = 1.0  # seconds to wait for the connection's row; after that, its last known state is used
 
 
 class CrmEvents:
@@ -59,10 +59,10 @@ class CrmEvents:
         self._notifier = notifier
         self._metrics = metrics
         self._clocks = Clocks(name, metrics)
-        self._unconnected = self._known = build_crm(name, settings, {})  # with what the environment says, no more
+        self._unconnected = self._known = build_crm(name, settings, {})  # from the environment alone
 
     async def receive(self, request: Request) -> Response:
-        """Store an event, signed by the CRM or sent with a token, and name its contacts."""
+        """Store an event that the CRM signed or that came with a token, and name its contacts."""
         headers = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in request.headers.raw]
         if self._tokens.holders(request) or not self._known.may_be_signed(headers):
             if not self._tokens.holders(request):
@@ -93,7 +93,7 @@ class CrmEvents:
         return await probe(request, self._tokens)
 
     async def _take_with_token(self, request: Request, body: bytes) -> Response:
-        """Name the contacts of a generic body, which a workflow of the CRM sends."""
+        """Name the contacts of a body that came with a token, as a workflow of the CRM sends it."""
         if not body and (echo := echo_query(request)):
             return echo
         text = json_text(request.headers, body, MOST_OF_AN_EVENT)
@@ -122,9 +122,9 @@ class CrmEvents:
         return Response(answer.model_dump_json(exclude_defaults=True), 202, media_type="application/json")
 
     async def _crm(self) -> Crm:
-        """Return the adapter, with what `ringback connect` learned; while PostgreSQL is away, as last known.
+        """Return the adapter with what `ringback connect` learned; while PostgreSQL is unreachable, the last one known.
 
-        Without a secret, nothing is known that could refuse a signature: raise what made PostgreSQL unreachable.
+        Without a secret no signature can be checked: raise the error that PostgreSQL gave.
         """
         try:
             async with asyncio.timeout(LOOKING):
@@ -137,7 +137,7 @@ class CrmEvents:
         return self._known
 
     def _url(self, request: Request) -> str:
-        """Return the public address that the sender used: its path and query as they were sent, and so signed."""
+        """Return the public address that the sender called and signed: with its path and query as sent."""
         path: str = request.scope["raw_path"].decode("latin-1")
         query: str = request.scope["query_string"].decode("latin-1")
         return f"{self._public_url}{path}?{query}" if query else f"{self._public_url}{path}"
@@ -154,7 +154,7 @@ def _unsigned(label: str) -> Problem:
 
 
 def _unreadable(error: NotJson | NotAnEvent) -> Problem:
-    """Return the 400 or the 422 for a body that holds no events."""
+    """Return the 400 or 422 for a body without events."""
     if isinstance(error, NotAnEvent):
         return wrong_fields([(error.path, str(error))])
     return Problem(400, f"The body is not JSON: {error}.")

@@ -40,7 +40,7 @@ FILES = frozenset({"swagger-ui.css", "swagger-ui-bundle.js"})
 
 
 class Docs:
-    """Serves the description of the API."""
+    """The handlers that describe the API."""
 
     def __init__(self, described: dict[str, Any]) -> None:
         self._json = json.dumps(described, ensure_ascii=False)

@@ -11,7 +11,7 @@ from enrichment.shown import Time
 
 
 class AuditEntry(BaseModel):
-    """One action of a person."""
+    """An action of a person."""
 
     id: UUID
     at: Time

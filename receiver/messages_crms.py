@@ -13,7 +13,7 @@ ReadingStatus = Literal["queued", "reading", "done", "skipped"]
 
 
 class CrmEventAnswer(BaseModel):
-    """How many events of a body were stored, each of them committed."""
+    """The number of a body's events that were stored; all of them are committed."""
 
     accepted: int = Field(description="events whose contacts are read next")
     ignored: int = Field(description="events that need nothing, or are of another account")

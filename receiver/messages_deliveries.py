@@ -1,4 +1,4 @@
-"""The models of GET /v1/deliveries and of a replay."""
+"""The models of GET /v1/deliveries and of its replay."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from enrichment.states import DeliveryState
 
 
 class Delivery(LookupDelivery):
-    """One result on its way out, and what the other side said."""
+    """A result on its way out, and the receiver's answer."""
 
     lookup_id: UUID
     answer: str | None = Field(description="the beginning of the last answer, 4 KiB at most")

@@ -19,11 +19,11 @@ class PauseBody(BaseModel):
 
     provider: str | None = Field(None, strict=True, description=f"one of {', '.join(PROVIDER_NAMES)}")
     source: str | None = Field(None, strict=True, description=f"one of {', '.join(SOURCE_NAMES)}: who pays")
-    reason: str = Field(strict=True, min_length=1, max_length=LONGEST_REASON, description="why, for those who wonder")
+    reason: str = Field(strict=True, min_length=1, max_length=LONGEST_REASON, description="why; shown to people")
 
 
 class Pause(BaseModel):
-    """Paid questions that a person stopped: of one provider, of one source, or all (both null)."""
+    """A pause of paid questions: to one provider, of one source, or of all (both null)."""
 
     id: UUID
     provider: str | None

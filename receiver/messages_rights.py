@@ -12,7 +12,7 @@ from enrichment.suppression import LONGEST_NOTE
 
 
 class SuppressionBody(BaseModel):
-    """Who is never to be asked about, or which number is never to be given: exactly one of the four. Or a list."""
+    """A person never to be asked about, or a number never to be passed on: exactly one of the values. Or a list."""
 
     model_config = ConfigDict(
         extra="forbid", json_schema_extra={"example": {"email": "jane@acme.co", "note": "by phone"}}
@@ -26,7 +26,7 @@ class SuppressionBody(BaseModel):
 
 
 class SuppressionShown(BaseModel):
-    """A suppression. Its value is stored only as a hash, so nobody can read it."""
+    """A suppression. Its value is stored only as a hash and cannot be read back."""
 
     id: UUID
     kind: Literal["email", "profile", "domain", "number"]
@@ -35,11 +35,11 @@ class SuppressionShown(BaseModel):
 
 
 class SuppressionsMade(BaseModel):
-    """The suppressions, in the order of the request; those that were there already are the same as before."""
+    """The suppressions, in the order of the request; existing ones are returned unchanged."""
 
     id: UUID | None = Field(None, description="of the suppression, if it is the only one")
     suppressions: list[SuppressionShown]
-    ended: int = Field(description="lookups that waited, and are suppressed now; nobody was asked")
+    ended: int = Field(description="waiting lookups that are suppressed now; no provider was asked")
 
 
 class SuppressionPage(BaseModel):
@@ -53,7 +53,7 @@ class ErasedAnswer(BaseModel):
     """How much was erased."""
 
     lookups: int
-    events: int = Field(description="bodies without the person now, or empty")
+    events: int = Field(description="events whose bodies were emptied, or lost this person's contacts")
     numbers: int
     searches: int
     jobs: int = Field(description="of which only hashed tombstones are left")

@@ -11,7 +11,7 @@ from enrichment.shown import Credits, Time
 
 
 class SelectedItem(BaseModel):
-    """One of the items that were found, as it is now."""
+    """One of the items found, in its present state."""
 
     id: UUID = Field(description="a lookup; of a replay, a delivery")
     status: str
@@ -19,7 +19,7 @@ class SelectedItem(BaseModel):
 
 
 class SelectionAnswer(BaseModel):
-    """A selection: what it found, and how far it has come."""
+    """A selection: what it found, and how much of it is applied."""
 
     id: UUID
     who: str

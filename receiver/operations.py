@@ -24,7 +24,7 @@ from receiver.rights import Rights
 from receiver.selections import Selections
 from receiver.usage import UsageReport
 
-# Who may call an operation: a token with its scope, or for events also a signature.
+# What a caller of an operation needs: a token with its scope, for events alternatively a signature, or nothing.
 Who = Literal["token", "token or signature", "anybody"]
 
 
@@ -80,6 +80,6 @@ class Operation:
     silent: tuple[int, ...] = ()  # problems without a body
 
     def __post_init__(self) -> None:
-        """Refuse an operation for tokens that names no scope: it would have to be open to all of them."""
+        """Refuse an operation for tokens that names no scope: every token could call it."""
         if (self.scope is None) != (self.who == "anybody"):
             raise ValueError(f"{self.method} {self.path}: its scope does not fit who may call it")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from typing import Any
-from uuid import UUID
 
 import asyncpg
 import structlog
@@ -16,7 +15,7 @@ from receiver.api import MOST_OF_A_DECISION, as_json
 from receiver.auth import who
 from receiver.bodies import read_body
 from receiver.messages_pauses import LONGEST_REASON, Pause, PauseBody, PauseList
-from receiver.problems import Problem, wrong_fields
+from receiver.problems import Problem, id_of, not_found, wrong_fields
 from store import pauses
 from store.database import transaction
 from store.notify import Notifier
@@ -53,11 +52,11 @@ class Pauses:
         return as_json(Pause.model_validate(pause), 201)
 
     async def remove(self, request: Request) -> Response:
-        """Let go of a pause; the questions that waited for it go on."""
+        """Remove a pause; the questions that it held go on."""
         async with transaction(self._pool, acknowledge=True) as connection:
-            pause = await pauses.remove_pause(connection, _id(request), who=who(request))
+            pause = await pauses.remove_pause(connection, id_of(request, "pause"), who=who(request))
         if pause is None:
-            raise _no_such_pause()
+            raise not_found("pause")
         self._notifier.wake()
         log.info("resumed", provider=pause["provider"], source=pause["source"], who=who(request))
         return as_json(Pause.model_validate(pause))
@@ -83,14 +82,3 @@ def _read_body(body: bytes) -> PauseBody:
     if wrong:
         raise wrong_fields(wrong)
     return read
-
-
-def _id(request: Request) -> UUID:
-    try:
-        return UUID(request.path_params["id"])
-    except ValueError:
-        raise _no_such_pause() from None
-
-
-def _no_such_pause() -> Problem:
-    return Problem(404, "There is no such pause.")

@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from http import HTTPStatus
 from typing import Any
+from uuid import UUID
 
 import asyncpg
 import structlog
@@ -61,9 +62,17 @@ def problem_response(problem: Problem) -> Response:
     return Response(json.dumps(body), problem.status, problem.headers, MEDIA_TYPE)
 
 
-def not_found() -> Problem:
-    """Return the 404 for an unknown lookup id."""
-    return Problem(404, "There is no such lookup.")
+def not_found(what: str) -> Problem:
+    """Return the 404 for an unknown id of *what*: lookup, delivery, pause ..."""
+    return Problem(404, f"There is no such {what}.")
+
+
+def id_of(request: Request, what: str) -> UUID:
+    """Return the id in the path. Raise Problem (404) for a text that is no id."""
+    try:
+        return UUID(request.path_params["id"])
+    except ValueError:
+        raise not_found(what) from None
 
 
 def too_large(most: int) -> Problem:

@@ -1,4 +1,4 @@
-"""GET /v1/readings: the contacts of CRMs that are still to be read, and what became of the others."""
+"""GET /v1/readings: the contacts that CRMs named, and what became of each."""
 
 from __future__ import annotations
 
@@ -10,62 +10,38 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from enrichment.crms import CRMS
-from enrichment.event import LONGEST_ID
-from receiver.api import DEFAULT_LIMIT, LARGEST_LIMIT, as_json, whole_number
-from receiver.cursors import read_cursor, write_cursor
+from receiver.api import as_json
 from receiver.messages_crms import Reading, ReadingPage
-from receiver.problems import Problem, wrong_fields
+from receiver.pages import Place, read_place, wrong_id
 from store import readings
 
 
 class Readings:
-    """Lists readings."""
+    """The handler that lists readings."""
 
     def __init__(self, pool: asyncpg.Pool[Any]) -> None:
         self._pool = pool
 
     async def page(self, request: Request) -> Response:
         """Answer with a page of readings, newest first."""
-        query = _read_query(request.query_params)
-        sources, states, before = query["sources"], query["states"], query["before"]
-        limit = query["limit"]
-        if query["record_id"] is not None:
-            rows = await readings.readings_of_record(self._pool, query["record_id"], sources, states, before=before)
-        else:  # one more tells whether there is a next page
-            rows = await readings.list_readings(self._pool, sources, states, before=before, limit=limit + 1)
-        shown = rows[:limit]
-        return as_json(
-            ReadingPage(
-                readings=[Reading.model_validate(dict(row)) for row in shown],
-                next_cursor=write_cursor(shown[-1]["id"]) if len(rows) > len(shown) else None,
-            )
-        )
+        query = request.query_params
+        sources, states, place = _read_query(query)
+        before = place.before
+        if (record_id := query.get("record_id")) is not None:
+            found = await readings.readings_of_record(self._pool, record_id, sources, states, before=before)
+        else:
+            found = await readings.list_readings(self._pool, sources, states, before=before, limit=place.one_more)
+        rows, after = place.cut(found, lambda row: row["id"])
+        return as_json(ReadingPage(readings=[Reading.model_validate(dict(row)) for row in rows], next_cursor=after))
 
 
-def _read_query(query: Mapping[str, str]) -> dict[str, Any]:
-    """Read the parameters. Raise Problem (422), which names every one that cannot be used."""
-    status, source, record_id, cursor = (query.get(name) for name in ("status", "source", "record_id", "cursor"))
-    wrong = []
+def _read_query(query: Mapping[str, str]) -> tuple[list[str], list[str], Place]:
+    """Read the sources, the states and the place. Raise Problem (422), which names every unusable parameter."""
+    status, source = query.get("status"), query.get("source")
+    wrong = wrong_id(query, "record_id")
     if status is not None and status not in readings.STATES:
         wrong.append(("status", f"one of {', '.join(readings.STATES)}"))
     if source is not None and source not in CRMS:
         wrong.append(("source", f"one of {', '.join(CRMS)}"))
-    if record_id is not None and ("\0" in record_id or len(record_id) > LONGEST_ID):
-        wrong.append(("record_id", f"up to {LONGEST_ID} characters, none of them NUL"))
-    before = read_cursor(cursor) if cursor is not None else None
-    if cursor is not None and before is None:
-        wrong.append(("cursor", "a next_cursor from the page before"))
-    limit = DEFAULT_LIMIT
-    try:
-        limit = whole_number(query, "limit", default=DEFAULT_LIMIT, most=LARGEST_LIMIT)
-    except Problem as problem:
-        wrong.extend(problem.errors)
-    if wrong:
-        raise wrong_fields(wrong)
-    return {
-        "states": [status] if status else list(readings.STATES),
-        "sources": [source] if source else list(CRMS),
-        "record_id": record_id,
-        "before": before,
-        "limit": limit,
-    }
+    place = read_place(query, wrong)
+    return [source] if source else list(CRMS), [status] if status else list(readings.STATES), place

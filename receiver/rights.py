@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from typing import Any
-from uuid import UUID
 
 import asyncpg
 import structlog
@@ -13,13 +12,13 @@ from starlette.responses import Response
 from enrichment.event_json import NotJson, parse_json
 from enrichment.suppression import KINDS, LONGEST_NOTE, Identifier, Kind, read_identifier
 from enrichment.texts import Unusable, tidy
-from receiver.api import DEFAULT_LIMIT, LARGEST_LIMIT, as_json, whole_number
+from receiver.api import as_json
 from receiver.auth import who
 from receiver.bodies import read_body
-from receiver.cursors import read_cursor, write_cursor
 from receiver.encodings import json_text
 from receiver.messages_rights import ErasedAnswer, SuppressionPage, SuppressionShown, SuppressionsMade
-from receiver.problems import Problem, wrong_fields
+from receiver.pages import read_place
+from receiver.problems import Problem, id_of, not_found, wrong_fields
 from store import audit, suppressions
 from store.database import transaction
 from store.erasure import erase_person
@@ -44,7 +43,7 @@ class Rights:
         self._notifier = notifier
 
     async def suppress(self, request: Request) -> Response:
-        """Suppress one person or number, or a list of them, and end the lookups that wait."""
+        """Suppress one person or number, or a list of them, and end the waiting lookups."""
         wanted = await _read_wanted(request)
         policy = await self._installation.policy()
         made: list[Suppression] = []
@@ -65,43 +64,31 @@ class Rights:
 
     async def page(self, request: Request) -> Response:
         """Answer with a page of suppressions, newest first."""
-        cursor = request.query_params.get("cursor")
-        before = read_cursor(cursor) if cursor is not None else None
-        if cursor is not None and before is None:
-            raise wrong_fields([("cursor", "a next_cursor from the page before")])
-        limit = whole_number(request.query_params, "limit", default=DEFAULT_LIMIT, most=LARGEST_LIMIT)
-        found = await suppressions.list_suppressions(self._pool, before=before, limit=limit + 1)
-        shown = found[:limit]
-        return as_json(
-            SuppressionPage(
-                suppressions=[_shown(one) for one in shown],
-                next_cursor=write_cursor(shown[-1].id) if len(found) > len(shown) else None,
-            )
-        )
+        place = read_place(request.query_params)
+        found = await suppressions.list_suppressions(self._pool, before=place.before, limit=place.one_more)
+        shown, after = place.cut(found, lambda one: one.id)
+        return as_json(SuppressionPage(suppressions=[_shown(one) for one in shown], next_cursor=after))
 
     async def unsuppress(self, request: Request) -> Response:
-        """Let go of a suppression: the next event of that person is asked about again."""
-        try:
-            id = UUID(request.path_params["id"])
-        except ValueError:
-            raise _no_such() from None
+        """Remove a suppression: the next event of that person is asked about again."""
+        id = id_of(request, "suppression")
         async with transaction(self._pool) as connection:
             if not await suppressions.unsuppress(connection, id):
-                raise _no_such()
+                raise not_found("suppression")
             await audit.record(connection, who=who(request), action="unsuppress", subject=id)
         log.info("unsuppressed", suppression=str(id))
         return Response(status_code=204)
 
     async def erase(self, request: Request) -> Response:
-        """Erase a person everywhere, and if asked suppress each given identifier."""
+        """Erase a person everywhere, and suppress each given identifier if the request says so."""
         identifiers, suppressing = _read_person(request)
         policy = await self._installation.policy()
-        # First, so that an erasure that is interrupted is recorded as well.
+        # First, so that an interrupted erasure is recorded as well.
         detail = {"by": sorted({identifier.kind for identifier in identifiers}), "suppress": suppressing}
         await audit.record(self._pool, who=who(request), action="erase", detail=detail)
         erased = await erase_person(self._pool, policy, identifiers, suppressing=suppressing)
         counts = erased.counts()
-        self._notifier.wake()  # others may ask questions of their own now
+        self._notifier.wake()  # lookups that shared a search may ask questions of their own now
         log.info("erased", **counts)
         return as_json(ErasedAnswer(**counts))
 
@@ -110,10 +97,6 @@ def _shown(suppression: Suppression) -> SuppressionShown:
     return SuppressionShown(
         id=suppression.id, kind=suppression.kind, note=suppression.note, created_at=suppression.created_at
     )
-
-
-def _no_such() -> Problem:
-    return Problem(404, "There is no such suppression.")
 
 
 async def _read_wanted(request: Request) -> list[tuple[Identifier, str | None]]:
@@ -140,7 +123,7 @@ async def _read_wanted(request: Request) -> list[tuple[Identifier, str | None]]:
 
 
 class Wrong(ValueError):
-    """A suppression that cannot be made; *field* says where."""
+    """A suppression that cannot be made; *field* names the wrong field."""
 
     def __init__(self, field: str, message: str) -> None:
         self.field = field
@@ -174,7 +157,7 @@ def _identifier(kind: Kind, value: Any) -> Identifier:
 
 
 def _read_person(request: Request) -> tuple[list[Identifier], bool]:
-    """Read who is to be erased, and whether to suppress them. Raise Problem (422)."""
+    """Read the values of the person to erase, and whether to suppress them. Raise Problem (422)."""
     query = request.query_params
     found: list[Identifier] = []
     wrong: list[tuple[str, str]] = []
@@ -189,7 +172,7 @@ def _read_person(request: Request) -> tuple[list[Identifier], bool]:
     suppressing = query.get("suppress", "false").strip().lower()
     if suppressing not in ("true", "1", "false", "0"):
         wrong.append(("suppress", "true or false"))
-    if set(query) - {*ERASABLE, "suppress"}:  # a misspelled one would leave a value out in silence
+    if set(query) - {*ERASABLE, "suppress"}:  # a misspelled parameter would silently leave its value out
         wrong.append(("", f"only these parameters: {', '.join((*ERASABLE, 'suppress'))}"))
     if wrong:
         raise wrong_fields(wrong)

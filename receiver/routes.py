@@ -13,7 +13,7 @@ from enrichment.event import LONGEST_ID
 from enrichment.selection import Wanted
 from enrichment.shown import Lookup
 from enrichment.states import DELIVERY_STATES
-from receiver.api import DEFAULT_LIMIT, LARGEST_LIMIT, STATUSES
+from receiver.api import STATUSES
 from receiver.auth import Handler, Tokens
 from receiver.bodies import MOST_OF_A_CALLBACK, MOST_OF_AN_EVENT
 from receiver.deliveries import CHANNELS
@@ -33,35 +33,17 @@ from receiver.messages_pauses import Pause, PauseBody, PauseList
 from receiver.messages_rights import ErasedAnswer, SuppressionBody, SuppressionPage, SuppressionsMade
 from receiver.messages_selections import SelectionAnswer
 from receiver.operations import Handlers, Operation, Parameter
+from receiver.pages import DEFAULT_LIMIT, LARGEST_LIMIT
 from receiver.usage import DEFAULT_DAYS, MOST_DAYS
 from store.readings import STATES as READING_STATES
 
-LOOKUP_ID = Parameter(
-    name="id", place="path", schema={"type": "string", "format": "uuid"}, description="the lookup's id",
-    example="019a0b1c-2d3e-7f40-8a5b-6c7d8e9f0a1b",
-)  # fmt: skip
-SELECTION_ID = Parameter(
-    name="id", place="path", schema={"type": "string", "format": "uuid"}, description="the selection's id",
-    example="019a0b1c-2d3e-7f40-8a5b-6c7d8e9f0a1b",
-)  # fmt: skip
-PAUSE_ID = Parameter(
-    name="id", place="path", schema={"type": "string", "format": "uuid"}, description="the pause's id",
-    example="019a0b1c-2d3e-7f40-8a5b-6c7d8e9f0a1b",
-)  # fmt: skip
-SUPPRESSION_ID = Parameter(
-    name="id", place="path", schema={"type": "string", "format": "uuid"}, description="the suppression's id",
-    example="019a0b1c-2d3e-7f40-8a5b-6c7d8e9f0a1b",
-)  # fmt: skip
+AN_ID = "019a0b1c-2d3e-7f40-8a5b-6c7d8e9f0a1b"
 PERSON = (
     Parameter(name="email", place="query", schema={"type": "string"}, description="an e-mail", example="jane@acme.co"),
     Parameter(name="profile", place="query", schema={"type": "string"}, description="a LinkedIn profile"),
     Parameter(name="number", place="query", schema={"type": "string"}, description="a number with its country code"),
     Parameter(name="suppress", place="query", schema={"type": "boolean", "default": False},
               description="suppress each of these as well"),
-)  # fmt: skip
-DELIVERY_ID = Parameter(
-    name="id", place="path", schema={"type": "string", "format": "uuid"}, description="the delivery's id",
-    example="019a0b1c-2d3e-7f40-8a5b-6c7d8e9f0a1b",
 )  # fmt: skip
 SOURCE = Parameter(name="source", place="path", schema={"type": "string"}, description="generic", example="generic")
 UNAUTHORIZED = {401: "Neither token nor signature is valid; nothing was stored."}
@@ -85,6 +67,12 @@ STRICT = Parameter(
 CURSOR = Parameter(name="cursor", place="query", schema={"type": "string"}, description="next_cursor of a page")
 
 
+def id_of(what: str) -> Parameter:
+    """Describe the id in a path."""
+    schema = {"type": "string", "format": "uuid"}
+    return Parameter(name="id", place="path", schema=schema, description=f"the {what}'s id", example=AN_ID)
+
+
 def limit(description: str) -> Parameter:
     """Describe the parameter `limit` of a list."""
     schema = {"type": "integer", "minimum": 1, "maximum": LARGEST_LIMIT, "default": DEFAULT_LIMIT}
@@ -97,9 +85,9 @@ def crm_operations(name: str, label: str) -> tuple[Operation, Operation]:
         Operation(
             method="post", path=f"/events/{name}", handler=lambda h: h.crm_events[name].receive,
             group="Events", summary=f"{label}'s events",
-            description=f"As {label} signs and sends them: each contact that they name is read from {label} next. With "
+            description=f"As {label} signs and sends them: Ringback then reads each named contact from {label}. With "
                         f"a token, the body may also be that of /events/generic, with {label}'s id of each contact as "
-                        "`record_id`. 202 means that they are committed.",
+                        "`record_id`. 202 means that the events are committed.",
             who="token or signature", scope="events", any_body=True, success=202, answer=CrmEventAnswer,
             problems={**UNAUTHORIZED, **BODY_PROBLEMS, 422: "JSON, but no events and no contacts.", **UNAVAILABLE},
         ),
@@ -145,7 +133,7 @@ OPERATIONS = (
         parameters=(
             Parameter(name="provider", place="path", schema={"type": "string"}, description="nyne", example="nyne"),
             Parameter(name="job_id", place="path", schema={"type": "string", "format": "uuid"}, description="the job",
-                      example="019a0b1c-2d3e-7f40-8a5b-6c7d8e9f0a1b"),
+                      example=AN_ID),
             Parameter(name="token", place="path", schema={"type": "string"}, description="signed by CALLBACK_KEYS",
                       example="5f2c"),
         ),
@@ -180,21 +168,21 @@ OPERATIONS = (
     ),
     Operation(
         method="get", path="/v1/lookups/{id}", handler=lambda h: h.api.read, scope="read",
-        group="Lookups", summary="One lookup", parameters=(LOOKUP_ID,),
+        group="Lookups", summary="One lookup", parameters=(id_of("lookup"),),
         answer=Lookup, problems={**UNAUTHORIZED, **NO_SUCH_LOOKUP, **UNAVAILABLE},
     ),
     Operation(
         method="post", path="/v1/lookups/{id}/retry", handler=lambda h: h.api.retry, scope="operate",
         group="Lookups", summary="Try a lookup again",
         description="For a lookup that is failed, unresolved or held. The answer warns when it may be charged again.",
-        parameters=(LOOKUP_ID,), success=202, answer=RetryAnswer,
+        parameters=(id_of("lookup"),), success=202, answer=RetryAnswer,
         problems={**UNAUTHORIZED, **NO_SUCH_LOOKUP, 409: "The lookup's state does not allow this.", **UNAVAILABLE},
     ),
     Operation(
         method="post", path="/v1/lookups/{id}/cancel", handler=lambda h: h.api.cancel, scope="operate",
         group="Lookups", summary="Cancel a lookup",
         description="For a lookup that is queued, held, failed or unresolved. What has been asked is waited for.",
-        parameters=(LOOKUP_ID,), answer=CancelAnswer,
+        parameters=(id_of("lookup"),), answer=CancelAnswer,
         problems={**UNAUTHORIZED, **NO_SUCH_LOOKUP, 409: "The lookup's state does not allow this.", **UNAVAILABLE},
     ),
     Operation(
@@ -202,13 +190,13 @@ OPERATIONS = (
         group="Lookups", summary="Release a held lookup",
         description="For a lookup that is held, for whatever reason. It is held again if the reason is still there: "
                     "a budget without credits, a paused provider, the brake.",
-        parameters=(LOOKUP_ID,), answer=ReleaseAnswer,
+        parameters=(id_of("lookup"),), answer=ReleaseAnswer,
         problems={**UNAUTHORIZED, **NO_SUCH_LOOKUP, 409: "The lookup is not held.", **UNAVAILABLE},
     ),
     Operation(
         method="get", path="/v1/readings", handler=lambda h: h.readings.page, scope="read",
         group="Readings", summary="Contacts that CRMs named",
-        description="Those that are still to be read, and what became of the others. Newest first.",
+        description="Each with its state, and what became of it. Newest first.",
         parameters=(
             Parameter(name="status", place="query", schema={"type": "string", "enum": list(READING_STATES)},
                       description="only these", example="skipped"),
@@ -233,22 +221,22 @@ OPERATIONS = (
     Operation(
         method="post", path="/v1/selections", handler=lambda h: h.selections.create, scope="operate",
         group="Selections", summary="Preview an action on many lookups",
-        description="Finds what the filter names, counts it, and says what applying can cost at most. Nothing else is "
-                    "changed. `replay` is of deliveries; `erase` needs the scope `admin`.",
+        description="Finds and counts what matches the filter, and says what applying can cost at most. Changes "
+                    "nothing else. `replay` is for deliveries; `erase` needs the scope `admin`.",
         body=Wanted, answer=SelectionAnswer, accepted="The preview goes on: read the selection again.",
         problems={**UNAUTHORIZED, **BODY_PROBLEMS, **UNAVAILABLE},
     ),
     Operation(
         method="get", path="/v1/selections/{id}", handler=lambda h: h.selections.read, scope="read",
-        group="Selections", summary="A selection, and how far it has come", parameters=(SELECTION_ID,),
+        group="Selections", summary="A selection, and how far it has come", parameters=(id_of("selection"),),
         answer=SelectionAnswer, problems={**UNAUTHORIZED, 404: "There is no such selection.", **UNAVAILABLE},
     ),
     Operation(
         method="post", path="/v1/selections/{id}/apply", handler=lambda h: h.selections.apply, scope="operate",
         group="Selections", summary="Apply exactly what was previewed",
-        description="Each item that has changed since, so that the action does not apply any more, is passed. "
-                    "Again, it answers how far it has come.",
-        parameters=(SELECTION_ID,), answer=SelectionAnswer, accepted="It goes on: read the selection again.",
+        description="Leaves out each item that has changed since, so that the action does not apply any more. "
+                    "Called again, it answers how far it has come.",
+        parameters=(id_of("selection"),), answer=SelectionAnswer, accepted="It goes on: read the selection again.",
         problems={**UNAUTHORIZED, 404: "There is no such selection.", 409: "The preview has not ended.", **UNAVAILABLE},
     ),
     Operation(
@@ -268,14 +256,14 @@ OPERATIONS = (
     Operation(
         method="delete", path="/v1/pauses/{id}", handler=lambda h: h.pauses.remove, scope="operate",
         group="Pauses", summary="Let paid questions go on",
-        parameters=(PAUSE_ID,), answer=Pause,
+        parameters=(id_of("pause"),), answer=Pause,
         problems={**UNAUTHORIZED, 404: "There is no such pause.", **UNAVAILABLE},
     ),
     Operation(
         method="post", path="/v1/suppressions", handler=lambda h: h.rights.suppress, scope="operate",
         group="People", summary="Suppress a person or a number",
-        description="One, or a list of up to 1,000. Nobody is asked about that person from now on; a suppressed number "
-                    "is never given and not stored. Lookups that wait end at once.",
+        description="One, or a list of up to 1,000. No provider is asked about that person from now on; a suppressed "
+                    "number is neither passed on nor stored. Waiting lookups end at once.",
         body=SuppressionBody, success=201, answer=SuppressionsMade,
         problems={**UNAUTHORIZED, **BODY_PROBLEMS, 422: "A suppression cannot be made; none was.", **UNAVAILABLE},
     ),
@@ -287,7 +275,7 @@ OPERATIONS = (
     ),
     Operation(
         method="delete", path="/v1/suppressions/{id}", handler=lambda h: h.rights.unsuppress, scope="operate",
-        group="People", summary="Let go of a suppression", parameters=(SUPPRESSION_ID,),
+        group="People", summary="Remove a suppression", parameters=(id_of("suppression"),),
         success=204, answer="nothing",
         problems={**UNAUTHORIZED, 404: "There is no such suppression.", **UNAVAILABLE},
     ),
@@ -317,7 +305,7 @@ OPERATIONS = (
         method="post", path="/v1/deliveries/{id}/replay", handler=lambda h: h.deliveries.replay, scope="operate",
         group="Deliveries", summary="Send a result again",
         description="For a delivery that has ended: at once, from the beginning of its schedule, under the same id.",
-        parameters=(DELIVERY_ID,), success=202, answer=ReplayAnswer,
+        parameters=(id_of("delivery"),), success=202, answer=ReplayAnswer,
         problems={**UNAUTHORIZED, 404: "There is no such delivery.", 409: "The delivery has not ended.", **UNAVAILABLE},
     ),
     Operation(

@@ -1,4 +1,4 @@
-"""POST /v1/selections and what follows: preview an action on many lookups, then apply exactly that."""
+"""POST /v1/selections and its apply: preview an action on many lookups, then apply exactly that."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from receiver.auth import require, who
 from receiver.bodies import read_body
 from receiver.encodings import json_text
 from receiver.messages_selections import SelectedItem, SelectionAnswer
-from receiver.problems import Problem, wrong_fields
+from receiver.problems import Problem, id_of, not_found, wrong_fields
 from store import selections
 from store.installation import Installation
 from store.notify import Notifier
@@ -47,7 +47,7 @@ class Selections:
         self._prices = {name: provider.price for name, provider in providers.items()}
 
     async def create(self, request: Request) -> Response:
-        """Preview an action on what a filter finds."""
+        """Preview an action on the items that a filter finds."""
         wanted = await _read_wanted(request)
         if wanted.action not in selections.APPLY:
             raise wrong_fields([("action", f"one of {', '.join(selections.APPLY)}")])
@@ -57,12 +57,12 @@ class Selections:
         return await self._work(id)
 
     async def read(self, request: Request) -> Response:
-        """Answer with the selection, and how far it has come."""
-        return await self._answer(await self._find(_id(request)), 200)
+        """Answer with the selection and its progress."""
+        return await self._answer(await self._find(id_of(request, "selection")), 200)
 
     async def apply(self, request: Request) -> Response:
-        """Apply the selection, or go on with it."""
-        selection = await self._find(_id(request))
+        """Apply the selection, or continue to."""
+        selection = await self._find(id_of(request, "selection"))
         if selection.wanted.action == "erase":
             require(request, "admin")
         if selection.state == "previewing":
@@ -81,7 +81,7 @@ class Selections:
     async def _find(self, id: UUID) -> Selection:
         selection = await selections.find(self._pool, id)
         if selection is None:
-            raise Problem(404, "There is no such selection.")
+            raise not_found("selection")
         return selection
 
     async def _answer(self, selection: Selection, status: int) -> Response:
@@ -106,10 +106,3 @@ async def _read_wanted(request: Request) -> Wanted:
         if any(one["type"] == "json_invalid" for one in error.errors()):
             raise Problem(400, "The body is not JSON.") from None
         raise wrong_fields(wrong) from None
-
-
-def _id(request: Request) -> UUID:
-    try:
-        return UUID(request.path_params["id"])
-    except ValueError:
-        raise Problem(404, "There is no such selection.") from None

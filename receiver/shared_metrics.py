@@ -33,7 +33,7 @@ class SharedMetrics(Collector):
 
     def __init__(self, pool: asyncpg.Pool[Any], sweep_seconds: Mapping[str, float]) -> None:
         self._pool = pool
-        self._sweep_seconds = sweep_seconds  # by CRM; 0: it is not swept
+        self._sweep_seconds = sweep_seconds  # by CRM; 0: not swept
         self._reading: asyncio.Task[list[Metric]] | None = None
         self._read_at = float("-inf")
         self._is_up = False

@@ -11,8 +11,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from enrichment.settings import Settings
-from receiver.api import as_json, whole_number
+from receiver.api import as_json
 from receiver.messages import BudgetState, Usage, UsageDay
+from receiver.pages import whole_number
 from store import reports
 
 DEFAULT_DAYS, MOST_DAYS = 31, 366
@@ -20,7 +21,7 @@ PERIODS: tuple[Literal["day", "month"], ...] = ("day", "month")
 
 
 class UsageReport:
-    """Reports credits by provider and day, and the budgets."""
+    """The handler that reports credits by provider and day, and the budgets."""
 
     def __init__(self, pool: asyncpg.Pool[Any], settings: Settings) -> None:
         self._pool = pool

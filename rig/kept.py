@@ -1,4 +1,4 @@
-"""Processes kept running the way a platform keeps them: each is started again whenever it ends."""
+"""Processes kept running as a platform keeps them: each is started again whenever it ends."""
 
 from __future__ import annotations
 

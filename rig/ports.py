@@ -1,4 +1,4 @@
-"""Ports on this machine: free ones, and ones that something listens on."""
+"""Ports on this machine: free ones, and ones in use."""
 
 from __future__ import annotations
 

@@ -60,7 +60,7 @@ class Proxy:
             self._server = await asyncio.start_server(self._take, sock=listener)
 
     async def close(self) -> None:
-        """Take no connection, and cut those that exist."""
+        """Take no more connections, and cut the existing ones."""
         if self._server is not None:
             self._server.close()
             self._server = None
@@ -73,7 +73,7 @@ class Proxy:
 
     @asynccontextmanager
     async def under(self, weather: Weather) -> AsyncIterator[None]:
-        """Add *weather* inside the block to the weather that there is."""
+        """Add *weather* to the present one inside the block."""
         self._befalling.append(weather)
         try:
             await self._change()
@@ -89,7 +89,7 @@ class Proxy:
         await self._change()
 
     def cut(self) -> None:
-        """Cut every connection from now on: those that exist, and new ones at once."""
+        """Cut every connection from now on: the existing ones, and new ones at once."""
         self.knocked.clear()
         self._set(Weather(cut=True))
         for writer in list(self._links.values()):
@@ -144,7 +144,7 @@ class Proxy:
         far = None if self.weather.cut else await self._connect()
         if far is None:
             reset(near[1])
-        elif self.weather.cut:  # since it began to connect: this connection must not be the one that gets through
+        elif self.weather.cut:  # cut while it was connecting: it must not get through
             reset(near[1])
             far[1].transport.abort()
         else:

@@ -10,20 +10,20 @@ from dataclasses import dataclass
 class Weather:
     """The failures of a network; the default is none."""
 
-    refuse: bool = False  # connections are refused, and those that exist are cut
-    cut: bool = False  # connections are taken and cut at once, and so are those that exist
+    refuse: bool = False  # new connections are refused, and existing ones are cut
+    cut: bool = False  # new connections are accepted and cut at once, and existing ones are cut
     black_hole: bool = False  # bytes are swallowed, both ways; a connection that lost some stays dead
     silent: bool = False  # bytes wait until the weather changes, both ways; so do new connections
-    reset: float = 0.0  # this share of the answers is not delivered: the asker gets an RST instead
+    reset: float = 0.0  # this share of the answers is not delivered: the client gets an RST instead
     slow: bool = False  # bytes trickle, both ways
-    unanswered: bytes = b""  # a request that contains these arrives, and its asker gets an RST instead of an answer
+    unanswered: bytes = b""  # a request that contains these arrives, and its client gets an RST instead of an answer
 
 
 FAIR = Weather()
 
 
 def together(weathers: Sequence[Weather]) -> Weather:
-    """Return the weather when all of these befall a network at the same time."""
+    """Return the weather with all of these failures at the same time."""
     return Weather(
         refuse=any(weather.refuse for weather in weathers),
         cut=any(weather.cut for weather in weathers),

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import AsyncIterator
 from typing import Any, ClassVar, Protocol
 
-from pydantic import ValidationError
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from sandbox import steering
 from sandbox.behaviours import PREFIXES, Behaviour, UnknownWordError, VendorName, rows
-from sandbox.faults import Chaos, Faults
 from sandbox.ledger import Ledger
 from sandbox.pages import document, page
 from sandbox.people import Person, person
@@ -32,49 +29,27 @@ MANUAL = {
 }
 
 
-class Account(Protocol):
+class Account(steering.Account, Protocol):
     """The part of a vendor that the admin uses."""
 
     name: ClassVar[VendorName]
-    chaos: Chaos
     ledger: Ledger
 
-    def truth(self, someone: Person) -> dict[str, Any]:
-        """Return what the vendor knows about *someone*."""
-
-    def stats(self) -> dict[str, Any]:
-        """Return the counts."""
-
-    def reset(self) -> None:
-        """Go back to the state at the start."""
-
-    def open(self) -> contextlib.AbstractAsyncContextManager[None]:
-        """Hold the vendor at work inside the block."""
+    def truth(self, subject: Person) -> dict[str, Any]:
+        """Return what the vendor knows about *subject*."""
 
 
 def create_app(account: Account) -> Starlette:
-    """Create the admin of one vendor; its lifespan is the vendor's."""
-
-    @contextlib.asynccontextmanager
-    async def lifespan(app: Starlette) -> AsyncIterator[None]:
-        app.state.account = account
-        async with account.open():
-            yield
-
+    """Create the admin of one vendor."""
     routes = [
         Route("/sandbox", show_manual),
         Route("/sandbox/behaviours", show_behaviours),
         Route("/sandbox/truth", show_truth),
-        Route("/sandbox/faults", show_faults, methods=["GET"]),
-        Route("/sandbox/faults", set_faults, methods=["POST"]),
-        Route("/sandbox/faults", clear_faults, methods=["DELETE"]),
         Route("/sandbox/ledger", show_ledger),
         Route("/sandbox/requests", show_requests),
         Route("/sandbox/callbacks", show_callbacks),
-        Route("/sandbox/stats", show_stats),
-        Route("/sandbox/reset", reset, methods=["POST"]),
     ]
-    return Starlette(routes=routes, lifespan=lifespan)
+    return steering.create_app(account, routes)
 
 
 async def show_manual(request: Request) -> Response:
@@ -91,39 +66,19 @@ async def show_behaviours(request: Request) -> Response:
 async def show_truth(request: Request) -> Response:
     """Show what the vendor knows about the person of the query, and what it charges for the number."""
     query = request.query_params
-    someone = person(
+    subject = person(
         profile_url=query.get("profile_url") or query.get("social_media_url"),
         work_email=query.get("work_email") or query.get("email"),
         personal_email=query.get("personal_email"),
         name=query.get("name"),
         company=query.get("company"),
     )
-    if someone is None:
+    if subject is None:
         return document({"detail": "give profile_url, work_email, personal_email or name"}, 400)
     try:
-        return document(_account(request).truth(someone))
+        return document(_account(request).truth(subject))
     except UnknownWordError as exc:
         return document({"detail": str(exc)}, 400)
-
-
-async def show_faults(request: Request) -> Response:
-    """Show the faults in force."""
-    return document(_account(request).chaos.faults.model_dump(mode="json"))
-
-
-async def set_faults(request: Request) -> Response:
-    """Replace the faults in force by those of the document."""
-    try:
-        _account(request).chaos.faults = Faults.model_validate_json(await request.body())
-    except ValidationError as exc:
-        return document({"detail": exc.errors(include_url=False, include_context=False, include_input=False)}, 422)
-    return await show_faults(request)
-
-
-async def clear_faults(request: Request) -> Response:
-    """End all faults."""
-    _account(request).chaos.faults = Faults()
-    return await show_faults(request)
 
 
 async def show_ledger(request: Request) -> Response:
@@ -143,17 +98,6 @@ async def show_requests(request: Request) -> Response:
 async def show_callbacks(request: Request) -> Response:
     """Show a page of callbacks."""
     return page(request, _account(request).ledger.callbacks, {})
-
-
-async def show_stats(request: Request) -> Response:
-    """Show the counts."""
-    return document(_account(request).stats())
-
-
-async def reset(request: Request) -> Response:
-    """Set the vendor back to the state at its start; show the counts."""
-    _account(request).reset()
-    return await show_stats(request)
 
 
 def _account(request: Request) -> Account:

@@ -21,8 +21,8 @@ PREFIXES: dict[VendorName, str] = {"leadmagic": "lm-", "nyne": "ny-"}
 class Behaviour:
     """One row of the table.
 
-    *finds*: the vendor has the number and charges for it, whatever it then answers. *tells*: a client that
-    waits long enough can read it. The other fields say how; the vendor's modules read them.
+    *finds*: the vendor has the number and charges for it, whatever it then answers. *tells*: a client that waits
+    long enough can read the number. The vendor's modules read the other fields.
     """
 
     vendor: VendorName
@@ -88,7 +88,7 @@ def _ny(word: str, happens: str, **fields: object) -> Behaviour:
 
 
 MISS = {"finds": False, "tells": False}  # no number, no charge
-MUTE = {"tells": False}  # charged, and the number never read
+MUTE = {"tells": False}  # charged, but the number cannot be read
 QUIET = {"callback": "never"}
 
 _ROWS = (
@@ -178,7 +178,7 @@ _ROWS = (
     _ny("html", "no callback; the first two polls answer an HTML page, later ones tell", poll="html", **QUIET),
     _ny("lost202", "accepted, the connection closed without the 202; the callback comes", cut=True),
     _ny("lost202silent", "accepted and charged, no 202, no callback", cut=True, **QUIET, **MUTE),
-    # Nyne: jobs that come to nothing.
+    # Nyne: jobs that end without an answer.
     _ny("notfound404", "no callback; polls answer 404, status not_found", poll="missing", **QUIET, **MISS),
     _ny("lost", "no callback; polls answer 404 request_not_found; free", poll="forgotten", **QUIET, **MISS),
     _ny("lostcharged", "as lost, but completed and charged", poll="forgotten", **QUIET, **MUTE),

@@ -1,4 +1,4 @@
-"""Nyne's callbacks: one unsigned attempt each, ten seconds at most, and every way in which they can go wrong.
+"""Nyne's callbacks: one unsigned attempt each, ten seconds at most, and every way in which one can fail.
 
 https://api.nyne.ai/documentation/person/phone says only that the completed payload is POSTed.
 """
@@ -26,7 +26,7 @@ PRIVATE_NAMES = (".localhost", ".local", ".internal", ".home.arpa")
 
 
 class Parcel(NamedTuple):
-    """One callback ready to go."""
+    """One callback to send."""
 
     kind: str
     url: str
@@ -34,7 +34,7 @@ class Parcel(NamedTuple):
 
 
 class Callbacks:
-    """The sender of callbacks; it records the status that each gets."""
+    """A sender of callbacks that records the status each one gets."""
 
     def __init__(self, ledger: Ledger, jobs: Jobs, chaos: Chaos, late_seconds: float) -> None:
         """Prepare the sender; it needs open() before it can send."""
@@ -87,7 +87,7 @@ class Callbacks:
             forged = parcel.kind == "forged"
             self._ledger.called_back(
                 Callback(
-                    time.time(), job.someone.key, job.request_id, parcel.kind, forged=forged, status=status, error=error
+                    time.time(), job.subject.key, job.request_id, parcel.kind, forged=forged, status=status, error=error
                 )
             )
 
@@ -112,7 +112,7 @@ class Callbacks:
         return self._chaos.callback_delay() + (self._late_seconds if job.row.callback == "late" else 0)
 
     def _false(self, job: Job, request_id: str) -> bytes:
-        number = false_number(job.someone.key)
+        number = false_number(job.subject.key)
         return told(job.row, request_id, number, job.created_at, job.finished_at)
 
     async def _post(self, parcel: Parcel) -> tuple[int | None, str | None]:
@@ -142,7 +142,7 @@ def wrong_token(url: str) -> str:
 
 
 def refused_because(url: str, *, private: bool) -> str | None:
-    """Say what is wrong with this callback_url, None when it is fine; *private* refuses private hosts too."""
+    """Return what is wrong with this callback_url, None if nothing is; *private* refuses private hosts too."""
     try:
         parts = urlsplit(url)
         host, _ = parts.hostname, parts.port

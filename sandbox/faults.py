@@ -1,4 +1,4 @@
-"""Faults that befall requests and callbacks at random, independent of the person."""
+"""Faults that strike requests and callbacks at random, independent of the person."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Seconds = Annotated[float, Field(ge=0, le=86_400)]
 
 
 class Faults(BaseModel):
-    """The faults, and the share of the requests that each befalls; a rate of 0.3 means three in ten."""
+    """The faults, and the share of requests that each strikes; a rate of 0.3 means three in ten."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -50,14 +50,14 @@ class Faults(BaseModel):
 
 
 class Dice:
-    """The dice that decide which requests a fault befalls; the same seed throws the same dice."""
+    """The dice that decide which requests a fault strikes; the same seed throws the same dice."""
 
     def __init__(self, seed: int) -> None:
         """Throw the dice of *seed*."""
         self._dice = random.Random(seed)  # noqa: S311
 
     def strikes(self, rate: float) -> bool:
-        """Throw the dice: tell whether a fault of this rate befalls the thing at hand."""
+        """Throw the dice: tell whether a fault of this rate strikes now."""
         return rate > 0 and self._dice.random() < rate
 
     def between(self, shortest: float, longest: float) -> float:
@@ -66,7 +66,7 @@ class Dice:
 
 
 class Chaos(Dice):
-    """The faults in force and the dice that decide which requests they befall."""
+    """The faults in force and the dice that decide which requests they strike."""
 
     def __init__(self, seed: int) -> None:
         """Start without faults."""
@@ -74,7 +74,7 @@ class Chaos(Dice):
         self.faults = Faults()
 
     def callback_delay(self) -> float:
-        """Draw by how many seconds a callback leaves later."""
+        """Draw the extra delay of a callback, in seconds."""
         return self.between(*self.faults.delay_callbacks_seconds)
 
     def mar(self, answer: Answer) -> None:

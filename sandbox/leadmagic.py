@@ -39,7 +39,7 @@ class LeadMagicSettings(Settings):
 
 
 class InvalidQuestionError(ValueError):
-    """A question that deserves a 400: what is wrong, and with which parameters."""
+    """A question that gets a 400; *parameters* are the wrong ones."""
 
     def __init__(self, detail: str, *parameters: str) -> None:
         """Keep *detail* for people, and the names of the *parameters*."""
@@ -68,15 +68,15 @@ class LeadMagic(Vendor):
 
     def find(self, asked: Asked) -> Answer:
         """Answer one paid question, charge for a number, and record both."""
-        question, someone, invalid = _read(asked.body)
+        question, subject, invalid = _read(asked.body)
         answer = self.gate(asked)
         if answer is None and invalid is not None:
             answer = self.refuse(400, detail=str(invalid), param=invalid.parameters)
-        if answer is None and someone is not None:
-            answer = self._look(question, someone, asked.body)
+        if answer is None and subject is not None:
+            answer = self._look(question, subject, asked.body)
             self.chaos.mar(answer)
         answer = answer or self.refuse(400)
-        self.ledger.note(someone and someone.key, answer)
+        self.ledger.note(subject and subject.key, answer)
         return answer
 
     def credits(self, asked: Asked) -> Answer:
@@ -130,20 +130,20 @@ class LeadMagic(Vendor):
         answer.headers.append((b"retry-after", b"%d" % standing.retry_after))
         return answer
 
-    def _look(self, question: Question, someone: Person, body: bytes) -> Answer:
-        """Look for the number of *someone*, and charge for it."""
+    def _look(self, question: Question, subject: Person, body: bytes) -> Answer:
+        """Look for the number of *subject*, and charge for it."""
         try:
-            row = self.row(someone)
+            row = self.row(subject)
         except UnknownWordError as exc:
             return self.refuse(400, detail=str(exc))
         if self.available() < PRICE:  # refused before the look, though a miss would be free
             return self.refuse(402)
         reference = f"lm-{self.ledger.counts['posts'] + 1}"  # LeadMagic has no such id; the admin's log needs one
-        refused = self.happens_now(row, someone)
+        refused = self.happens_now(row, subject)
         number = ""
         if row.finds and not (refused and row.once):
-            number = mobile_e164(someone.key)
-            self.ledger.keep(someone.key, body, reference, PRICE, number)
+            number = mobile_e164(subject.key)
+            self.ledger.keep(subject.key, body, reference, PRICE, number)
         answer = self._refusal(row) if refused else self._success(row, question, number)
         answer.credits, answer.reference = (PRICE if number else 0), reference
         return answer
@@ -212,7 +212,7 @@ def _read(body: bytes) -> tuple[Question, Person | None, InvalidQuestionError | 
         question = _question(body)
     except InvalidQuestionError as invalid:
         return Question(), None, invalid
-    someone = person(
+    subject = person(
         profile_url=question.profile_url,
         work_email=question.work_email,
         personal_email=question.personal_email,
@@ -220,8 +220,8 @@ def _read(body: bytes) -> tuple[Question, Person | None, InvalidQuestionError | 
     try:
         _check(question)
     except InvalidQuestionError as invalid:
-        return question, someone, invalid
-    return question, someone, None
+        return question, subject, invalid
+    return question, subject, None
 
 
 def _question(body: bytes) -> Question:

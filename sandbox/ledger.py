@@ -152,7 +152,7 @@ class Ledger:
         self.counts[f"{sort}_{fate}"] += 1
 
     def stats(self) -> dict[str, Any]:
-        """Return the counts; those that are 0 too."""
+        """Return the counts, zeros included."""
         return {name: self.counts[name] for name in COUNTS} | {
             "charges": len(self.charges),
             "credits": self.charged,

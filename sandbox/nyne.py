@@ -45,7 +45,7 @@ class NyneSettings(Settings):
 
 
 class InvalidQuestionError(ValueError):
-    """A question that deserves a 400 with this code."""
+    """A question that gets a 400 with this code."""
 
     def __init__(self, code: str, message: str) -> None:
         """Keep *code* for programs, *message* for people."""
@@ -56,7 +56,7 @@ class InvalidQuestionError(ValueError):
 class Question(NamedTuple):
     """A question that can be accepted."""
 
-    someone: Person
+    subject: Person
     row: Behaviour
     callback_url: str | None
 
@@ -78,15 +78,15 @@ class Nyne(Vendor):
 
     def ask(self, asked: Asked) -> Answer:
         """Accept or refuse one paid question, and record it."""
-        fields, someone, invalid = _read(asked.body)
+        fields, subject, invalid = _read(asked.body)
         answer = self.gate(asked)
         if answer is None and invalid is not None:
             answer = self.refuse(400, invalid.code, str(invalid))
-        if answer is None and someone is not None:
-            answer = self._take(someone, fields, asked.body)
+        if answer is None and subject is not None:
+            answer = self._take(subject, fields, asked.body)
             self.chaos.mar(answer)
         answer = answer or self.refuse(400)
-        self.ledger.note(someone and someone.key, answer)
+        self.ledger.note(subject and subject.key, answer)
         return answer
 
     def poll(self, asked: Asked) -> Answer:
@@ -172,10 +172,10 @@ class Nyne(Vendor):
         self.jobs.clear()
         await self.callbacks.close()
 
-    def _take(self, someone: Person, fields: dict[str, str], body: bytes) -> Answer:
+    def _take(self, subject: Person, fields: dict[str, str], body: bytes) -> Answer:
         """Return the 202, or the refusal in its place."""
         try:
-            row = self.row(someone)
+            row = self.row(subject)
         except UnknownWordError as exc:
             return self.refuse(400, "invalid_parameters", str(exc))
         callback_url = fields.get("callback_url")
@@ -185,16 +185,16 @@ class Nyne(Vendor):
                 return self.refuse(400, "invalid_callback_url", reason)
         if self.available() <= 0:  # a positive balance is needed, though a miss would be free
             return self.refuse(402)
-        if self.happens_now(row, someone):
+        if self.happens_now(row, subject):
             if row.body == "html":
                 return Answer(row.status, GATEWAY_PAGE, self.limiter.peek().headers(), HTML)
             return self.refuse(row.status, row.code)
-        return self._accept(Question(someone, row, callback_url), body)
+        return self._accept(Question(subject, row, callback_url), body)
 
     def _accept(self, question: Question, body: bytes) -> Answer:
         row = question.row
         mean = self._own.late_seconds if row.work == "slow" else self._own.work_seconds
-        job = self.jobs.accept(question.someone, row, body, question.callback_url, mean)
+        job = self.jobs.accept(question.subject, row, body, question.callback_url, mean)
         before = None
         # Forget only jobs that are still to be answered; `none` is answered at once.
         job.forgotten = row.work != "none" and self.chaos.strikes(self.chaos.faults.forget_requests)
@@ -252,20 +252,20 @@ def _read(body: bytes) -> tuple[dict[str, str], Person | None, InvalidQuestionEr
         fields = _fields(body)
     except InvalidQuestionError as invalid:
         return {}, None, invalid
-    someone = person(
+    subject = person(
         profile_url=fields.get("social_media_url"),
         work_email=fields.get("email"),
         name=fields.get("name"),
         company=fields.get("company"),
     )
-    if someone is None:
+    if subject is None:
         message = "Give email, social_media_url or name."
         return fields, None, InvalidQuestionError("missing_parameters", message)
     local, _, domain = fields.get("email", "a@b.c").strip().lower().rpartition("@")
     if not local or "." not in domain or domain == "example.com":  # placeholders are refused as fake
         message = "email is malformed or a placeholder."
-        return fields, someone, InvalidQuestionError("invalid_email", message)
-    return fields, someone, None
+        return fields, subject, InvalidQuestionError("invalid_email", message)
+    return fields, subject, None
 
 
 def _fields(body: bytes) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""Nyne's queue: an accepted question becomes a job; the job is worked on, finished, charged and called back about."""
+"""Nyne's queue: an accepted question becomes a job, which is worked on, finished, charged and called back about."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Job:
     """One question accepted; *number* is what was found and charged, empty until then or for a miss."""
 
     request_id: str
-    someone: Person
+    subject: Person
     row: Behaviour
     asked: bytes
     callback_url: str | None
@@ -64,11 +64,11 @@ class Jobs:
         self._jobs: dict[str, Job] = {}
         self._unfinished = 0
 
-    def accept(self, someone: Person, row: Behaviour, asked: bytes, callback_url: str | None, mean: float) -> Job:
+    def accept(self, subject: Person, row: Behaviour, asked: bytes, callback_url: str | None, mean: float) -> Job:
         """Create a job whose work takes *mean* seconds on average; work_on() starts it."""
         seconds = None if row.work == "endless" else mean * self._dice.uniform(0.5, 1.5)
         dotted = row.dotted or self._dice.random() < 0.5
-        job = Job(self._new_id(dotted=dotted), someone, row, asked, callback_url, seconds)
+        job = Job(self._new_id(dotted=dotted), subject, row, asked, callback_url, seconds)
         self._jobs[job.request_id] = job
         self._unfinished += job.seconds is not None
         return job
@@ -88,8 +88,8 @@ class Jobs:
         job.finished_at = time.time()
         self._unfinished -= 1
         if job.row.finds and not job.forgotten:
-            job.number = mobile_e164(job.someone.key)
-            self._ledger.keep(job.someone.key, job.asked, job.request_id, self._price, job.number)
+            job.number = mobile_e164(job.subject.key)
+            self._ledger.keep(job.subject.key, job.asked, job.request_id, self._price, job.number)
 
     def find(self, request_id: str) -> Job | None:
         """Return the job with this id, None when there is none or it was forgotten."""

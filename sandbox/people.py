@@ -1,4 +1,4 @@
-"""The people that questions are about: each has one number, whichever vendor is asked."""
+"""The people that questions are about: each has one number, the same at every vendor."""
 
 from __future__ import annotations
 

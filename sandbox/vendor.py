@@ -1,4 +1,4 @@
-"""The common part of both pretend vendors: an account, its limits, the way from a request to an answer."""
+"""The common part of both pretend vendors: an account, its limits, and how a request becomes an answer."""
 
 from __future__ import annotations
 
@@ -80,13 +80,13 @@ class Vendor(ABC):
         """Return the ledger's counts."""
         return {"vendor": self.name} | self.ledger.stats()
 
-    def truth(self, someone: Person) -> dict[str, Any]:
-        """Return what a patient client gets for one accepted question about *someone*, and what it costs."""
-        row = self.row(someone)
+    def truth(self, subject: Person) -> dict[str, Any]:
+        """Return what a patient client gets for one accepted question about *subject*, and what it costs."""
+        row = self.row(subject)
         found = row.finds and row.tells
         return {
             "found": found,
-            "mobile_e164": mobile_e164(someone.key) if found else None,
+            "mobile_e164": mobile_e164(subject.key) if found else None,
             "credits": self.price if row.finds else 0,
         }
 
@@ -106,9 +106,9 @@ class Vendor(ABC):
             await answer.before
         await deliver(answer, scope, receive, send)
 
-    def row(self, someone: Person) -> Behaviour:
-        """Return the behaviour that decides about *someone*."""
-        return choose(self.name, someone, self.settings.match_rate)
+    def row(self, subject: Person) -> Behaviour:
+        """Return the behaviour that decides about *subject*."""
+        return choose(self.name, subject, self.settings.match_rate)
 
     def gate(self, asked: Asked) -> Answer | None:
         """Return the answer that ends a limited request before any work is done for it, None to let it through."""
@@ -127,13 +127,13 @@ class Vendor(ABC):
             return self.refuse(faults.error_status)
         return None
 
-    def happens_now(self, row: Behaviour, someone: Person) -> bool:
-        """Tell whether the row's refusal is due: always, or only for the first question about *someone*."""
+    def happens_now(self, row: Behaviour, subject: Person) -> bool:
+        """Tell whether the row's refusal is due: always, or only for the first question about *subject*."""
         if row.status == 200 or not row.once:
             return row.status != 200
-        if (row.word, someone.key) in self._had_their_turn:
+        if (row.word, subject.key) in self._had_their_turn:
             return False
-        self._had_their_turn.add((row.word, someone.key))
+        self._had_their_turn.add((row.word, subject.key))
         return True
 
     def available(self) -> float:

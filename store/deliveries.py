@@ -88,12 +88,12 @@ def as_claim(rows: Sequence[asyncpg.Record], most: int) -> DeliveryClaim:
     return DeliveryClaim((), idle=due_in is None or due_in > SOON, left=due_in is not None and due_in <= 0)
 
 
-_CLAIM = f"""
+_CLAIM = """
         WITH due AS MATERIALIZED (
             SELECT id
               FROM deliveries
              WHERE channel = $1 AND state = 'queued' AND due_at <= now()
-               AND {CAN_BE_CALLED}
+               AND {can_be_called}
              ORDER BY due_at, id
              LIMIT $2
                FOR UPDATE SKIP LOCKED   -- a second sender takes the next ones
@@ -112,7 +112,7 @@ _CLAIM = f"""
                   FROM deliveries
                  WHERE channel = $1 AND state = 'queued') AS first
           LEFT JOIN claimed ON true
-"""  # noqa: S608  our own words
+""".format(can_be_called=CAN_BE_CALLED)  # noqa: S608  our own words
 
 
 @dataclass(frozen=True, slots=True)

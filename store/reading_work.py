@@ -96,12 +96,12 @@ async def claim(db: Db, source: str, *, most: int, lease: timedelta, claim_id: U
 
 
 # IS FALSE and IS TRUE, not NOT: the planner would turn that into <>, which is not what the index is on.
-_CLAIM = f"""
+_CLAIM = """
         WITH news AS MATERIALIZED (
             SELECT id, due_at, 1 AS turn
               FROM readings
              WHERE source = $1 AND (named_by = 'backfill') IS FALSE AND state = 'queued' AND due_at <= now()
-               AND {CAN_BE_CALLED}
+               AND {can_be_called}
              ORDER BY due_at, id
              LIMIT $2
                FOR UPDATE SKIP LOCKED   -- a second process takes the next ones
@@ -109,7 +109,7 @@ _CLAIM = f"""
             SELECT id, due_at, $5 - 1 AS turn
               FROM readings
              WHERE source = $1 AND (named_by = 'backfill') IS TRUE AND state = 'queued' AND due_at <= now()
-               AND {CAN_BE_CALLED}
+               AND {can_be_called}
              ORDER BY due_at, id
              LIMIT $2
                FOR UPDATE SKIP LOCKED
@@ -129,7 +129,7 @@ _CLAIM = f"""
           FROM due
          WHERE readings.id = due.id
         RETURNING readings.id, record_id, attempt, tries, named_by, erases
-"""  # noqa: S608  our own words
+""".format(can_be_called=CAN_BE_CALLED)  # noqa: S608  our own words
 
 
 async def claim_erasure(db: Db, overdue: timedelta, lease: timedelta) -> tuple[str, ClaimedReading] | None:

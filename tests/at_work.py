@@ -116,7 +116,7 @@ def callback(provider: Provider, job_id: UUID, outcome: Outcome, body: bytes = b
 
 
 async def wish_for(world: AtWork, *providers: str, **fields: Any) -> UUID:
-    """Make a lookup that these providers are to be asked for; return its id."""
+    """Make a lookup for these providers; return its id."""
     given = fields or {"work_email": "jane@acme.co", "name": "Jane Doe", "company": "Acme"}
     return (await take_one(world.pool, providers=providers or ("leadmagic",), **given)).id
 
@@ -134,7 +134,7 @@ async def claimed_of(world: AtWork, provider: str = "nyne", *, callback_expected
 
 
 async def tell(world: AtWork, claimed: ClaimedJob, outcome: Any, *, callback_expected: bool = True) -> None:
-    """Write what the submitter of *claimed* heard."""
+    """Write *outcome* as the submitter of *claimed* would."""
     nyne = world.process.providers["nyne"]
     await world.writer.write([JobOutcome(nyne, claimed, outcome, b"", callback_expected=callback_expected)])
 

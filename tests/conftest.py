@@ -33,6 +33,7 @@ from tests.claims import QUICK
 from tests.databases import Databases
 from tests.fake_provider import FakeProvider, playing
 from tests.order import Order
+from tests.pruning import history  # noqa: F401  fixture
 from tests.wishes import IDENTITY_KEY
 
 TOKEN = "token-of-the-tests"
@@ -254,7 +255,7 @@ async def _build_template(server_url: str, name: str) -> None:
     connection = await asyncpg.connect(url_of(server_url, name))
     try:
         await migrate(connection)
-        # In place of the random key of the first migrate, one that the tests know.
+        # A key that the tests know, in place of the random one of the first migrate.
         await connection.execute(
             "UPDATE installation SET identity_key = $1, identity_fingerprint = $2",
             IDENTITY_KEY.encode(),

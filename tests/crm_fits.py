@@ -1,4 +1,4 @@
-"""What every reading of a CRM's words has to be: fit for PostgreSQL, for an address and for a line of a log."""
+"""What every reading of a CRM's answer has to be: fit for PostgreSQL, for an address and for a line of a log."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ FAILURES = (Retry, Pause, Refused, Unclear)
 
 
 def assert_heard_fits(crm: Crm, heard: Heard) -> None:
-    """Assert that every contact named has an id that can be stored and be part of an address."""
+    """Assert that the id of every named contact can be stored and put into an address."""
     assert heard.ignored >= 0
     assert len({(one.account, one.record_id) for one in heard.named}) == len(heard.named)
     for one in heard.named:

@@ -96,7 +96,7 @@ class CrmSuite:
          Signed(body=b"\xff\xfe"), Signed(method="PUT")],
     )  # fmt: skip
     def test_what_the_crm_signed_is_genuine(self, request_: Signed) -> None:
-        """Whatever the body and the address, the CRM's own signature is taken."""
+        """The CRM's own signature is accepted, whatever the body and the address."""
         assert self.verifies(request_, self.sign(request_))
 
     def test_without_a_secret_nothing_is_genuine(self) -> None:
@@ -109,7 +109,7 @@ class CrmSuite:
     @quick
     @given(place=st.integers(0, 8), change=st.integers(1, 255))
     def test_a_changed_byte_is_refused(self, place: int, change: int) -> None:
-        """No byte of the body may differ from what was signed."""
+        """No byte of the body may differ from the signed one."""
         one = Signed()
         changed = bytearray(one.body)
         changed[place] ^= change
@@ -118,7 +118,7 @@ class CrmSuite:
 
     @pytest.mark.parametrize("age", [-301, 301, -86_400, 86_400])
     def test_a_stale_or_early_request_is_refused(self, age: int) -> None:
-        """A recorded request is of no use after five minutes, nor one that was made for later."""
+        """A recorded request is refused after five minutes, and so is one dated later than now."""
         one = Signed(at=NOW - age)
 
         assert not self.verifies(one, self.sign(one))
@@ -178,7 +178,7 @@ class CrmSuite:
     # Answers.
 
     def test_a_sample_reads_to_what_it_says(self, sample: dict[str, Any]) -> None:
-        """What the CRM was seen to send reads to what was decided for it."""
+        """Each recorded answer reads to the result that its sample names."""
         read = self.read(sample, sample["body"])
 
         assert_as_decided(read, sample)
@@ -190,7 +190,7 @@ class CrmSuite:
         assert_as_decided(read, sample_with_fields)
 
     def test_a_sample_tells_its_limits(self, sample: dict[str, Any]) -> None:
-        """Headers tell the allowance, its window and the rest to keep; without them nothing is told."""
+        """Headers give the allowance, its window and the time to rest; without them, no limit is read."""
         told = self.crm.read_limits(response_of(sample, sample["body"]))
 
         assert told == (LimitNews(**sample["limits"]) if "limits" in sample else None), f"Read: {told!r}"
@@ -211,7 +211,7 @@ class CrmSuite:
     @quick
     @given(status=statuses, headers=headers, body=bodies)
     def test_garbage_never_raises(self, status: int, headers: dict[str, str], body: bytes) -> None:
-        """Whatever the status, headers and bytes, there is a result, and it can be stored and shown."""
+        """Any status, headers and bytes read to a result that can be stored and shown."""
         response = HttpResponse(status, headers, body)
 
         for read in self.read_all(response):
@@ -263,7 +263,7 @@ class CrmSuite:
 
     @pytest.mark.parametrize("status", [200, 400, 401, 402, 403, 404, 409, 422, 429, 500, 504])
     def test_reasons_repeat_nothing_about_anyone(self, status: int) -> None:
-        """Reasons are shown and logged, so what an answer repeats of the person or of our secrets is left out."""
+        """Reasons are shown and logged, so they repeat nothing about the person and none of our secrets."""
         for value in ("jane@acme.test", "linkedin.com/in/janedoe", "+15551234567", *self.secrets):
             for body in echoes(f"cannot use {value} here"):
                 response = HttpResponse(status, {}, json.dumps(body).encode())
@@ -273,7 +273,7 @@ class CrmSuite:
     # Requests.
 
     def test_secrets_and_people_are_in_no_repr(self) -> None:
-        """An adapter, its requests and what it read can be logged by mistake, and tell nothing."""
+        """The repr of an adapter, its requests and its results shows no secret and no personal data."""
         contacts = [self.read(sample, sample["body"]) for sample in samples_of(self.crm.name, "contact")]
         shown = repr([self.crm, *self.requests(), WRITING, *contacts])
 

@@ -78,7 +78,7 @@ class Sweeping:
         await self.walker.walk()
 
     async def named(self) -> dict[str, str]:
-        """Return by whom each queued contact was named."""
+        """Return what named each queued contact."""
         rows = await self.pool.fetch("SELECT record_id, named_by FROM readings WHERE state = 'queued'")
         return {row["record_id"]: row["named_by"] for row in rows}
 

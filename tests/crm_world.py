@@ -95,7 +95,7 @@ class CrmWorld:
         return contact.value(name)
 
     def written_by_us(self, name: str = "mobilephone") -> list[str]:
-        """Return what was written into this field through the API, in order."""
+        """Return the values that the API wrote into this field, in order."""
         return [
             one.new
             for one in self.account.portal.writes

@@ -22,7 +22,7 @@ from tests.sandbox_server import playing
 Json = dict[str, Any]
 
 PROCFILE = dict(line.split(": ", 1) for line in (ROOT / "Procfile").read_text(encoding="utf-8").splitlines())
-SLOW = 1.5  # seconds that LeadMagic takes for somebody who is `lm-slow`
+SLOW = 1.5  # seconds that LeadMagic takes for a person who is `lm-slow`
 
 
 @dataclass

@@ -1,4 +1,4 @@
-"""Search every column of every table for texts, as a person would who doubts that something was erased."""
+"""Search every column of every table for texts, to prove that an erasure left nothing."""
 
 from __future__ import annotations
 

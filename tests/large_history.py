@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
 
 import asyncpg
 
 from store.partitions import ensure_partitions
 from store.providers import register_provider
 
+if TYPE_CHECKING:
+    from tests.explained import Db
+
 NOW = datetime.now(UTC)
 DAYS = 120  # how far back the history goes
 FINISHED = 50_000
 OF_EACH = 20_000  # open jobs: queued, submitting, awaiting
 JOINED_EACH = 600  # one in so many open lookups is joined by another
+PART = 50  # rows of one batch
 LEFT_EACH = 5_000  # one in so many searches ended without ending a lookup that waits for it
 
 # A number determines everything in a row: an id of its time, a person, a record. Each tenth lookup of the past took the
@@ -135,3 +140,16 @@ async def seed(url: str) -> None:
             await connection.execute(f"VACUUM (ANALYZE) {row[0]}")
     finally:
         await connection.close()
+
+
+async def some(db: Db, state: str, provider: str = "nyne") -> list[asyncpg.Record]:
+    """Return jobs of that state, from all over the table."""
+    rows: list[asyncpg.Record] = await db.fetch(
+        "/* the test's own */ SELECT id, search_id, lookup_id, attempt, request_id FROM jobs"
+        " WHERE state = $1::text::job_state AND provider = $2"
+        " ORDER BY md5(id::text) LIMIT $3",
+        state,
+        provider,
+        PART,
+    )
+    return rows

@@ -81,14 +81,14 @@ class ProviderSuite:
                 metafunc.parametrize(name, values, ids=[value["case"] for value in values])
 
     def test_a_sample_reads_to_its_outcome(self, sample: dict[str, Any]) -> None:
-        """What the provider was seen to send reads to what was decided for it."""
+        """Each recorded answer reads to the outcome that its sample names."""
         outcome = self.read(sample, sample["body"])
 
         assert outcome == expected(sample), f"{sample['says']} Read: {outcome!r}"
         assert_fit(outcome)
 
     def test_a_sample_tells_its_limits(self, sample: dict[str, Any]) -> None:
-        """Headers tell the allowance, its window and the rest to keep; without them nothing is told."""
+        """Headers give the allowance, its window and the time to rest; without them, no limit is read."""
         told = self.provider.read_limits(response_of(sample, sample["body"]))
 
         assert told == (LimitNews(**sample["limits"]) if "limits" in sample else None), f"Read: {told!r}"
@@ -115,7 +115,7 @@ class ProviderSuite:
     @quick
     @given(status=statuses, headers=headers, body=bodies)
     def test_garbage_never_raises(self, status: int, headers: dict[str, str], body: bytes) -> None:
-        """Whatever the status, headers and bytes, there is an outcome, and it can be stored and shown."""
+        """Any status, headers and bytes read to an outcome that can be stored and shown."""
         response = HttpResponse(status, headers, body)
 
         for outcome in self.read_all(response):
@@ -170,7 +170,7 @@ class ProviderSuite:
 
     @pytest.mark.parametrize("status", [200, 400, 402, 404, 429, 500, 504])
     def test_reasons_repeat_nothing_about_anyone(self, status: int) -> None:
-        """Reasons are shown and logged, so what an answer repeats of the person or of our secrets is left out."""
+        """Reasons are shown and logged, so they repeat nothing about the person and none of our secrets."""
         given = [
             CONTACT.profile_url,
             CONTACT.work_email,
@@ -211,7 +211,7 @@ class ProviderSuite:
                 assert "//" not in request.url.removeprefix("http://")
 
     def test_the_paid_request_is_a_post(self) -> None:
-        """aiohttp repeats a GET, PUT or DELETE by itself on a lost connection, a POST never; what is free is a GET.
+        """Paid requests are POSTs, which aiohttp never repeats by itself on a lost connection; free ones are GETs.
 
         https://github.com/aio-libs/aiohttp/issues/10790
         """
@@ -221,7 +221,7 @@ class ProviderSuite:
             assert self.provider.poll("a1b2_1717000000_4271").method == "GET"
 
     def test_the_callback_url_is_carried_once(self) -> None:
-        """A provider that calls back is told where, once; without an address, or by any other, nothing is said."""
+        """A provider that calls back gets the callback URL once; without PUBLIC_URL it gets none, nor do others."""
         told = json.dumps(dict(self.provider.submit(CONTACT, CALLBACK_URL).body))
         untold = json.dumps(dict(self.provider.submit(CONTACT, None).body))
 
@@ -253,12 +253,12 @@ class ProviderSuite:
 
     @pytest.mark.parametrize("status", [200, 403, 404, 429, 500, 502, 503, 504])
     def test_a_page_of_somebody_elses_says_nothing_about_the_account(self, status: int) -> None:
-        """HTML of a gateway or a firewall is neither well nor unwell."""
+        """HTML of a gateway or a firewall means neither that the account is well nor that it is not."""
         assert self.provider.read_health(HttpResponse(status, {}, b"<html>Sorry</html>")).well is None
 
     @pytest.mark.parametrize("body", [b"{}", b'{"account": {"remaining": 7}}', b'{"data": {"credits_left": "many"}}'])
     def test_a_health_answer_in_another_shape_does_not_pause_for_ever(self, body: bytes) -> None:
-        """The free endpoint took our key; what it says in a form never seen must not keep a provider paused."""
+        """An unknown answer of the free endpoint that accepts our key must not keep a provider paused."""
         assert self.provider.read_health(HttpResponse(200, {}, body)).well is True
 
     def test_price_and_limits_are_of_use(self) -> None:

@@ -1,4 +1,4 @@
-"""What becomes of lookups after the first answer: late numbers, questions that nobody needs, and who is whom."""
+"""Lookups after the first answer: late numbers, unneeded questions, and contacts that are one person or two."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ async def test_a_late_number_reaches_a_retried_lookup(pool: Pool) -> None:
     await answer_late(pool, job_id)
 
     assert (await read(pool, taken.id))["mobile"] == MOBILE
-    assert await jobs(pool) == 0  # nobody had asked yet
+    assert await jobs(pool) == 0  # not asked yet
 
 
 async def test_a_late_number_drops_a_newer_search_that_nobody_asked(pool: Pool) -> None:
@@ -125,7 +125,7 @@ async def test_a_late_number_reaches_not_found_within_its_window(pool: Pool, day
 
 
 async def test_a_late_number_leaves_cancelled_ones_cancelled(pool: Pool) -> None:
-    """What a person cancelled stays cancelled."""
+    """A cancelled lookup stays cancelled."""
     taken = await take(pool, wish(work_email=EMAIL), wish(work_email=EMAIL))
     job_id = await end(pool, taken[0].id, state="unknown")
     assert await cancel(pool, taken[1].id, POLICY)
@@ -136,7 +136,7 @@ async def test_a_late_number_leaves_cancelled_ones_cancelled(pool: Pool) -> None
 
 
 async def test_a_late_number_is_not_hearsay(pool: Pool) -> None:
-    """It reaches no lookup that holds nothing of what was asked, though a third contact connects them."""
+    """A late number reaches no lookup without a key of the searched contact, even if a third contact connects them."""
     asked = await take_one(pool, profile_url=JANE)
     joined = await take_one(pool, profile_url=JANE, work_email=EMAIL)
     job_id = await end(pool, asked.id, state="unknown")
@@ -150,7 +150,7 @@ async def test_a_late_number_is_not_hearsay(pool: Pool) -> None:
 
 
 async def test_a_late_no_number_ends_the_doubt(pool: Pool) -> None:
-    """All who ended unresolved are not_found, as if the answer had come in time."""
+    """All lookups that ended unresolved become not_found, as if the answer had come in time."""
     taken = await take(pool, wish(work_email=EMAIL), wish(work_email=EMAIL))
     job_id = await end(pool, taken[0].id, state="unknown")
     assert await statuses(pool, taken) == ["unresolved"] * 2
@@ -192,7 +192,7 @@ async def test_a_search_was_asked_for_lookups_that_had_found_their_number_elsewh
 
 
 async def test_the_next_provider_was_asked_though_nobody_waited_any_more(pool: Pool) -> None:
-    """The lookups found their number elsewhere while the first provider was asked: the second is not."""
+    """The lookups found their number elsewhere while the first provider was asked: the second is not asked."""
     taken = await take_one(pool, work_email=EMAIL, providers=BOTH)
     job = await job_of(pool, taken.id)
     assert job is not None
@@ -208,7 +208,7 @@ async def test_the_next_provider_was_asked_though_nobody_waited_any_more(pool: P
 
 
 async def test_a_late_number_of_a_search_long_past_reached_another_person(pool: Pool) -> None:
-    """While a search may still be answered, it is not forgotten: who contradicts it shares the address."""
+    """While a search may still be answered, it is not forgotten: a contact that contradicts it shares the address."""
     jane = await take_one(pool, work_email=EMAIL, name="Jane Doe")
     job_id = await end(pool, jane.id, state="lost")
     await age(pool, jane.id, 100)
@@ -238,7 +238,7 @@ async def test_a_number_that_was_called_wrong_is_not_bought_again(pool: Pool) ->
 
 
 async def test_six_searches_are_enough(pool: Pool) -> None:
-    """Contacts that each bring another identifier are asked for six times, then told so; a retry asks again."""
+    """Contacts with ever more identifiers are asked about six times, and then end with that reason until a retry."""
     taken = []
     for number in range(MOST_SEARCHES + 1):
         taken.append(await take_one(pool, profile_url=JANE, work_email=f"{number}@acme.co"))
@@ -251,7 +251,7 @@ async def test_six_searches_are_enough(pool: Pool) -> None:
 
 
 async def test_a_kept_number_is_read_when_a_region_comes(pool: Pool) -> None:
-    """A national number without a region is kept; a later event's region reads it, and nobody is asked again."""
+    """A national number without a region is kept; a later event's region reads it, and no provider is asked again."""
     taken = await take_one(pool, work_email=EMAIL)
     job = await job_of(pool, taken.id)
     assert job is not None
@@ -302,7 +302,7 @@ async def test_two_people_were_merged_through_a_shared_mailbox(pool: Pool, share
 
 
 async def test_a_contradiction_while_a_search_is_open_parts_those_who_wait(pool: Pool) -> None:
-    """The address becomes nobody's: the asked contact keeps the number, the others are decided anew."""
+    """The address stops being a key: the searched contact keeps the number, the others are decided anew."""
     by_box = await take_one(pool, work_email="team@x.co", name="Jane Doe")
     also = await take_one(pool, work_email="team@x.co")
     bob = await take_one(pool, work_email="team@x.co", name="Bob Ray")
@@ -315,7 +315,7 @@ async def test_a_contradiction_while_a_search_is_open_parts_those_who_wait(pool:
 
 
 async def test_a_provider_that_was_removed_strands_nobody(pool: Pool) -> None:
-    """What only it was asked for ends, and what another may be asked too goes on there."""
+    """A lookup that only the removed provider could answer ends; others go on with their next provider."""
     alone = await take_one(pool, work_email=EMAIL, providers=("nyne",))
     more = await take_one(pool, work_email=OTHER, providers=("nyne", "leadmagic"))
     without = replace(POLICY, providers=("leadmagic",))

@@ -76,7 +76,7 @@ def remove(*pids: int) -> None:
 
 
 def left_behind() -> list[int]:
-    """Who made namespaces and is gone: a test run that was killed."""
+    """Leave namespaces behind, as a killed test run does."""
     names = [line.split()[0] for line in ip("netns", "list").splitlines()]
     made = {name.removeprefix(PREFIX).partition("-")[0] for name in names if name.startswith(PREFIX)}
     return [int(pid) for pid in made if pid.isdecimal() and not Path(f"/proc/{pid}").exists()]
@@ -237,7 +237,7 @@ async def test_each_process_on_a_host_of_its_own_finds_numbers(database_url: str
 
 
 def test_no_host_is_left_behind(hosts: Hosts) -> None:
-    """Whatever a run leaves behind is gone with it, or with the next one."""
+    """The namespaces of a run go with it, or with the next run."""
     remove(hosts.pid)
 
     assert f"{PREFIX}{hosts.pid}-" not in ip("netns", "list")

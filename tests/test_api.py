@@ -68,7 +68,7 @@ async def test_credits_are_integers_where_they_are_whole(client: Client, pool: P
 
 
 async def test_a_strange_answer_can_be_read(client: Client, pool: Pool) -> None:
-    """What a vendor said and nobody understood is there, verbatim."""
+    """A vendor's unreadable answer is shown verbatim."""
     row = await finished_job(pool, "failed", error="a status never seen", raw='{"status": "galloping"}')
 
     shown = (await client.get(f"/v1/lookups/{row['lookup_id']}")).json()["jobs"][0]
@@ -77,7 +77,7 @@ async def test_a_strange_answer_can_be_read(client: Client, pool: Pool) -> None:
 
 
 async def test_the_open_job_stands_last(client: Client, pool: Pool) -> None:
-    """A lookup shows its chain in order, the question in flight last and not answered by anyone."""
+    """A lookup shows its chain in order; the question in flight is last, without a provider's answer."""
     row = await lookup(pool)
     await finished_job(pool, lookup_id=row["id"], provider="leadmagic", answered_by="inline")
     await job(pool, "awaiting", lookup_id=row["id"], place=1)
@@ -108,7 +108,7 @@ async def test_the_open_status_is_read_off_the_job(client: Client, pool: Pool) -
 
 
 async def test_an_unknown_lookup_is_a_404(client: Client) -> None:
-    """An id that nobody has, or that is none, is a 404."""
+    """An unknown id, and a text that is no id, is a 404."""
     for method, suffix in (("GET", ""), ("POST", "/retry"), ("POST", "/cancel")):
         for id in (str(uuid7()), "42", "x" * 300, "%00"):
             answer = await client.send(method, f"/v1/lookups/{id}{suffix}", b"")

@@ -1,4 +1,4 @@
-"""What people decide about lookups: to try again, or to want no more; and when that is a conflict."""
+"""People's decisions about lookups: retry or cancel, and when that is a conflict."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ async def test_a_retry_asks_only_who_has_not_answered(client: Client, pool: Pool
 
 
 async def test_a_retry_wakes_the_submitter(client: Client, pool: Pool, database_url: str) -> None:
-    """Whoever asks for another try need not wait for the next poll."""
+    """A retry wakes the submitter, instead of waiting for its next poll."""
     heard: asyncio.Queue[None] = asyncio.Queue()
     row = await finished_job(pool, "failed")
     listener = await connect(database_url, name="tests")
@@ -83,7 +83,7 @@ async def test_a_retry_warns_of_the_doubt_of_another_lookup_s_search(client: Cli
 
 
 async def test_what_ended_well_is_not_tried_again(client: Client, pool: Pool) -> None:
-    """A lookup with an answer, or that nobody wants, is a 409 that says so."""
+    """A retry of a lookup that has its answer, or was cancelled, is a 409 that says so."""
     for status in ("found", "not_found", "suppressed", "cancelled"):
         row = await lookup(pool, final_status=status)
 
@@ -114,7 +114,7 @@ async def test_two_people_who_retry_at_once_ask_once(client: Client, pool: Pool)
 
 
 async def test_a_wrong_number_can_be_reported(client: Client, pool: Pool) -> None:
-    """A found lookup whose number is wrong is asked of the other providers."""
+    """When a found lookup's number is reported wrong, the other providers are asked."""
     row = await lookup(pool, final_status="found", provider="leadmagic")
     await finished_job(pool, lookup_id=row["id"], provider="leadmagic", answered_by="inline")
 

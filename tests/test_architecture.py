@@ -1,4 +1,4 @@
-"""How the program is built: who may import whom, where SQL may stand, how long things may be."""
+"""The structure of the program: which module may import which, where SQL may be, how long things may be."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ def texts(path: str) -> Iterator[ast.Constant]:
 
 @pytest.mark.parametrize("room", FORBIDDEN)
 def test_imports_are_arrows(room: str) -> None:
-    """Nobody imports what is not theirs to know."""
+    """No room imports what it must not know."""
     allowed = OF_THE_SUBMITTER_FOR_THE_CONSOLE if room == "console" else set()
     wrong = [
         f"{path} imports {name}"
@@ -174,7 +174,7 @@ def test_a_function_fits_on_a_screen(path: str) -> None:
 
 @pytest.mark.parametrize("path", files("tests"))
 def test_tests_say_what_they_hold(path: str) -> None:
-    """Every test has a sentence, and it is one about what is true, not about what is called."""
+    """Every test has a sentence that states a rule, not what the test calls."""
     silent = [f.name for f in functions(path) if f.name.startswith("test_") and not ast.get_docstring(f)]
 
     assert silent == []

@@ -1,4 +1,4 @@
-"""The audit: who did what, and that only an admin reads it."""
+"""The audit records each action with its author, and only an admin reads it."""
 
 from __future__ import annotations
 
@@ -117,7 +117,7 @@ async def test_the_entry_and_the_action_are_one_commit(client: Client, pool: asy
 
 @pytest.mark.parametrize("held", ["budget", "paused", "flood", "brake"])
 async def test_a_lookup_is_released_whatever_it_is_held_for(client: Client, pool: asyncpg.Pool[Any], held: str) -> None:
-    """Its question is asked next, unless the reason is still there."""
+    """Its question is asked next, unless the reason for holding it is still there."""
     row = await job(pool, held=held)
 
     answer = await client.post(f"/v1/lookups/{row['lookup_id']}/release")

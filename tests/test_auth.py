@@ -204,7 +204,7 @@ def test_more_than_five_minutes_are_a_replay(seconds: int) -> None:
     ],
 )
 def test_what_does_not_fit_is_refused(overrides: dict[str, str]) -> None:
-    """Whatever a stranger puts into the headers is refused, and breaks nothing."""
+    """Odd header values are refused, and break nothing."""
     assert verify_webhook(signature_headers(**overrides), BODY, key=KEY, now=AT) is None
 
 
@@ -269,7 +269,7 @@ async def test_without_the_secret_a_signature_is_no_credential(offline: Client) 
 
 
 async def test_a_signature_opens_events_only(client_with: Any) -> None:
-    """The API takes tokens, whatever is signed."""
+    """The API accepts tokens only, never a signature."""
     app = (await client_with(events_signing_secret=SECRET)).app
     body = json.dumps(EVENT).encode()
 
@@ -316,7 +316,7 @@ async def test_the_body_s_own_event_id_comes_first(client_with: Any) -> None:
 
 
 async def test_metrics_may_ask_for_a_token(client_with: Any) -> None:
-    """With METRICS_TOKEN, /metrics is for those who carry that one, and API_TOKENS do not open it."""
+    """With METRICS_TOKEN, /metrics accepts that token only, and none of API_TOKENS."""
     client = await client_with(metrics_token="of-prometheus")
 
     answers = [await client.get("/metrics", {"authorization": f"Bearer {token}"}) for token in (TOKEN, "of-prometheus")]

@@ -37,7 +37,7 @@ SINCE = (datetime.now(UTC) - timedelta(days=1)).strftime("%Y-%m-%d")
 
 
 class Hub:
-    """HubSpot with old contacts, and what is typed against it."""
+    """HubSpot with old contacts, and the commands run against it."""
 
     def __init__(self, hubspot: HubSpot, url: str, database_url: str, settings: Settings, folder: Path) -> None:
         self.hubspot = hubspot
@@ -80,7 +80,7 @@ async def named(pool: Pool) -> set[str]:
 
 
 async def test_a_preview_costs_nothing(hub: Hub, pool: Pool) -> None:
-    """It says how many and the most; a dry run names nobody, and writes no audit."""
+    """It prints how many and the most; a dry run names no contact, and writes no audit."""
     for number in range(3):
         hub.create(email=f"jane{number}@acme.co")
     hub.create(email="joe@acme.co", mobilephone="+15551234567")
@@ -96,7 +96,7 @@ async def test_a_preview_costs_nothing(hub: Hub, pool: Pool) -> None:
 
 
 async def test_it_asks_before_it_spends(hub: Hub, pool: Pool) -> None:
-    """Nobody answers here, which is no yes."""
+    """Without a terminal to answer on, it asks and changes nothing."""
     hub.create(email="jane@acme.co")
 
     code, out, _ = await hub.type()
@@ -107,7 +107,7 @@ async def test_it_asks_before_it_spends(hub: Hub, pool: Pool) -> None:
 
 
 async def test_contacts_are_named_once(hub: Hub, pool: Pool) -> None:
-    """The same command again passes all who were named, and the audit tells who began it, without a value."""
+    """The same command again skips all contacts named before; the audit has its author, and no value."""
     wanted = {hub.create(email=f"jane{number}@acme.co", lifecyclestage="opportunity") for number in range(3)}
     hub.create(email="joe@acme.co", lifecyclestage="lead")
     where = ("--where", "lifecyclestage=opportunity", "--yes", "--json")
@@ -145,7 +145,7 @@ async def test_a_sample_is_no_more_than_that(hub: Hub, pool: Pool) -> None:
     ],
 )
 async def test_what_cannot_be_meant_is_refused(hub: Hub, pool: Pool, arguments: tuple[str, ...], words: str) -> None:
-    """A field that HubSpot does not know would be met by nobody, in silence."""
+    """A condition on a field that HubSpot does not have is refused: it would match no contact, silently."""
     code, _, err = await hub.type(*arguments)
 
     assert code == 2
@@ -161,7 +161,7 @@ async def test_a_day_to_come_is_refused(hub: Hub) -> None:
 
 
 async def test_no_backfill_without_a_connection(hub: Hub, pool: Pool) -> None:
-    """The readings would wait for nobody."""
+    """Without a connection, no process would read the contacts."""
     await pool.execute("DELETE FROM connections")
 
     code, _, err = await hub.type("--yes")
@@ -199,7 +199,7 @@ async def test_no_more_wait_than_leave_room(
 
 
 async def test_a_stop_is_clean_and_the_next_run_goes_on(hub: Hub, link: CrmLink, pool: Pool) -> None:
-    """What was named stays named; the same again names the rest, and nobody twice."""
+    """Named contacts stay named; the same command names the rest, and none twice."""
     for number in range(130):
         hub.create(email=f"jane{number}@acme.co")
     stop = asyncio.Event()
@@ -228,7 +228,7 @@ async def test_ctrl_c_ends_it_with_1(hub: Hub, pool: Pool) -> None:
 
 
 async def test_a_contact_that_was_skipped_as_too_old_is_taken(pool: Pool) -> None:
-    """A sweep named it, and the reading found it older than the connection: a backfill is what it waited for."""
+    """A backfill takes a contact that an earlier reading skipped as older than the connection."""
     await name(pool, "hubspot", "sweep", {"1": None, "2": None, "3": None, "4": None})
     await pool.execute(
         """
@@ -247,7 +247,7 @@ async def test_a_contact_that_was_skipped_as_too_old_is_taken(pool: Pool) -> Non
 
 
 async def test_doctor_lists_the_linkedin_fields(hub: Hub) -> None:
-    """A portal carries several; the one that is read is named, and how to choose another."""
+    """When HubSpot has several LinkedIn fields, the one in use is named, and how to choose another."""
     hub.hubspot.portal.definitions.all["li_profile"] = Definition("li_profile", "LinkedIn profile", native=False)
 
     async with open_session(limit=2, timeout=5) as session:

@@ -73,7 +73,7 @@ async def test_pgbench_writes_the_rows_that_ours_write(script: str, finals: str 
 
 
 def test_the_committed_results_have_the_shape() -> None:
-    """What is in the repository came from this program."""
+    """The committed results were written by this program."""
     path = ROOT / "bench" / "results.json"
     if not path.exists():
         pytest.skip("nothing was measured yet")

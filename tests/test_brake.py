@@ -1,4 +1,4 @@
-"""The brake: a person stops paid questions; what waits for it is held, and goes on by itself once it is let go."""
+"""The brake: a person pauses paid questions; their jobs are held, and go on by themselves after the pause."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ async def pause(db: Pool, scope: Scope = ALL) -> None:
 
 
 async def resume(db: Pool, scope: Scope = ALL) -> None:
-    """Let go of it."""
+    """Resume."""
     async with transaction(db) as connection:
         assert await remove_pause_of(connection, scope, who="ops")
 
@@ -138,7 +138,7 @@ async def test_a_claim_sees_a_pause_that_was_committed_before_it(db: Pool, order
 
 
 async def test_the_same_pause_is_made_once(db: Pool, order: Order) -> None:
-    """Two people at once: the second waits for the first, and is told that it is there already."""
+    """Of two people at once, the second waits for the first, and is told that the pause exists."""
     async with order.first() as first:
         assert await add_pause(first, Scope("nyne"), reason="one", who="ops")
 
@@ -153,7 +153,7 @@ async def test_the_same_pause_is_made_once(db: Pool, order: Order) -> None:
 
 
 async def test_polls_and_callbacks_go_on(world: AtWork, fake: FakeProvider) -> None:
-    """What was paid for before is fetched."""
+    """Questions asked before the pause are still answered."""
     row = await overdue(world)
     await pause(world.pool)
     fake.polls.append(completed("req-1", MOBILE))
@@ -182,7 +182,7 @@ async def test_what_waited_goes_on_when_it_is_let_go(world: AtWork, scope: Scope
 
 
 async def test_other_pauses_keep_what_is_theirs(db: Pool) -> None:
-    """Of three pauses one is let go: jobs that the two others concern stay held."""
+    """When one of three pauses ends, jobs under the two others stay held."""
     for source in ("hubspot", "generic"):
         for provider in BOTH:
             await job(db, provider=provider, source=source)
@@ -229,7 +229,7 @@ async def test_jobs_are_released_in_bounded_batches(db: Pool) -> None:
 
 
 async def audited(db: Pool) -> list[tuple[str, str]]:
-    """Return who did what, oldest first."""
+    """Return the author of each action, oldest first."""
     return [tuple(row) for row in await db.fetch("SELECT who, action FROM audit ORDER BY id")]
 
 
@@ -278,7 +278,7 @@ async def test_a_pause_that_makes_no_sense_is_refused(
 
 @pytest.mark.parametrize("id", ["no-uuid", "019a0b1c-2d3e-7f40-8a5b-6c7d8e9f0a1b"])
 async def test_an_unknown_pause_is_a_404(client: Client, id: str) -> None:
-    """Whatever its id looks like."""
+    """An unknown id is a 404, whatever it looks like."""
     assert (await client.send("DELETE", f"/v1/pauses/{id}", b"")).status == 404
 
 

@@ -62,7 +62,7 @@ async def test_a_pause_after_the_claim_stops_the_question(world: AtWork, fake: F
 
 @pytest.mark.parametrize("scope", [Scope("nyne"), Scope(source="hubspot")], ids=str)
 async def test_a_pause_of_others_does_not(world: AtWork, fake: FakeProvider, scope: Scope) -> None:
-    """Only what is paused waits."""
+    """A pause holds up only what it is about."""
     job = await claimed_of(world, "leadmagic")
     await pause(world.pool, scope)
 
@@ -91,7 +91,7 @@ async def test_a_question_that_waits_for_a_connection_is_stopped(start: Start, f
 
 
 async def test_without_the_database_nothing_is_sent(start: Start, fake: FakeProvider, database_url: str) -> None:
-    """Nobody can tell whether it is paused: the question waits until the database is back."""
+    """Without the database no pause can be ruled out: the question waits until it is back."""
     async with proxied(database_url) as proxy, start(proxy.url) as world:
         job = await claimed_of(world, "leadmagic")
         proxy.cut()
@@ -121,7 +121,7 @@ async def test_a_slow_look_is_no_missing_answer(start: Start, fake: FakeProvider
 
 
 async def test_the_view_is_read_again_after_half_a_second_or_a_hint(db: Pool) -> None:
-    """Not before: many questions a second cost two statements."""
+    """A fresher view answers from memory, so that many questions a second cost two statements, not one each."""
     view = BrakeView(db)
     await pause(db)
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 async def test_a_storm_opens_the_breaker_and_one_question_closes_it(db: Pool) -> None:
-    """Ten failures in a row stop everybody; then one question goes through, alone; its answer opens the way."""
+    """Ten failures in a row open the breaker for all; then one question goes through alone; its answer closes it."""
     for _ in range(5):
         await job(db)
     assert not await breaker.note_failures(db, "nyne", 9, probed=False)
@@ -39,7 +39,7 @@ async def test_a_storm_opens_the_breaker_and_one_question_closes_it(db: Pool) ->
 
 
 async def test_a_storm_of_failures_stops_everybody(world: AtWork, fake: FakeProvider) -> None:
-    """Twelve failures at once open the breaker for a second; then one question is let through; its answer closes it."""
+    """Twelve failures at once open the breaker for a second; then one question goes through; its answer closes it."""
     for number in range(12):
         await wish_for(world, work_email=f"{number}@acme.co")
     storm = held(Reply(503))
@@ -99,7 +99,7 @@ FIREWALL = Reply(403, b"<html><h1>403 Forbidden</h1></html>")
 
 
 async def test_one_contact_that_a_firewall_refuses_stops_nobody_else(world: AtWork, fake: FakeProvider) -> None:
-    """A 403 in HTML for one body, again and again: no pause, no breaker, and the others are asked."""
+    """A 403 in HTML for one body, again and again, pauses nothing and opens no breaker; the others are asked."""
     lookup_id = await wish_for(world, work_email="odd@acme.co")
     fake.questions.append(FIREWALL)
     for _ in range(7):
@@ -117,7 +117,7 @@ async def test_one_contact_that_a_firewall_refuses_stops_nobody_else(world: AtWo
 
 
 async def test_a_firewall_that_refuses_five_jobs_in_a_row_opens_the_breaker(world: AtWork, fake: FakeProvider) -> None:
-    """Then it means us: nobody is paused, and one question finds out when it is over."""
+    """Five such refusals in a row mean that the firewall blocks us: no pause, and one question probes for the end."""
     fake.questions.append(FIREWALL)
     for number in range(4):
         await wish_for(world, work_email=f"{number}@acme.co")

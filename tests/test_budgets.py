@@ -50,7 +50,7 @@ async def test_the_budget_holds_what_it_does_not_allow(db: Pool) -> None:
 async def test_a_budget_counts_its_own_provider_and_period(
     db: Pool, budget: Budget, spent: list[tuple[str, int, int]], questions: int
 ) -> None:
-    """All providers or one; this UTC day or month; whatever is reserved, charged or possibly charged."""
+    """A budget counts reserved, charged and possibly charged credits of its provider, or of all, in its UTC period."""
     for provider, days_ago, credits in spent:
         await db.execute(
             "INSERT INTO usage (provider, source, day, slot, charged) "
@@ -93,7 +93,7 @@ async def test_two_claimers_at_once_never_overspend(db: Pool) -> None:
 
 
 async def test_a_released_question_gives_its_credits_back(db: Pool) -> None:
-    """What was reserved for a question that was not asked after all may be spent on the next one."""
+    """The credits reserved for a question that was not asked can be spent on the next one."""
     await job(db)
     await job(db)
     budget = [Budget("nyne", "day", Decimal(3))]
@@ -123,7 +123,7 @@ async def test_a_raised_budget_releases_what_it_held(start: Start) -> None:
 
 
 async def test_the_next_day_has_a_budget_of_its_own(start: Start) -> None:
-    """What was spent yesterday does not hold anybody today."""
+    """Yesterday's charges hold no question today."""
     async with start(budget_credits_per_day=Decimal(3)) as world:
         await job(world.pool)
         await job(world.pool)

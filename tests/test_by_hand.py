@@ -1,4 +1,4 @@
-"""What a person decides: ask once more, or stop."""
+"""A person's decisions: ask once more, or stop."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ async def test_what_has_not_been_asked_can_be_cancelled(pool: Pool, overrides: d
 
 @pytest.mark.parametrize("final", ["failed", "unresolved"])
 async def test_an_end_nobody_likes_can_be_cancelled(pool: Pool, final: str) -> None:
-    """A failed or unresolved lookup that needs no more attention is put away."""
+    """A failed or unresolved lookup can be cancelled."""
     row = await lookup(pool, final_status=final)
 
     assert await cancel(pool, row["id"], POLICY)
@@ -66,7 +66,7 @@ async def test_a_question_on_its_way_cannot_be_cancelled(pool: Pool, state: str)
 
 @pytest.mark.parametrize("final", ["found", "not_found", "cancelled", "suppressed"])
 async def test_an_answer_cannot_be_cancelled(pool: Pool, final: str) -> None:
-    """What has its answer keeps it."""
+    """A found or not_found lookup cannot be cancelled."""
     row = await lookup(pool, final_status=final)
 
     assert not await cancel(pool, row["id"], POLICY)
@@ -96,7 +96,7 @@ async def test_a_cancelled_lookup_stays_cancelled(pool: Pool) -> None:
 
 
 async def test_nobody_there_is_nothing_to_cancel(pool: Pool) -> None:
-    """An id of nothing is answered so."""
+    """Cancelling an unknown id says so."""
     row = await lookup(pool, final_status="found")
 
     assert not await cancel(pool, row["event_id"], POLICY)
@@ -113,7 +113,7 @@ async def test_nobody_there_is_nothing_to_cancel(pool: Pool) -> None:
     ],
 )
 async def test_a_retry_asks_whoever_has_not_answered(pool: Pool, chain: dict[str, str], asked: list[str]) -> None:
-    """Who looked and found nothing is not paid to look again; the others are asked from the first."""
+    """A provider that answered "no number" is not paid again; the others are asked, from the first."""
     doubtful = "unknown" in chain.values()
     row = await lookup(pool, providers=["leadmagic", "nyne"], final_status="unresolved" if doubtful else "failed")
     for provider, state in chain.items():

@@ -61,7 +61,7 @@ async def test_a_national_number_is_read_in_the_contact_s_region(
 
 
 async def test_a_callback_without_a_number_ends_the_lookup(client: Client, pool: Pool) -> None:
-    """No number, and nobody left to ask: not_found, and nothing was charged."""
+    """Without a number, and without another provider, the lookup ends as not_found, and nothing was charged."""
     row = await job(pool, "awaiting")
 
     await call_back(client, row, not_found(row["request_id"]))

@@ -70,7 +70,7 @@ async def test_two_callbacks_for_one_job_in_one_commit(client: Client, pool: Poo
 
 
 async def test_a_callback_for_a_job_nobody_knows_is_kept(client: Client, pool: Pool) -> None:
-    """A genuine message about a job that is gone is acknowledged and kept."""
+    """A genuine callback about an unknown job is acknowledged and kept."""
     answer = await client.post(path_for(uuid7()), found("req-1"))
 
     assert answer.status == 200
@@ -147,7 +147,7 @@ async def test_lookups_of_one_search_end_together(client: Client, pool: Pool) ->
 
 
 async def test_a_lookup_that_knows_more_has_a_search_of_its_own(client: Client, pool: Pool) -> None:
-    """When the first ends without a number, only who brings a new identifier is asked for."""
+    """When the search ends without a number, only a lookup with a new identifier begins one of its own."""
     contacts = [
         {"work_email": "jane@acme.co", "providers": ["nyne"], "record_id": "a"},
         {"work_email": "jane@acme.co", "providers": ["nyne"], "record_id": "b"},

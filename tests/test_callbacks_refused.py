@@ -1,4 +1,4 @@
-"""Callbacks that are not acknowledged: a stranger's, those too large, and those that the database refuses."""
+"""Callbacks that are not acknowledged: forged, too large, or refused by the database."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 def strange_paths(job_id: UUID) -> list[str]:
-    """Addresses that we never gave to anybody."""
+    """Addresses that we never made."""
     good = path_for(job_id)
     token = good.rpartition("/")[2]
     return [

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from chaos.check_kept import callbacks_are_kept, events_are_kept, work_is_taken_over
-from chaos.check_paid import nobody_is_asked_twice, the_books_agree
-from chaos.check_truth import everything_is_true, nobody_fooled_us
+from chaos.check_paid import no_question_is_repeated, the_books_agree
+from chaos.check_truth import everything_is_true, no_forgery_is_believed
 from chaos.crm import Sent
 from chaos.crowd import Event, Wish
 from chaos.evidence import Evidence
@@ -35,10 +35,10 @@ BODY = b'{"data": {"request_id": "req-1"}}'
 CHECKS = {
     1: events_are_kept,
     2: callbacks_are_kept,
-    3: nobody_is_asked_twice,
+    3: no_question_is_repeated,
     4: the_books_agree,
     5: everything_is_true,
-    6: nobody_fooled_us,
+    6: no_forgery_is_believed,
     7: work_is_taken_over,
 }
 
@@ -113,12 +113,12 @@ def evidence() -> Evidence:
         },
         stored={(JOBS["bob ny"], hashlib.blake2b(BODY, digest_size=16).digest()): "applied"},
         takeovers=[Takeover(AT, "submitter-0", jobs=2, seconds=[1.0, 6.0])],
-        truth=lambda provider, someone: vendors[provider].truth(someone),
+        truth=lambda provider, subject: vendors[provider].truth(subject),
     )
 
 
 def judged(number: int, changed: Evidence) -> Verdict:
-    """What one check says."""
+    """Return the verdict of one check."""
     return CHECKS[number](changed)
 
 
@@ -149,7 +149,7 @@ def the_event_made_two(seen: Evidence) -> None:
 
 
 def nobody_asked_for_it(seen: Evidence) -> None:
-    """There is a lookup that no event was answered with."""
+    """There is a lookup that no event's answer named."""
     seen.sent.pop()
 
 
@@ -209,12 +209,12 @@ def it_is_reserved_for_ever(seen: Evidence) -> None:
 
 
 def the_number_is_wrong(seen: Evidence) -> None:
-    """A lookup has somebody else's number."""
+    """A lookup has another person's number."""
     of("ann", seen)["mobile"] = mobile_e164("slug:somebody-else")
 
 
 def the_status_is_wrong(seen: Evidence) -> None:
-    """A lookup says that there is no number, and the provider told one."""
+    """A lookup says that there is no number, and the provider gave one."""
     of("bob", seen).update(status="not_found", mobile=None)
 
 
@@ -224,7 +224,7 @@ def the_credits_are_wrong(seen: Evidence) -> None:
 
 
 def a_provider_was_left_out(seen: Evidence) -> None:
-    """A lookup without a number ended before everybody was asked."""
+    """A lookup without a number ended before all its providers were asked."""
     of("bob", seen).update(status="not_found", mobile=None, jobs=of("bob", seen)["jobs"][:1], credits=0)
 
 
@@ -239,7 +239,7 @@ def the_shared_answer_cost_something(seen: Evidence) -> None:
 
 
 def another_persons_answer_is_shared(seen: Evidence) -> None:
-    """A lookup took the answer of a search that began for somebody else."""
+    """A lookup took the answer of a search that began for another person."""
     of("again", seen).update(reused_from=LOOKUPS["bob"], mobile=mobile_e164(f"slug:{BOB}"))
 
 
@@ -250,7 +250,7 @@ def it_was_paid_twice_for_the_same(seen: Evidence) -> None:
 
 
 def the_sandbox_disagrees(seen: Evidence) -> None:
-    """What we hold for true is not what the running sandbox says."""
+    """The truth that the checks hold differs from the running sandbox's."""
     seen.lies.append("leadmagic says otherwise")
 
 
@@ -270,7 +270,7 @@ def the_lie_is_shown(seen: Evidence) -> None:
 
 
 def nobody_took_over(seen: Evidence) -> None:
-    """A killed submitter's question stayed where it was."""
+    """No process took over a killed submitter's question."""
     seen.takeovers[0].left = 1
 
 
@@ -323,7 +323,7 @@ def it_was_never_sent(seen: Evidence) -> None:
 
 @pytest.mark.parametrize("change", [the_first_is_in_doubt, the_late_number_came_from_another_search, it_was_never_sent])
 def test_what_searches_may_do_is_no_offence(change: Change) -> None:
-    """A provider in doubt is not asked again; a late number reaches those who share a key."""
+    """A provider in doubt is not asked again; a late number reaches the lookups that share a key."""
     seen = evidence()
 
     change(seen)

@@ -2,45 +2,55 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
-from datetime import UTC, datetime
-from typing import Any
 
 import pytest
 
 from chaos.check_crm import (
-    everybody_has_their_number,
+    contacts_have_their_numbers,
     hubspot_is_not_flooded,
     no_value_of_people_is_lost,
     nothing_goes_round,
 )
 from chaos.check_kept import callbacks_are_kept
-from chaos.check_paid import nobody_is_asked_twice, the_books_agree
+from chaos.check_paid import no_question_is_repeated, the_books_agree
 from chaos.check_results import results_are_delivered
 from chaos.check_rights import people_are_left_alone
 from chaos.check_truth import everything_is_true
-from chaos.contacts import Contact
 from chaos.crm_calls import HUMAN, OURS
 from chaos.evidence import Evidence
-from chaos.hubspot import CrmBooks
 from chaos.journal import Happened
 from chaos.overheard import Exchange
 from chaos.plan import KINDS, Fault
 from chaos.results import Got
-from chaos.vendors import Books, Json
+from chaos.vendors import Books
 from chaos.verdict import Verdict
-from enrichment.write_back import OVERTAKEN
+from tests.crm_evidence import (
+    ANN,
+    AT,
+    BOB,
+    EVE,
+    NUMBER,
+    OTHER,
+    asked,
+    contact,
+    evidence,
+    first,
+    id_at,
+    lookup,
+    patch,
+    read,
+    second,
+    slug,
+    write,
+)
 
-AT = 1_795_912_600.0
-ANN, BOB, EVE = "101", "102", "103"
-NUMBER, OTHER = "+14155550100", "+14155550199"
 CHECKS = {
     2: callbacks_are_kept,
-    3: nobody_is_asked_twice,
+    3: no_question_is_repeated,
     4: the_books_agree,
     5: everything_is_true,
-    8: everybody_has_their_number,
+    8: contacts_have_their_numbers,
     9: no_value_of_people_is_lost,
     10: results_are_delivered,
     11: nothing_goes_round,
@@ -50,122 +60,8 @@ CHECKS = {
 Change = Callable[[Evidence], None]
 
 
-def iso(at: float) -> str:
-    """A time as HubSpot writes it."""
-    return datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-
-def id_at(at: float, number: int) -> str:
-    """A UUIDv7 made at that time."""
-    digits = f"{round(at * 1000):012x}"
-    return f"{digits[:8]}-{digits[8:]}-7000-8000-{number:012d}"
-
-
-def slug(id: str) -> str:
-    """The profile of a contact."""
-    return f"person-{id}--lm-found"
-
-
-def contact(id: str, number: str | None = None, absorbed: str = "") -> Json:
-    """A contact as HubSpot's admin shows it."""
-    url = f"https://www.linkedin.com/in/{slug(id)}"
-    return {
-        "id": id,
-        "properties": {"hs_linkedin_url": url, "mobilephone": number, "hs_merged_object_ids": absorbed},
-    }
-
-
-def made(id: str, **more: Any) -> Contact:
-    """A contact as it was created."""
-    identifiers = {"profile_url": f"https://www.linkedin.com/in/{slug(id)}", "work_email": f"{id}@x.test"}
-    return Contact(id, int(id), identifiers, AT, **more)
-
-
-def delivery(number: int, channel: str, **more: Any) -> Json:
-    """A delivery that went well."""
-    done = {"id": id_at(AT + 2, number), "channel": channel, "status": "delivered", "attempts": 1}
-    return done | {"reason": None, "last_error": None} | more
-
-
-def lookup(number: int, record_id: str, *deliveries: Json, at: float = AT + 1, **more: Any) -> Json:
-    """A lookup that found a number."""
-    person = {"profile_url": f"linkedin.com/in/{slug(record_id)}", "work_email": None, "personal_email": None}
-    return {
-        "id": id_at(at, number), "status": "found", "mobile": NUMBER, "source": "hubspot", "record_id": record_id,
-        "person": person | {"name": None, "company": None}, "deliveries": list(deliveries), "jobs": [], "credits": 0,
-        "reused_from": None,
-    } | more  # fmt: skip
-
-
-def write(at: float, id: str, by: str, new: str | None, old: str | None = None) -> Json:
-    """A line in HubSpot's books."""
-    return {"at": iso(at), "contact": id, "property": "mobilephone", "old": old, "new": new, "source_type": by}
-
-
-def read(at: float, *ids: str, status: int | None = 200) -> Exchange:
-    """Our batch read."""
-    body = json.dumps({"inputs": [{"id": id} for id in ids]}).encode()
-    path = "/crm/objects/2026-09/contacts/batch/read"
-    return Exchange(at, "POST", path, body, written=True, status=status, answered_at=at + 0.05)
-
-
-def patch(at: float, id: str, number: str = NUMBER, status: int | None = 200) -> Exchange:
-    """Our write."""
-    body = json.dumps({"properties": {"mobilephone": number}}).encode()
-    path = f"/crm/objects/2026-09/contacts/{id}"
-    return Exchange(at, "PATCH", path, body, written=True, status=status, answered_at=at + 0.05)
-
-
-def asked(id: str, at: float) -> Exchange:
-    """A paid question about somebody."""
-    body = json.dumps({"profile_url": f"linkedin.com/in/{slug(id)}"}).encode()
-    return Exchange(at, "POST", "/v1/people/mobile-finder", body, written=True, status=200, answered_at=at)
-
-
-def event(id: str, kind: str, **more: Any) -> Json:
-    """A POST of one event that we took."""
-    body = json.dumps([{"objectId": int(id), "subscriptionType": f"contact.{kind}"}])
-    return {"body": body, "forged": False, "status": 202} | more
-
-
-def evidence() -> Evidence:
-    """Ann got her number; Bob's was written by a person between our read and our write; Eve was erased."""
-    webhook = delivery(1, "webhook")
-    hubspot_of_bob = delivery(2, "hubspot", reason=OVERTAKEN)
-    found = [
-        lookup(1, ANN, webhook, delivery(4, "hubspot")),
-        lookup(2, BOB, delivery(3, "webhook", attempts=2), hubspot_of_bob),
-    ]
-    stats: Json = dict.fromkeys(("requests", "limited", "events", "events_dropped", "events_accepted"), 0)
-    stats |= {"forged_sent": 1, "forged_accepted": 0, "limited_by": {}}
-    return Evidence(
-        lookups={one["id"]: one for one in found},
-        contacts=[made(ANN), made(BOB), made(EVE, deed="erase")],
-        hubspot=CrmBooks(
-            contacts=[contact(ANN, NUMBER), contact(BOB, NUMBER)],
-            writes=[
-                write(AT + 3.02, ANN, OURS, NUMBER),
-                write(AT + 3.01, BOB, HUMAN, OTHER),
-                write(AT + 3.02, BOB, OURS, NUMBER, OTHER),
-            ],
-            webhooks=[event(EVE, "privacyDeletion")],
-            stats=stats,
-        ),
-        overheard={
-            "hubspot": [read(AT, ANN, BOB, EVE), read(AT + 2.9, ANN, BOB), patch(AT + 3, ANN), patch(AT + 3, BOB)],
-            "leadmagic": [asked(ANN, AT + 1), asked(BOB, AT + 1)],
-        },
-        results=[
-            Got(webhook["id"], found[0]["id"], AT + 2, 200, AT + 2),
-            Got(id_at(AT + 2, 3), found[1]["id"], AT + 2, 500, AT + 2),
-            Got(id_at(AT + 2, 3), found[1]["id"], AT + 7, 200, AT + 7),
-        ],
-        delivered={webhook["id"]: AT + 2.1, id_at(AT + 2, 3): AT + 7.1},
-    )
-
-
 def judged(number: int, seen: Evidence) -> Verdict:
-    """What one check says."""
+    """Return the verdict of one check."""
     return CHECKS[number](seen)
 
 
@@ -177,16 +73,6 @@ def test_a_run_without_fault_is_found_without_fault(number: int) -> None:
     assert verdict.number == number
     assert verdict.offences == []
     assert verdict.counts.total() > 0
-
-
-def first(seen: Evidence) -> Json:
-    """Ann's lookup."""
-    return next(iter(seen.lookups.values()))
-
-
-def second(seen: Evidence) -> Json:
-    """Bob's lookup."""
-    return list(seen.lookups.values())[1]
 
 
 def it_never_got_the_number(seen: Evidence) -> None:
@@ -242,12 +128,12 @@ def the_overtaking_is_not_named(seen: Evidence) -> None:
 
 
 def nobody_was_told(seen: Evidence) -> None:
-    """A result never came."""
+    """A result was never delivered."""
     seen.results.pop(0)
 
 
 def it_is_still_to_be_told(seen: Evidence) -> None:
-    """A result still waits for its turn."""
+    """A result still waits to be sent."""
     first(seen)["deliveries"][0]["status"] = "queued"
 
 
@@ -259,7 +145,7 @@ def it_was_told_after_it_was_stored(seen: Evidence) -> None:
 
 
 def it_was_told_again_for_nothing(seen: Evidence) -> None:
-    """A result came again at once after a 2xx, and nothing had kept us from storing it."""
+    """A result came again right after a 2xx, and no fault had kept us from storing it."""
     first(seen)["deliveries"][0]["attempts"] = 2
     seen.results.insert(0, Got(seen.results[0].id, seen.results[0].lookup, AT + 1.9, 200, AT + 1.9))
 
@@ -379,7 +265,7 @@ def it_was_asked_about_before(seen: Evidence) -> None:
 
 
 def the_sender_died(seen: Evidence) -> None:
-    """A result came again after a 2xx that nobody lived to store."""
+    """A result came again after a 2xx that the killed sender did not store."""
     it_was_told_again_for_nothing(seen)
     kind = next(kind for kind in KINDS if kind.name == "kill a submitter")
     seen.happened.append(Happened(Fault(kind, 0, 0, 0, 0.5), AT + 1.95, AT + 1.95))
@@ -423,7 +309,7 @@ def test_stopped_lookups_have_a_reason() -> None:
 
 @pytest.mark.parametrize(("deed", "is_well"), [("erase", True), (None, False)])
 def test_of_erased_people_the_sums_stay(deed: str | None, is_well: bool) -> None:
-    """The jobs of erased people are gone, and what was paid for them is not; nobody else's may be missing."""
+    """The jobs of erased people may be missing, and their credits stay in the sums; no other job may be missing."""
     seen = evidence()
     charge = {"person": f"slug:{slug(EVE)}", "credits": 5, "request_id": None}
     stats = {"limited": 0, "forged_sent": 0, "forged_accepted": 0}

@@ -1,4 +1,4 @@
-"""What the chaos found, as small as it gets: each test is named after the symptom."""
+"""Defects that the chaos found, reduced: each test is named after the symptom."""
 
 from __future__ import annotations
 
@@ -49,9 +49,9 @@ async def world(make_settings: MakeSettings, database_url: str) -> AsyncIterator
 async def test_a_session_that_was_terminated_unnoticed_looks_like_a_database_that_is_away(
     database_url: str, pool: Pool
 ) -> None:
-    """PostgreSQL said goodbye, and the end of the connection is still on its way: its next use is tried again.
+    """A session terminated by PostgreSQL is tried again, also while the end of its connection is still on its way.
 
-    93 answers, paid for, were thrown away: asyncpg raises an error of its own kind, which nobody expected.
+    93 answers, paid for, were thrown away: asyncpg raises an error of its own kind, which was not expected.
     """
     async with without_ends(database_url) as (url, goodbye):
         fragile = await open_pool(url, name="fragile", size=1)
@@ -83,7 +83,7 @@ async def test_an_old_402_does_not_pause_a_provider_that_was_found_well_since(wo
 
 
 async def test_a_new_402_pauses_a_provider_that_was_found_well_before(world: AtWork) -> None:
-    """What it says now counts, whatever its free endpoint said."""
+    """A new 402 counts, although the provider's free endpoint said before that the account is well."""
     await note_pause(world.pool, "nyne", "out of credits")
     await resume(world.pool, "nyne")
 
@@ -108,7 +108,7 @@ def test_a_larger_minute_is_not_taken_for_the_hour(make_settings: MakeSettings) 
 
 
 def told_402(world: AtWork, *, ago: float) -> JobOutcome:
-    """Nyne's answer to some question, so many seconds *ago*."""
+    """Return Nyne's 402 of so many seconds *ago*."""
     asked = ClaimedJob(uuid7(), uuid7(), uuid7(), 1, 0, Contact(name="Jane Doe"), 0.0)
     return JobOutcome(world.process.providers["nyne"], asked, Pause("out of credits"), at=time.monotonic() - ago)
 
@@ -164,7 +164,7 @@ async def pass_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, sa
 
 
 async def failed_beside_more(pool: Pool) -> tuple[Receipt, Receipt, asyncpg.Record]:
-    """Return a lookup whose question failed, one that brings more and is asked anew, and the failed job."""
+    """Return a lookup whose question failed, one with more identifiers that is decided anew, and the failed job."""
     first = await take_one(pool, work_email=EMAIL)
     more = await take_one(pool, work_email=EMAIL, profile_url="linkedin.com/in/janedoe")
     await end(pool, first.id, state="failed")
@@ -189,7 +189,7 @@ async def test_a_lookup_that_was_decided_already_was_decided_again(pool: Pool) -
 
 
 async def test_a_number_was_paid_for_twice_though_it_came_before_the_second_question(pool: Pool) -> None:
-    """A lookup that was to be asked anew takes the late number; one that has no key of it is asked for itself."""
+    """A lookup that is decided anew takes the late number; one without a key of that search is asked about itself."""
     first, more, failed = await failed_beside_more(pool)
     third = await take_one(pool, profile_url="linkedin.com/in/janedoe")
     assert (await read(pool, third.id))["reused_from"] == more.id
@@ -220,7 +220,7 @@ async def test_a_question_that_is_out_is_paid_for_even_if_a_number_came_late(poo
 
 
 async def test_a_turn_that_two_processes_passed_was_asked_twice(pool: Pool, order: Order) -> None:
-    """Both saw that LeadMagic is paused; the second one's statement finds the job at Nyne, and leaves it alone.
+    """Two processes saw that LeadMagic is paused; the second's statement finds the job at Nyne, and leaves it alone.
 
     It used to append Nyne to what is left to ask: ['nyne', 'leadmagic', 'nyne'].
     """

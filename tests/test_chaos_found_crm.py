@@ -1,4 +1,4 @@
-"""What the chaos found about CRMs and people's rights, as small as it gets: each test is named after the symptom."""
+"""Defects that the chaos found about CRMs and people's rights, reduced: each test is named after the symptom."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ async def test_a_person_was_overwritten_and_the_answer_to_our_write_was_lost(crm
 
 
 async def test_the_number_that_a_person_corrected_to_is_no_overtaking(crm: CrmWorld) -> None:
-    """Our first try never wrote; a person wrote a number and then the right one: nobody was overwritten."""
+    """Our first try never wrote; a person wrote a number and then the right one: no person's edit was overwritten."""
     record = crm.create()
     await crm.find_number(record)
     crm.edit(record, mobilephone=THEIRS)

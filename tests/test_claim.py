@@ -1,4 +1,4 @@
-"""Claims: what is due, the oldest first, shared by all who claim, as the committed intent to pay."""
+"""Claims: due jobs, the oldest first, shared by all submitters, as the committed intent to pay."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ async def test_a_claim_is_the_committed_intent_to_pay(db: Pool) -> None:
 
 
 async def test_only_what_is_due_is_claimed(db: Pool) -> None:
-    """Not what is for later, held, asked already, or another provider's."""
+    """Jobs that are held, awaiting, due later or of another provider are not claimed."""
     tomorrow = await db.fetchval("SELECT now() + interval '1 day'")
     await job(db, due_at=tomorrow)
     await job(db, held="budget")
@@ -62,7 +62,7 @@ async def test_the_oldest_are_claimed_first_and_never_more_than_asked_for(db: Po
 
 @pytest.mark.parametrize(("fresh", "again", "expected"), [(20, 20, (6, 2)), (0, 20, (0, 8)), (20, 0, (8, 0))])
 async def test_fresh_ones_and_retries_share(db: Pool, fresh: int, again: int, expected: tuple[int, int]) -> None:
-    """Three fresh ones, then one that failed before: a storm of retries starves nothing, nor is it starved."""
+    """Of four jobs claimed, three are fresh and one is a retry, so neither kind starves the other."""
     for _ in range(fresh):
         await job(db)
     for _ in range(again):
@@ -94,7 +94,7 @@ async def test_two_claimers_take_disjoint_jobs(world: AtWork, order: Order) -> N
 
 
 async def test_a_claimer_takes_the_next_one_instead_of_waiting(world: AtWork, order: Order) -> None:
-    """A job that somebody else is at is passed over."""
+    """A job that another session has locked is skipped."""
     busy, free = await job(world.pool), await job(world.pool)
     async with order.first() as first:
         await first.execute("SELECT FROM jobs WHERE id = $1 FOR UPDATE", busy["id"])
@@ -106,13 +106,13 @@ async def test_a_claimer_takes_the_next_one_instead_of_waiting(world: AtWork, or
 
 
 async def test_a_provider_that_nobody_registered_is_a_mistake(pool: Pool) -> None:
-    """Without its limits it cannot be asked."""
+    """A provider without registered limits cannot be claimed for."""
     with pytest.raises(LookupError, match="register_provider"):
         await take(pool)
 
 
 async def test_leases_are_renewed_by_their_own_attempt_only(db: Pool) -> None:
-    """Who was taken over is told by the silence about its job."""
+    """A submitter that was taken over renews nothing, and learns from that that its job is gone."""
     await job(db)
     await job(db)
     mine, other = (await take(db)).jobs

@@ -1,4 +1,4 @@
-"""Races for one job, with real connections and an explicit order: whoever is first wins, and the other one knows it."""
+"""Races for one job, on real connections in an explicit order: the first to end it wins, and the other one knows."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ async def test_an_event_and_a_retry_make_one_search_where_their_keys_were_pruned
 
 @pytest.mark.parametrize("winner", ["callback", "poll"])
 async def test_callback_and_poll_race_and_one_result_stays(world: AtWork, order: Order, winner: AnsweredBy) -> None:
-    """Whoever finishes the job first has won; the other finds nothing and changes nothing."""
+    """The first of callback and poll ends the job; the other finds nothing and changes nothing."""
     row = await job(world.pool, "awaiting", request_id="req-1")
     loser: AnsweredBy = "poll" if winner == "callback" else "callback"
     async with order.first() as first:

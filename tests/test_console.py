@@ -1,4 +1,4 @@
-"""`ringback`: what it says, what it starts, and how it ends."""
+"""`ringback`: what it prints, what it starts, and how it exits."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ async def test_every_command_explains_itself(command: str, tmp_path: Path) -> No
 
 
 async def test_help_is_quick(tmp_path: Path) -> None:
-    """Whoever asks for help does not wait for a database driver to load."""
+    """--help does not load a database driver."""
     heavy = "{'aiohttp', 'asyncpg', 'pydantic', 'uvloop', 'rich.console'}"
     program = f"import sys; import console.__main__; print(*{heavy} & sys.modules.keys())"
 
@@ -55,7 +55,7 @@ async def test_help_is_quick(tmp_path: Path) -> None:
 
 
 async def test_the_version_is_told(tmp_path: Path) -> None:
-    """Whoever reports a bug can say which one it is in."""
+    """--version prints the version."""
     told = await ringback("--version", cwd=tmp_path)
 
     assert told.out.split()[0] == "ringback"
@@ -63,14 +63,14 @@ async def test_the_version_is_told(tmp_path: Path) -> None:
 
 
 async def test_an_unknown_command_cannot_start(tmp_path: Path) -> None:
-    """A typing error is told from a failure by its exit code."""
+    """A typing error has another exit code than a failure."""
     told = await ringback("reconsile", cwd=tmp_path)
 
     assert told.code == 2
 
 
 async def test_migrate_says_what_it_did(empty_database_url: str, tmp_path: Path) -> None:
-    """What is missing, what was applied, and that nothing is missing any more."""
+    """The command lists the missing steps, the applied ones, and that none is missing any more."""
     answers = [
         await ringback("migrate", *option, cwd=tmp_path, DATABASE_URL=empty_database_url)
         for option in (["--dry-run"], [], [])
@@ -93,7 +93,7 @@ async def test_a_database_that_is_away_is_named_with_its_remedy(tmp_path: Path) 
 
 
 async def test_all_settings_that_are_missing_or_wrong_are_named_at_once(tmp_path: Path) -> None:
-    """Of every process, and beside one another: nobody mends them one by one."""
+    """The settings of every process are checked together, so that a person can mend them all at once."""
     told = await ringback("up", cwd=tmp_path, DATABASE_URL=NOBODY, PORT="99999", UNKNOWN_POLICY="guess")
 
     assert told.code == 2
@@ -180,7 +180,7 @@ async def test_status_shows_what_is_outstanding(database_url: str, pool: asyncpg
 
 
 async def test_status_names_the_reason_of_a_pause(database_url: str, pool: asyncpg.Pool[Any], tmp_path: Path) -> None:
-    """Whoever looks after a paused provider reads the provider's own words."""
+    """The status of a paused provider shows the provider's own words."""
     await pool.execute(
         "INSERT INTO providers (name, paused_reason, paused_at, check_at) VALUES ('nyne', 'no credits', now(), now())"
     )
@@ -218,7 +218,7 @@ async def up(machine: Running) -> str:
 
 
 async def test_up_restarts_who_dies_and_stops_in_order(empty_database_url: str, tmp_path: Path) -> None:
-    """It migrates, starts all three, says who died, starts it again; at SIGTERM whoever calls out stops first."""
+    """It migrates, starts all three, reports one that died and restarts it; at SIGTERM the submitter stops first."""
     env = environment(DATABASE_URL=empty_database_url, HOST="127.0.0.1", **KEYS)
     command = [sys.executable, "-m", "console", "up", "--port", str(free_port())]
 
@@ -253,7 +253,7 @@ async def test_up_does_not_go_on_without_a_receiver_that_can_start(database_url:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="other kernels do not tell children")
 async def test_children_do_not_outlive_a_parent_that_was_killed(database_url: str, tmp_path: Path) -> None:
-    """Who kills `ringback up` outright cannot be obeyed by it, so the kernel tells its children to drain."""
+    """After a SIGKILL of `ringback up`, the kernel tells its children to drain."""
     env = environment(DATABASE_URL=database_url, HOST="127.0.0.1", **KEYS)
     command = [sys.executable, "-m", "console", "up", "--port", str(free_port())]
     children: list[int] = []

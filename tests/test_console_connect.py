@@ -84,7 +84,7 @@ async def test_connect_again_changes_nothing(hub: Hub, pool: Pool) -> None:
 
 
 async def test_a_dry_run_changes_nothing(hub: Hub, pool: Pool) -> None:
-    """Neither here nor there: HubSpot is only read."""
+    """A dry run writes neither to PostgreSQL nor to HubSpot."""
     told = await hub.type("connect", "hubspot", "--dry-run", "--print")
 
     assert told.code == 0, told.err
@@ -191,7 +191,7 @@ async def test_without_a_token_it_says_where_to_get_one(hub: Hub) -> None:
 
 
 async def test_an_unknown_crm_is_told(hub: Hub) -> None:
-    """The known ones are named."""
+    """The error names the known CRMs."""
     told = await hub.type("connect", "salesforce")
 
     assert told.code == 2
@@ -236,7 +236,7 @@ def test_writing_the_project_again_changes_nothing(tmp_path: Path) -> None:
 def test_the_linkedin_field_is_found(
     names: list[str], wanted: str | None, chosen: str | None, unknown: tuple[str, ...]
 ) -> None:
-    """HubSpot's own if it is defined, else the only one that is called so; a person decides between several."""
+    """HubSpot's own field if it exists, else the only one with such a name; with several, a person decides."""
     properties = [Property(name, name.title(), "string") for name in names]
     properties.append(Property("hs_linkedinid", "LinkedIn id", "number"))
 
@@ -267,7 +267,7 @@ async def test_the_test_event_is_signed_as_hubspot_signs() -> None:
     ("status", "words"), [(401, "HUBSPOT_CLIENT_SECRET"), (404, "PUBLIC_URL"), (503, "database"), (502, "HTTP 502")]
 )
 async def test_what_came_back_is_said(monkeypatch: pytest.MonkeyPatch, status: int, words: str) -> None:
-    """Another secret, another server, a database that is away: each is told apart."""
+    """A wrong secret, another server and an unreachable database each have their own message."""
     monkeypatch.setattr("console.crm_event.PROCESSES_NOTICE", 0)
 
     async def take(_: web.Request) -> web.Response:

@@ -1,4 +1,4 @@
-"""`ringback pause`, `resume` and `status` as they are called: what they stop, let go and print, and how they exit."""
+"""`ringback pause`, `resume` and `status`: what they change and print, and how they exit."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 async def test_a_pause_is_made_once_and_let_go(
     db: Pool, database_url: str, tmp_path: Path, options: tuple[str, ...], scope: tuple[str | None, ...], let_go: str
 ) -> None:
-    """The command says how to let go; a second one changes nothing; both are recorded with the user's name."""
+    """The output says how to resume; a second pause changes nothing; both are recorded with the user's name."""
 
     async def run(*arguments: str) -> tuple[int, str]:
         told = await ringback(*arguments, cwd=tmp_path, DATABASE_URL=database_url)
@@ -92,7 +92,7 @@ async def test_what_makes_no_sense_is_refused(tmp_path: Path, arguments: tuple[s
 
 
 async def test_the_status_says_what_is_stopped_and_what_to_type(db: Pool, database_url: str, tmp_path: Path) -> None:
-    """Who paused what since when and why, how many wait because of a flood, and what is left of budgets."""
+    """The status shows who paused what, since when and why, how many searches the flood guard holds, and budgets."""
     await db.execute("INSERT INTO pauses VALUES (gen_random_uuid(), NULL, 'api', 'a [wrong] list', 'ops')")
     for _ in range(3):
         await job(db, source="hubspot", held="flood")

@@ -88,7 +88,7 @@ async def test_a_person_is_erased_after_a_preview(db: Pool, database_url: str, t
 
 
 async def test_json_without_yes_only_previews(db: Pool, database_url: str, tmp_path: Path) -> None:
-    """A program that forgot --yes erases nobody."""
+    """--json without --yes only previews."""
     jane = await take_one(db, **JANE)
 
     told = await ringback("erase", "--email", "jane@acme.co", "--json", cwd=tmp_path, DATABASE_URL=database_url)

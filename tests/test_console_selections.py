@@ -47,7 +47,7 @@ async def test_a_preview_shows_what_was_found_and_changes_nothing(pool: Pool, co
 
 
 async def test_nothing_is_done_without_a_yes(pool: Pool, command: Any) -> None:
-    """Where nobody can be asked, nothing is changed."""
+    """Without a terminal to ask on, nothing is changed."""
     row = await lookup(pool, final_status="failed")
 
     told = await command("cancel")
@@ -58,7 +58,7 @@ async def test_nothing_is_done_without_a_yes(pool: Pool, command: Any) -> None:
 
 
 async def test_each_command_does_its_own(pool: Pool, command: Any) -> None:
-    """retry, cancel, release and replay, each of what it was told to find."""
+    """retry, cancel, release and replay each change what the filter finds."""
     failed = (await finished_job(pool, "failed", provider="leadmagic"))["lookup_id"]
     unresolved = await lookup(pool, final_status="unresolved", record_id="4711")
     flood, budget = [(await job(pool, held=held))["lookup_id"] for held in ("flood", "budget")]
@@ -108,7 +108,7 @@ async def test_one_lookup_is_named_by_its_id(pool: Pool, command: Any) -> None:
 
 
 async def test_a_selection_is_resumed(pool: Pool, command: Any) -> None:
-    """One that was begun goes on from where it stopped, and is not asked about again."""
+    """A selection that was begun goes on from where it stopped, without asking again."""
     for _ in range(3):
         await lookup(pool, final_status="failed")
     id = await selections.create(pool, Wanted(action="retry"), "ann")

@@ -150,7 +150,7 @@ def test_an_unfilled_template_is_named(field: str, written: str) -> None:
                 "Jane [Contact: Last Name]"],
 )  # fmt: skip
 def test_a_part_that_was_not_filled_in_is_named(written: str) -> None:
-    """Half a template is no name: everybody with that first name would have it."""
+    """Half a template is no name: it would be the name of every person with that first name."""
     contact, problems = read_contact(work_email="jane@acme.co", name=written)
 
     assert contact == Contact(work_email="jane@acme.co")

@@ -53,7 +53,7 @@ async def deliveries_wait(pool: Pool) -> None:
 
 
 async def test_calls_keep_to_the_limit_of_all_processes(pool: Pool) -> None:
-    """A counted window of ten seconds gives its allowance and no more, whoever asks."""
+    """All processes together get the allowance of a ten-second window, and no more."""
     await register_crm(pool, "acme", [CrmLimit("any", Limit(7, 10))])
 
     assert await permits(pool) == 7
@@ -90,7 +90,7 @@ async def test_sweeps_take_half_while_deliveries_wait(pool: Pool) -> None:
 
 
 async def test_sweeps_take_all_while_nothing_waits(pool: Pool) -> None:
-    """Without deliveries there is nobody to leave the other half to."""
+    """Without waiting deliveries, sweeps may take the whole allowance."""
     await register_crm(pool, "acme", [CrmLimit("any", Limit(10, 10))])
 
     assert await permits(pool, sweeps=True) == 10

@@ -129,7 +129,7 @@ async def test_an_event_puts_the_number_onto_its_contact_once(live: Live, fake: 
 
 
 async def test_a_person_may_do_anything_meanwhile(live: Live, fake: FakeProvider) -> None:
-    """While the provider thinks: one contact is edited, one deleted, two are merged. Nobody's wish is overrun."""
+    """While the provider works, one contact is edited, one deleted, two are merged; no person's edit is overwritten."""
     slow = held(found("+1-555-123-4567"))
     fake.questions.extend([slow])
     edited, deleted, one, two = (live.create(f"{name}@acme.co") for name in ("ann", "bob", "carl", "dora"))

@@ -1,4 +1,4 @@
-"""POST /events/hubspot: what is stored, and what is refused before anything is."""
+"""POST /events/hubspot: what is stored, and what is refused before anything is stored."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ async def test_events_are_counted_and_contacts_are_named_once(client: Client, po
 
 
 async def test_what_means_nothing_is_not_stored(client: Client, pool: Pool) -> None:
-    """An event that names nobody is answered, so that it is not sent again, and forgotten."""
+    """An event that names no contact gets a 202, so that it is not sent again, and is not stored."""
     answer = await post(client, event(1, "company.creation"))
 
     assert (answer.status, answer.json()) == (202, {"accepted": 0, "ignored": 1})
@@ -77,7 +77,7 @@ async def test_what_means_nothing_is_not_stored(client: Client, pool: Pool) -> N
 
 
 async def test_a_privacy_deletion_stays_one_whatever_comes_after_it(client: Client, pool: Pool) -> None:
-    """The deletion event comes too, in any order."""
+    """A later deletion event does not undo the order to erase, whatever the order of the two."""
     await post(client, event(123, "contact.privacyDeletion"))
     await post(client, event(123, "contact.deletion"))
 
@@ -137,7 +137,7 @@ async def test_a_stale_or_early_event_is_refused(client: Client, pool: Pool, age
 
 
 async def test_a_changed_byte_is_refused(client: Client, pool: Pool) -> None:
-    """Another contact than the one that HubSpot signed for."""
+    """A body that names another contact than the signed one is refused."""
     body = json.dumps([event(123)]).encode()
 
     answer = await client.post(PATH, body.replace(b"123,", b"124,"), signed(body))
@@ -148,7 +148,7 @@ async def test_a_changed_byte_is_refused(client: Client, pool: Pool) -> None:
 
 @pytest.mark.parametrize("doubled", [SIGNATURE_V3, TIMESTAMP])
 async def test_a_header_that_comes_twice_is_refused(client: Client, pool: Pool, doubled: str) -> None:
-    """Nobody knows which of the two was meant."""
+    """A doubled signature header is refused: which of the two was meant is unclear."""
     body = json.dumps([event()]).encode()
     headers = [*signed(body).items(), *JSON.items(), ("content-length", str(len(body)))]
     headers.append((doubled, dict(headers)[doubled]))
@@ -171,7 +171,7 @@ async def test_an_old_signature_counts_only_if_it_is_wanted_and_alone(client_wit
 
 
 async def test_without_a_secret_every_signature_is_refused(client_with: ClientWith, pool: Pool) -> None:
-    """Nobody gets in by a secret that nobody has."""
+    """Without a secret, every signature is refused."""
     closed = Client((await client_with()).app)
 
     assert (await post(closed, event())).status == 401
@@ -179,7 +179,7 @@ async def test_without_a_secret_every_signature_is_refused(client_with: ClientWi
 
 
 async def test_a_secret_that_was_learned_verifies(client_with: ClientWith, pool: Pool) -> None:
-    """What `ringback connect` kept is as good as the environment."""
+    """A secret that `ringback connect` stored is as good as one of the environment."""
     await pool.execute(
         "INSERT INTO connections (crm, learned) VALUES ('hubspot', $1::jsonb)", json.dumps({"client_secret": SECRET})
     )
@@ -218,7 +218,7 @@ async def test_gzip_is_read_and_its_signature_is_of_what_was_sent(client: Client
 async def test_a_genuine_body_that_holds_no_events_is_refused(
     client: Client, pool: Pool, body: bytes, status: int
 ) -> None:
-    """With what is wrong about it."""
+    """The answer says what is wrong with the body."""
     answer = await client.post(PATH, body, signed(body))
 
     assert answer.status == status
@@ -241,7 +241,7 @@ async def test_a_body_is_as_large_as_that_of_any_event(client: Client) -> None:
     )
 )  # fmt: skip
 async def test_whatever_the_ids_are_every_event_is_counted(ids: list[Any], client: Client, pool: Pool) -> None:
-    """A signed list of anything is answered with how many of it was taken, and never with a 500."""
+    """A signed list of anything is answered with the number of accepted events, never with a 500."""
     answer = await post(client, *(event(one) for one in ids))
 
     assert answer.status == 202

@@ -99,7 +99,7 @@ async def test_an_end_that_comes_during_a_naming_waits_and_is_dropped(client: Cl
 
 
 async def test_two_batches_of_the_same_contacts_wait_for_each_other_in_one_order(pool: Pool, order: Order) -> None:
-    """Whatever the order in which their events name them: neither is a deadlock's victim."""
+    """Batches lock contacts in one order, whatever the order of their events, so they do not deadlock."""
     one = CrmEvent("hubspot", b"[]", tuple(Named(str(number)) for number in range(20)))
     other = CrmEvent("hubspot", b"[]", tuple(Named(str(number)) for number in reversed(range(20))))
 
@@ -112,7 +112,7 @@ async def test_two_batches_of_the_same_contacts_wait_for_each_other_in_one_order
 
 
 async def test_a_batch_that_was_committed_unheard_may_come_again(pool: Pool) -> None:
-    """The same event is stored once, and its contacts are only read once more."""
+    """The same event again is stored once, and its contacts are read once more."""
     batch = [CrmEvent("hubspot", b"[]", (Named("1"), Named("2", erases=True)))]
 
     assert await name_contacts(pool, batch) == await name_contacts(pool, batch) == [2]

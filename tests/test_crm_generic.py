@@ -73,7 +73,7 @@ async def test_a_contact_without_an_id_is_ignored_and_named(client: Client, pool
 
 
 async def test_a_body_without_any_id_is_not_stored(client: Client, pool: Pool) -> None:
-    """What names nobody is of no use."""
+    """A body that names no contact is not stored."""
     answer = await client.post(PATH, {"email": "jane@acme.co"})
 
     assert (answer.status, answer.json()["accepted"], answer.json()["ignored"]) == (202, 0, 1)
@@ -116,7 +116,7 @@ async def test_a_challenge_is_answered(client: Client) -> None:
 
 
 async def test_generic_fields_name_the_id(client_with: ClientWith, pool: Pool) -> None:
-    """GENERIC_FIELDS says what a sender calls it."""
+    """GENERIC_FIELDS maps the sender's name of the id."""
     started = await client_with(generic_fields="Contact Number=record_id")
 
     await started.post(PATH, {"Contact Number": 123})
@@ -127,7 +127,7 @@ async def test_generic_fields_name_the_id(client_with: ClientWith, pool: Pool) -
 @quick
 @given(body=bodies)
 def test_any_body_reads_to_contacts_or_to_an_error_of_ours(body: bytes) -> None:
-    """Whatever is sent, ids fit, and nothing else is raised."""
+    """Any body reads to contacts with ids that fit, or to one of our two errors."""
     try:
         heard, problems = read_named(body, CRM, {})
     except (NotJson, NotAnEvent):
@@ -137,7 +137,7 @@ def test_any_body_reads_to_contacts_or_to_an_error_of_ours(body: bytes) -> None:
 
 
 async def test_a_workflow_asks_however_old_the_contact_is(client: Client, pool: Pool) -> None:
-    """What is sent with a token was asked for; an event or a sweep beside it does not take that away."""
+    """A contact named with a token is asked about at any age, also when an event or a sweep names it as well."""
     await client.post(PATH, {"record_id": "123"})
     await client.post(PATH, [event(objectId=123)])
 

@@ -54,7 +54,7 @@ def oracle(request: Signed, timestamp: str) -> str:
 
 
 def test_the_registry_knows_it() -> None:
-    """One line makes it a CRM."""
+    """One line in the registry makes it a CRM."""
     assert CRMS["hubspot"] is HubSpot
 
 

@@ -1,4 +1,4 @@
-"""What happens when a bound is reached: who waits for the database hears of it in time, and goes on when it is back."""
+"""An unreachable database: every wait for it ends in time, and the work goes on when it is back."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ async def test_a_silent_network_is_noticed_in_time_and_the_pool_recovers(databas
 
 @pytest.mark.usefixtures("short")
 async def test_a_silent_network_is_noticed_while_connecting(database_url: str) -> None:
-    """Nobody who starts waits for ever for a database that accepts connections and says nothing."""
+    """A start does not wait for ever for a database that accepts connections and says nothing."""
     async with proxied(database_url) as proxy:
         proxy.fall_silent()
 
@@ -147,7 +147,7 @@ async def test_only_a_server_that_can_be_written_to_is_connected_to(database_url
 
 
 def _asking_for(attributes: str, url: str) -> str:
-    """The URL of somebody who knows which server they want."""
+    """Return the URL of a client that demands such a server."""
     return f"{url}{'&' if '?' in url else '?'}target_session_attrs={attributes}"
 
 
@@ -166,7 +166,7 @@ async def often(process: Running, text: str) -> bool | None:
 
 @pytest.mark.parametrize("module", ["submitter", "submitter.reconciler"])
 async def test_a_process_outlives_an_outage(module: str, fake: FakeProvider, database_url: str, pool: Pool) -> None:
-    """While the database is away it tries again, later each time; when it is back it works, and nobody restarted it."""
+    """While the database is away, the process tries again, later each time; then it works without a restart."""
     async with proxied(database_url) as proxy:
         settings = {
             "DATABASE_URL": proxy.url, "LEADMAGIC_BASE_URL": fake.url, "NYNE_BASE_URL": fake.url,

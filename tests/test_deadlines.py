@@ -32,7 +32,7 @@ class Wait(NamedTuple):
 
 
 def default(name: str) -> float:
-    """A setting, where nobody sets it."""
+    """Return the default of a setting."""
     return float(setting_fields()[name].default)
 
 
@@ -54,7 +54,7 @@ def while_migrating() -> dict[str, float]:
     return {"lock": lock, "statement": statement, "turn": turn, "step": step}
 
 
-# A callback that nobody can ask about: how long it may take.
+# The longest a callback may take if the job cannot be polled.
 PATIENCE = default("callback_grace_seconds") * outcomes.GRACES_WITHOUT_REQUEST_ID
 KEEPALIVE = on_the_server("tcp_keepalives_idle") + on_the_server("tcp_keepalives_interval") * on_the_server(
     "tcp_keepalives_count"
@@ -78,22 +78,22 @@ WAITS = (
     Wait("a step of a migration", while_migrating()["statement"], 10 * MINUTE),
     Wait("a hint to be sent, or a listener's ping", notify.PATIENCE, 10),
     Wait("a silent listener to be tried", notify.PING_EVERY, MINUTE),
-    Wait("the next try of whoever notifies or listens", notify.LONGEST_PAUSE, MINUTE),
-    # who calls us
+    Wait("the next try of a notifier or listener", notify.LONGEST_PAUSE, MINUTE),
+    # those that call us
     Wait("the rest of a body", bodies.SLOWEST, 30),
     Wait("an idle connection's next request", server.KEEP_ALIVE, 2 * MINUTE),
     Wait("readiness", health.PATIENCE, 2),
     Wait("the shared metrics", shared_metrics.PATIENCE, 10),
     Wait("PostgreSQL to come back, for a provider's callback", patience.FOR_A_CALLBACK, 20),
     Wait("the same for a CRM's event", max(patience.FOR_AN_EVENT, *patience.FOR_AN_EVENT_OF.values()), 9),
-    # whom we call
+    # those that we call
     Wait("a connection to a provider", transport.CONNECT_TIMEOUT, 10),
     Wait("a provider's answer, whole", default("provider_timeout_seconds"), MINUTE),
     Wait("the same at its highest", most("provider_timeout_seconds"), 10 * MINUTE),
     Wait("an idle connection to a provider", transport.KEEPALIVE, 5),
     Wait("a provider that said Retry-After", waits.LONGEST_WAIT, HOUR),
     Wait("the next attempt", backoff.LONGEST, 10 * MINUTE),
-    # work that nobody does
+    # work left behind
     Wait("a job whose submitter is silent", default("lease_seconds"), 30),
     Wait("the same at its highest", most("lease_seconds"), HOUR),
     Wait("a queued job that no hint announced", leased.LOOK_EVERY, 2),
@@ -124,12 +124,12 @@ WAITS = (
 
 @pytest.mark.parametrize("wait", WAITS, ids=[wait.what for wait in WAITS])
 def test_every_wait_has_a_bound(wait: Wait) -> None:
-    """It is finite, and not longer than anybody would want to wait for this."""
+    """Every wait is finite, and within the bound that this table gives it."""
     assert 0 < wait.seconds <= wait.at_most < math.inf
 
 
 def test_bounds_are_in_order() -> None:
-    """Who waits for somebody who waits is more patient; and what keeps a thing alive comes often enough."""
+    """A caller waits longer than what it calls; and keepalives come often enough."""
     lease, migrating = default("lease_seconds"), while_migrating()
 
     # The server gives up first, and says why; our own bound is for when it cannot.
@@ -145,7 +145,7 @@ def test_bounds_are_in_order() -> None:
     assert default("provider_timeout_seconds") > transport.CONNECT_TIMEOUT
     assert bodies.SLOWEST < server.GRACE
     assert patience.FOR_AN_EVENT < patience.FOR_A_CALLBACK
-    # Whoever stops a process waits for all that it waits for.
+    # The wait for a stopping process exceeds all waits inside it.
     assert machine.DRAINING >= submitter.WRITING_TIMEOUT + database.CLOSE_TIMEOUT
     assert machine.CLOSING >= server.NOTICE + server.GRACE + app.LEAVING + app.WRITING + database.CLOSE_TIMEOUT
 
@@ -175,7 +175,7 @@ class Found(NamedTuple):
 
     @property
     def name(self) -> str:
-        """What is called, like `self._pool.acquire`."""
+        """Return the name of the call, like `self._pool.acquire`."""
         return ast.unparse(self.call.func)
 
     @property
@@ -231,7 +231,7 @@ def test_every_connection_is_opened_in_one_place() -> None:
 
 
 def test_every_session_has_its_bounds() -> None:
-    """One place opens those to vendors and CRMs, one that to the result webhook: bounded as a whole, and connecting."""
+    """One module opens the sessions to vendors and CRMs, one the webhook's; each bounds connecting and the whole."""
     opened = [found for found in calls() if found.name.endswith("ClientSession")]
     bounds = [found for found in calls() if found.name.endswith("ClientTimeout")]
 

@@ -228,7 +228,7 @@ def test_what_becomes_of_a_lookup(case: Case) -> None:
 
 
 def test_a_new_search_asks_about_one_contact() -> None:
-    """It asks about this contact's identifiers, never about those that are known of its person besides."""
+    """A search asks about its contact's identifiers only, never about others known of the person."""
     before = ended(personal_email=OTHER, days_ago=31)
 
     begun = fate(seeker(LM, work_email=EMAIL), before).search
@@ -251,7 +251,7 @@ def test_a_number_of_hearsay_is_not_taken() -> None:
 
 
 def test_facts_of_hearsay_contradict() -> None:
-    """A third contact's key is registered for facts: who contradicts them shares the address."""
+    """A third contact's key still counts for contradictions: a contact that contradicts them shares the address."""
     world = the_world(ended(**FOUND))
     decide(seeker(LM, **JANE, personal_email=OTHER), world, NOW, POLICY, read)
 
@@ -274,7 +274,7 @@ def test_a_contested_address_is_nobodys_from_then_on() -> None:
 
 
 def test_two_addresses_of_people_who_contradict_each_other_are_shared() -> None:
-    """A mixed record, with an address of each, connects nobody: both addresses are nobody's."""
+    """A mixed record with an address of each connects the two people no more: both addresses stop being keys."""
     jane = known(work_email=EMAIL, name="Jane Doe", **FOUND)
     bob = known(work_email="bob@acme.co", name="Bob Ray", **FOUND)
     world = the_world(jane, bob)
@@ -314,13 +314,13 @@ def test_what_is_taken_teaches() -> None:
 
 
 def test_a_doubt_is_inherited() -> None:
-    """A search that began in doubt cannot end as not_found; a person who insists takes the doubt away."""
+    """A search that began in doubt cannot end as not_found; a person's retry removes the doubt."""
     assert fate(seeker(BOTH, **JANE), doubted("unknown")).search.is_doubtful
     assert not fate(seeker(BOTH, **JANE, insists=True), doubted("unknown")).search.is_doubtful
 
 
 def test_a_kept_number_that_is_read_ends_its_search_anew() -> None:
-    """Then all lookups that wait for it, or ended without it, follow."""
+    """All lookups that wait for it, or ended without it, follow."""
     search = ended(numbers={"leadmagic": KEPT}, status="not_found")
 
     fate(seeker(LM, **JANE, region="GB"), search)
@@ -342,7 +342,7 @@ def test_a_key_leads_to_what_is_unsettled_however_many_come_after(unsettled: dic
 
 
 def test_a_key_leads_to_few_searches() -> None:
-    """The newest 32 are kept, and none that is past every window."""
+    """A key keeps the newest 32 searches, and none that is past every window."""
     world = the_world(*(ended(days_ago=91 if n == 0 else 1) for n in range(MOST_LINKS + 2)))
     past = world.links[only_key(EMAIL)][0]
 

@@ -65,7 +65,7 @@ async def test_a_flood_is_held_although_its_provider_is_taken_out(db: Pool) -> N
 
 
 async def test_a_flood_that_nobody_released_for_weeks_ends_without_a_question(start: Start) -> None:
-    """Nothing waits for ever; and nobody let it go, so no other provider is asked either."""
+    """After weeks under the flood guard, a lookup ends without a question to any provider."""
     async with start() as world:
         held = await flooded(world.pool, work_email="jane@acme.co")
         old = first_id(datetime.now(UTC) - timedelta(days=36))
@@ -151,7 +151,7 @@ async def go_round(db: Pool, budgets: list[Budget]) -> int:
 @pytest.mark.parametrize("chain", [("nyne",), ("nyne", "leadmagic")])
 @pytest.mark.parametrize("order", list(itertools.permutations(OBSTACLES))[::17], ids="-".join)
 async def test_whatever_the_order_nothing_waits_for_ever(db: Pool, chain: tuple[str, ...], order: Any) -> None:
-    """A job that everything holds, one after the other, is asked once all are over, once, and not before."""
+    """A job that several reasons hold one after the other is asked once, after the last one ends."""
     lookup = await come(db, chain, work_email="jane@acme.co")
     for obstacle in reversed(order):
         await obstruct(db, obstacle)

@@ -79,7 +79,7 @@ async def test_a_region_that_joined_in_the_middle_of_the_chain_did_not_read_the_
 
 
 async def test_a_late_text_was_not_read_in_the_region_of_its_lookup(pool: Pool) -> None:
-    """The one that joined named its region; the answer comes after the doubt."""
+    """The lookup that joined the search named its region; the answer comes after the doubt."""
     first = await take_one(pool, work_email=EMAIL, providers=("nyne",))
     with_region = await take_one(pool, work_email=EMAIL, providers=("nyne",), region="GB")
     doubted = await end(pool, first.id, state="unknown")
@@ -117,7 +117,7 @@ async def test_a_wrong_number_was_paid_for_again_once_a_region_came(pool: Pool) 
 
 
 async def test_a_retry_was_swallowed_by_a_late_number_that_its_lookup_refused(pool: Pool) -> None:
-    """A retry found Nyne's number, which is wrong; LeadMagic is to be asked, and the doubted callback comes."""
+    """A retry found Nyne's number, which is wrong; LeadMagic is asked next, though a late callback repeats it."""
     one = await take_one(pool, work_email=EMAIL, providers=NYNE_FIRST)
     doubted = await end(pool, one.id, state="unknown")
     await end(pool, one.id, state="unknown")

@@ -91,7 +91,7 @@ async def test_without_a_terminal_the_remedy_is_named(pool: Pool, type_: Type, a
 async def test_what_nobody_can_mean_is_refused(
     pool: Pool, type_: Type, tmp_path: Path, arguments: tuple[str, ...], words: str
 ) -> None:
-    """With 2, in words of ours, and with what would be right; a misspelt name does not find nothing in silence."""
+    """An impossible option exits with 2, our own words and the remedy; a misspelt name never silently finds nothing."""
     (tmp_path / "heading.csv").write_text("email,note\n")
 
     told = await type_(*arguments)
@@ -135,7 +135,7 @@ async def test_brackets_of_a_vendor_are_shown_as_they_are(db: Pool, type_: Type)
 
 
 async def test_a_server_that_is_not_there_is_no_fault_of_the_token(type_: Type, hubspot: dict[str, str]) -> None:
-    """What to check is the address."""
+    """The message says to check the address."""
     told = await type_("connect", "hubspot", **hubspot | {"HUBSPOT_BASE_URL": "http://127.0.0.1:1"})
 
     assert told.code == 1
@@ -170,7 +170,7 @@ def test_the_project_subscribes_to_what_makes_a_contact_worth_asking(tmp_path: P
 async def test_a_rehearsal_that_cannot_be_held_is_no_reason_not_to_connect(
     pool: Pool, type_: Type, hubspot: dict[str, str]
 ) -> None:
-    """One contact that cannot be read, or a limit that is used up, is told and passed."""
+    """A contact that cannot be read, or a used-up limit, is reported, and the command goes on."""
     await type_("connect", "hubspot", **hubspot)
     await pool.execute("UPDATE providers SET rest_until = now() + interval '1 hour' WHERE name = 'hubspot'")
     await pool.execute("DELETE FROM connections")
@@ -183,7 +183,7 @@ async def test_a_rehearsal_that_cannot_be_held_is_no_reason_not_to_connect(
 
 
 async def test_a_sample_does_not_pass_those_it_leaves_for_later(type_: Type, hubspot: dict[str, str]) -> None:
-    """Passed are those who were named before, or are not worth asking."""
+    """`passed` counts contacts that were named before, or are not worth asking about."""
     async with playing() as (crm, url):
         for number in range(4):
             crm.portal.create({"email": f"jane{number}@acme.co"}, HUMAN)

@@ -1,4 +1,4 @@
-"""The loop with a CRM at its worst moments: what was accepted, paid for, and whose number it is."""
+"""The loop with a CRM at its worst moments: accepted contacts, paid questions, and whose number it is."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ async def test_an_edit_that_a_reading_did_not_see_is_asked_about(crm: CrmWorld) 
 async def test_a_number_is_written_only_onto_the_person_who_was_asked_about(
     crm: CrmWorld, fake: FakeProvider, now: dict[str, str], is_written: bool
 ) -> None:
-    """A record that became somebody else's meanwhile, or perhaps did, keeps its field empty."""
+    """A record that has become another person's, or may have, keeps its field empty."""
     fake.questions.append(FOUND)
     record = crm.create(email="jane@acme.co")
     await crm.find_number(record)
@@ -115,7 +115,7 @@ async def test_a_number_is_written_only_onto_the_person_who_was_asked_about(
 
 
 async def test_a_profile_that_changed_is_somebody_elses(crm: CrmWorld, fake: FakeProvider) -> None:
-    """Without a shared identifier, another profile is another person, of the same name or not."""
+    """Without a shared identifier, another profile is another person, whether or not the names agree."""
     fake.questions.append(FOUND)
     record = crm.create(email="", hs_linkedin_url="https://www.linkedin.com/in/janedoe")
     await crm.find_number(record)
@@ -127,7 +127,7 @@ async def test_a_profile_that_changed_is_somebody_elses(crm: CrmWorld, fake: Fak
 
 
 def test_a_shared_mailbox_names_nobody() -> None:
-    """Two people behind one office address are two."""
+    """Two people behind one office address are two people."""
     jane = ReadContact(work_email="office@acme.co", name="Jane Doe")
 
     assert not is_same_person(jane, ReadContact(work_email="office@acme.co", name="Bob Smith"))
@@ -135,7 +135,7 @@ def test_a_shared_mailbox_names_nobody() -> None:
 
 
 async def test_an_answer_about_another_contact_is_no_merge(crm: CrmWorld, fake: FakeProvider) -> None:
-    """HubSpot says of the survivor whom it absorbed; one that does not is a wrong answer, and moves no lookup."""
+    """HubSpot's answer names the absorbed id in a merge; one that does not is a wrong answer, and moves no lookup."""
     fake.questions.append(FOUND)
     record, other = crm.create(email="jane@acme.co"), crm.create(email="joe@acme.co", firstname="Joe")
     await crm.name(record)
@@ -235,7 +235,7 @@ async def test_a_date_to_come_is_no_news_for_ever(crm: CrmWorld, fake: FakeProvi
 
 
 def test_a_field_that_was_cleared_is_so_without_a_date() -> None:
-    """Whatever stands beside a value as its time, somebody wrote it once."""
+    """A former value counts although its time cannot be read: a person wrote it once."""
     contact = read_contact(
         {
             "id": "101",
@@ -280,7 +280,7 @@ async def test_an_erasure_follows_merges(crm: CrmWorld, fake: FakeProvider) -> N
 
 
 async def test_a_token_of_another_account_works_for_nobody(crm: CrmWorld) -> None:
-    """The ids of one account are other people's in another: nothing is read or written until it is connected anew."""
+    """The ids of one account are other people's in another: nothing is read or written before a new connect."""
     await crm.pool.execute("UPDATE connections SET account = '1'")
     settings = crm.at_work.process.settings
     callers = CrmCallers(crm.pool, settings, Connections(crm.pool, settings))
@@ -295,7 +295,7 @@ async def test_a_token_of_another_account_works_for_nobody(crm: CrmWorld) -> Non
 
 
 async def test_the_account_is_asked_for_until_it_is_told(world: Sweeping) -> None:
-    """While it is not known, events of any account are taken for ours."""
+    """While the account is not known, events of any account are accepted."""
     await world.pool.execute("UPDATE connections SET account = NULL")
     world.hubspot.conduct.chaos.faults = Faults(error_rate=1)
     await world.sweep()
@@ -322,7 +322,7 @@ async def test_a_search_without_end_is_left(world: Sweeping, monkeypatch: pytest
 
 
 async def test_a_walk_without_end_begins_anew(world: Sweeping, monkeypatch: pytest.MonkeyPatch) -> None:
-    """So does a list; the walk gives up the cursor that leads nowhere."""
+    """The walk gives up a cursor that leads nowhere, and so does a list."""
     for _ in range(101):
         world.create(email="")
     listed = world.hubspot.portal.listed
@@ -339,7 +339,7 @@ async def test_a_walk_without_end_begins_anew(world: Sweeping, monkeypatch: pyte
 
 
 async def test_naming_waits_for_a_requeue_in_order(pool: Pool, order: Order) -> None:
-    """Both lock readings by record id: an event that names two contacts cannot meet a requeue half way."""
+    """Both lock readings by record id, so an event that names two contacts cannot deadlock with a requeue."""
     await pool.execute(
         """
         INSERT INTO readings (id, source, record_id, named_by, state, lease_expires_at, attempt)
@@ -381,7 +381,7 @@ async def test_an_outage_of_the_crm_gives_up_nothing(crm: CrmWorld, fake: FakePr
 
 
 async def test_nobody_buys_for_a_crm_that_was_disconnected(crm: CrmWorld, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is older than the connection is not known any more, so a contact that was being read waits."""
+    """After a disconnect, the age of contacts is not known, so a contact that was being read waits."""
     monkeypatch.setattr("store.connections.REFRESH", 0.0)
     await crm.name(crm.create())
     await crm.read()

@@ -41,7 +41,7 @@ def answer(content: Any, status: int = 200) -> HttpResponse:
 
 @pytest.mark.parametrize("name", ["record_id", "id", "vid"])
 async def test_an_id_in_many_lists_names_nobody(client: Client, pool: Pool, name: str) -> None:
-    """It is ignored and named as a problem: its depth is nobody's trouble."""
+    """An id nested in many lists is ignored and named as a problem, at any depth."""
     told = await client.post(
         PATH, f'[{{"{name}": {DEEP}}}, {{"id": 7}}]'.encode(), {"content-type": "application/json"}
     )
@@ -155,7 +155,7 @@ def test_what_is_no_address_to_call_is_refused(environment: pytest.MonkeyPatch, 
     "written", ['lifecyclestage="lead","sales qualified"', "lifecyclestage = 'lead' , sales qualified;"]
 )
 def test_a_condition_may_have_its_values_in_quotes(environment: pytest.MonkeyPatch, written: str) -> None:
-    """They are not part of the value: no contact would have it."""
+    """Quotes are no part of a value; with them, no contact would match."""
     environment.setenv("HUBSPOT_ONLY_IF", written)
 
     (condition,) = Settings.load("submitter").hubspot.only_if
@@ -167,7 +167,7 @@ def test_a_condition_may_have_its_values_in_quotes(environment: pytest.MonkeyPat
     ["lifecyclestage==lead", "lifecyclestage=[lead,customer]", "a=b, c=d", "a=b and c=d", "a=“b”", "a={b}", 'a="b, c"'],
 )
 def test_a_condition_that_nobody_meets_is_refused(environment: pytest.MonkeyPatch, written: str) -> None:
-    """In silence no contact at all would be asked about."""
+    """A condition that no contact can meet is refused; otherwise no contact would be asked about, silently."""
     environment.setenv("HUBSPOT_ONLY_IF", written)
 
     assert problems("submitter") == {"HUBSPOT_ONLY_IF": CONDITIONS}

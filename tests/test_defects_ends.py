@@ -186,7 +186,7 @@ async def test_a_failed_provider_was_asked_again_for_each_joiner_after_another_w
 
 
 async def test_a_lookup_of_a_removed_provider_was_not_told_why_it_was_not_found(pool: Pool) -> None:
-    """The provider was passed over in the middle of the chain, and the reason says so."""
+    """A provider was removed in the middle of the chain, and the reason says so."""
     first = await take_one(pool, work_email=EMAIL, providers=BOTH)
     only = await take_one(pool, work_email=EMAIL, providers=("nyne",))
     asked = await job_of(pool, first.id)
@@ -202,7 +202,7 @@ async def test_a_lookup_of_a_removed_provider_was_not_told_why_it_was_not_found(
 
 
 async def test_a_search_was_asked_for_nobody_after_a_duplicate_held_it(db: Pool, order: Order) -> None:
-    """A duplicate event locks the search at the moment in which its last lookup leaves: the claim drops it."""
+    """A duplicate event locks the search while its last lookup leaves: the claim drops the job."""
     await register_provider(db, "leadmagic", QUICK, {})
     first = await take_one(db, work_email=EMAIL)
     by_other = await take_one(db, "event-other", work_email=OTHER)
@@ -222,7 +222,7 @@ async def test_a_search_was_asked_for_nobody_after_a_duplicate_held_it(db: Pool,
 
 
 async def test_a_search_was_asked_for_nobody_after_a_budget_held_it(db: Pool, order: Order) -> None:
-    """A claim holds the job at the moment in which its lookup finds a late number: released, it is dropped."""
+    """A claim holds the job while its lookup takes a late number: released, the job is dropped."""
     for name in BOTH:
         await register_provider(db, name, QUICK, {})
     first = await take_one(db, work_email=EMAIL, providers=("nyne",))

@@ -118,7 +118,7 @@ async def stale(world: AtWork) -> asyncpg.Record:
 async def test_a_job_that_went_on_between_the_look_and_the_act_died(
     world: AtWork, order: Order, duty: str, make: Callable[[AtWork], Awaitable[asyncpg.Record]], write: Write
 ) -> None:
-    """Each duty of the reconciler repeats what it acted on in the statement that acts."""
+    """Each statement of the reconciler repeats the conditions under which it acts."""
     row = await make(world)
     async with order.first() as first:
         await write(first, row)
@@ -235,7 +235,7 @@ async def test_a_question_that_was_sent_back_after_a_late_number_stayed_in_fligh
 async def test_a_submitter_that_stopped_after_a_failed_claim_left_its_jobs_in_doubt(
     start: Start, pool: Pool, fake: FakeProvider, database_url: str
 ) -> None:
-    """Before it leaves, it puts back what it did not send: its lease would end as "perhaps charged"."""
+    """A submitter that stops puts back the jobs that it claimed and did not send; none ends as "perhaps charged"."""
     async with proxied(database_url) as proxy, start(proxy.url) as world:
         lookup_id = await wish_for(world)
         proxy.lose_answers_to(b"COMMIT")

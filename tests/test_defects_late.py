@@ -125,7 +125,7 @@ async def test_a_failed_claim_was_not_undone_after_a_takeover(world: AtWork, *, 
     """Its commit waited for a standby, longer than the lease: nothing was sent, so nothing is in doubt."""
     wanted = await take_one(world.pool, work_email=EMAIL, providers=("leadmagic",))
     claim_id = uuid7()
-    taken = await claim(  # committed; the submitter heard a TimeoutError
+    taken = await claim(  # committed, although the submitter got a TimeoutError
         world.pool, "leadmagic", most=1, price=Decimal(5), lease=timedelta(seconds=20),
         callback_expected=callback_expected, claim_id=claim_id,
     )  # fmt: skip
@@ -148,7 +148,7 @@ async def test_a_failed_claim_was_not_undone_after_a_takeover(world: AtWork, *, 
 
 
 async def test_a_lookup_was_not_told_that_the_first_provider_was_removed(pool: Pool) -> None:
-    """As in the middle of the chain."""
+    """The reason names the removed provider, as in the middle of the chain."""
     first = await take_one(pool, work_email=EMAIL, providers=NYNE_FIRST)
     only = await take_one(pool, work_email=EMAIL, providers=("nyne",))
     assert await pass_over_removed(pool, ("leadmagic",), 10) == 1
@@ -214,7 +214,7 @@ async def test_the_body_of_a_late_callback_was_kept_for_ever(pool: Pool) -> None
 
 
 async def test_a_limit_stayed_corrected_by_one_odd_header(world: AtWork, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Another process heard it once, and is gone; this one hears the right limit with every answer."""
+    """One odd header corrected a limit, and its process is gone; another process restores it with each right answer."""
     leadmagic = world.process.providers["leadmagic"]
     await world.pool.execute("UPDATE limits SET ceiling = NULL")
     monkeypatch.setattr(limit_headers, "WRITTEN_FOR", 0.0)

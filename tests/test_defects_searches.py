@@ -116,7 +116,7 @@ async def retry_wrong(pool: Pool, id: Any) -> None:
 
 
 async def test_a_wrong_number_was_given_again(pool: Pool) -> None:
-    """The other provider is asked; the wrong number is never given again, and those who have it keep it."""
+    """The other provider is asked; the wrong number is never passed on again, and lookups that have it keep it."""
     first = await take_one(pool, work_email=EMAIL, providers=BOTH)
     other = await take_one(pool, work_email=EMAIL, providers=BOTH)
     await end(pool, first.id, mobile=MOBILE)
@@ -171,7 +171,7 @@ async def test_a_wrong_number_was_forgotten_with_its_search(pool: Pool) -> None:
 
 
 async def test_a_wrong_number_with_nobody_left_to_ask_was_asked_for_again(pool: Pool) -> None:
-    """The provider that gave it would give it again, and the other one has none: not_found, with the reason."""
+    """The provider of the wrong number is not asked again, and the other has none: not_found, with the reason."""
     first = await take_one(pool, work_email=EMAIL, providers=("leadmagic",))
     await end(pool, first.id, mobile=MOBILE)
 

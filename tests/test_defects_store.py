@@ -1,4 +1,4 @@
-"""Defects of endings, callbacks and money, each named after what a user would have seen."""
+"""Defects of endings, callbacks and money, each named after the user's symptom."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ async def test_a_late_number_for_a_retried_lookup_was_a_500(pool: Pool, taken: b
 
 
 async def test_the_number_of_a_202_after_a_failed_callback_was_thrown_away(world: AtWork, fake: FakeProvider) -> None:
-    """The callback spoke of another request: the one that was accepted is polled, and its number counts."""
+    """The callback was about another request: the accepted one is polled, and its number counts."""
     claimed = await claimed_of(world)
     await world.call_back(claimed.id, Refused("no", request_id="req-1"))
     assert await status(world.pool, claimed.lookup_id) == "failed"
@@ -143,7 +143,7 @@ async def test_a_callback_that_could_not_be_applied_was_a_500(client: Client, po
 
 
 async def test_a_flagged_callback_that_is_applied_later_says_so(client: Client, pool: Pool) -> None:
-    """What stood in its way is gone, and the provider sends it again."""
+    """The obstacle is gone, and the provider sends the callback again."""
     row = await job(pool, "awaiting")
     await refuse_end_of(pool, row["id"], "check_violation")
     await call_back(client, row, found(row["request_id"]))

@@ -92,7 +92,7 @@ async def test_a_sender_rests_unless_something_is_due_soon(pool: Pool, due_in: i
 
 
 async def test_a_renewed_lease_is_the_attempts_own(pool: Pool) -> None:
-    """Another attempt's lease is not renewed, nor one that ended."""
+    """A renewal changes only the lease of its own attempt, and none that has expired."""
     one = await taken(pool)
     await lease_expires(pool, one.id)
 
@@ -102,7 +102,7 @@ async def test_a_renewed_lease_is_the_attempts_own(pool: Pool) -> None:
 
 
 async def test_a_failed_claim_is_undone(pool: Pool) -> None:
-    """What it took is queued again, and no try is counted; another claim's stays."""
+    """Its deliveries are queued again, and no try is counted; another claim's deliveries stay."""
     mine, other = uuid7(), uuid7()
     row = await delivery(pool)
     await take(pool, claim_id=mine)
@@ -114,7 +114,7 @@ async def test_a_failed_claim_is_undone(pool: Pool) -> None:
 
 @pytest.mark.parametrize("counts", [True, False])
 async def test_a_failed_try_is_due_later(pool: Pool, counts: bool) -> None:
-    """It waits as long as it was told to, says what went wrong, and counts unless a limit was in the way."""
+    """It waits as long as asked, keeps the error, and counts unless a limit was the reason."""
     one = await taken(pool)
 
     assert await DELIVERIES.requeue(pool, [Postponed(one.id, one.attempt, LATER, "HTTP 500", counts)]) == {one.id}
@@ -126,7 +126,7 @@ async def test_a_failed_try_is_due_later(pool: Pool, counts: bool) -> None:
 
 @pytest.mark.parametrize("state", FINAL)
 async def test_a_delivery_ends_in_the_way_it_was_told(pool: Pool, state: Any) -> None:
-    """With its reason and the other side's words; a hash and a record of before are kept."""
+    """It ends with its reason and the receiver's words; the hash and earlier record are kept."""
     one = await taken(pool, wrote=b"before", record_id="43")
 
     ended = await end(pool, [Ended(one.id, one.attempt, state, reason="why", answer="words")])
@@ -138,7 +138,7 @@ async def test_a_delivery_ends_in_the_way_it_was_told(pool: Pool, state: Any) ->
 
 
 async def test_an_overtaken_attempt_writes_nothing(pool: Pool) -> None:
-    """Its lease ran out, and the next attempt has the delivery: what the first one heard is dropped."""
+    """After its lease expired, the next attempt has the delivery: the first one's result is dropped."""
     first = await taken(pool)
     await lease_expires(pool, first.id)
     assert await DELIVERIES.rescue(pool, 10) == [first.id]

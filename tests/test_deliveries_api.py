@@ -1,4 +1,4 @@
-"""GET /v1/deliveries and a replay: what a person sees of results on their way out, and may do about them."""
+"""GET /v1/deliveries and the replay: what a person sees of deliveries, and may do about them."""
 
 from __future__ import annotations
 
@@ -120,7 +120,7 @@ async def test_pages_follow_one_another(client: Client, pool: Pool, filtered: st
     ],
 )  # fmt: skip
 async def test_a_parameter_that_cannot_be_used_is_named(client: Client, query: str, path: str) -> None:
-    """All of them at once."""
+    """One 422 names all of them."""
     answer = await client.get(f"/v1/deliveries?{query}")
 
     assert (answer.status, [error["path"] for error in answer.json()["errors"]]) == (422, [path])
@@ -128,7 +128,7 @@ async def test_a_parameter_that_cannot_be_used_is_named(client: Client, query: s
 
 @pytest.mark.parametrize("state", FINAL)
 async def test_what_has_ended_is_sent_again(client: Client, pool: Pool, state: str) -> None:
-    """At once, and the audit says who wanted it."""
+    """It is sent at once, and the audit records the author."""
     row = await delivery(pool, state, tries=9)
 
     answer = await client.post(f"/v1/deliveries/{row['id']}/replay", b"")
@@ -144,7 +144,7 @@ async def test_what_has_ended_is_sent_again(client: Client, pool: Pool, state: s
 
 @pytest.mark.parametrize("state", ["queued", "sending"])
 async def test_what_is_on_its_way_is_not_sent_twice(client: Client, pool: Pool, state: str) -> None:
-    """It is left alone, and nobody did anything."""
+    """It is left alone, and the audit stays empty."""
     row = await delivery(pool, state, tries=9)
 
     answer = await client.post(f"/v1/deliveries/{row['id']}/replay", b"")
@@ -157,12 +157,12 @@ async def test_what_is_on_its_way_is_not_sent_twice(client: Client, pool: Pool, 
 
 @pytest.mark.parametrize("id", ["019a0b1c-2d3e-7f40-8a5b-6c7d8e9f0a1b", "7", "%00"])
 async def test_what_does_not_exist_is_not_sent(client: Client, id: str) -> None:
-    """Neither an unknown id nor something else."""
+    """An unknown id, and a text that is no id, is a 404."""
     assert (await client.post(f"/v1/deliveries/{id}/replay", b"")).status == 404
 
 
 async def test_a_replay_wakes_the_senders(client: Client, pool: Pool, database_url: str) -> None:
-    """They look at once, in whatever process they are."""
+    """The senders in every process look at once."""
     row = await delivery(pool, "given_up")
     hints: Any = []
     listener = await asyncpg.connect(database_url)

@@ -1,4 +1,4 @@
-"""What is on its way costs what is due: no statement about deliveries reads through their history."""
+"""Deliveries cost what is due: no statement about them reads through their history."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ async def seed(url: str) -> None:
 
 @pytest.fixture(scope="module")
 def seeded_url(databases: Databases) -> Iterator[str]:
-    """Return one database for the whole module: every test undoes what it does."""
+    """Return one database for the whole module: every test undoes its changes."""
     with databases.for_a_module() as url:
         asyncio.run(seed(url))
         yield url
@@ -87,7 +87,7 @@ async def some(db: Db, state: str) -> list[asyncpg.Record]:
 
 
 async def claims(db: Db) -> None:
-    """Claim what is due."""
+    """Claim due deliveries."""
     claimed = await deliveries.claim(db, "webhook", most=PART, lease=LEASE, claim_id=uuid7())
     assert len(claimed.deliveries) == PART
 
@@ -136,7 +136,7 @@ async def details(db: Db) -> None:
 
 
 async def looks(db: Db) -> None:
-    """Look what is outstanding."""
+    """Read the outstanding deliveries."""
     await sweep.look(db)
 
 

@@ -1,4 +1,4 @@
-"""A result and its deliveries are one commit: whatever ends a lookup writes them, and nothing else does."""
+"""A result and its deliveries are one commit: every statement that ends a lookup writes them, and no other does."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ async def test_an_open_lookup_has_no_delivery(pool: Pool) -> None:
     ("mobile", "state"), [(MOBILE, "answered"), (None, "answered"), (None, "failed"), (None, "unknown")]
 )
 async def test_whatever_a_search_comes_to_is_delivered(pool: Pool, mobile: str | None, state: str) -> None:
-    """With a number or without one, and to the contact's CRM as well."""
+    """With a number or without one, the result goes out, also to the contact's CRM."""
     id = await take(pool, "hubspot", "42")
 
     await end(pool, id, mobile, state)
@@ -87,7 +87,7 @@ async def test_whatever_a_search_comes_to_is_delivered(pool: Pool, mobile: str |
 
 
 async def test_every_lookup_of_a_search_has_a_delivery_of_its_own(pool: Pool) -> None:
-    """Those that joined it, too; each goes to the CRM that it came from."""
+    """Lookups that joined the search have deliveries too; each goes to the CRM that it came from."""
     ids = [await take(pool), await take(pool, "hubspot", "42"), await take(pool, "api", "43")]
 
     await end(pool, ids[0], MOBILE)
@@ -115,7 +115,7 @@ async def test_a_late_number_is_delivered_again(pool: Pool) -> None:
 
 
 async def test_a_retry_is_delivered_when_it_ends(pool: Pool) -> None:
-    """Not when it begins."""
+    """A retry writes no delivery when it begins, and one when it ends."""
     id = await take(pool)
     await end(pool, id, state="failed")
     assert await retry(pool, id, BOTH)
@@ -156,7 +156,7 @@ async def test_a_lookup_that_is_decided_anew_is_delivered_if_it_ends(pool: Pool)
 
 
 async def test_a_cancelled_lookup_is_told_to_the_webhook_only(pool: Pool) -> None:
-    """A CRM can show nothing of it."""
+    """A cancelled lookup goes to the webhook only: a CRM has nothing to show for it."""
     id = await take(pool, "hubspot", "42")
 
     assert await cancel(pool, id, BOTH)
@@ -165,7 +165,7 @@ async def test_a_cancelled_lookup_is_told_to_the_webhook_only(pool: Pool) -> Non
 
 
 async def test_a_contact_without_a_record_has_no_crm_to_go_to(pool: Pool) -> None:
-    """Nobody could say onto which contact the number belongs."""
+    """Without a record id, no contact can be written."""
     id = await take(pool, "hubspot")
 
     await end(pool, id, MOBILE)
@@ -174,7 +174,7 @@ async def test_a_contact_without_a_record_has_no_crm_to_go_to(pool: Pool) -> Non
 
 
 async def test_without_channels_nothing_is_written(pool: Pool) -> None:
-    """Neither by the search's end, nor by a retry's or a cancellation."""
+    """Neither the search's end, nor a retry's, nor a cancellation writes any."""
     id = await take(pool, "hubspot", "42")
     job = await job_of(pool, id)
     assert job is not None
@@ -185,7 +185,7 @@ async def test_without_channels_nothing_is_written(pool: Pool) -> None:
 
 
 async def test_lookups_and_deliveries_are_committed_together(pool: Pool) -> None:
-    """What is rolled back has neither; a chunk of two has two."""
+    """A rolled-back end has no deliveries; a chunk of two lookups has two."""
     ids = [await take(pool) for _ in range(3)]
     await end_job(pool, ids[0], mobile=MOBILE)
     searches = await unswept_searches(pool, 10)
@@ -207,7 +207,7 @@ async def test_lookups_and_deliveries_are_committed_together(pool: Pool) -> None
 
 
 async def test_endings_tell_whether_there_is_something_to_deliver(pool: Pool) -> None:
-    """So that senders are woken then, and only then."""
+    """Senders are woken only when there is something to deliver."""
     first, second = await take(pool), await take(pool, work_email="john@acme.co", name="John Roe")
     found = [await job_of(pool, id) for id in (first, second)]
     assert found[0] is not None
@@ -294,7 +294,7 @@ def unannounced(source: str) -> Iterator[str]:
 
 
 def test_no_statement_ends_a_lookup_in_silence() -> None:
-    """Whatever sets final_status writes the deliveries in the same statement."""
+    """Every statement that sets final_status writes the deliveries as well."""
     silent = {path.name: list(unannounced(path.read_text(encoding="utf-8"))) for path in (ROOT / "store").glob("*.py")}
 
     assert {name: texts for name, texts in silent.items() if texts} == {}

@@ -1,4 +1,4 @@
-"""`ringback demo`: it plays, it judges, it notices what is wrong, and it leaves nothing behind."""
+"""`ringback demo` plays, judges, notices what is wrong, and leaves nothing behind."""
 
 from __future__ import annotations
 
@@ -127,10 +127,10 @@ def test_everything_unusual_happens_even_in_the_smallest_demo() -> None:
 def test_the_cast_speaks_the_words_of_the_sandbox() -> None:
     """A word that the vendors do not know would be refused by them."""
     for words in UNUSUAL:
-        someone = person(profile_url=f"somebody--{words}")
-        assert someone is not None
+        subject = person(profile_url=f"somebody--{words}")
+        assert subject is not None
         for vendor in ("leadmagic", "nyne"):
-            assert choose(vendor, someone, 0.5) in TABLE.values()
+            assert choose(vendor, subject, 0.5) in TABLE.values()
 
 
 class FakeBooks:
@@ -180,7 +180,7 @@ async def judged(books: FakeBooks, lookups: list[Json], answers: list[Json], for
 
 
 async def test_what_is_as_it_should_be_passes() -> None:
-    """Somebody who was asked about once, and somebody who followed for free."""
+    """One person was asked about once; another lookup shared the answer for free."""
     verdict = await judged(FakeBooks(), [a_lookup(), JOINED], ANSWERS, [404])
 
     assert verdict.differences == []
@@ -196,7 +196,7 @@ async def test_what_is_as_it_should_be_passes() -> None:
     ],
 )
 async def test_a_lookup_that_ended_otherwise_is_named(changes: Json, words: str) -> None:
-    """Which one, what it should be, and what it is."""
+    """The offence names the lookup, its right end and its real one."""
     verdict = await judged(FakeBooks(), [a_lookup(**changes), JOINED], ANSWERS, [404])
 
     (difference,) = [one for one in verdict.differences if "crm-1" in one]
@@ -255,7 +255,7 @@ async def test_an_event_that_made_two_lookups_is_noticed() -> None:
 
 
 def test_the_table_says_how_each_was_answered() -> None:
-    """By the job whose number it is; by nobody where nobody answered; reused where nobody was asked."""
+    """By the job whose number it is; `no answer` if none came; `reused` if no provider was asked."""
     unanswered = [{"provider": "nyne", "answered_by": None, "possibly_charged": 3}]
 
     assert show.answered_by(a_lookup()) == "callback"

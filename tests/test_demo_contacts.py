@@ -1,4 +1,4 @@
-"""The contacts of `ringback demo`: who they are, and what the verdict notices."""
+"""The contacts of `ringback demo`, and what its verdict notices about them."""
 
 from __future__ import annotations
 
@@ -63,15 +63,15 @@ def test_everything_unusual_happens_to_a_contact(seed: int) -> None:
 def test_the_contacts_speak_the_words_of_the_sandbox() -> None:
     """A word that HubSpot or a vendor does not know would be refused by them."""
     for words in UNUSUAL:
-        someone = person(work_email=f"somebody--{words}@acme.test")
-        assert someone is not None
-        assert chosen(someone)
+        subject = person(work_email=f"somebody--{words}@acme.test")
+        assert subject is not None
+        assert chosen(subject)
         for vendor in ("leadmagic", "nyne"):
-            assert choose(vendor, someone, 0.5) in TABLE.values()
+            assert choose(vendor, subject, 0.5) in TABLE.values()
 
 
 def test_contacts_as_they_should_be_pass() -> None:
-    """One that got a number, one beside a person, one that had a number, one without."""
+    """One contact got a number, one was edited by a person, one had a number, one has none."""
     nothing: dict[str, Any] = {"status": "not_found", "mobile": None, "provider": None, "deliveries": []}
     without = a_story(lookups=[nothing], writes=[], record={"properties": {}})
     had = a_story(HAD, lookups=[], writes=[], reading={"status": "skipped", "reason": "has a mobile"})
@@ -91,7 +91,7 @@ def test_contacts_as_they_should_be_pass() -> None:
     ],
 )
 def test_a_contact_that_ended_otherwise_is_named(story: Story, words: str) -> None:
-    """Which one, and what is there instead."""
+    """The offence names the contact, and what its field holds instead."""
     (difference,) = judged(story)
 
     assert difference.startswith("contact 7 (Jane Doe)")

@@ -1,4 +1,4 @@
-"""`ringback doctor`: every thing that can be wrong is told apart, with what to do about it."""
+"""`ringback doctor`: every fault has its own finding, with what to do about it."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 @pytest.fixture
 async def session() -> AsyncIterator[aiohttp.ClientSession]:
-    """What doctor asks with."""
+    """Yield the session that doctor uses."""
     async with open_session(limit=5, timeout=5) as opened:
         yield opened
 
 
 @asynccontextmanager
 async def server(answer: Answer) -> AsyncIterator[str]:
-    """Inside the block somebody's server answers everything by *answer*, at the yielded address."""
+    """Serve *answer* to every request inside the block; yield the address."""
     app = web.Application()
     app.router.add_get("/{path:.*}", answer)
     runner = web.AppRunner(app)
@@ -66,7 +66,7 @@ async def a_stranger(_: web.Request) -> web.Response:
 
 
 async def a_proxy(_: web.Request) -> web.Response:
-    """As a proxy answers that finds nobody behind it."""
+    """Answer as a proxy without a server behind it."""
     return web.Response(status=502, text="<html>Bad Gateway</html>")
 
 
@@ -87,7 +87,7 @@ async def a_redirect(_: web.Request) -> web.Response:
 async def test_public_url_leads_to_us_or_is_told_apart(
     session: aiohttp.ClientSession, make_settings: MakeSettings, answer: Answer, verdict: str, words: str
 ) -> None:
-    """A server that is well, but is another one, is not taken for ours."""
+    """Another server that is well is not taken for ours."""
     async with server(answer) as url:
         (finding,) = await check_public_url(session, make_settings(public_url=url))
 
@@ -96,7 +96,7 @@ async def test_public_url_leads_to_us_or_is_told_apart(
 
 
 async def test_public_url_that_nobody_listens_at(session: aiohttp.ClientSession, make_settings: MakeSettings) -> None:
-    """The receiver does not run, or a firewall is between: both are named."""
+    """Two causes are named: the receiver does not run, or a firewall is between."""
     settings = make_settings(public_url=f"http://127.0.0.1:{free_port()}")
 
     (finding,) = await check_public_url(session, settings)
@@ -115,7 +115,7 @@ async def test_no_public_url_is_no_failure(session: aiohttp.ClientSession, make_
 
 
 async def test_a_provider_that_is_well(session: aiohttp.ClientSession, make_settings: MakeSettings) -> None:
-    """Its balance is told."""
+    """The finding shows the balance."""
     async with playing(LeadMagic(LeadMagicSettings(api_key="right", balance=5000))) as url:
         settings = make_settings(leadmagic_api_key="right", leadmagic_base_url=url)
         (finding,) = await check_provider(session, settings, build_providers(settings)["leadmagic"])
@@ -154,7 +154,7 @@ async def test_a_provider_that_cannot_be_reached(session: aiohttp.ClientSession,
 
 
 async def test_a_database_that_is_well(make_settings: MakeSettings, database_url: str) -> None:
-    """Its version is told, and that the schema is current."""
+    """The finding shows the version, and that the schema is current."""
     answers, schema = await check_database(make_settings(database_url=database_url))
 
     assert answers.verdict == "ok"
@@ -208,7 +208,7 @@ def test_settings_are_those_of_every_process(make_settings: MakeSettings, monkey
 
 
 async def test_doctor_fails_with_1_and_speaks_json(tmp_path: Path) -> None:
-    """A program can act on what is wrong; nothing needs to run, and nothing is made."""
+    """A program can act on the findings; no process needs to run, and no file is made."""
     told = await ringback("doctor", "--json", cwd=tmp_path, PORT="99999", NYNE_API_KEY="key")
 
     findings = json.loads(told.out)
@@ -220,7 +220,7 @@ async def test_doctor_fails_with_1_and_speaks_json(tmp_path: Path) -> None:
 
 
 async def test_parameters_without_a_use_are_told(make_settings: MakeSettings, database_url: str) -> None:
-    """What a host put into DATABASE_URL for libpq works, and is named."""
+    """Parameters in DATABASE_URL that are for libpq only do no harm, and are named."""
     findings = await check_database(make_settings(database_url=f"{database_url}&gssencmode=disable"))
 
     assert Finding("DATABASE_URL", "ok", "works; ignores gssencmode") in findings

@@ -1,4 +1,4 @@
-"""A submitter that is stopped: what is in flight is finished and stored, or left to be rescued; nothing is begun."""
+"""A stopping submitter finishes and stores its questions in flight, or leaves them to be rescued, and begins none."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 async def test_sigterm_drains(world: AtWork, fake: FakeProvider) -> None:
-    """What is in flight is finished and stored; nothing new is claimed."""
+    """Questions in flight are finished and stored; no more jobs are claimed."""
     first = await wish_for(world, work_email="1@acme.co")
     slow = held(found())
     fake.questions.append(slow)
@@ -38,7 +38,7 @@ async def test_sigterm_drains(world: AtWork, fake: FakeProvider) -> None:
 
 
 async def test_a_full_submitter_that_is_stopped_claims_nothing_more(start: Start, fake: FakeProvider) -> None:
-    """Not even a slot that is free already, while it waits for more of them, is filled."""
+    """A stopping submitter fills no slot, not even one that was free already."""
     async with start(provider_concurrency=8) as world:
         for number in range(9):
             await wish_for(world, work_email=f"{number}@acme.co")
@@ -62,7 +62,7 @@ async def test_a_full_submitter_that_is_stopped_claims_nothing_more(start: Start
 
 
 async def eight_are_left(world: AtWork) -> bool:
-    """One of nine questions is over."""
+    """End one of nine questions."""
     return await jobs(world.pool) == 8
 
 

@@ -113,7 +113,7 @@ async def test_a_wrong_callback_does_not_hide_the_right_one(world: AtWork) -> No
 
 
 async def test_a_callback_nobody_can_read_ends_nothing(world: AtWork) -> None:
-    """It is kept and flagged, and the job is polled."""
+    """An unreadable callback is kept and flagged, and the job is polled."""
     row = await job(world.pool, "awaiting", request_id="req-1")
 
     recorded = await world.call_back(row["id"], Unreadable("odd"), b"?")

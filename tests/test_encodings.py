@@ -91,7 +91,7 @@ def test_latin_1_is_read_where_it_is_said(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["shift_jis", "gb18030", "utf-7", "iso-8859-15", "x" * 30])
 def test_another_charset_is_a_415_that_names_it(name: str) -> None:
-    """What cannot be decoded is refused, and not guessed."""
+    """A body that cannot be decoded is refused, and not guessed at."""
     problem = refused(b"{}", f"{JSON}; charset={name}")
 
     assert problem.status == 415
@@ -109,7 +109,7 @@ def test_a_charset_that_is_none_is_not_repeated(name: str) -> None:
 
 
 def test_two_charsets_are_a_415() -> None:
-    """Which of them is right cannot be known."""
+    """Which of the two is right is unclear."""
     assert refused(b"{}", f"{JSON}; charset=utf-8, {JSON}; charset=utf-16").status == 415
 
 
@@ -174,7 +174,7 @@ def test_what_is_not_said_to_be_json_is_a_415(content_types: tuple[str, ...]) ->
 
 
 def deflated(body: bytes) -> bytes:
-    """What `Content-Encoding: deflate` means."""
+    """Compress as `Content-Encoding: deflate` means."""
     return zlib.compress(body)
 
 
@@ -247,7 +247,7 @@ def test_gzip_without_a_word_is_a_400_that_says_so() -> None:
     ],
 )
 def test_a_bomb_is_a_413(body: bytes, coding: str) -> None:
-    """The limit holds while decompressing, whatever the layers."""
+    """The limit holds while decompressing, through any number of layers."""
     assert refused(body, JSON, coding=coding).status == 413
 
 
@@ -267,7 +267,7 @@ async def test_json_in_a_string_is_a_422_that_says_so(offline: Client) -> None:
 
 
 async def test_what_was_encoded_is_stored_decoded(client: Client, pool: Pool) -> None:
-    """The event that is kept is its JSON, whatever it was wrapped in; the person is the same."""
+    """The stored event is its JSON, however it was encoded; the person is the same."""
     body = gzipped(TEXT.encode("utf-16"))
 
     made = await client.post("/events/generic", body, {"content-encoding": "gzip"})

@@ -1,6 +1,6 @@
-"""The Procfile's own commands, both vendors and HubSpot: from a contact to the number on it, whatever happens between.
+"""The Procfile's own commands, both vendors and HubSpot: from a contact to the number on it, through every fault.
 
-Everything is looked at from outside: HubSpot's ledger and requests, the vendors' books, and our API.
+Everything is observed from outside: HubSpot's ledger and requests, the vendors' books, and our API.
 """
 
 from __future__ import annotations

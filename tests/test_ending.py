@@ -1,4 +1,4 @@
-"""How a job ends by what a provider said: nothing that it says is refused by the database, and nothing is lost."""
+"""How a job ends by a provider's answer: the database refuses no ending, and nothing is lost."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def test_a_number_of_more_than_15_digits_is_kept_and_no_number() -> None:
 
 
 def test_a_national_number_without_a_region_keeps_its_text_and_its_charge() -> None:
-    """It says what is missing, so that a later event with the region reads the text that was paid for."""
+    """The reason says what is missing, so that a later event with the region reads the paid text."""
     ending = ends(Answered("415-555-0132"))
 
     assert (ending.state, ending.mobile, ending.mobile_raw) == ("answered", None, "415-555-0132")
@@ -49,7 +49,7 @@ def test_a_national_number_without_a_region_keeps_its_text_and_its_charge() -> N
 
 
 def test_a_landline_counts_only_where_no_mobile_can_be_read() -> None:
-    """What the provider calls a mobile goes first, even if only possible; what cannot be read falls back."""
+    """A mobile goes first, even if it is only possible; an unreadable one falls back to the landline."""
     landline = "+4930123456"
 
     assert ends(Answered("+1 555 123 4567", second_choice=landline)).mobile == "+15551234567"

@@ -1,4 +1,4 @@
-"""Who is erased is nowhere afterwards; the sums of the ledger stay, and everybody else goes on."""
+"""An erased person is nowhere afterwards; the sums of the ledger stay, and other people's lookups go on."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ VALUES = ("jane@acme.co", "janedoe", "Jane Q. Doe", MOBILE, MOBILE.removeprefix(
 
 
 async def erase(pool: Pool, kind: Kind, text: str, **options: Any) -> Erased:
-    """Erase a person by what somebody typed."""
+    """Erase a person by values as a person types them."""
     return await erase_person(pool, POLICY, [read_identifier(kind, text)], **options)
 
 
@@ -149,7 +149,7 @@ async def test_others_of_an_event_keep_their_part_of_its_body(pool: Pool) -> Non
 
 
 async def test_a_body_in_which_the_person_cannot_be_found_is_emptied(pool: Pool) -> None:
-    """A contact written in fields that nobody knows might be anybody's."""
+    """A body without readable contacts is emptied: it might name the person."""
     john = {"work_email": "john@acme.co"}
     await arrive(pool, [{"x": {"m": "j.a.n.e at acme"}}, {"email": "john@acme.co"}], JANE, john)
 
@@ -253,7 +253,7 @@ async def test_who_shares_an_answered_search_keeps_what_it_covers(db: Pool) -> N
 
 
 async def test_nothing_further_is_inferred(pool: Pool) -> None:
-    """Who shares only the profile is not erased by the e-mail."""
+    """A lookup that shares only the profile is not erased by the e-mail."""
     await take_one(pool, **JANE)
     other = await take_one(pool, profile_url="linkedin.com/in/janedoe")
 
@@ -325,7 +325,7 @@ async def test_given_lookups_are_erased_and_no_others(pool: Pool) -> None:
 
 
 async def test_a_shared_address_stays_shared(pool: Pool) -> None:
-    """Without that mark, the people who share it would be taken for one again. It is a hash and a flag."""
+    """Without the mark, two people with that address would be taken for one. It is a hash and a flag."""
     await take_one(pool, work_email="bothofus@acme.co", name="Jane Doe")
     await take_one(pool, work_email="bothofus@acme.co", name="John Roe")
     assert await pool.fetchval("SELECT count(*) FROM keys WHERE shared") == 1

@@ -66,7 +66,7 @@ async def test_a_callback_that_waits_for_the_erasure_is_not_stored(db: Pool, ord
 
 
 async def test_a_callback_that_was_first_is_erased_with_its_number(db: Pool, order: Order) -> None:
-    """The erasure waits for the ending, and takes what it brought along."""
+    """The erasure waits for the ending, and removes the number that it brought."""
     await take_one(db, providers=("nyne",), **JANE)
     (job,) = (await claim(db)).jobs
     async with order.first() as first:

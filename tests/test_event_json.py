@@ -1,4 +1,4 @@
-"""The JSON of an event, read without a receiver: what is none, what is odd, and what may be anything."""
+"""The JSON of an event, read without a receiver: not JSON, odd JSON, and any JSON at all."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def test_odd_json_costs_no_lead(body: bytes, contact: Contact, named: list[str])
 @quick
 @given(body=anything)
 def test_no_json_raises_anything_else(body: Any) -> None:
-    """Whatever the JSON, there are contacts with their problems, or a named reason why there are none."""
+    """Any JSON reads to contacts with their problems, or to a named reason why there are none."""
     try:
         contacts = read(json.dumps(body))
     except NotAnEvent:

@@ -1,4 +1,4 @@
-"""Events in: what is taken, and that a 202 means stored."""
+"""Events: which are accepted, and that a 202 means stored."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ async def test_only_providers_that_can_use_the_contact_are_asked(client: Client,
 
 
 async def test_the_event_may_choose_the_providers_and_their_order(client: Client, pool: Pool) -> None:
-    """`providers` says who is asked, and in which order; a repetition counts once."""
+    """`providers` says which providers to ask, in which order; a repetition counts once."""
     await client.post("/events/generic", EVENT | {"providers": ["nyne", "leadmagic", "nyne"]})
 
     row = await pool.fetchrow("SELECT provider, todo FROM jobs")
@@ -105,7 +105,7 @@ async def test_the_event_may_choose_the_providers_and_their_order(client: Client
 
 
 async def test_contacts_take_providers_and_region_from_their_event(client: Client, pool: Pool) -> None:
-    """What is said once above the contacts holds for each that says nothing else."""
+    """Fields beside the contacts apply to each contact without its own."""
     contacts = [{"work_email": "a@acme.co"}, {"work_email": "b@acme.co", "providers": ["leadmagic"], "region": "FR"}]
 
     await client.post("/events/generic", {"providers": ["nyne"], "region": "de", "contacts": contacts})

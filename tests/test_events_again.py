@@ -33,7 +33,7 @@ async def test_the_same_event_again_is_a_duplicate(client: Client, pool: Pool) -
     "change", [{"name": "Ann Lee"}, {"work_email": "ann@acme.co"}, {"record_id": "crm-9"}, {"providers": ["nyne"]}]
 )
 async def test_the_same_id_with_other_content_is_another_event(client: Client, change: dict[str, Any]) -> None:
-    """A sender that uses an id twice loses nobody: another person, record or order is another event.
+    """An id used twice loses no contact: another person, record or order is another event.
 
     Mnexa-AI/e2a#516, dubinc/dub#3799 (HubSpot's eventId is not guaranteed to be unique).
     """
@@ -46,7 +46,7 @@ async def test_the_same_id_with_other_content_is_another_event(client: Client, c
 
 @pytest.mark.parametrize("id", ["undefined", "null", "{{event.id}}", "", "  ", None, False, "NaN", "[object Object]"])
 async def test_a_word_for_no_id_is_no_id(client: Client, id: Any) -> None:
-    """An event whose id was never filled in is told apart by its record and content. PostHog/posthog-js#34."""
+    """Events whose id was never filled in differ by record and content. PostHog/posthog-js#34."""
     ann = {"event_id": id, "record_id": "a", "profile_url": "linkedin.com/in/ann-lee"}
     bob = {"event_id": id, "record_id": "b", "profile_url": "linkedin.com/in/bob-ray"}
 
@@ -96,7 +96,7 @@ async def test_without_event_id_the_content_decides(client: Client, pool: Pool) 
     [{"record_id": "crm-2"}, {"name": "Jane D."}, {"region": "DE"}, {"providers": ["nyne"]}, {"event_id": "evt-2"}],
 )
 async def test_another_record_or_content_is_another_lookup(client: Client, pool: Pool, change: dict[str, Any]) -> None:
-    """What differs in record, content or id is a lookup of its own, which waits for the first one's search."""
+    """Another record, content or id is a lookup of its own, which waits for the first one's search."""
     event = {"record_id": "crm-1", "work_email": "jane@acme.co", "name": "Jane Doe"}
 
     (first,) = lookups(await client.post("/events/generic", event))
@@ -126,7 +126,7 @@ async def test_a_duplicate_in_the_same_body(client: Client, pool: Pool) -> None:
 
 
 async def test_the_same_event_at_the_same_instant(client: Client, pool: Pool) -> None:
-    """Twenty deliveries of one event at once are one lookup, and every one is told which."""
+    """Twenty copies of one event at once are one lookup, and each answer names it."""
     answers = await asyncio.gather(*(client.post("/events/generic", EVENT) for _ in range(20)))
 
     made = [lookups(answer)[0] for answer in answers]

@@ -1,4 +1,4 @@
-"""Events that are taken although something in them cannot be used: what is stored, and what the answer names."""
+"""Events that are accepted with an unusable field: what is stored, and what the answer names."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 async def test_a_bad_field_is_named_and_the_rest_is_used(client: Client, pool: Pool) -> None:
-    """A good identifier is asked about; the answer names the other field and what it may be."""
+    """A good identifier is used; the answer names the other field and what would be usable."""
     (made,) = lookups(await client.post("/events/generic", EVENT | {"personal_email": "test@test.com"}))
 
     assert made["status"] == "queued"

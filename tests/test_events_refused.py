@@ -1,4 +1,4 @@
-"""Events that are refused, each with what is wrong; where no database can be reached, nothing can have been stored."""
+"""Events that are refused, each with what is wrong; the database is unreachable, so nothing can have been stored."""
 
 from __future__ import annotations
 
@@ -214,7 +214,7 @@ async def test_hubspots_webhooks_are_sent_to_their_own_source(offline: Client, m
 
 
 async def test_all_wrong_fields_of_all_contacts_are_named_at_once(offline: Client) -> None:
-    """Nobody has to send a hundred contacts a hundred times to hear of every mistake."""
+    """One answer names every mistake of a hundred contacts."""
     contacts = [
         {"work_email": "x"},
         {"company": "Acme"},

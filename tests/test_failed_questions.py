@@ -1,4 +1,4 @@
-"""Questions that failed: asked again, later each time, where nothing was done; never where nobody can tell."""
+"""Failed questions: asked again, later each time, if nothing was done; never if the outcome is unknown."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ async def test_after_max_attempts_the_job_fails(start: Start, fake: FakeProvider
 
 
 async def test_nobody_there_is_a_definite_failure(start: Start) -> None:
-    """A connection that never came about is asked for again, and costs nothing."""
+    """A connection that was refused is tried again, and costs nothing."""
     async with start(leadmagic_base_url="http://127.0.0.1:1") as world:
         lookup_id = await wish_for(world)
 
@@ -86,14 +86,14 @@ async def test_nobody_there_is_a_definite_failure(start: Start) -> None:
         assert now["error"].startswith("no connection")
 
 
-# Nobody can tell
+# Unknown outcomes
 
 
 @pytest.mark.parametrize("reply", [drop(), hang(), Reply(504, b"<html>")], ids=["drop", "hang", "504"])
 async def test_an_outcome_nobody_can_tell_is_unknown_and_never_asked_again(
     start: Start, fake: FakeProvider, reply: Reply
 ) -> None:
-    """The question was read, and no answer came: perhaps charged, and by itself never asked again."""
+    """A question that was read and not answered is perhaps charged, and is never asked again automatically."""
     async with start(provider_timeout_seconds=0.3) as world:
         lookup_id = await wish_for(world)
         fake.questions.append(reply)
@@ -145,7 +145,7 @@ async def test_a_lost_202_waits_for_its_callback(world: AtWork, fake: FakeProvid
 
 
 async def test_without_callbacks_a_lost_202_is_unknown(start: Start, fake: FakeProvider) -> None:
-    """Nobody would ever tell: it is unknown at once."""
+    """Without callbacks, no message will ever come: the job is unknown at once."""
     async with start(public_url=None) as world:
         lookup_id = await wish_for(world, "nyne")
         fake.questions.append(drop())
@@ -156,7 +156,7 @@ async def test_without_callbacks_a_lost_202_is_unknown(start: Start, fake: FakeP
 
 
 async def test_a_success_nobody_can_read_is_kept_for_a_person(world: AtWork, fake: FakeProvider) -> None:
-    """Nobody can tell what came of it, perhaps a charge; and the body is there to be read."""
+    """The outcome is unknown and perhaps charged; the body is kept for a person to read."""
     lookup_id = await wish_for(world)
     fake.questions.append(Reply(200, b'["\xff", "surprise"]\0'))
 

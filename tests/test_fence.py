@@ -1,4 +1,4 @@
-"""The fence: what a submitter writes after its job was taken over does no harm, and is not lost where it is good."""
+"""The fence: a late write of a submitter that lost its job does no harm, and is used where it is good."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.wishes import MOBILE, answer, finish_jobs, job_of, read, status
 
 
 async def test_a_slow_submitters_retry_does_not_ask_again(world: AtWork) -> None:
-    """Its lease ran out and the job waits for its callback: what it heard too late does not queue the question."""
+    """Its lease expired and the job awaits its callback: the late answer does not queue the question again."""
     claimed = await claimed_of(world)
     await lease_expires(world, claimed)
     assert await world.reconciler.rescue() == 1
@@ -42,7 +42,7 @@ async def test_what_a_frozen_submitter_did_not_send_is_asked(world: AtWork) -> N
 
 
 async def test_a_slow_submitters_202_is_good(world: AtWork) -> None:
-    """Nobody else can have asked: the job that was taken over learns its request_id, and can be polled."""
+    """Only this submitter asked: the job that was taken over gets its request_id, and can be polled."""
     claimed = await claimed_of(world)
     await lease_expires(world, claimed)
     await world.reconciler.rescue()
@@ -82,7 +82,7 @@ async def test_a_slow_submitters_202_is_polled_even_after_it_was_given_up(world:
 
 
 async def test_an_older_attempt_changes_nothing(world: AtWork) -> None:
-    """The fence: what a zombie heard about attempt 1 does not touch attempt 2."""
+    """The late answer to attempt 1 does not change attempt 2."""
     zombie = await claimed_of(world)
     await tell(world, zombie, Retry("HTTP 503", after=0.0))
     await world.pool.execute("UPDATE jobs SET due_at = now()")
@@ -112,7 +112,7 @@ async def test_a_submitter_that_woke_up_wins_or_loses_as_a_whole(world: AtWork, 
 
 
 async def test_a_renewal_does_not_wait_for_whoever_ends_the_job(world: AtWork, order: Order) -> None:
-    """A lease whose job is being finished needs no renewal; the others are not held up by it, nor deadlocked."""
+    """The lease of a job that is being finished is skipped; the others are renewed without a wait or a deadlock."""
     ending, running_on = await claimed_of(world), await claimed_of(world)
     async with order.first() as first:
         assert await finish_jobs(first, [answer(ending.id, "callback")])

@@ -60,7 +60,7 @@ async def test_a_source_has_its_own_list(client: Client, pool: Pool) -> None:
 async def test_a_contact_is_found_however_it_is_written(
     client: Client, pool: Pool, contact: dict[str, str], written: list[str]
 ) -> None:
-    """By each of its identifiers: the lookup that was asked for, one that waits, and one that took the answer."""
+    """Each of its identifiers finds the first lookup, one that waits, and one that took the answer."""
     waiting = [await take_one(pool, providers=("leadmagic",), **contact) for _ in range(2)]
     await end(pool, waiting[0].id, mobile=MOBILE)
     took = await take_one(pool, providers=("leadmagic",), **contact)
@@ -75,7 +75,7 @@ async def test_a_contact_is_found_however_it_is_written(
 
 
 async def test_only_lookups_that_hold_the_identifier_are_found(client: Client, pool: Pool) -> None:
-    """Not those of another contact that shares a search by another key."""
+    """Lookups of another contact that shares the search by another key are not found."""
     both = await take_one(pool, work_email="jane@acme.co", personal_email="jane@home.co")
     await take_one(pool, personal_email="jane@home.co")
 
@@ -103,7 +103,7 @@ async def test_what_cannot_be_searched_for_is_refused(client: Client, text: str)
 
 
 async def test_a_shared_mailbox_finds_everybody_who_has_it(client: Client, pool: Pool) -> None:
-    """It is nobody's key, so lookups are walked; a page that was full tells where to go on."""
+    """A shared mailbox is no key, so lookups are walked; a full page says where to go on."""
     three = [await take_one(pool, name=f"{name} Doe", work_email="info@acme.co") for name in ("Jane", "John", "Joan")]
     await take_one(pool, work_email="jane@acme.co")
 
@@ -112,7 +112,7 @@ async def test_a_shared_mailbox_finds_everybody_who_has_it(client: Client, pool:
 
 
 async def test_an_address_of_two_people_finds_both(client: Client, pool: Pool) -> None:
-    """Two who contradict each other have it: no longer a key, and found all the same."""
+    """An address of two people is no longer a key, and still finds both."""
     ids = [
         str((await take_one(pool, profile_url=f"linkedin.com/in/{slug}", personal_email="we@home.co")).id)
         for slug in ("jane-doe", "john-roe")
@@ -125,7 +125,7 @@ async def test_an_address_of_two_people_finds_both(client: Client, pool: Pool) -
 async def test_a_long_walk_goes_on_in_the_next_request(
     client: Client, pool: Pool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A request reads for a second; what it did not come to is behind its cursor."""
+    """One request reads for a second; its cursor leads to the rest."""
     monkeypatch.setattr("store.find.PAGE", 2)
     monkeypatch.setattr("store.find.WALKED_FOR", 0.0)
     oldest = await take_one(pool, name="Jane Doe", work_email="info@acme.co")

@@ -1,4 +1,4 @@
-"""The flood guard: what a source begins beyond its limit within an hour is held, until a person lets it go."""
+"""The flood guard: searches that a source begins beyond its hourly limit are held until a person releases them."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ async def holds(db: Pool) -> Counter[str | None]:
 
 
 async def hour_passes(db: Pool, minutes: int = 61) -> None:
-    """Let what was counted be so old."""
+    """Make all counts an hour older."""
     await db.execute(
         "UPDATE floods SET minute = minute - $1::interval WHERE minute > '-infinity'", timedelta(minutes=minutes)
     )
@@ -156,7 +156,7 @@ async def test_many_intakes_at_once_let_through_what_the_limit_says(db: Pool) ->
     assert (await holds(db))["flood"] == 28
 
 
-# Let go
+# Release
 
 
 async def test_what_a_person_lets_go_is_never_held_for_it_again(db: Pool) -> None:
@@ -186,7 +186,7 @@ async def test_a_retry_by_a_person_is_not_held_and_does_not_count(db: Pool) -> N
 
 
 async def test_nobody_but_a_person_lets_a_flood_go(start: Start) -> None:
-    """The reconciler releases what waits for budgets, providers and the brake; not this."""
+    """The reconciler releases jobs held for budgets, providers and the brake, but not for a flood."""
     async with start() as world:
         await come(world.pool, *(f"{number}@acme.co" for number in range(3)))
         await hour_passes(world.pool, 600)

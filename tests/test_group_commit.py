@@ -65,7 +65,7 @@ async def submitted(commit: GroupCommit[int, int], items: Sequence[int]) -> list
 
 
 async def test_alone_an_item_is_written_at_once(disk: Disk) -> None:
-    """There is no timer: whoever is alone does not wait for company."""
+    """A single item is written at once, without a timer."""
     commit = GroupCommit(disk.flush)
 
     assert await commit.submit(7) == 14
@@ -110,7 +110,7 @@ async def test_one_bad_row_does_not_fail_its_neighbours(disk: Disk, error: Excep
 
 
 async def test_rows_that_met_others_in_the_wrong_order_are_written_one_by_one(disk: Disk) -> None:
-    """A deadlock with another process is nobody's fault: alone, each row passes."""
+    """After a deadlock with another process, each row is tried alone and succeeds."""
     commit = GroupCommit(disk.flush, flushers=1)
     disk.fails_together = asyncpg.DeadlockDetectedError("deadlock detected")
     first = await held_up(disk, commit)
@@ -122,7 +122,7 @@ async def test_rows_that_met_others_in_the_wrong_order_are_written_one_by_one(di
 
 
 async def test_an_unreachable_database_fails_everybody_at_once(disk: Disk) -> None:
-    """When the database is away it is not asked once for each row; everybody hears the reason."""
+    """An unreachable database is not asked once for each row; every caller gets the reason."""
     commit = GroupCommit(disk.flush, flushers=1)
     disk.fails_together = ConnectionRefusedError("no")
     first = await held_up(disk, commit)
@@ -147,7 +147,7 @@ async def test_after_a_failure_the_next_item_is_written(disk: Disk) -> None:
 
 @pytest.mark.parametrize("fate", ["written", "refused"])
 async def test_an_item_outlives_its_caller(disk: Disk, fate: str) -> None:
-    """A caller that is cancelled does not take its item along, nor trouble anybody else."""
+    """A cancelled caller neither cancels its item nor disturbs another."""
     commit = GroupCommit(disk.flush, flushers=1)
     disk.fails = {1: ConnectionResetError("gone")} if fate == "refused" else {}
     first = await held_up(disk, commit)
@@ -163,7 +163,7 @@ async def test_an_item_outlives_its_caller(disk: Disk, fate: str) -> None:
 
 
 async def test_a_flush_that_forgets_an_answer_leaves_nobody_waiting(disk: Disk) -> None:
-    """Even a mistake in the flush is heard by the callers: nothing waits for ever."""
+    """Callers hear even of a mistake in the flush itself: none waits for ever."""
 
     async def forgetful(_: Sequence[int]) -> list[int]:
         return []
@@ -175,7 +175,7 @@ async def test_a_flush_that_forgets_an_answer_leaves_nobody_waiting(disk: Disk) 
 
 
 async def test_closing_writes_what_was_taken_and_takes_no_more(disk: Disk) -> None:
-    """At the end everything taken is written first, and whoever comes later is refused."""
+    """Closing first writes everything accepted; later items are refused."""
     commit = GroupCommit(disk.flush, flushers=1)
     first = await held_up(disk, commit)
     others = await submitted(commit, [1, 2])
@@ -192,7 +192,7 @@ async def test_closing_writes_what_was_taken_and_takes_no_more(disk: Disk) -> No
 
 
 async def test_more_than_the_backlog_is_refused(disk: Disk) -> None:
-    """Who would have to wait too long is told at once; what was taken is written all the same."""
+    """An item that would wait too long is refused at once; accepted ones are written all the same."""
     commit = GroupCommit(disk.flush, flushers=1, backlog=3)
     first = await held_up(disk, commit)
     others = await submitted(commit, [1, 2])
@@ -267,7 +267,7 @@ async def test_an_item_waits_for_the_database_until_its_deadline(disk: Disk) -> 
 
 
 async def test_a_black_hole_is_not_waited_for_longer_than_the_deadline(disk: Disk) -> None:
-    """Batches behind one that hangs do not add their own timeouts: each caller hears in time."""
+    """Batches behind a hanging one do not add their own timeouts: each caller hears in time."""
     commit = GroupCommit(disk.flush, most=1, flushers=1)
     first = await held_up(disk, commit)
     begun = asyncio.get_running_loop().time()
@@ -307,7 +307,7 @@ async def test_a_deadlocked_row_alone_is_tried_again(disk: Disk) -> None:
 
 
 async def test_one_item_that_breaks_the_flush_does_not_fail_its_neighbours(disk: Disk) -> None:
-    """A defect that one item meets is that item's alone, whatever kind of error it is."""
+    """An error caused by one item fails that item alone, whatever its kind."""
     commit = GroupCommit(disk.flush, flushers=1)
     disk.fails = {2: TypeError("a defect of ours")}
     first = await held_up(disk, commit)
@@ -318,7 +318,7 @@ async def test_one_item_that_breaks_the_flush_does_not_fail_its_neighbours(disk:
 
 
 async def test_more_bytes_than_the_backlog_are_refused(disk: Disk) -> None:
-    """A few large items fill the memory as well as many small ones; what is written makes room."""
+    """A few large items fill the memory as well as many small ones; written items make room."""
     commit = GroupCommit(disk.flush, flushers=1, size=lambda item: item, backlog_bytes=100)
     first = await held_up(disk, commit)
     others = await submitted(commit, [60, 40])

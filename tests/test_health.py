@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     Pool: TypeAlias = asyncpg.Pool[Any]
 
 ROOT = Path(__file__).parent.parent
-PATIENCE = 20.0  # seconds, for a process to do what it should; it takes two
+PATIENCE = 20.0  # seconds for a process to react; it takes two
 AUTHORIZED = {"authorization": f"Bearer {TOKEN}"}
 
 
@@ -46,7 +46,7 @@ class Receiver:
         self.lines = lines
 
     async def log(self) -> str:
-        """All that it has logged, once it has ended."""
+        """Return the log of the process, once it has ended."""
         assert self.process.stderr is not None
         self.lines += (await self.process.stderr.read()).decode().splitlines()
         return "\n".join(self.lines)
@@ -90,7 +90,7 @@ async def ended(process: asyncio.subprocess.Process) -> int:
 
 
 async def message_of(process: asyncio.subprocess.Process) -> tuple[int, str]:
-    """The exit code and what was said, of a process that cannot start."""
+    """Return the exit code and the output of a process that cannot start."""
     async with asyncio.timeout(PATIENCE):
         _, said = await process.communicate()
     assert process.returncode is not None
@@ -247,7 +247,7 @@ async def test_the_process_takes_an_event_and_logs_no_person(database_url: str, 
 
 
 async def test_sigterm_says_so_finishes_and_leaves(database_url: str, pool: Pool) -> None:
-    """At SIGTERM /readyz turns to 503 first; what is in flight is committed and answered; the exit code is 0."""
+    """At SIGTERM /readyz turns to 503 first; requests in flight are committed and answered; the exit code is 0."""
     watcher, blocker = [await connect(database_url, name="tests") for _ in range(2)]
     transaction = blocker.transaction()
     await transaction.start()
@@ -278,14 +278,14 @@ async def test_sigterm_says_so_finishes_and_leaves(database_url: str, pool: Pool
 
 
 async def status_of(session: aiohttp.ClientSession, path: str) -> int:
-    """What a GET is answered with."""
+    """Return the status of the answer to a GET."""
     async with session.get(path) as answer:
         await answer.read()
         return answer.status
 
 
 async def no_longer_listening(url: str) -> None:
-    """Returns once nobody takes connections there."""
+    """Wait until the port refuses connections."""
     port = int(url.rpartition(":")[2])
     while True:
         try:
@@ -297,7 +297,7 @@ async def no_longer_listening(url: str) -> None:
 
 
 async def raw(url: str, *pieces: bytes) -> bytes:
-    """What comes back for these bytes; then the connection is closed."""
+    """Send these bytes; return the answer, once the connection is closed."""
     reader, writer = await asyncio.open_connection("127.0.0.1", int(url.rpartition(":")[2]))
     for piece in pieces:
         writer.write(piece)

@@ -41,7 +41,7 @@ def filters_of(request: HttpRequest) -> list[dict[str, Any]]:
 
 
 def test_a_batch_asks_for_history_of_what_matters() -> None:
-    """Who set or cleared the number, and since when there is something to look up by."""
+    """The history tells who set or cleared the number, and since when there is something to look up by."""
     request = CRM.read_many(["1", "2"])
 
     assert (request.method, request.url) == ("POST", f"{CONTACTS}/batch/read")

@@ -1,4 +1,4 @@
-"""HubSpot's signatures: the vectors of its pages and libraries, and what is refused.
+"""HubSpot's signatures: the vectors of its pages and libraries, and which are refused.
 
 https://developers.hubspot.com/docs/apps/legacy-apps/authentication/validating-requests
 https://github.com/HubSpot/hubspot-api-python/blob/master/tests/unit/utils/test_signature.py
@@ -152,7 +152,7 @@ def test_the_whole_address_is_signed() -> None:
 
 
 def test_old_signatures_count_only_if_they_are_wanted() -> None:
-    """They have no timestamp: whoever recorded one could send it for ever."""
+    """The old forms have no timestamp: a recorded event could be sent again for ever."""
     assert not verifies(OLD_V1)
     assert not verifies(OLD_V2, body=OLD)
     assert verifies(OLD_V1, crm=LENIENT)
@@ -188,7 +188,7 @@ def test_a_wrong_old_signature_does_not_spoil_a_new_one() -> None:
 
 
 def test_an_empty_secret_verifies_nothing() -> None:
-    """Anybody could sign with it."""
+    """Any sender could sign with an empty secret."""
     empty = HubSpot(client_secret=SecretStr(""), accept_v1=True)
     forged = {"x-hubspot-signature": sign_v1("", BODY)}
 

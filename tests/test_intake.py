@@ -52,7 +52,7 @@ async def test_the_same_event_twice_in_one_batch(pool: Pool) -> None:
 
 
 async def test_the_same_id_with_another_contact_is_another_event(pool: Pool) -> None:
-    """What is a duplicate is decided by the id and the content as it was read; a fingerprint leads to each."""
+    """An event is a duplicate by its id and its content as read; each content has its own fingerprint."""
     first = await take_one(pool, "evt-1", work_email=EMAIL, fingerprint="jane")
     other = await take_one(pool, "evt-1", work_email="other@acme.co", fingerprint="other")
     again = await take_one(pool, "evt-1", work_email=EMAIL, fingerprint="jane")
@@ -97,7 +97,7 @@ async def test_identifiers_lead_to_one_person_step_by_step(pool: Pool) -> None:
 
 
 async def test_a_key_that_another_contact_brought_carries_nothing(pool: Pool) -> None:
-    """No hearsay: the e-mail beside the slug makes nobody who only has the e-mail the person of that search."""
+    """The e-mail beside a slug does not make a contact with only that e-mail the person of that search."""
     by_slug = await take_one(pool, profile_url=JANE)
     both = await take_one(pool, profile_url=JANE, work_email=EMAIL)
     by_email = await take_one(pool, work_email=EMAIL)
@@ -143,7 +143,7 @@ async def test_an_answer_is_taken_again_within_its_window(
 
 
 async def test_a_doubtful_end_is_reused_not_asked_again(pool: Pool) -> None:
-    """Nobody can tell what came of the first question: asking again by itself might pay twice."""
+    """The first outcome is unknown: asking again automatically might pay twice."""
     first = await take_one(pool, work_email=EMAIL)
     await end(pool, first.id, state="unknown")
 
@@ -166,7 +166,7 @@ async def test_a_failure_is_asked_again(pool: Pool) -> None:
 
 
 async def test_after_an_old_answer_the_newest_search_counts(pool: Pool) -> None:
-    """What is asked anew replaces what is too old: the next event waits for the new search."""
+    """A new search replaces an answer that is too old: the next event waits for the new search."""
     old = await take_one(pool, work_email=EMAIL)
     await end(pool, old.id)
     await age(pool, old.id, 31)
@@ -189,7 +189,7 @@ async def test_a_name_alone_is_a_person_with_the_company(pool: Pool) -> None:
 
 
 async def test_keys_hold_no_personal_data(pool: Pool) -> None:
-    """What outlives the lookups are hashes."""
+    """Only hashes outlive the lookups."""
     await take_one(pool, work_email=EMAIL, name="Jane Doe")
 
     keys = [row["key"] for row in await pool.fetch("SELECT key FROM keys")]
@@ -214,7 +214,7 @@ async def test_all_contacts_of_an_event_are_stored_or_none(pool: Pool) -> None:
 
 
 async def test_the_fates_are_in_the_order_of_the_wishes(pool: Pool) -> None:
-    """Every event gets its own lookups back, whatever else was in the batch."""
+    """Every event gets its own lookups back, whatever else its batch holds."""
     known = await take_one(pool, "evt-0", work_email="known@acme.co")
     batch = [
         event(wish("evt-1", work_email="a@acme.co"), wish("evt-0", work_email="known@acme.co")),

@@ -59,7 +59,7 @@ PRIVATE = [
 
 @pytest.fixture
 def written(capsys: pytest.CaptureFixture[str]) -> Iterator[Any]:
-    """Logging as a process configures it, and what it has written so far, line by line; then as before."""
+    """Configure logging as a process does; yield its lines so far; then restore it."""
     root = logging.getLogger()
     handlers, level = root.handlers, root.level
     logs.configure("info", "tests")
@@ -76,7 +76,7 @@ def written(capsys: pytest.CaptureFixture[str]) -> Iterator[Any]:
 
 
 def fail() -> None:
-    """Raises what a database says of the row it refuses."""
+    """Raise an error as PostgreSQL does, with the refused row in its message."""
     raise ValueError("Key (work_email)=(jane.logs@mail.co) already exists")
 
 
@@ -94,7 +94,7 @@ def test_each_thing_is_one_line_of_json(written: Any) -> None:
 
 
 def test_an_exception_is_told_by_its_type_and_place(written: Any) -> None:
-    """What it says may repeat what somebody sent."""
+    """An exception's message may repeat what a sender wrote, so only its type and place are logged."""
     for log in (structlog.get_logger(), logging.getLogger("elsewhere")):
         try:
             fail()
@@ -120,7 +120,7 @@ async def test_a_task_that_nobody_waited_for_keeps_its_words_to_itself(written: 
 
 
 def test_the_level_is_kept(written: Any) -> None:
-    """Less than what was asked for is not written."""
+    """Lines below the configured level are not written."""
     structlog.get_logger().debug("detail")
     logging.getLogger("elsewhere").debug("detail")
 
@@ -141,12 +141,12 @@ def test_the_level_is_kept(written: Any) -> None:
     ],
 )
 def test_a_providers_own_words_are_not_logged(reason: str | None, told: str | None) -> None:
-    """They may name the person who was asked about; the whole reason is kept with the job."""
+    """A provider's words may name the person; the full reason stays with the job."""
     assert logs.without_words(reason) == told
 
 
 def test_a_reader_that_went_away_stops_nobody(written: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Work goes on when nobody reads about it any more."""
+    """A broken pipe on stderr does not stop the work."""
 
     class Gone:
         def write(self, _: str) -> int:
@@ -162,7 +162,7 @@ def test_a_reader_that_went_away_stops_nobody(written: Any, monkeypatch: pytest.
 
 
 def test_what_is_logged_together_is_written_at_the_end_even_if_it_fails(written: Any) -> None:
-    """One write for a whole batch, and not a line less for it."""
+    """A batch writes its lines at once, and all of them, even if it fails."""
 
     def batch() -> None:
         with logs.together():
@@ -186,7 +186,7 @@ async def fake() -> AsyncIterator[FakeProvider]:
 
 
 async def test_no_process_tells_who_or_how(fake: FakeProvider, pool: Pool, database_url: str) -> None:
-    """Through answers, faults and callbacks, every step is told, and nobody and no secret is in any line."""
+    """Through answers, faults and callbacks every step is logged, and no line has a person or a secret."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -232,7 +232,7 @@ async def test_no_process_tells_who_or_how(fake: FakeProvider, pool: Pool, datab
 
 
 async def every_step_is_told(lines: list[dict[str, Any]], pool: Pool) -> None:
-    """Whoever looks for the id of a lookup, or of a job, finds what became of it."""
+    """The log shows every step of a lookup or a job under its id."""
     told = {event: [line for line in lines if line["event"] == event] for event in ("taken", "claimed")}
     taken = {id for line in told["taken"] for id in line["lookups"]}
     claimed = {id for line in told["claimed"] for id in line["jobs"]}
@@ -244,7 +244,7 @@ async def every_step_is_told(lines: list[dict[str, Any]], pool: Pool) -> None:
 
 
 async def talk(port: int, events: list[dict[str, Any]]) -> None:
-    """A CRM sends what is right, and what is not."""
+    """Send good and bad events, as a CRM does."""
     url = f"http://127.0.0.1:{port}"
     right = {"Authorization": f"Bearer {SECRETS['API_TOKENS']}"}
     wrong = {"Authorization": "Bearer s3cret-api-token-of-somebody-else"}
@@ -276,7 +276,7 @@ async def nyne_jobs(pool: Pool) -> list[asyncpg.Record]:
 
 
 async def call_back(port: int, pool: Pool) -> None:
-    """Nyne calls back: unreadably, then with a number, then somebody else does."""
+    """Call back as Nyne: unreadably, then with a number, then with a wrong token."""
     (row, *_) = await nyne_jobs(pool)
     url = callback_url(f"http://127.0.0.1:{port}", [KEY], "nyne", row["id"])
     bodies: list[tuple[str, Any]] = [

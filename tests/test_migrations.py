@@ -1,4 +1,4 @@
-"""schema.sql, applied step by step, once, by whoever comes first."""
+"""schema.sql is applied step by step, each step once, whichever process comes first."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ async def test_a_step_that_fails_leaves_nothing_behind(db: Connection) -> None:
 
 
 async def test_an_edited_step_is_refused(db: Connection) -> None:
-    """A released step never changes: who edits it is told, by name, instead of believed."""
+    """A released step never changes: an edited one is refused by name."""
     await migrate(db)
     await db.execute("UPDATE schema_steps SET checksum = 'of something else' WHERE number = 1")
 
@@ -112,7 +112,7 @@ async def test_a_process_does_not_start_on_an_old_database(db: Connection) -> No
 
 
 async def test_white_space_around_a_step_is_not_a_change() -> None:
-    """What stands between two steps may be laid out anew."""
+    """The text between two steps may be laid out anew."""
     (first, *_) = read_steps()
     spaced = type(first)(first.number, first.title, f"\n\n{first.sql}\n")
 

@@ -23,7 +23,7 @@ SEEDS_AT_MOST = 20  # until a break must have shown; the rarest shows in every s
 
 @pytest.mark.parametrize("seed", [2, 7])
 async def test_promises_hold_whatever_happens(database_url: str, seed: int) -> None:
-    """Nobody gets a stranger's number, nothing is paid twice, nothing waits for ever, nothing is lost."""
+    """No contact gets a stranger's number, nothing is paid twice, nothing waits for ever, nothing is lost."""
     report = await run(Order(seed, people=40, events=160), database_url)
 
     print(report, dict(report.seen))

@@ -41,13 +41,13 @@ MOBILE = "+15551234567"
 
 @pytest.fixture
 async def world(make_settings: MakeSettings, database_url: str) -> AsyncIterator[AtWork]:
-    """A process at work whose providers are only heard of."""
+    """A process whose providers are never called."""
     async with at_work(make_settings(database_url=database_url, **NO_LIMITS), database_url) as working:
         yield working
 
 
 async def entries(db: Pool, job_id: UUID) -> dict[str, int]:
-    """What the ledger says of one job."""
+    """Return the ledger's entries for one job."""
     rows = await db.fetch("SELECT kind, credits FROM ledger WHERE job_id = $1", job_id)
     return {row["kind"]: int(row["credits"]) for row in rows}
 
@@ -155,7 +155,7 @@ async def test_a_reservation_counts_on_the_day_it_was_made(pool: Pool) -> None:
 async def test_a_late_answer_settles_a_possible_charge(
     pool: Pool, state: JobEnd, mobile: str | None, charged: int
 ) -> None:
-    """What was possible is settled: charged for a number, released for none."""
+    """A possible charge is settled: charged for a number, released for none."""
     row = await job(pool, "awaiting")
     await finish_jobs(pool, [Ending(job_id=row["id"], state=state, possible=True)])
     await add_up(pool)
@@ -217,7 +217,7 @@ async def test_a_chain_costs_what_each_of_its_jobs_cost(pool: Pool) -> None:
 
 
 async def test_a_late_number_while_the_next_provider_is_asked(pool: Pool) -> None:
-    """The lookup is found at once; what is on its way is still paid for, and nobody else is asked."""
+    """The lookup is found at once; the question in flight is still paid for, and no other provider is asked."""
     row = await lookup(pool, providers=["nyne", "leadmagic", "third"])
     first = await finished_job(pool, "unknown", lookup_id=row["id"])
     second = await job(pool, "submitting", provider="leadmagic", todo=["third"], lookup_id=row["id"], place=1)
@@ -234,7 +234,7 @@ async def test_a_late_number_while_the_next_provider_is_asked(pool: Pool) -> Non
 
 
 async def test_a_late_number_before_the_next_provider_is_asked(pool: Pool) -> None:
-    """What has not been asked yet need not be: it is dropped, and nothing is paid for it."""
+    """The next question was not sent yet: it is dropped, and costs nothing."""
     row = await lookup(pool, providers=["nyne", "leadmagic"])
     first = await finished_job(pool, "unknown", lookup_id=row["id"])
     await job(pool, "queued", provider="leadmagic", lookup_id=row["id"], place=1)
@@ -249,7 +249,7 @@ async def test_a_late_number_before_the_next_provider_is_asked(pool: Pool) -> No
 
 
 async def test_who_may_have_been_paid_is_named_before_a_retry(pool: Pool) -> None:
-    """Asking again may charge again: the providers whose outcome is not known are told."""
+    """The answer to a retry names the providers whose outcome is unknown, since they may charge again."""
     taken = await take_one(pool, work_email="jane@acme.co", providers=("nyne",))
     await providers.register_provider(pool, "nyne", (Limit(1_000_000, 60),), {})
     await take(pool, most=1)
@@ -280,7 +280,7 @@ ANSWERS: list[Outcome] = [
 )
 @given(seed=st.integers(0, 10**9))
 async def test_whatever_happens_the_sums_add_up(world: AtWork, seed: int) -> None:
-    """Random events, claims, answers, callbacks, give-ups and late answers: after each the money adds up."""
+    """After random events, claims, answers, callbacks, losses and late answers, the sums add up."""
     chance = random.Random(seed)
     await world.pool.execute(
         "TRUNCATE events, lookups, searches, keys, fingerprints, jobs, finished_jobs, callbacks, ledger, usage"

@@ -1,4 +1,4 @@
-"""Word that jobs may be due: it reaches whoever listens, seldom, and through outages."""
+"""Hints that jobs may be due: they reach every listener, seldom, and through outages."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ PATIENCE = 10.0  # seconds, until a test is stuck
 
 
 class Ear:
-    """Counts what it hears, and can be waited on."""
+    """A listener that counts its hints and can be waited on."""
 
     def __init__(self) -> None:
         self.heard = 0
@@ -39,7 +39,7 @@ class Ear:
             await self._news.wait()
 
     async def until_heard(self, say: Callable[[], None]) -> None:
-        """*say*, again and again, has been heard."""
+        """Call *say* again and again until the hint arrives."""
         before = self.heard
         async with asyncio.timeout(PATIENCE):
             while self.heard == before:
@@ -71,7 +71,7 @@ async def cut_off(pool: Pool, name: str) -> None:
 
 
 async def test_a_wake_is_heard_in_another_process(database_url: str) -> None:
-    """Whoever listens is woken as soon as somebody has work for it."""
+    """A hint wakes listeners in other processes."""
     ear = Ear()
     notifier, listener = Notifier(database_url, name="mouth"), Listener(database_url, ear.hear, name="ear")
 
@@ -80,7 +80,7 @@ async def test_a_wake_is_heard_in_another_process(database_url: str) -> None:
 
 
 async def test_a_listener_that_connects_looks_once(database_url: str) -> None:
-    """What was committed before it listened, it has not heard of."""
+    """Jobs committed before a listener connected gave it no hint, so it looks once."""
     ear = Ear()
 
     async with at_work(Listener(database_url, ear.hear, name="ear")):
@@ -109,7 +109,7 @@ async def test_many_wakes_are_few_hints(database_url: str) -> None:
 
 
 async def test_a_lost_connection_is_replaced(database_url: str, pool: Pool) -> None:
-    """Hints go on when the server ended the session of whoever sends them."""
+    """Hints go on after the server has ended the session that sends them."""
     ear = Ear()
     notifier, listener = Notifier(database_url, name="mouth"), Listener(database_url, ear.hear, name="ear")
 
@@ -120,7 +120,7 @@ async def test_a_lost_connection_is_replaced(database_url: str, pool: Pool) -> N
 
 
 async def test_a_listener_that_was_cut_off_is_back_at_once_and_looks(database_url: str, pool: Pool) -> None:
-    """It does not wait for its next ping to notice, and what it missed meanwhile it looks for."""
+    """It reconnects without waiting for its next ping, and looks for jobs that it missed."""
     ear = Ear()
 
     async with at_work(Listener(database_url, ear.hear, name="ear")):
@@ -130,7 +130,7 @@ async def test_a_listener_that_was_cut_off_is_back_at_once_and_looks(database_ur
 
 
 async def test_both_outlive_an_outage(database_url: str) -> None:
-    """While the database is away nobody crashes; when it is back, hints are heard again."""
+    """While the database is away, neither side crashes; afterwards hints arrive again."""
     ear = Ear()
     async with proxied(database_url) as proxy:
         notifier, listener = Notifier(proxy.url, name="mouth"), Listener(proxy.url, ear.hear, name="ear")
@@ -142,6 +142,6 @@ async def test_both_outlive_an_outage(database_url: str) -> None:
 
 
 def test_a_connection_that_died_silently_is_noticed() -> None:
-    """A listener that hears nothing asks from time to time whether it is still heard."""
+    """A listener without hints pings its connection from time to time."""
     assert notify.PING_EVERY <= 60
     assert notify.PATIENCE < notify.PING_EVERY

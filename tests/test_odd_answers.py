@@ -1,4 +1,4 @@
-"""What a vendor's text may do: nothing. Answers from question to lookup, each named after what it once broke."""
+"""Odd texts of vendors, from question to lookup: each test is named after what one once broke."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ async def test_credits_that_the_ledger_cannot_hold_drop_no_answer(
 async def test_a_price_with_three_decimals_leaks_no_reservation(
     start: Start, fake: FakeProvider, price: Decimal
 ) -> None:
-    """What was reserved is released to the cent."""
+    """A reservation is released to the cent."""
     async with start(leadmagic_credits_per_found=price) as world:
         await wish_for(world, work_email="a@acme.co")
         await wish_for(world, work_email="b@acme.co")
@@ -76,7 +76,7 @@ async def test_a_price_with_three_decimals_leaks_no_reservation(
     ],
 )  # fmt: skip
 async def test_whatever_holds_a_number_is_found(world: AtWork, fake: FakeProvider, mobile: Any, number: str) -> None:
-    """A paid answer is used in whatever form it comes."""
+    """A paid number is found in every form that holds it."""
     lookup_id = await wish_for(world)
     fake.questions.append(says(mobile))
 

@@ -71,7 +71,7 @@ def base_url(databases: Databases) -> Iterator[str]:
 @schema.parametrize()
 @settings(max_examples=20, deadline=None, suppress_health_check=list(HealthCheck))
 def test_the_receiver_keeps_to_its_description(case: Any, base_url: str) -> None:
-    """Whatever is sent to an operation, fitting or not, the answer is one that the description names."""
+    """Every request to an operation, valid or not, gets an answer that the description names."""
     case.call_and_validate(base_url=base_url, headers={"Authorization": f"Bearer {TOKEN}"}, checks=CHECKS)
 
 
@@ -81,7 +81,7 @@ def described() -> set[tuple[str, str]]:
 
 
 async def test_every_route_is_described_and_every_description_is_a_route(app: Starlette) -> None:
-    """Neither may have what the other lacks."""
+    """Routes and descriptions are the same set."""
     routed = {
         (method, route.path)
         for route in app.routes
@@ -118,7 +118,7 @@ def test_every_reference_leads_somewhere() -> None:
 
 
 def test_every_field_has_its_place_in_the_answers() -> None:
-    """Every operation says what it answers when all goes well, and that errors are problems."""
+    """Every operation describes its success, and its errors as problems."""
     for path, methods in document()["paths"].items():
         for operation in methods.values():
             statuses = operation["responses"]

@@ -46,7 +46,7 @@ async def test_a_silent_submitters_question_waits_for_its_callback(world: AtWork
 
 
 async def test_without_callbacks_a_silent_submitters_question_is_unknown(world: AtWork) -> None:
-    """Nobody will tell: perhaps charged, and the next provider's turn."""
+    """Without callbacks no message will come: perhaps charged, and the next provider's turn."""
     row = await lookup(world.pool, providers=["leadmagic", "nyne"])
     lost = await silent(world, provider="leadmagic", reserved=5, todo=["nyne"], lookup_id=row["id"])
 
@@ -83,7 +83,7 @@ async def test_who_comes_back_at_the_last_moment_is_left_alone(world: AtWork, si
 
 @pytest.mark.parametrize(("policy", "left"), [("next", 1), ("hold", 0)])
 async def test_after_a_rescue_the_policy_decides(start: Start, policy: str, left: int) -> None:
-    """UNKNOWN_POLICY holds for what a dead process left, too."""
+    """UNKNOWN_POLICY also decides about the questions of a dead process."""
     async with start(unknown_policy=policy) as world:
         row = await silent(world, todo=["leadmagic"])
 
@@ -97,7 +97,7 @@ async def test_after_a_rescue_the_policy_decides(start: Start, policy: str, left
 
 
 async def test_a_lost_202_ends_as_unknown_when_no_callback_came(world: AtWork) -> None:
-    """After its graces nobody can tell any more; its raw answer is kept."""
+    """After its graces the outcome stays unknown; its raw answer is kept."""
     row = await overdue(world, request_id=None, raw="<html>", error="an answer nobody can read")
 
     assert await world.reconciler.give_up() == 1
@@ -124,7 +124,7 @@ async def test_a_late_callback_still_counts_after_that(world: AtWork) -> None:
 
 
 async def test_past_its_deadline_a_question_is_lost(world: AtWork) -> None:
-    """After JOB_DEADLINE_HOURS nobody waits any longer; before, it is polled instead."""
+    """After JOB_DEADLINE_HOURS the job is lost; before, it is polled instead."""
     old = await overdue(world, submitted_at=await ago(world, hours=24.1))
     young = await overdue(world, submitted_at=await ago(world, hours=23.9))
 
@@ -136,14 +136,14 @@ async def test_past_its_deadline_a_question_is_lost(world: AtWork) -> None:
 
 
 async def test_a_question_whose_callback_may_still_come_is_left_alone(world: AtWork) -> None:
-    """Before it is due, nobody gives up."""
+    """Until its callback is due, the job is left alone."""
     await overdue(world, request_id=None, due_at=await ago(world, seconds=-5))
 
     assert await world.reconciler.give_up() == 0
 
 
 async def test_what_could_not_be_asked_for_weeks_fails(world: AtWork) -> None:
-    """Not even a budget that nobody raises is waited for for ever."""
+    """A job that a budget holds for weeks fails in the end."""
     old, young = await lookup(world.pool), await lookup(world.pool)
     for row, days in ((old, 36), (young, 34)):
         await job(world.pool, lookup_id=row["id"], held="budget", id=made(await ago(world, days=days)))

@@ -93,7 +93,7 @@ def test_a_sliding_vendor_never_refuses(
 def test_a_vendor_that_counts_by_the_clock_never_refuses(
     meters: list[Meter], seconds: float, start: float, seed: int, phase: float
 ) -> None:
-    """Nor does any window of a vendor's own clock, whatever its phase."""
+    """Permits respect every window of the vendor's own clock, whatever its phase."""
     chance = random.Random(seed)
 
     arrivals = arrive(leave(meters, start, seconds, chance, greedy=True), meters, chance)
@@ -164,7 +164,7 @@ def test_waiting_as_told_is_enough_and_no_more_than_needed(start: float, seed: i
 
 
 def test_a_clock_that_steps_back_gives_nothing_away() -> None:
-    """What was spent stays spent when the database's clock is set back by hours, and what is spent then counts, too."""
+    """When the database's clock is set back by hours, spent permits stay spent, and new ones count too."""
     before = spend(PER_HOUR, 100_000.0, permits(PER_HOUR, 100_000.0, 600))
     after = spend(before, 90_000.0, permits(before, 90_000.0, 1000))
 
@@ -173,7 +173,7 @@ def test_a_clock_that_steps_back_gives_nothing_away() -> None:
 
 
 def test_a_lowered_allowance_holds_at_once() -> None:
-    """When the vendor lowers the hour's allowance below what was spent, nothing leaves until enough is forgotten."""
+    """If the vendor lowers the allowance below the requests sent, none is sent until enough of those have expired."""
     (spent,) = spend(PER_HOUR, 0.0, permits(PER_HOUR, 0.0, 1000))
     lowered = [Meter("any", 3600, 500, spent.next_at, spent.spent, spent.spent_at)]
 

@@ -38,7 +38,7 @@ def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def run(installed: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    """python, elsewhere, with the installed program before the one that is being edited."""
+    """Run python in another folder, with the installed program before the edited one."""
     return subprocess.run(
         [sys.executable, *arguments],
         cwd=installed.parent,

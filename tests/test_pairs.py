@@ -105,7 +105,7 @@ TWO_PEOPLE: Kinds = [
         {"name": f"{two(n)[0]} {last(n)}", "company": f"House {n}"})),
 ]  # fmt: skip
 
-# Fewer identifiers, or the same: nobody asks one provider again, whatever it said.
+# Fewer identifiers, or the same: no provider is asked again, whatever it answered.
 ONE_PERSON: Kinds = [
     ("the same", lambda n: (
         {"profile_url": slug("a", n), "work_email": f"a{n}@acme.co"},
@@ -253,7 +253,7 @@ async def test_no_person_is_paid_for_twice(pool: Pool, together: bool, found: bo
 
 @pytest.mark.parametrize("together", [False, True], ids=["one after the other", "at once"])
 async def test_more_of_one_person_takes_the_number(pool: Pool, together: bool) -> None:
-    """Who brings more identifiers of a person takes the number that is known, or waits for it."""
+    """A contact with more identifiers of the person takes the known number, or waits for it."""
     kinds, both = zip(*pairs(MORE_OF_ONE), strict=True)
     numbers = [number(1, n) for n in range(PAIRS)]
 

@@ -82,7 +82,7 @@ def test_the_first_id_of_a_month_is_its_first_millisecond() -> None:
 
 
 async def test_all_of_the_history_is_partitioned_and_nothing_else(pool: Pool) -> None:
-    """What grows for ever lies in months; what is outstanding, and the sums, do not."""
+    """Tables that grow for ever are partitioned by month; tables of outstanding work and sums are not."""
     rows = await pool.fetch(
         """
         SELECT partrelid::regclass::text AS name, attname AS key
@@ -131,7 +131,7 @@ async def test_a_month_takes_its_storage_options_from_the_default_partition(pool
 
 
 async def test_the_schema_alone_takes_everything(server_url: str) -> None:
-    """Whoever applies schema.sql by hand has no months: all goes to the default partition, and can be used."""
+    """schema.sql applied by hand makes no months: all rows go to the default partition, and can be used."""
     async with empty_database(server_url) as url, await open_pool(url, name="tests", size=2) as pool:
         await pool.execute(Path(ROOT / "schema.sql").read_text(encoding="utf-8"))
 
@@ -143,7 +143,7 @@ async def test_the_schema_alone_takes_everything(server_url: str) -> None:
 
 
 async def test_several_processes_make_them_once(pool: Pool) -> None:
-    """They take turns: each partition is made by one, and no one fails."""
+    """Processes take turns: each partition is made by one, and none fails."""
     coming = (await months(pool))["lookups"]
     await drop(pool, *coming)
 
@@ -171,7 +171,7 @@ async def test_rows_of_a_missing_month_stay_where_they_are(pool: Pool) -> None:
 
 
 async def test_nobody_waits_long_for_a_partition(pool: Pool) -> None:
-    """While somebody reads a table for long, making its months is put off, not waited for; nor do others wait."""
+    """While another session reads a table for long, making its months is put off; other sessions do not wait either."""
     await drop(pool, THIS.next)
     async with pool.acquire(timeout=AT_ONCE) as reader:
         transaction = reader.transaction()
@@ -189,7 +189,7 @@ async def test_nobody_waits_long_for_a_partition(pool: Pool) -> None:
 
 
 async def test_a_table_of_that_name_is_left_alone(pool: Pool) -> None:
-    """A month that somebody detached, to keep it for themselves, is not ours any more."""
+    """A month that a person detached to keep it is left alone."""
     await pool.execute(f"ALTER TABLE ledger DETACH PARTITION {THIS.next.partition_of('ledger')}")
 
     with capture_logs() as logs:
@@ -199,7 +199,7 @@ async def test_a_table_of_that_name_is_left_alone(pool: Pool) -> None:
 
 
 async def test_the_reconciler_makes_the_months(world: AtWork) -> None:
-    """Nobody has to think of it at the end of a month."""
+    """The reconciler makes the coming months without a person."""
     coming = await months(world.pool)
     await drop(world.pool, coming["lookups"][-1])
 
@@ -209,7 +209,7 @@ async def test_the_reconciler_makes_the_months(world: AtWork) -> None:
 
 
 async def test_older_months_can_be_made_for_what_is_brought_along(pool: Pool) -> None:
-    """Whoever fills in history says how far back it goes."""
+    """A person who imports history says how far back the months must go."""
     since = NOW - timedelta(days=100)
 
     await ensure(pool, since)
@@ -221,7 +221,7 @@ async def test_older_months_can_be_made_for_what_is_brought_along(pool: Pool) ->
 
 @pytest.mark.parametrize("table", HISTORY)
 async def test_a_row_is_found_by_its_id_in_one_month(pool: Pool, table: str) -> None:
-    """Whoever has an id has its month: the others are not even opened."""
+    """An id tells its month: no other partition is opened."""
     await ensure(pool, NOW - timedelta(days=100))
 
     plan = await pool.fetch(f"EXPLAIN SELECT * FROM {table} WHERE {HISTORY[table]} = '{at(NOW)}'")  # noqa: S608

@@ -39,7 +39,7 @@ async def receiver_at(url: str, make_settings: MakeSettings, door: Door | None =
 
 
 async def held(proxy: Proxy) -> None:
-    """Returns once the receiver has knocked at the closed door twice: the second time, it held what it was sent."""
+    """Wait until the receiver has tried the closed door twice: by the second time, it holds the request."""
     for _ in range(2):
         proxy.knocked.clear()
         await asyncio.wait_for(proxy.knocked.wait(), SOON)
@@ -126,7 +126,7 @@ async def test_an_outage_that_lasts_is_a_503(
 async def test_a_silent_network_holds_nobody_longer(
     database_url: str, make_settings: MakeSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The deadline is the sender's, also while a statement hangs; /readyz and /metrics say so in time."""
+    """The deadline is the sender's, also while a statement hangs; /readyz and /metrics answer in time."""
     monkeypatch.setattr(patience, "FOR_AN_EVENT", SHORT)
     monkeypatch.setattr("receiver.health.PATIENCE", SHORT)
     monkeypatch.setattr("receiver.shared_metrics.PATIENCE", SHORT)

@@ -29,7 +29,7 @@ EMAIL = "jane@acme.co"
 
 
 async def test_out_of_credits_the_turn_passes(world: AtWork, fake: FakeProvider) -> None:
-    """A 402 pauses the provider for everybody; whoever else can be asked is, and it comes last."""
+    """A 402 pauses the provider for all jobs; another provider is asked first, and the paused one comes last."""
     lookup_id = await wish_for(world, *BOTH)
     fake.questions.append(broke(402))
 
@@ -45,7 +45,7 @@ async def test_out_of_credits_the_turn_passes(world: AtWork, fake: FakeProvider)
 
 
 async def test_with_nobody_else_it_is_held(world: AtWork, fake: FakeProvider) -> None:
-    """It waits for the provider, and is not asked in vain."""
+    """Without another provider, the job is held for the paused one and not asked in vain."""
     lookup_id = await wish_for(world)
     fake.questions.append(broke(401))
 
@@ -68,7 +68,7 @@ async def test_a_poll_that_says_paused_pauses(world: AtWork, fake: FakeProvider)
 
 
 async def test_a_paused_account_is_still_asked_for_what_it_accepted(world: AtWork, fake: FakeProvider) -> None:
-    """Out of credits, nothing new can be asked; what was paid for before is fetched all the same."""
+    """Without credits no new question can be asked, but accepted ones are still polled."""
     row = await overdue(world)
     await providers.pause(world.pool, "nyne", "out of credits", timedelta(seconds=5))
     fake.polls.append(completed("req-1", MOBILE))
@@ -82,7 +82,7 @@ async def test_a_paused_account_is_still_asked_for_what_it_accepted(world: AtWor
 
 
 async def test_a_paused_provider_passes_its_turns(db: Pool) -> None:
-    """Whoever could be asked by another goes there, the paused one last; whoever could not is held."""
+    """Jobs with another provider go there, the paused one last; jobs without one are held."""
     passed = await job(db, provider="leadmagic", todo=["nyne"])
     stuck = await job(db, provider="leadmagic", todo=[])
     assert await providers.pause(db, "leadmagic", "no credits", SOON)
@@ -138,7 +138,7 @@ async def test_when_all_are_paused_the_first_holds_and_either_frees(db: Pool) ->
 async def test_a_chain_goes_on_with_whoever_is_not_paused(
     db: Pool, paused: tuple[str, ...], next_one: str, todo: list[str], held: str | None
 ) -> None:
-    """The next provider that can be asked is; those that were skipped keep their turn; with none, the first holds."""
+    """The next provider that is not paused is asked; skipped ones keep their turn; with none, the job is held."""
     for name in ("third", "fourth"):
         await providers.register_provider(db, name, QUICK, {})
     for name in paused:
@@ -167,7 +167,7 @@ async def test_the_chain_skips_a_paused_provider(world: AtWork, fake: FakeProvid
 
 
 async def test_a_provider_that_is_well_again_gets_its_lookups_back(db: Pool) -> None:
-    """What was held for it is asked of it."""
+    """Jobs held for a provider are asked when it is well again."""
     row = await job(db)
     await providers.pause(db, "nyne", "no credits", SOON)
     await providers.pass_turns(db, "nyne")
@@ -220,7 +220,7 @@ async def test_a_paused_provider_is_asked_how_it_is(world: AtWork, fake: FakePro
 
 
 async def test_from_402_to_found(world: AtWork, fake: FakeProvider) -> None:
-    """Out of credits, held, topped up, resumed, asked again, found: without anybody's hand."""
+    """Out of credits, held, topped up, resumed, asked again, found: without a person's command."""
     taken = await take_one(world.pool, work_email=EMAIL)
     fake.questions.extend([broke(402), found()])
     fake.health.append(well())
@@ -240,7 +240,7 @@ async def test_from_402_to_found(world: AtWork, fake: FakeProvider) -> None:
 async def test_a_health_answer_that_tells_nothing_pauses_for_ten_minutes_and_not_for_ever(
     world: AtWork, fake: FakeProvider, silence: Reply
 ) -> None:
-    """After so many checks that told nothing, the next question is to tell."""
+    """After so many unreadable health answers, the next question is to find out."""
     await providers.pause(world.pool, "nyne", "out of credits", timedelta(0))
     fake.health.append(silence)
 

@@ -13,7 +13,7 @@ SHUT = Shut(1.0)
 
 
 class Limits:
-    """Gives permits when it is told to, numbered by their delay; notes how many were wanted."""
+    """Permits on demand, numbered by their delay; notes how many were wanted."""
 
     def __init__(self, *answers: int | Shut | Exception) -> None:
         self.answers = list(answers)

@@ -53,7 +53,7 @@ needs_pgbouncer = pytest.mark.skipif(PROGRAM is None, reason="there is no pgboun
 
 @dataclass(frozen=True)
 class Bouncer:
-    """A database behind PgBouncer: who comes through it is *role*, who comes past it is not."""
+    """A database behind PgBouncer: connections through it have *role*, direct ones have not."""
 
     url: str
     direct_url: str
@@ -77,7 +77,7 @@ def version() -> tuple[int, ...]:
 
 
 def configuration(direct_url: str, role: str, port: int) -> str:
-    """The file for transaction mode; whoever comes is *role*."""
+    """Return the configuration for transaction mode; every client is *role*."""
     url = urlsplit(direct_url)
     host = parse_qs(url.query).get("host", [url.hostname or "127.0.0.1"])[0]
     keeps_statements = "max_prepared_statements = 200" if version() >= CAN_KEEP_STATEMENTS else ""
@@ -98,7 +98,7 @@ ignore_startup_parameters = {", ".join(ignored())}
 
 
 def as_somebody_else(direct_url: str) -> list[str]:
-    """PgBouncer refuses to be root; whoever PostgreSQL runs as can reach its socket."""
+    """PgBouncer refuses to run as root; the user that runs PostgreSQL can reach its socket."""
     if os.geteuid() != 0:
         return []
     url = urlsplit(direct_url)
@@ -160,13 +160,13 @@ async def provider() -> AsyncIterator[FakeProvider]:
 
 
 def test_the_page_names_every_parameter_that_we_send() -> None:
-    """PgBouncer turns away whoever sends a startup parameter that it was not told to ignore."""
+    """PgBouncer refuses a client that sends a startup parameter that it is not told to ignore."""
     assert sorted(ignored()) == sorted(SERVER_SETTINGS)
 
 
 @pytest.mark.parametrize("place", ["first", "last"])
 async def test_where_a_pooler_cannot_keep_statements_apart_none_stays_prepared(database_url: str, place: str) -> None:
-    """`statement_cache_size=0` in DATABASE_URL: before version 1.21 PgBouncer hands them to whoever comes next."""
+    """`statement_cache_size=0` keeps no prepared statements: before 1.21 PgBouncer gives them to the next client."""
     without, _, query = database_url.partition("?")
     asks = {"first": f"{without}?statement_cache_size=0&{query}", "last": f"{database_url}&statement_cache_size=0"}
     left = []
@@ -201,7 +201,7 @@ async def test_an_inline_answer_and_a_callback_get_through(
         called_back = await ended(session, waiting)
         if past:
             async with asyncio.timeout(10):
-                await heard.wait()  # a hint sent through PgBouncer reaches who listens past it
+                await heard.wait()  # a hint sent through PgBouncer reaches a listener that connects directly
 
     assert [lookup["status"] for lookup in (inline, called_back)] == ["found", "found"]
     assert [lookup["jobs"][-1]["answered_by"] for lookup in (inline, called_back)] == ["inline", "callback"]
@@ -255,7 +255,7 @@ async def test_the_deadlines_that_pgbouncer_ignores_are_kept_by_the_role(bouncer
 async def test_the_doctor_sees_that_the_deadlines_are_lost(
     bouncer: Bouncer, direct: asyncpg.Connection[Any], make_settings: MakeSettings
 ) -> None:
-    """Where the role does not have them, nobody else would notice before a statement hangs."""
+    """Without these deadlines of the role, a hanging statement would be the first sign."""
     settings = make_settings(database_url=bouncer.url)
     assert "Deadlines" not in {finding.about for finding in await check_database(settings)}
 

@@ -55,7 +55,7 @@ def test_a_number_without_country_code_is_read_in_its_region(written: str) -> No
 
 @pytest.mark.parametrize("written", ["555-123-4567", "(555) 123-4567", "5551234567", "030 123456"])
 def test_a_number_at_home_nowhere_is_none(written: str) -> None:
-    """Without country code and region nobody can tell whose number it is."""
+    """Without a country code and a region, the country of a number is unknown."""
     assert read_phone(written, None) is None
 
 
@@ -77,7 +77,7 @@ def test_a_missing_plus_is_put_back(written: str, region: str | None) -> None:
         ("14155550132", "DE", "+14155550132"),  # only possible at home, valid with a plus
         ("15551234567", "US", "+15551234567"),  # in no table: possible at home
         ("15551234567", None, None),  # in no table, and at home nowhere
-        ("11987654321", None, None),  # Brazil's, perhaps; +1 198 is nobody's
+        ("11987654321", None, None),  # Brazil's, perhaps; +1 198 is not in use
         ("13812345678", None, None),  # China's, perhaps
     ],
 )

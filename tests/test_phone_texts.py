@@ -139,7 +139,7 @@ def test_the_last_group_of_a_number_is_no_remark(written: str, number: str) -> N
     ],
 )
 def test_a_masked_number_is_none(written: str, region: str | None) -> None:
-    """Where digits are hidden, or spelt, the others are somebody else's number.
+    """With hidden or spelt digits, the visible ones may be another person's number.
 
     giggsey/libphonenumber-for-php#739.
     """

@@ -65,7 +65,7 @@ async def test_a_ping_that_cannot_be_answered_says_so(offline: Client, body: Any
 
 
 async def test_without_a_token_nothing_is_echoed(offline: Client) -> None:
-    """A stranger cannot make this address say anything; the answer names what is missing."""
+    """Without a token the address echoes nothing; the answer names the missing token."""
     stranger = Client(offline.app)
     answers = [
         await stranger.get(f"{ADDRESS}?challenge=reflected"),
@@ -82,7 +82,7 @@ async def test_without_a_token_nothing_is_echoed(offline: Client) -> None:
 
 @pytest.mark.parametrize("challenge", ["", "a" * 1025, "a\nb", "\u00e9", "a\0b"])
 async def test_a_challenge_that_is_no_short_line_is_a_422(offline: Client, challenge: str) -> None:
-    """What is echoed is bounded and printable, in the query and in the body."""
+    """An echo is short and printable, from the query and from the body."""
     in_query = await offline.get(f"{ADDRESS}?challenge={quote(challenge)}")
     in_body = await offline.post(ADDRESS, {"type": "url_verification", "challenge": challenge})
 
@@ -105,7 +105,7 @@ async def test_an_event_with_a_challenge_beside_it_is_an_event(client: Client) -
 
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
 async def test_a_sender_that_looks_first_is_told_what_the_address_is_for(offline: Client, method: str) -> None:
-    """Some CRMs ask an address whether it is there before they use it."""
+    """Some CRMs check that an address exists before they use it."""
     answer = await Client(offline.app).send(method, ADDRESS, b"")
 
     assert answer.status == 200

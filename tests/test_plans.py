@@ -1,6 +1,6 @@
-"""What is outstanding costs what is due: no hot statement reads through a table, however the server plans it.
+"""Outstanding work costs what is due: no hot statement reads through a table, however the server plans it.
 
-The real functions run, and the statements that they sent are explained: once planned for their arguments, once for any.
+The real functions run, and their statements are explained: planned for their arguments, and for any arguments.
 """
 
 from __future__ import annotations
@@ -21,7 +21,6 @@ from enrichment.contact import Contact
 from enrichment.ending import Ending, lost
 from enrichment.guards import Budget, Guards
 from enrichment.outcome import Answered
-from enrichment.selection import Wanted
 from enrichment.wish import Wish
 from store import asked, lookups, providers, prune_keys, reopened, reports, selection_pages, selections, sweep
 from store.budgets import Room, release_affordable
@@ -31,7 +30,6 @@ from store.connection import WritingConnection
 from store.database import PLANNED_ONCE, SERVER_SETTINGS
 from store.endings import apply_endings, follow_ends
 from store.ends import unswept_searches
-from store.find import find_by_key, find_by_number
 from store.floods import forget_floods
 from store.intake import ingest
 from store.leases import JOBS
@@ -40,39 +38,16 @@ from store.pauses import Scope, add_pause, release_braked
 from store.payers import pass_on
 from store.polls import claim_polls, has_due_polls
 from store.searches import lock_known_keys
+from tests.api_deeds import OF_THE_API
 from tests.databases import Databases
 from tests.explained import Db, Deed, Node, big_tables, capture, drawn, explain, rows, walk
-from tests.large_history import FINISHED, LEFT_EACH, NOW, seed
+from tests.large_history import FINISHED, LEFT_EACH, NOW, PART, seed, some
 from tests.wishes import MOBILE, POLICY, PROVIDERS, event
 
 if TYPE_CHECKING:
     from tests.explained import Connection
 
-PART = 50  # rows of one batch
 READ_AT_MOST = 40 * PART  # rows of big tables, in one statement
-
-
-async def some(db: Db, state: str, provider: str = "nyne") -> list[asyncpg.Record]:
-    """Return jobs of that state, from all over the table."""
-    rows: list[asyncpg.Record] = await db.fetch(
-        "/* the test's own */ SELECT id, search_id, lookup_id, attempt, request_id FROM jobs"
-        " WHERE state = $1::text::job_state AND provider = $2"
-        " ORDER BY md5(id::text) LIMIT $3",
-        state,
-        provider,
-        PART,
-    )
-    return rows
-
-
-async def some_final(db: Db, status: str) -> UUID:
-    """Return a lookup of that status, from the middle of the history."""
-    id: UUID = await db.fetchval(
-        "/* the test's own */ SELECT id FROM lookups WHERE final_status = $1::text::final_status"
-        " ORDER BY id OFFSET 5 LIMIT 1",
-        status,
-    )
-    return id
 
 
 def answered(id: UUID, **also: Any) -> Ending:
@@ -107,7 +82,7 @@ async def claims_of_sources(db: Db) -> None:
 
 
 async def brakes(db: Db) -> None:
-    """Pause a source and release what it held; and let others pay for what it waits for."""
+    """Pause a source, release its held jobs, and let other sources pay for jobs that they wait for."""
     await add_pause(db, Scope(source="hubspot"), reason="a list", who="ops")
     await db.execute(
         "/* the test's own */ UPDATE jobs SET held = 'brake',"
@@ -120,7 +95,7 @@ async def brakes(db: Db) -> None:
 
 
 async def floods(db: Db) -> None:
-    """Take in what a source begins beyond its limit."""
+    """Intake more searches of a source than its limit."""
     emails = [f"flood-{number}@acme.co" for number in range(PART)]
     wishes = [Wish(Contact(work_email=email), PROVIDERS, fingerprint=email) for email in emails]
     policy = replace(POLICY, guards=Guards({"generic": 2}))
@@ -164,7 +139,7 @@ async def ends(db: Db) -> None:
 
 
 async def accepts(db: Db) -> None:
-    """Store 202s, one that came after the job had ended, and a 429."""
+    """Store 202s, one of them after its job's end, and a 429."""
     jobs = await some(db, "submitting")
     soon = timedelta(minutes=1)
     told = [asked.Acceptance(row["id"], row["attempt"], f"req-{row['id']}", soon) for row in jobs[1:]]
@@ -218,7 +193,7 @@ async def intake(db: Db) -> None:
 
 
 async def known(db: Db) -> None:
-    """Lock what is known of contacts from all over the history."""
+    """Lock the searches and keys known of contacts from all over the history."""
     keys = await db.fetch(
         "/* the test's own */ SELECT key FROM keys WHERE NOT shared ORDER BY md5(key) LIMIT $1", 2 * PART
     )
@@ -242,24 +217,12 @@ async def to_decide(db: Db) -> None:
 
 
 async def releases(db: Db) -> None:
-    """Let go of jobs that were held for a budget, and pass the turns of a paused provider."""
+    """Release jobs that were held for a budget, and pass the turns of a paused provider."""
     assert await release_affordable(db, "nyne", Room(), PART) == PART
     assert await providers.pass_turns(db, "leadmagic", PART) == 0
     await providers.pause(db, "leadmagic", "no credits", timedelta(minutes=1))
     for _ in range(2):
         assert await providers.pass_turns(db, "leadmagic", PART) == PART
-
-
-async def decisions(db: Db) -> None:
-    """Do what a person may do: release, cancel, retry."""
-    row = await db.fetchrow("/* the test's own */ SELECT lookup_id FROM jobs WHERE held = 'budget' LIMIT 1")
-    await lookups.release(db, row["lookup_id"])
-    assert await lookups.cancel(db, row["lookup_id"], POLICY)
-    unresolved = await some_final(db, "unresolved")
-    await lookups.possibly_charged(db, unresolved)
-    assert await lookups.retry(db, unresolved, POLICY)
-    assert await lookups.retry(db, await some_final(db, "found"), POLICY, wrong_number=True)
-    await lookups.drop_unneeded(db, [row["search_id"] for row in await some(db, "queued")])
 
 
 async def forgets(db: Db) -> None:
@@ -268,77 +231,6 @@ async def forgets(db: Db) -> None:
     for statement in (prune_keys._KEYS, prune_keys._FINGERPRINTS):
         row = await db.fetchrow(statement, b"", PART, month)
         assert row["last"] is not None
-
-
-async def details(db: Db) -> None:
-    """Read some lookups with their jobs."""
-    ids = [row["lookup_id"] for row in await some(db, "awaiting")]
-    assert len(await reports.read_lookups(db, ids)) == PART
-
-
-async def previews(db: Db) -> None:
-    """Preview each action, and begin to apply it."""
-    for action, given in {"retry": {}, "cancel": {"reason": "x"}, "release": {}, "replay": {"source": "x"}}.items():
-        wanted = Wanted.model_validate({"action": action, "filter": given})
-        id = await selections.create(db, wanted, "tests")
-        await selections.advance(db, id, POLICY, {"leadmagic": Decimal(5), "nyne": Decimal(3)})
-        selection = await selections.find(db, id)
-        assert selection is not None
-        await selections.sample(db, selection)
-
-
-async def record_previews(db: Db) -> None:
-    """Preview an action on one record."""
-    id = await selections.create(db, Wanted.model_validate({"action": "erase", "filter": {"record_id": "crm-7"}}), "x")
-    await selections.advance(db, id, POLICY, {})
-
-
-async def applies(db: Db) -> None:
-    """Apply actions, chunk by chunk, to the end."""
-    for action in ("retry", "release", "cancel"):
-        wanted = Wanted.model_validate({"action": action, "filter": {"since": NOW - timedelta(days=60)}})
-        id = await selections.create(db, wanted, "tests")
-        await selections.advance(db, id, POLICY, {})
-        await db.execute(
-            "/* the test's own */ UPDATE selections SET state = 'previewed', previewed_at = now()"
-            " WHERE state = 'previewing'"
-        )
-        assert await selections.begin(db, id, "tests")
-        await selections.under_way(db, PART)
-        await selections.advance(db, id, POLICY, {})
-
-
-async def finds(db: Db) -> None:
-    """Find lookups by an e-mail's key, and by a number that nobody else has."""
-    row = await db.fetchrow(
-        "/* the test's own */ SELECT keys, id FROM lookups"
-        " WHERE reused_from IS NOT NULL AND final_status = 'found' LIMIT 1"
-    )
-    given: Any = {"status": None, "source": None, "record_id": None, "before": reports.NEWEST, "limit": 5}
-    assert row["id"] in await find_by_key(db, row["keys"][:1], **given)
-    assert row["id"] in await find_by_key(db, row["keys"][:1], **given | {"status": "found", "source": "generic"})
-    assert len(await find_by_number(db, MOBILE, **given)) == 5
-    assert await find_by_number(db, "+4915112345678", **given) == []
-
-
-def listing(status: str | None = None, record_id: str | None = None, source: str | None = None) -> Deed:
-    """Return a deed that reads a page of the list, and the page after it."""
-
-    async def listed(db: Db) -> None:
-        before = None
-        for _ in range(2):
-            ids = await reports.list_lookups(
-                db, status=status, record_id=record_id, source=source, before=before, limit=5
-            )
-            assert len(ids) == 5 or record_id is not None or source == "api"
-            before = ids[-1] if ids else None
-
-    return listed
-
-
-async def usage(db: Db) -> None:
-    """Read the credits of a month."""
-    assert len(await reports.usage_by_day(db, (NOW - timedelta(days=30)).date())) >= 60
 
 
 DEEDS: dict[str, Deed] = {
@@ -359,32 +251,12 @@ DEEDS: dict[str, Deed] = {
     "follow_ends": follows,
     "to_decide": to_decide,
     "release": releases,
-    "by hand": decisions,
-    "read": details,
-    "usage_by_day": usage,
-    "list": listing(),
-    "list of found": listing("found"),
-    "list of a rare status": listing("cancelled"),
-    "list of queued": listing("queued"),
-    "list of running": listing("running"),
-    "list of held": listing("held"),
-    "list of a source": listing(source="generic"),
-    "list of a rare source": listing(source="api"),
-    "list of a source's rare status": listing("cancelled", source="generic"),
-    "list of a source's queued": listing("queued", source="generic"),
-    "find": finds,
-    "preview": previews,
-    "preview of a record": record_previews,
-    "apply": applies,
-    "list of a record": listing(record_id="crm-7"),
-    "list of a record's found": listing("found", "crm-7"),
-    "list of a record's open": listing("queued", "crm-7"),
-}
+} | OF_THE_API
 
 
 @pytest.fixture(scope="module")
 def seeded_url(databases: Databases) -> Iterator[str]:
-    """Return one database for the whole module: every test undoes what it does."""
+    """Return one database for the whole module: every test undoes its changes."""
     with databases.for_a_module() as url:
         asyncio.run(seed(url))
         yield url

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 async def test_a_poll_brings_the_answer(world: AtWork, fake: FakeProvider) -> None:
-    """What no callback brought is fetched, paid and stored once."""
+    """An answer without a callback is fetched, paid and stored once."""
     row = await overdue(world)
     fake.polls.append(completed("req-1", MOBILE))
 
@@ -40,7 +40,7 @@ async def test_only_what_is_due_is_polled(world: AtWork, fake: FakeProvider) -> 
 
 
 async def test_polls_back_off_to_half_an_hour(world: AtWork) -> None:
-    """Each time twice as long, with a tenth left to chance, from the grace to thirty minutes."""
+    """The wait doubles each time, with a tenth left to chance, from the grace to thirty minutes."""
     await overdue(world)
     spans = []
 

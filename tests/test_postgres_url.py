@@ -83,7 +83,7 @@ def test_an_encoded_password_is_the_password(password: str) -> None:
     ],
 )
 def test_every_way_to_write_it_is_read(text: str) -> None:
-    """What Heroku, Neon, Supabase, RDS, Render and Azure show is read (tortoise/tortoise-orm#1376, neonctl#366)."""
+    """URLs of Heroku, Neon, Supabase, RDS, Render and Azure are read (tortoise/tortoise-orm#1376, neonctl#366)."""
     read = understood(text)
 
     assert (read["addresses"], read["user"], read["password"], read["database"]) == (
@@ -221,7 +221,7 @@ def test_a_file_that_cannot_be_read_is_named_by_its_parameter(name: str, path: s
 
 
 def test_a_file_without_a_certificate_is_named_by_its_parameter(tmp_path: Path) -> None:
-    """So is a key that belongs to no certificate."""
+    """A key that belongs to no certificate is named, too."""
     (tmp_path / "empty.pem").write_text("no certificate")
     roots = read_postgres_url("postgres://me@db.test/name?sslrootcert=system").url.partition("sslrootcert=")[2]
     roots = roots.partition("&")[0]
@@ -234,7 +234,7 @@ def test_a_file_without_a_certificate_is_named_by_its_parameter(tmp_path: Path) 
 
 
 def test_a_home_directory_is_found(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """~ is what a shell would make of it."""
+    """~ is the home directory, as in a shell."""
     monkeypatch.setenv("HOME", str(tmp_path))
     (tmp_path / "my.key").write_text("a key")
 

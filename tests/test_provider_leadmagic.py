@@ -41,7 +41,7 @@ def test_the_question_is_the_one_of_its_page() -> None:
 
 @pytest.mark.parametrize("field", ["profile_url", "work_email", "personal_email"])
 def test_each_identifier_alone_can_be_asked(field: str) -> None:
-    """Any one of the three is enough, and what is not given is not sent."""
+    """Any one of the three is enough, and no other is sent."""
     contact = Contact(**{field: getattr(CONTACT, field)})
 
     assert leadmagic.can_ask(contact)
@@ -105,7 +105,7 @@ def test_a_404_about_the_person_is_no_number(words: dict[str, str]) -> None:
     ],
 )
 def test_a_404_about_the_address_is_a_refusal_with_advice(body: bytes) -> None:
-    """A wrong LEADMAGIC_BASE_URL must not look like a world in which nobody has a number."""
+    """A wrong LEADMAGIC_BASE_URL must not look as if no person had a number."""
     assert isinstance(leadmagic.read_submit(HttpResponse(404, {}, body)), Refused)
 
 
@@ -136,7 +136,7 @@ def test_a_500_waits_as_its_page_asks() -> None:
 
 
 def test_a_price_of_the_settings_decides_health() -> None:
-    """Whoever pays another price needs another balance."""
+    """A price in the settings changes the balance that is needed."""
     dear = LeadMagic(api_key=SecretStr("lm_key_of_tests"), price=Decimal(8))
 
     assert not dear.read_health(HttpResponse(200, {}, b'{"credits": 7.5}')).well

@@ -55,13 +55,13 @@ def test_the_question_is_the_one_of_its_page() -> None:
     ],
 )
 def test_each_identifier_alone_can_be_asked(contact: Contact, body: dict[str, str]) -> None:
-    """An e-mail, a name or a profile is enough, and what is not given is not sent."""
+    """An e-mail, a name or a profile is enough, and no other is sent."""
     assert nyne.can_ask(contact)
     assert nyne.submit(contact, None).body == body
 
 
 def test_a_handle_is_opaque_in_the_poll() -> None:
-    """Whatever the handle holds, it stays one parameter."""
+    """Any handle stays one parameter."""
     url = nyne.poll("a1b2_1717000000.53783_2615&x=1/é").url
 
     assert url == "https://api.nyne.ai/person/phone?request_id=a1b2_1717000000.53783_2615%26x%3D1%2F%C3%A9"
@@ -94,7 +94,7 @@ def test_a_poll_may_always_be_repeated(status: int, body: bytes) -> None:
 
 @pytest.mark.parametrize("status", ["not_found", "Not Found", "not-found", "no_match", "No results", "no_data"])
 def test_a_status_of_no_match_is_no_number(status: str) -> None:
-    """However the word is written, nobody waits for the deadline of a job that has ended."""
+    """Any spelling of the word ends the job, so it does not wait for its deadline."""
     body = json.dumps({"request_id": "a1", "status": status}).encode()
 
     assert nyne.read_callback(body) == Answered(None, request_id="a1")

@@ -30,7 +30,7 @@ def test_a_registered_provider_has_a_suite(name: str) -> None:
 
 @pytest.mark.parametrize("name", PROVIDERS)
 def test_a_registered_provider_has_samples(name: str) -> None:
-    """Every answer is recorded: the submit and the health of all, polls and callbacks of those that call back."""
+    """Every answer is recorded: submit and health of all providers, polls and callbacks of those with callbacks."""
     provider = suites_of(name)[0].provider
     operations = ["submit", "health", *(["poll", "callback"] if isinstance(provider, CallsBack) else [])]
 

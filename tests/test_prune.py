@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -11,36 +10,18 @@ from uuid import UUID
 import asyncpg
 import pytest
 
-from console import prune as command
-from console.prune import Pruned
 from enrichment.settings import Settings
-from store import prune as store
 from store import prune_keys
-from store.deliveries import replay
-from store.lookups import retry
 from store.partitions import HISTORY
 from tests import factories
-from tests.old_history import DAYS, MONTHS, NOW, OLD, OLDER, at, finished_job, lookup, make_months, open_lookup
-from tests.wishes import MOBILE, POLICY, answer, apply, end, read, status, take, take_one, wish
+from tests.old_history import DAYS, MONTHS, NOW, OLD, OLDER, at, finished_job, lookup, open_lookup
+from tests.pruning import left, prune
+from tests.wishes import POLICY, end, take_one
 
 if TYPE_CHECKING:
-    Pool: TypeAlias = asyncpg.Pool[Any]
+    from tests.wishes import Pool
+
     Make: TypeAlias = Callable[[Pool], Awaitable[Any]]
-
-
-@pytest.fixture
-async def history(pool: Pool) -> Pool:
-    """Return a database of some months' age."""
-    await make_months(pool)
-    return pool
-
-
-async def prune(settings: Settings, *, days: int = DAYS, dry_run: bool = False) -> tuple[dict[str, str], list[str]]:
-    """Prune; return what became of each month, and what was printed about it."""
-    said: list[str] = []
-    pruned = Pruned(days, dry_run)
-    await command._prune(settings, pruned, said.append)
-    return {str(month["month"]): str(month["fate"]) for month in pruned.months}, said
 
 
 async def deliver(pool: Pool, lookup_id: UUID) -> None:
@@ -50,14 +31,6 @@ async def deliver(pool: Pool, lookup_id: UUID) -> None:
         lookup_id,
         OLD,
     )
-
-
-async def left(pool: Pool) -> dict[str, int]:
-    """Count the rows of each table of the history, the keys and the fingerprints."""
-    return {
-        table: await pool.fetchval(f"SELECT count(*) FROM {table}")  # noqa: S608
-        for table in (*HISTORY, "keys", "fingerprints")
-    }
 
 
 async def test_a_month_that_is_over_goes_as_a_whole(history: Pool, settings: Settings) -> None:
@@ -80,7 +53,7 @@ async def test_a_month_that_is_over_goes_as_a_whole(history: Pool, settings: Set
 
 
 async def test_the_sums_of_money_outlive_the_rows(history: Pool, settings: Settings) -> None:
-    """What was charged can still be compared with a bill when the questions are forgotten."""
+    """Charges can still be compared with a bill after the questions are pruned."""
     await finished_job(history, reserved_on=OLD.date())
 
     await prune(settings)
@@ -101,7 +74,7 @@ async def test_a_dry_run_drops_nothing(history: Pool, settings: Settings) -> Non
 
 
 async def test_a_second_run_finds_nothing(history: Pool, settings: Settings) -> None:
-    """What is gone is gone; and the oldest month that there is, is named."""
+    """Nothing more is dropped; the oldest remaining month is named."""
     await prune(settings)
 
     fates, said = await prune(settings)
@@ -173,7 +146,7 @@ async def keep_doubt(pool: Pool) -> None:
 
 
 async def keep_of_older(pool: Pool) -> None:
-    """Insert an open lookup of the month before, with a job of this month that says who was asked."""
+    """Insert an open lookup of the month before, with a job of this month that names who was asked."""
     await finished_job(pool, lookup_id=(await open_lookup(pool, OLDER))["id"])
 
 
@@ -183,7 +156,7 @@ async def keep_delivery(pool: Pool) -> None:
 
 
 async def keep_told(pool: Pool) -> None:
-    """Insert a delivery of today for a lookup of that month: what it tells lies there."""
+    """Insert a delivery of today for a lookup of that month, whose result it sends."""
     await factories.delivery(pool, "sending", lookup_id=(await lookup(pool))["id"])
 
 
@@ -232,125 +205,11 @@ async def test_a_month_that_stays_does_not_keep_the_others(history: Pool, settin
 
 
 async def test_a_month_goes_only_when_all_of_it_is_old_enough(history: Pool, settings: Settings) -> None:
-    """Whole months only: one that ended less than so many days ago is not looked at."""
+    """A month that did not end so many days ago is not looked at."""
     days = (NOW - MONTHS[1].next.begin).days
 
     assert str(MONTHS[1]) not in (await prune(settings, days=days + 1, dry_run=True))[0]
     assert str(MONTHS[1]) in (await prune(settings, days=days, dry_run=True))[0]
-
-
-async def test_what_is_asked_again_at_the_last_moment_stays(history: Pool) -> None:
-    """A person's retry between the look and the drop wins: what was accepted is not lost."""
-    row = await lookup(history, final_status="failed")
-    async with history.acquire(timeout=5) as connection:
-        found = await store.look_at(connection, MONTHS[1], NOW - timedelta(days=DAYS))
-        await retry(history, row["id"], POLICY)
-
-        assert not found.needed
-        assert await store.drop_month(connection, found) is False
-
-        await end(history, row["id"])
-        assert await store.drop_month(connection, found) is False
-    assert (await left(history))["lookups"] == 1
-
-
-async def test_a_late_number_at_the_last_moment_stays(history: Pool) -> None:
-    """An answer that comes after the look has a 200: its month stays, though its lookup has followed already."""
-    old = await lookup(history, final_status="unresolved")
-    row = await finished_job(history, state="unknown", answered_by=None, credits=0, possible=3, lookup_id=old["id"])
-    async with history.acquire(timeout=5) as connection:
-        found = await store.look_at(connection, MONTHS[1], NOW - timedelta(days=DAYS))
-        assert not found.needed
-        await apply(history, answer(row["id"], "callback", MOBILE))
-
-        assert await store.drop_month(connection, found) is False
-
-    assert (await read(history, old["id"]))["mobile"] == MOBILE
-
-
-async def test_a_result_that_is_replayed_at_the_last_moment_stays(history: Pool) -> None:
-    """A person's replay between the look and the drop wins, and so does what it tells."""
-    row = await factories.delivery(history, "given_up", id=at(OLD), lookup_id=(await lookup(history))["id"])
-    async with history.acquire(timeout=5) as connection:
-        found = await store.look_at(connection, MONTHS[1], NOW - timedelta(days=DAYS))
-        assert not found.needed
-        assert await replay(history, [row["id"]]) == {row["id"]}
-
-        assert await store.drop_month(connection, found) is False
-
-
-async def test_tables_in_use_are_waited_for_and_then_left(
-    history: Pool, settings: Settings, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A dump that runs for long: it is tried a few times, nothing is changed, and one is told what to do."""
-    await finished_job(history)
-    before = await left(history)
-    monkeypatch.setattr(command, "TRIES", 2)
-    monkeypatch.setattr(command, "PAUSE", 0.01)
-    async with history.acquire(timeout=5) as reader, reader.transaction():
-        await reader.fetch("SELECT FROM callbacks")
-
-        fates, said = await prune(settings)
-
-    assert fates[str(MONTHS[1])] == "busy"
-    assert any("pg_stat_activity, and run this again" in line for line in said)
-    assert await left(history) == before
-
-
-async def test_it_goes_through_once_the_tables_are_free(
-    history: Pool, settings: Settings, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Between two tries the others go on, and one of the tries comes through."""
-    monkeypatch.setattr(command, "PAUSE", 0.01)
-    monkeypatch.setattr(command, "TRIES", 1000)
-    await finished_job(history)
-    async with history.acquire(timeout=5) as reader:
-        transaction = reader.transaction()
-        await transaction.start()
-        await reader.fetch("SELECT FROM lookups")
-        pruning = asyncio.create_task(prune(settings))
-        for name in ("jane", "joe"):
-            await take_one(history, work_email=f"{name}@acme.co")
-        await transaction.rollback()
-        fates, _ = await pruning
-
-    assert fates[str(MONTHS[1])] == "dropped"
-    assert (await left(history))["lookups"] == 2
-
-
-async def test_it_works_while_everything_runs(history: Pool, settings: Settings) -> None:
-    """Lookups come and end while months go: all of them are there afterwards, and none of the old ones."""
-    for moment in (OLDER, OLD):
-        await finished_job(history, moment)
-    stop = asyncio.Event()
-    taken: list[UUID] = []
-
-    async def live(number: int) -> None:
-        while not stop.is_set():
-            one = await take_one(history, work_email=f"jane-{number}-{len(taken)}@acme.co")
-            await end(history, one.id)
-            taken.append(one.id)
-
-    async with asyncio.TaskGroup() as lives:
-        for number in range(3):
-            lives.create_task(live(number))
-        fates, _ = await prune(settings)
-        stop.set()
-
-    assert set(fates.values()) == {"dropped"}
-    assert {row["id"] for row in await history.fetch("SELECT id FROM lookups")} == set(taken)
-
-
-async def test_an_interrupted_run_is_made_up_for(history: Pool, settings: Settings) -> None:
-    """After a run that died between the drop and the keys, the next one deletes the keys that lead nowhere."""
-    await lookup(history)
-    async with history.acquire(timeout=5) as connection:
-        await store.drop_month(connection, await store.look_at(connection, MONTHS[1], NOW - timedelta(days=DAYS)))
-    assert (await left(history))["keys"] == 2
-
-    await prune(settings)
-
-    assert (await left(history))["keys"] == 0
 
 
 async def test_a_contact_that_comes_back_afterwards_is_looked_up_anew(history: Pool, settings: Settings) -> None:
@@ -366,7 +225,7 @@ async def test_a_contact_that_comes_back_afterwards_is_looked_up_anew(history: P
 
 
 async def test_keys_of_what_is_there_stay(history: Pool, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    """All keys and fingerprints are looked at, some at a time; only those that lead nowhere go."""
+    """All keys and fingerprints are looked at in portions; only those that lead nowhere are removed."""
     monkeypatch.setattr(prune_keys, "CHUNK", 3)
     for number in range(5):
         await fingerprint(history, await lookup(history), number)
@@ -387,7 +246,7 @@ async def fingerprint(pool: Pool, row: asyncpg.Record, number: int) -> None:
 
 
 async def test_links_to_dropped_searches_are_removed(history: Pool, settings: Settings) -> None:
-    """A key that leads to searches of several months keeps those that are there, the newest last."""
+    """A key of searches of several months keeps the remaining ones, the newest last."""
     ids = [(await lookup(history, at, work_email="jane@acme.co"))["id"] for at in (OLD, NOW, NOW)]
     searches = [(await factories.search_of(history, id))["id"] for id in ids]
 
@@ -397,7 +256,7 @@ async def test_links_to_dropped_searches_are_removed(history: Pool, settings: Se
 
 
 async def test_a_shared_key_stays_shared(history: Pool, settings: Settings) -> None:
-    """Without it, two people who have the same address would be taken for one after a year."""
+    """Without the mark, two people with the same address would be taken for one a year later."""
     await lookup(history, work_email="pat@acme.co")
     email = POLICY.hash("email", "pat@acme.co")
     await history.execute("UPDATE keys SET shared = true, searches = '{}' WHERE key = $1", email)
@@ -408,24 +267,9 @@ async def test_a_shared_key_stays_shared(history: Pool, settings: Settings) -> N
 
 
 async def test_what_came_without_a_month_is_said(history: Pool, settings: Settings) -> None:
-    """The default partition is never dropped; the count of what is older there is printed."""
+    """The default partition is never dropped; the count of its older rows is printed."""
     await lookup(history, OLDER - timedelta(days=90))
 
     _, said = await prune(settings)
 
     assert "1 older lookups stay: they came before their month was made." in said
-
-
-async def test_an_event_that_comes_again_before_its_fingerprint_is_deleted_is_new(history: Pool) -> None:
-    """Between the drop of a month and the deletion of its fingerprints nothing that is accepted is lost."""
-    first = await take_one(history, "evt-1", work_email="jane@acme.co")
-    async with history.acquire(timeout=5) as connection:
-        # As if the lookup and its search had been of a month that was dropped.
-        await connection.execute("DELETE FROM lookups; DELETE FROM searches; DELETE FROM jobs")
-
-    second, third = await take(history, *(wish("evt-1", work_email=f"{name}@acme.co") for name in ("jane", "jane")))
-    fourth = await take_one(history, "evt-1", work_email="jane@acme.co")
-
-    assert [one.duplicate for one in (second, third, fourth)] == [False, True, True]
-    assert second.id == third.id == fourth.id != first.id
-    assert await status(history, second.id) == "queued"

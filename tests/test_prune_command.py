@@ -1,4 +1,4 @@
-"""`ringback prune` as it is called: how little it may be told to keep, what it prints, and how it exits."""
+"""`ringback prune`: the least that it must keep, what it prints, and how it exits."""
 
 from __future__ import annotations
 
@@ -12,17 +12,10 @@ from console.prune import least_days
 from store.partitions import Month
 from tests.commands import empty_database, ringback
 from tests.conftest import MakeSettings
-from tests.old_history import DAYS, MONTHS, NOW, finished_job, make_months
+from tests.old_history import DAYS, MONTHS, NOW, finished_job
 
 if TYPE_CHECKING:
     from tests.wishes import Pool
-
-
-@pytest.fixture
-async def history(pool: Pool) -> Pool:
-    """A database that has been there for some months."""
-    await make_months(pool)
-    return pool
 
 
 @pytest.mark.parametrize(
@@ -37,7 +30,7 @@ async def history(pool: Pool) -> Pool:
 def test_the_least_follows_from_the_settings(
     make_settings: MakeSettings, overrides: dict[str, Any], least: int, name: str
 ) -> None:
-    """What is taken again for free, or may still be answered, is kept."""
+    """Answers that may be reused, or may still come, are kept."""
     assert least_days(make_settings(**overrides)) == (least, name)
 
 

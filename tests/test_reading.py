@@ -54,7 +54,7 @@ def test_the_reason_repeats_no_personal_data(make_settings: MakeSettings) -> Non
 
 
 def test_a_contact_becomes_a_wish(make_settings: MakeSettings) -> None:
-    """Fields are read as an event's, all providers are asked that can be, and the record is the one that answered."""
+    """Fields are read as an event's, all available providers are asked, and the record is the one in the answer."""
     fields = {"hs_linkedin_url": "https://www.linkedin.com/in/JaneDoe/", "email": " Jane@Acme.co", "record_id": "9"}
 
     read = read_contact(
@@ -70,7 +70,7 @@ def test_a_contact_becomes_a_wish(make_settings: MakeSettings) -> None:
 
 
 def test_a_backfill_buys_for_old_contacts(make_settings: MakeSettings) -> None:
-    """What happened before the connection is history, which a backfill alone buys."""
+    """Changes from before the connection are history: only a backfill buys for them."""
     read = read_contact(
         contact(news_at=BEFORE), connected_at=CONNECTED_AT, named_by="backfill",
         providers=build_providers(make_settings()),
@@ -96,7 +96,7 @@ def test_the_same_content_has_the_same_fingerprint(make_settings: MakeSettings) 
     ("news_at", "named_by"), [(BEFORE, "backfill"), (BEFORE, "request"), (None, "event"), (None, "request")]
 )
 def test_what_was_asked_for_may_be_old(make_settings: MakeSettings, news_at: datetime | None, named_by: str) -> None:
-    """A backfill and a workflow ask for contacts of any age; an event is news of one that the CRM does not date."""
+    """A backfill and a workflow name contacts of any age; without a date from the CRM, an event is enough."""
     read = read_contact(
         contact(news_at=news_at), connected_at=CONNECTED_AT, named_by=named_by,
         providers=build_providers(make_settings()),

@@ -45,7 +45,7 @@ async def test_a_named_contact_becomes_a_lookup(crm: CrmWorld) -> None:
 
 
 async def test_many_contacts_are_read_in_few_calls(crm: CrmWorld) -> None:
-    """Those that are claimed together share batch reads; the first goes alone, because it need not wait."""
+    """Contacts claimed together share batch reads; the first goes alone, because it need not wait."""
     records = [crm.create() for _ in range(60)]
     await crm.name(*records)
 
@@ -116,7 +116,7 @@ async def test_contacts_are_skipped_for_reasons(start: Start) -> None:
 
 
 async def test_a_suppressed_contact_is_skipped(crm: CrmWorld) -> None:
-    """A person who forbade questions is not stored as a lookup at all."""
+    """A suppressed contact is not stored as a lookup at all."""
     record = crm.create(email="jane@acme.co")
     await crm.pool.execute(
         "INSERT INTO suppressions (id, kind, hash) VALUES (new_id(), 'email', $1)",
@@ -203,7 +203,7 @@ async def test_a_delivery_that_waits_follows_its_merged_contact(crm: CrmWorld) -
 
 
 async def test_lookups_of_contacts_that_were_merged_unheard_follow_the_survivor(crm: CrmWorld) -> None:
-    """When only the survivor is named, it takes over the open lookups of those that it absorbed."""
+    """When an event names only the survivor, it takes over the open lookups of the contacts merged into it."""
     record, other = crm.create(), crm.create()
     await crm.name(record)
     await crm.read()

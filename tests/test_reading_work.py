@@ -95,7 +95,7 @@ async def test_two_processes_claim_different_readings(pool: Pool, order: Order) 
 
 
 async def test_a_claim_reads_only_what_it_takes(pool: Pool, database_url: str) -> None:
-    """Each kind is taken from its own place in the index, however many of the other wait."""
+    """Each kind is read from its own part of the index, however many of the other wait."""
     await queue(pool, 20_000, by="backfill")
     await queue(pool, 20_000)
     await pool.execute("ANALYZE readings")
@@ -159,7 +159,7 @@ async def test_ends_of_one_batch_are_written_together(pool: Pool) -> None:
 
 
 async def test_an_older_attempt_cancels_nothing(pool: Pool) -> None:
-    """What an older reading found gone may be back: its end changes neither lookups nor the record's name."""
+    """A contact that an older reading found gone may be back: its end changes neither lookups nor the record's name."""
     await queue(pool)
     (reading,) = await take(pool)
     row = await lookup(pool, source="hubspot", record_id=reading.record_id)
@@ -188,7 +188,7 @@ async def test_another_sources_record_is_left_alone(pool: Pool) -> None:
 
 
 async def test_a_failed_claim_is_undone(pool: Pool) -> None:
-    """What a claim took although its commit seemed to fail is queued again, without a try."""
+    """The readings of a claim whose commit seemed to fail are queued again, without a try."""
     await queue(pool, 2)
     failed = uuid7()
     taken = await take(pool, claim_id=failed)
@@ -214,7 +214,7 @@ async def test_a_silent_process_loses_its_readings(pool: Pool) -> None:
 
 
 async def test_no_reading_waits_for_ever(pool: Pool) -> None:
-    """A reading that was queued for 35 days is skipped; one that was named since is not."""
+    """A reading that was queued for 35 days is skipped, unless it was named again since."""
     await queue(pool, 2, since=LONG * 2)
     await pool.execute(
         "UPDATE readings SET id = overlay(id::text PLACING '018a0000' FROM 1 FOR 8)::uuid"  # of September 2023

@@ -39,7 +39,7 @@ async def page(client: Client, query: str = "") -> list[str]:
 
 
 async def test_a_reading_shows_all_of_it(client: Client, pool: Pool) -> None:
-    """Why it was skipped, who named it, and what it became earlier."""
+    """Why it was skipped, what named it, and the lookup that it became earlier."""
     id, lookup_id = uuid7(), uuid7()
     await reading(
         pool, id=id, named_by="sweep", state="skipped", reason="has a mobile", ended_at=NOW, lookup_id=lookup_id,
@@ -58,7 +58,7 @@ async def test_a_reading_shows_all_of_it(client: Client, pool: Pool) -> None:
 
 
 async def test_readings_are_listed_newest_first_and_by_page(client: Client, pool: Pool) -> None:
-    """Every reading is on one page, whatever state it is in."""
+    """Every reading is on exactly one page, in any state."""
     states: list[dict[str, Any]] = [
         {}, {"state": "reading", "lease_expires_at": NOW}, {"state": "skipped", "reason": "gone", "ended_at": NOW},
         {"state": "done", "lookup_id": uuid7(), "ended_at": NOW}, {},
@@ -100,7 +100,7 @@ async def test_readings_are_filtered(client: Client, pool: Pool) -> None:
     ],
 )
 async def test_a_parameter_that_cannot_be_used_is_named(client: Client, query: str, paths: list[str]) -> None:
-    """All of them at once."""
+    """One 422 names all of them."""
     answer = await client.get(f"/v1/readings{query}")
 
     assert answer.status == 422

@@ -92,7 +92,7 @@ async def test_lookups_follow_the_end_that_a_dead_process_left(world: AtWork) ->
 
 
 async def test_what_is_over_is_not_swept(world: AtWork, fake: FakeProvider) -> None:
-    """Finished rows are nobody's work."""
+    """Finished rows are not looked at."""
     for state in ("answered", "failed", "unknown", "lost"):
         await finished_job(world.pool, state, request_id="req-1")
 

@@ -109,7 +109,7 @@ async def test_a_commit_that_waits_is_not_acknowledged(pool: asyncpg.Pool[Any], 
 
 
 async def test_a_caller_that_is_cancelled_does_not_cancel_its_commit(pool: asyncpg.Pool[Any], own_server: str) -> None:
-    """A cancelled commit would be one that is not replicated."""
+    """A cancelled commit might not be replicated."""
     async with standby_away(own_server) as beside:
         task = asyncio.create_task(store(pool, 1))
 
@@ -160,7 +160,7 @@ async def test_commits_that_wait_never_hold_more_than_the_pool(pool: asyncpg.Poo
 async def test_a_session_that_dies_while_its_commit_waits_leaves_nothing_behind(
     pool: asyncpg.Pool[Any], own_server: str
 ) -> None:
-    """The server may crash in the middle of a commit that nobody waits for: no error is left to nobody."""
+    """The server may crash in the middle of a commit whose caller is gone: no error is left unhandled."""
     unheard: list[dict[str, Any]] = []
     asyncio.get_running_loop().set_exception_handler(lambda _, context: unheard.append(context))
     assert isinstance(pool, database.PatientPool)
@@ -174,7 +174,7 @@ async def test_a_session_that_dies_while_its_commit_waits_leaves_nothing_behind(
             return not pool.stuck or None
 
         assert await until(let_go)
-    gc.collect()  # an error that nobody took is told when its task goes
+    gc.collect()  # an unhandled error is reported when its task is collected
 
     await store(pool, 10)
     assert await pool.fetchval("SELECT count(*) FROM messages WHERE id = 10") == 1
@@ -184,7 +184,7 @@ async def test_a_session_that_dies_while_its_commit_waits_leaves_nothing_behind(
 async def test_stuck_replication_is_told(
     pool: asyncpg.Pool[Any], own_server: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A process says so that waits itself, and one that sees others wait; and no more when the standby is back."""
+    """A process that waits itself, and one that sees others wait, each log it; and no more once the standby is back."""
     monkeypatch.setattr(database, "STUCK_AFTER", SHORT)
     other = await open_pool(own_server, name="other", size=2)
     assert not await replication_is_stuck(pool)

@@ -153,7 +153,7 @@ async def test_gone_is_the_end(process: Process, end: WebhookEnd) -> None:
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308, 304])
 async def test_a_redirect_is_a_failure(process: Process, end: WebhookEnd, status: int) -> None:
-    """It is not followed: whoever answers could send the result anywhere."""
+    """A redirect is not followed: it could send the result anywhere."""
     end.answers[0] = Answer(status, headers={"Location": f"http://127.0.0.1:{end.port}/elsewhere"})
 
     row = await sent(process)
@@ -220,7 +220,7 @@ async def test_a_receiver_that_asks_to_wait_is_waited_for(process: Process, end:
 async def test_the_wait_is_bounded_on_both_sides(
     process: Process, end: WebhookEnd, asked: str, failures: int, least: float, most: float
 ) -> None:
-    """Not sooner than the schedule, and not for ever."""
+    """The wait is never shorter than the schedule, and never endless."""
     end.answers[0] = Answer(429, headers={"Retry-After": asked})
 
     assert least <= (await sent(process, tries=failures))["due_in"] <= most
@@ -295,7 +295,7 @@ async def test_a_sender_that_fell_silent_is_replaced(process: Process, end: Webh
 
 
 async def test_a_result_that_kills_its_senders_is_given_up(process: Process, end: WebhookEnd) -> None:
-    """Each of them fell silent: the schedule is over without a word from the other side."""
+    """Every sender died: the schedule ends without an answer."""
     after = await sent(process, tries=len(SCHEDULE))
 
     assert (after["state"], end.arrived) == ("given_up", [])

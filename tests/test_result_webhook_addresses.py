@@ -1,4 +1,4 @@
-"""Results go where they are meant to, and never into our own networks: what is connected to is what is checked."""
+"""Results go only to public addresses: the address that is checked is the one that is connected to."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A result leaves at once, whatever process ended its lookup, and a sender with nothing to send is quiet."""
+"""A result leaves at once, whichever process ended its lookup; a sender without work is quiet."""
 
 from __future__ import annotations
 
@@ -129,7 +129,7 @@ async def test_a_lookup_that_a_person_cancels_leaves_at_once(
 async def test_a_replay_leaves_at_once(
     world: AtWork, end: WebhookEnd, client_with: ClientWith, database_url: str
 ) -> None:
-    """A person who mended the receiver sees it work."""
+    """A person who mended the receiver sees the replay at once."""
     client = await client_with(**settings_for(end))
     async with sending(world, database_url) as sender:
         await at_rest(world, sender)
@@ -164,7 +164,7 @@ async def test_the_submitters_own_senders_are_woken_without_a_detour(world: AtWo
 async def test_a_failed_try_is_made_again_without_a_hint(
     world: AtWork, end: WebhookEnd, database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its time comes, and nobody says so."""
+    """Its time comes without a hint."""
     monkeypatch.setattr("submitter.leased.LOOK_EVERY", 0.05)
     monkeypatch.setattr("submitter.leased.IDLE_LOOK_EVERY", 0.05)
     end.answers.extendleft([Answer(503)])

@@ -1,4 +1,4 @@
-"""`ringback resume` as it is called: what it lets go, what it prints, and how it exits."""
+"""`ringback resume`: which pauses it ends, what it prints, and how it exits."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ async def test_without_a_database_nothing_is_paused(tmp_path: Path) -> None:
 
 
 async def test_an_unknown_provider_is_named_without_a_database_too(tmp_path: Path) -> None:
-    """A misspelled name is not one that is not paused."""
+    """A misspelled name is reported as unknown, not as not paused."""
     told = await ringback("resume", "--provider", "acme", cwd=tmp_path)
 
     assert (told.code, told.out) == (2, "")

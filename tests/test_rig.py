@@ -1,4 +1,4 @@
-"""What everything is started with: processes that end with us, a network that breaks, a PostgreSQL to throw away."""
+"""The means to start things: processes that end with us, a network that breaks, a PostgreSQL to throw away."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def code(text: str) -> list[str]:
 
 
 async def test_a_process_is_listened_to_line_by_line_to_its_end() -> None:
-    """All that it wrote was heard when its exit code is known, and a line that is too long stops nothing."""
+    """When the exit code is known, the whole output was read, and an overlong line stops nothing."""
     lines: list[str] = []
 
     process = await start(code("print('x' * 3_000_000); print('last'); raise SystemExit(3)"), output=lines.append)
@@ -109,7 +109,7 @@ async def test_a_hopeless_process_is_not_started_again(tmp_path: Path) -> None:
 
 @asynccontextmanager
 async def echoing() -> AsyncIterator[int]:
-    """Run a server inside the block that sends back what it gets; yield its port."""
+    """Run a server inside the block that sends back every byte; yield its port."""
 
     async def echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while data := await reader.read(100):
@@ -152,7 +152,7 @@ WEATHERS = {
 
 @pytest.mark.parametrize("name", WEATHERS)
 async def test_weather_befalls_a_connection_and_passes(name: str) -> None:
-    """Each kind looks to the asker as it does in a real network, and is over with its block."""
+    """Each kind looks to the client as in a real network, and ends with its block."""
     weather, seen = WEATHERS[name]
     async with echoing() as target:
         proxy = Proxy([target])
@@ -166,7 +166,7 @@ async def test_weather_befalls_a_connection_and_passes(name: str) -> None:
 
 
 async def test_what_a_silent_network_held_back_arrives_later() -> None:
-    """Connections survive a silence; those that existed are cut by a cut."""
+    """Connections survive a silence; a cut ends existing ones."""
     async with echoing() as target:
         proxy = Proxy([target])
         await proxy.open()
@@ -194,7 +194,7 @@ async def test_a_database_has_a_target_and_a_way_through() -> None:
 
 
 async def test_a_postgres_survives_a_crash_and_is_gone_when_it_is_removed(tmp_path: Path) -> None:
-    """What was committed is there after a power cut; after `remove` there is no server and no file."""
+    """Commits survive a power cut; after `remove` there is no server and no file."""
     port, log = free_port(), tmp_path / "log"
     postgres = Postgres({"max_connections": "20"}, port=port, log=log, folder=memory())
     try:
@@ -216,7 +216,7 @@ async def test_a_postgres_survives_a_crash_and_is_gone_when_it_is_removed(tmp_pa
 
 
 async def test_what_a_killed_process_left_behind_is_swept_up(tmp_path: Path) -> None:
-    """The next server in the same folder removes what belongs to nobody any more, and nothing else."""
+    """The next server in the same folder removes leftovers of killed processes, and nothing else."""
     dead = await start(code("pass"), output=tmp_path / "log")
     await dead.wait()
     left, others = tmp_path / f"{PREFIX}{dead.pid}-x", tmp_path / "somebody-else-s"

@@ -1,4 +1,4 @@
-"""Suppressions and erasure over HTTP: what is answered, what is shown, and who may."""
+"""Suppressions and erasure over HTTP: the answers, the list, and the scopes."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ async def admin(client_with: ClientWith) -> Client:
 
 
 async def test_a_person_opts_out(client_with: ClientWith, pool: Pool) -> None:
-    """201; a waiting lookup ends, the list shows no value, and the audit says who did it."""
+    """201; a waiting lookup ends, the list shows no value, and the audit has the author."""
     client = await admin(client_with)
     jane = await take_one(pool, **JANE)
 
@@ -46,7 +46,7 @@ async def test_a_person_opts_out(client_with: ClientWith, pool: Pool) -> None:
 
 
 async def test_a_list_is_suppressed_or_nothing_of_it(client_with: ClientWith, pool: Pool) -> None:
-    """Each wrong entry is named with its place; then none is stored."""
+    """Each wrong entry is named with its place, and nothing is stored."""
     client = await admin(client_with)
     wrong = [{"email": "jane@acme.co"}, {"email": "x"}, {"number": 12, "note": 1}, {}, {"mail": "a@b.co"}, "x"]
 
@@ -149,7 +149,7 @@ async def test_each_needs_its_scope(client_with: ClientWith, method: str, path: 
 
 
 async def test_a_selection_erases_exactly_what_was_previewed(client_with: ClientWith, pool: Pool) -> None:
-    """The lookups of the filter go; one that came later stays."""
+    """The lookups of the filter go; a later one stays."""
     client = await admin(client_with)
     await take_one(pool, work_email="a@acme.co")
     selection = (await client.post("/v1/selections", {"action": "erase", "filter": {}})).json()

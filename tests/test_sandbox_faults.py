@@ -1,4 +1,4 @@
-"""Faults that befall requests and callbacks at random, and the admin that sets them."""
+"""Faults that strike requests and callbacks at random, and the admin that sets them."""
 
 from __future__ import annotations
 
@@ -187,7 +187,7 @@ async def test_a_fault_befalls_every_callback(
 
 
 async def test_an_early_callback_befalls_anybody(nyne: Admin, mailbox: Mailbox) -> None:
-    """It was answered before the 202 left."""
+    """The callback was answered before the 202 left."""
     await nyne.post("faults", {"early_callbacks": 1})
 
     await nyne.send("POST", ASK, {"name": "ny-found--jane", "callback_url": mailbox.url})
@@ -229,7 +229,7 @@ async def test_a_reset_gives_up_what_is_under_way(nyne: Admin, mailbox: Mailbox)
 
 
 def dice(seed: int) -> Iterator[bool]:
-    """What befalls a thousand requests at a rate of one in four."""
+    """Throw the dice for a thousand requests at a rate of one in four."""
     chaos = Chaos(seed)
     return (chaos.strikes(0.25) for _ in range(1000))
 

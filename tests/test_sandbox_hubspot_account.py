@@ -42,7 +42,7 @@ async def test_the_account_says_whose_it_is(hubspot: Client) -> None:
 
 
 async def test_whether_the_details_need_a_scope_is_a_switch(hubspot: Client) -> None:
-    """Nobody has confirmed it: none by default, `oauth` by a fault."""
+    """Whether it needs one is not confirmed: none by default, `oauth` by a fault."""
     await hubspot.post("faults", {"details_need_oauth": True})
 
     without = await hubspot.ask("GET", DETAILS[1])
@@ -119,7 +119,7 @@ async def test_every_answer_tells_the_limits_but_those_to_searches() -> None:
 
 
 async def test_an_app_has_a_limit_of_ten_seconds() -> None:
-    """A 429 of its policy, without Retry-After; another app has its own; the count tells who deserved it."""
+    """A 429 of its policy, without Retry-After; another app has its own; the counts separate real ones from faults."""
     async with account(HubSpotSettings(per_ten_seconds=3)) as hubspot:
         await hubspot.post("tokens", {"token": "same"})
         await hubspot.post("tokens", {"token": "other", "app": "99"})
@@ -187,7 +187,7 @@ def test_the_day_ends_at_midnight_of_the_accounts_zone() -> None:
 async def test_a_429_below_the_limit_is_a_fault(
     hubspot: Client, fault: dict[str, Any], path: str, policy: str, after: str | None
 ) -> None:
-    """In the words of its policy, with Retry-After by another switch; it is not counted as one that was deserved."""
+    """In the words of its policy, with Retry-After by another switch; it does not count as a real one."""
     method = "POST" if path.endswith("search") else "GET"
     await hubspot.post("faults", fault)
     _, _, without = await hubspot.send(method, path, {})
@@ -204,7 +204,7 @@ async def test_a_429_below_the_limit_is_a_fault(
 
 
 async def test_everything_is_in_the_log(hubspot: Client) -> None:
-    """Who asked, what, and what the answer was; the counts by address."""
+    """The token, the request and the answer; the counts by address."""
     id = await hubspot.create(lastname="Doe")
     await hubspot.patch(id, mobilephone="+14155550100")
     await hubspot.ask("GET", OBJECTS, headers={})
@@ -269,7 +269,7 @@ async def test_a_wrong_document_is_a_422(hubspot: Client, path: str, document: A
 
 
 async def test_the_words_and_the_endpoints_are_served(hubspot: Client) -> None:
-    """Each word with what happens; each endpoint of the admin."""
+    """Each word comes with its effect, each endpoint of the admin with its purpose."""
     words = (await hubspot.get("behaviours"))["behaviours"]
     endpoints = (await hubspot.ask("GET", "/sandbox"))[1]["endpoints"]
 
@@ -278,7 +278,7 @@ async def test_the_words_and_the_endpoints_are_served(hubspot: Client) -> None:
 
 
 def test_the_words_keep_their_own_rules() -> None:
-    """A word is safe inside a slug and free of the separator; what is not done is answered otherwise."""
+    """A word is safe inside a slug and free of the separator; a request not carried out is answered otherwise."""
     for row in TABLE.values():
         assert row.word.isalnum()
         assert row.word == row.word.lower()

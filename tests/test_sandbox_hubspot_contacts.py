@@ -56,7 +56,7 @@ async def test_a_contact_is_found_by_its_email(hubspot: Client) -> None:
 
 
 async def test_a_history_tells_who_set_a_value(hubspot: Client) -> None:
-    """Newest first: a person by CRM_UI, our token by INTEGRATION; what was cleared has an empty value."""
+    """Newest first: a person by CRM_UI, our token by INTEGRATION; a cleared value is empty."""
     id = await hubspot.create(mobilephone="+14155550100")
     await hubspot.edit(id, mobilephone="")
     await hubspot.patch(id, mobilephone="+14155550101")
@@ -98,7 +98,7 @@ async def test_a_batch_has_a_size(hubspot: Client, inputs: int, history: list[st
 
 
 async def test_a_write_overwrites_and_clears(hubspot: Client) -> None:
-    """200 with the record, whatever stood there; an empty string clears; lastmodifieddate moves."""
+    """200 with the record, whatever value was there; an empty string clears; lastmodifieddate moves."""
     id = await hubspot.create(mobilephone="+14155550100")
     before = (await hubspot.read(id))[1]["updatedAt"]
 
@@ -160,7 +160,7 @@ async def test_the_admins_rules_hold_for_writes(hubspot: Client) -> None:
 
 
 async def test_many_are_written_each_by_itself(hubspot: Client) -> None:
-    """207: what is right is written, the rest is named."""
+    """207: the right ones are written, the others are named."""
     first, second = await hubspot.create(lastname="One"), await hubspot.create(lastname="Two")
     inputs = [
         {"id": first, "properties": {"mobilephone": "+14155550100"}},
@@ -260,7 +260,7 @@ async def test_a_deleted_contact_can_still_be_read(hubspot: Client) -> None:
 
 
 async def test_an_erased_contact_is_gone(hubspot: Client) -> None:
-    """404 also with archived=true, and its e-mail address is free; one that was deleted before can be erased too."""
+    """404 also with archived=true, and its e-mail address is free; a contact deleted before can be erased too."""
     id = await hubspot.create(email="jane@acme.test")
     deleted = await hubspot.create(email="doe@acme.test")
     await hubspot.ask("DELETE", f"{OBJECTS}/{deleted}")
@@ -323,7 +323,7 @@ async def test_a_property_is_created_once(hubspot: Client) -> None:
 
 
 async def test_options_are_replaced_whole(hubspot: Client) -> None:
-    """A PATCH of a property with options leaves only those that it names."""
+    """A PATCH of a property with options keeps only the options sent."""
     own = enumeration("own", "a", "b")
     await hubspot.ask("POST", PROPERTIES, own)
 
@@ -371,7 +371,7 @@ async def test_a_misspelt_word_is_an_error(hubspot: Client) -> None:
 
 
 async def test_the_ledger_tells_every_write(hubspot: Client) -> None:
-    """By whom, the old value and the new; what changes nothing is not there."""
+    """With author, old value and new value; a write that changes nothing is not listed."""
     id = await hubspot.create(mobilephone="+14155550100")
     await hubspot.patch(id, mobilephone="+14155550101")
     await hubspot.patch(id, mobilephone="+14155550101")

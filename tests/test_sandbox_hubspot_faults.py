@@ -26,13 +26,13 @@ async def hubspot() -> AsyncIterator[Client]:
 
 
 async def mobile(hubspot: Client, id: str) -> str | None:
-    """What stands in the field, past every fault."""
+    """Return the value of the field, past every fault."""
     value: str | None = (await hubspot.get(f"contacts/{id}"))["properties"].get("mobilephone")
     return value
 
 
 async def written_by(hubspot: Client) -> list[str]:
-    """Who wrote the mobile numbers, in order."""
+    """Return the authors of the mobile numbers, in order."""
     entries = (await hubspot.get("ledger"))["entries"]
     return [entry["source_type"] for entry in entries if entry["property"] == "mobilephone"]
 
@@ -164,7 +164,7 @@ async def test_a_read_is_stale(hubspot: Client) -> None:
     ],
 )
 async def test_a_write_fails(hubspot: Client, word: str, first: int, second: int, done: bool) -> None:
-    """Whether it was done stands in the books, whatever the answer said."""
+    """The books tell whether it was done, whatever the answer said."""
     id = await hubspot.create(email=f"hs-{word}--jane@acme.test")
 
     answered, body, _ = await hubspot.send("PATCH", f"{OBJECTS}/{id}", {"properties": {"mobilephone": OURS}})
@@ -201,7 +201,7 @@ async def test_a_write_hangs(hubspot: Client) -> None:
 
 
 async def test_words_hold_in_batches_too(hubspot: Client) -> None:
-    """A refusal is that contact's alone; a failure is everybody's."""
+    """A refusal concerns that contact alone; a failure the whole batch."""
     well = await hubspot.create(lastname="Doe")
     locked = await hubspot.create(email="hs-lockedonce--jane@acme.test")
     failing = await hubspot.create(email="hs-500write--jane@acme.test")

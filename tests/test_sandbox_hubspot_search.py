@@ -36,7 +36,7 @@ def one(name: str, operator: str, value: str | None = None, **more: Any) -> dict
 
 
 async def found(hubspot: Client, *filters: dict[str, Any], **more: Any) -> list[str]:
-    """The last names of what is found, in order."""
+    """Return the last names of the contacts found, in order."""
     status, answer = await hubspot.search(*filters, properties=["lastname"], **more)
     assert status == 200, answer
     return [contact["properties"]["lastname"] for contact in answer["results"]]

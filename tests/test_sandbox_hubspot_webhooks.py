@@ -172,7 +172,7 @@ async def test_a_merge_is_told(hubspot: Client, box: Inbox) -> None:
 
 
 async def test_deletion_and_restore_are_told(hubspot: Client, box: Inbox) -> None:
-    """Whoever deletes."""
+    """By any author."""
     id = await hubspot.create(lastname="Doe")
     await hubspot.ask("DELETE", f"{OBJECTS}/{id}")
     await hubspot.post(f"contacts/{id}/restore")
@@ -211,7 +211,7 @@ async def test_the_generic_dialect_is_a_switch(hubspot: Client) -> None:
 
 
 async def test_only_what_is_subscribed_is_told(hubspot: Client) -> None:
-    """Kinds and properties; a star is every property; without an address nothing is."""
+    """By kind and property; a star is every property; without an address nothing is sent."""
     await hubspot.create(lastname="Nobody hears of")
     async with inbox(hubspot, kinds=["propertyChange"], properties=["jobtitle"]) as box:
         id = await hubspot.create(lastname="Doe", jobtitle="CTO")
@@ -224,7 +224,7 @@ async def test_only_what_is_subscribed_is_told(hubspot: Client) -> None:
 
 
 async def test_a_body_holds_a_hundred_events(hubspot: Client, box: Inbox) -> None:
-    """What happens at once is sent together, a hundred at most."""
+    """Events of one moment are sent together, a hundred at most."""
     await hubspot.post("contacts", {"n": 250, "with_email": 0, "with_linkedin": 1})
     await hubspot.told()
 
@@ -259,7 +259,7 @@ async def test_after_ten_retries_it_is_given_up(hubspot: Client, box: Inbox) -> 
 
 
 async def test_a_connection_that_fails_is_tried_again(hubspot: Client) -> None:
-    """Nobody listens at first; then the events come."""
+    """The address refuses connections at first; then the events come."""
     async with inbox(hubspot) as box:
         address = box.url
     await hubspot.post("subscription", {"url": address})
@@ -294,7 +294,7 @@ async def test_retries_are_spread_over_time() -> None:
 
 
 async def test_a_reset_gives_up_what_waits() -> None:
-    """Then nothing is on its way any more."""
+    """Nothing is on its way any more."""
     async with account(replace(UNLIMITED, batch_seconds=3600)) as hubspot, inbox(hubspot) as box:
         await hubspot.create(lastname="Doe")
         waiting = (await hubspot.get("stats"))["webhooks_pending"]
@@ -307,7 +307,7 @@ async def test_a_reset_gives_up_what_waits() -> None:
 async def test_events_are_lost_doubled_late_and_reordered(
     hubspot: Client, box: Inbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Each by a fault of its own; the counts say which."""
+    """Each is a fault of its own; the counts say which."""
     monkeypatch.setattr(publisher, "REORDERED", 1.0)
     await hubspot.post("faults", {"drop_events": 1})
     await hubspot.create(lastname="Lost")
@@ -343,7 +343,7 @@ async def test_events_lie(hubspot: Client, box: Inbox) -> None:
 
 
 async def test_words_steer_webhooks(hubspot: Client, box: Inbox) -> None:
-    """One contact is silent, one is told twice, one without its values."""
+    """One contact sends no events, one sends each twice, one sends no values."""
     await hubspot.create(email="hs-silent--a@acme.test")
     double = await hubspot.create(hs_linkedin_url="linkedin.com/in/hs-double--b")
     redacted = await hubspot.create(lastname="Doe")

@@ -37,7 +37,7 @@ async def vendor(url: str) -> AsyncIterator[Admin]:
 
 
 class Case(NamedTuple):
-    """What a word leads to: the status, what the body holds, the credits charged."""
+    """The effect of a word: the status, the body, the credits charged."""
 
     status: int
     holds: dict[str, Any]
@@ -169,7 +169,7 @@ async def test_a_connection_is_held_without_an_answer(vendor: Admin, word: str) 
 
 
 async def test_a_slow_answer_is_charged_before_it_leaves(vendor: Admin) -> None:
-    """A client that gives up has paid all the same; one that waits gets the number."""
+    """A client that gives up has paid all the same; a patient one gets the number."""
     answer = asyncio.create_task(vendor.send("POST", PATH, {"profile_url": "lm-slow--jane"}))
     await vendor.asked(1)
 
@@ -318,7 +318,7 @@ async def test_below_the_price_every_question_is_a_402() -> None:
 
 
 async def test_beyond_the_limit_there_is_429() -> None:
-    """Retry-After, the headers and the context say how long; what was refused is not counted or charged."""
+    """Retry-After, the headers and the context say how long; refused requests are neither counted nor charged."""
     account = LeadMagic(LeadMagicSettings(latency="0", per_minute=2))
     async with running(account) as url, visiting(url, KEY) as narrow:
         statuses = [(await narrow.send("POST", PATH, {"profile_url": "lm-found--a"}))[0] for _ in range(3)]
@@ -336,7 +336,7 @@ async def test_beyond_the_limit_there_is_429() -> None:
 
 
 def shown(body: bytes, media_type: str) -> dict[str, Any]:
-    """The JSON object of a success, the one error of a problem; empty for what is not JSON."""
+    """Return the JSON object of a success, or the one error of a problem; empty for anything but JSON."""
     if media_type == "application/problem+json":
         document = json.loads(body)
         assert (document["success"], set(document["meta"])) == (False, {"request_id", "timestamp", "environment"})

@@ -49,7 +49,7 @@ async def mailbox() -> AsyncIterator[Mailbox]:
 
 
 class Case(NamedTuple):
-    """What a word leads to: the number as the result says it, how many callbacks come, credits charged."""
+    """The effect of a word: the number in the result, how many callbacks come, credits charged."""
 
     result: Any
     callbacks: int = 1
@@ -129,7 +129,7 @@ def test_every_word_is_tested() -> None:
 
 @pytest.mark.parametrize("word", FINISHED)
 async def test_a_word_leads_to_its_outcome(vendor: Admin, mailbox: Mailbox, word: str) -> None:
-    """Accepted, worked on, told by poll and as many callbacks as the table says, charged once or not at all."""
+    """Accepted, worked on, answered by poll and as many callbacks as the table says, charged once or not at all."""
     profile = f"linkedin.com/in/ny-{word}--jane"
     status, body, _ = await vendor.send("POST", PATH, {"social_media_url": profile, "callback_url": mailbox.url})
 
@@ -327,7 +327,7 @@ async def test_request_ids_have_dots_or_not(vendor: Admin) -> None:
 
 
 async def test_without_callback_url_nobody_is_called(vendor: Admin) -> None:
-    """Polls alone tell."""
+    """Only polls answer."""
     _, body, _ = await vendor.send("POST", PATH, {"email": "ny-found--jane@acme.test"})
 
     polled = await poll_to_the_end(vendor, opened(body)["request_id"])
@@ -337,7 +337,7 @@ async def test_without_callback_url_nobody_is_called(vendor: Admin) -> None:
 
 
 async def test_a_callback_that_nobody_hears_is_not_repeated(vendor: Admin) -> None:
-    """One attempt; the log holds the error, and polls still tell."""
+    """One attempt; the log holds the error, and polls still answer."""
     question = {"social_media_url": "ny-found--jane", "callback_url": "http://127.0.0.1:9/x"}
     await vendor.send("POST", PATH, question)
 

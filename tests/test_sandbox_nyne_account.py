@@ -79,7 +79,7 @@ async def test_unknown_requests_are_not_found(vendor: Admin) -> None:
 
 
 async def test_usage_tells_the_credits(vendor: Admin) -> None:
-    """The month's credits and what is left; a month that is none is refused."""
+    """The month's credits and what is left; an impossible month is refused."""
     await vendor.send("POST", PATH, {"social_media_url": "ny-found--jane"})
     await vendor.settled()
 

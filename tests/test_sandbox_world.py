@@ -47,7 +47,7 @@ def test_every_number_is_valid() -> None:
 
 
 def test_a_hash_decides_who_is_known() -> None:
-    """About as many as the rate says, each vendor by itself, and whoever is known at a low rate is at a high one."""
+    """About as many as the rate says, each vendor by itself; a person known at a low rate is known at a high one."""
     keys = [f"slug:{n}" for n in range(4000)]
     known = {vendor: {key for key in keys if is_known(key, vendor, 0.6)} for vendor in VENDORS}
 
@@ -61,7 +61,7 @@ def test_a_hash_decides_who_is_known() -> None:
     ["jane", "in/jane", "/in/jane", "linkedin.com/in/Jane", "https://de.linkedin.com/in/jane/?a=b#c", "in/jane/de"],
 )
 def test_a_slug_has_many_spellings(spelling: str) -> None:
-    """All of them are the same person."""
+    """All spellings are the same person."""
     assert slug_of(spelling) == "jane"
 
 
@@ -75,19 +75,19 @@ def test_the_strongest_identifier_decides() -> None:
 
 def test_the_first_word_counts() -> None:
     """The slug's before the e-mail's, each vendor its own, and an unknown word is an error, not a guess."""
-    someone = person(profile_url="in/lm-none--ny-late--42", work_email="lm-found--x@acme.test")
+    subject = person(profile_url="in/lm-none--ny-late--42", work_email="lm-found--x@acme.test")
     unknown = person(name="lm-nosuchword--x")
-    assert someone is not None
+    assert subject is not None
     assert unknown is not None
 
-    assert [choose(vendor, someone, 1).word for vendor in VENDORS] == ["none", "late"]
+    assert [choose(vendor, subject, 1).word for vendor in VENDORS] == ["none", "late"]
     assert choose("nyne", unknown, 1).word == "found"
     with pytest.raises(UnknownWordError, match="nosuchword"):
         choose("leadmagic", unknown, 1)
 
 
 def test_the_table_keeps_its_own_rules() -> None:
-    """What tells a number has found it; a word is safe inside a slug and free of the separator."""
+    """A row that tells a number also finds it; a word is safe inside a slug and free of the separator."""
     for row in TABLE.values():
         assert row.finds or not row.tells
         assert row.word.replace("-", "").isalnum()
@@ -142,7 +142,7 @@ def test_a_sliding_window_forgets_one_by_one() -> None:
 
 
 def test_the_longest_full_window_is_told() -> None:
-    """A full hour is worse news than a full minute; a refusal is not counted in either."""
+    """A full hour matters more than a full minute; a refusal is counted in neither."""
     now = [0.0]
     limiter = Limiter([(2, 60), (2, 3600)], "fixed", clock=lambda: now[0])
 
@@ -206,7 +206,7 @@ def test_a_callback_url_is_checked(url: str, private: bool, refused: bool) -> No
     st.one_of(st.binary(), st.dictionaries(st.text(), st.text() | st.integers()).map(lambda d: json.dumps(d).encode()))
 )
 def test_any_bytes_get_an_answer(body: bytes) -> None:
-    """Whatever is posted, LeadMagic has a status for it and its log can be shown."""
+    """LeadMagic answers every body with a status, and its log can be shown."""
     vendor = LeadMagic(LeadMagicSettings(latency="0"))
 
     answer = vendor.find(Asked({b"x-api-key": b"lm_sandbox"}, b"", body))
@@ -283,7 +283,7 @@ async def test_a_sigterm_never_becomes_an_answer(monkeypatch: pytest.MonkeyPatch
 
 @pytest.mark.parametrize("vendor", VENDORS)
 def test_help_and_admin_list_every_word(vendor: VendorName) -> None:
-    """Both are made from the table."""
+    """Both come from the table."""
     manual = CliRunner().invoke(cli, [vendor, "--help"]).stdout
 
     for row in TABLE.values():
@@ -293,7 +293,7 @@ def test_help_and_admin_list_every_word(vendor: VendorName) -> None:
 
 
 async def test_the_behaviours_are_served() -> None:
-    """Each with what happens, and whether it is charged and readable."""
+    """Each comes with its effect, and whether it is charged and readable."""
     async with running(Nyne()) as url, visiting(url, {}) as vendor:
         behaviours = (await vendor.get("behaviours"))["behaviours"]
         manual = await vendor.send("GET", "/sandbox")
@@ -324,7 +324,7 @@ def test_a_wrong_latency_is_refused() -> None:
 
 
 def test_the_sandbox_is_an_independent_oracle() -> None:
-    """It imports nothing of what it is there to check."""
+    """It imports nothing of the program that it checks."""
     for file in Path(sandbox.__file__).parent.rglob("*.py"):
         for node in ast.walk(ast.parse(file.read_text())):
             names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []

@@ -28,7 +28,7 @@ ME = UUID(int=1)
 
 @pytest.fixture(scope="module")
 def scratch_url(databases: Databases) -> Iterator[str]:
-    """One database for the whole module: whatever its tests do is undone."""
+    """One database for the whole module: every test undoes its changes."""
     with databases.for_a_module() as url:
         yield url
 
@@ -241,7 +241,7 @@ IMPOSSIBLE: list[tuple[str, Break]] = [
     ("name", "break_it"), IMPOSSIBLE, ids=[f"{name}-{n}" for n, (name, _) in enumerate(IMPOSSIBLE)]
 )
 async def test_an_impossible_row_is_refused_by_name(db: Connection, name: str, break_it: Break) -> None:
-    """What must never be is refused, and the message names the rule."""
+    """An impossible row is refused, and the message names the rule."""
     with pytest.raises(asyncpg.CheckViolationError) as refused:
         await break_it(db)
 
@@ -249,7 +249,7 @@ async def test_an_impossible_row_is_refused_by_name(db: Connection, name: str, b
 
 
 async def test_every_rule_has_its_impossible_row(db: Connection) -> None:
-    """A new CHECK fails this until somebody shows what it refuses."""
+    """A new CHECK fails this until a row shows what it refuses."""
     rows = await db.fetch(
         "SELECT conname FROM pg_constraint WHERE contype = 'c' AND connamespace = 'public'::regnamespace"
     )
@@ -266,7 +266,7 @@ async def test_a_search_has_one_open_question_at_most(db: Connection) -> None:
 
 
 async def test_one_job_is_charged_once(db: Connection) -> None:
-    """A second charge for one job is refused, whatever the code believes."""
+    """A second charge for one job is refused by the schema."""
     await an_entry("charged", 3)(db)
 
     with pytest.raises(asyncpg.UniqueViolationError, match=r"ledger_\w+_pkey"):
@@ -350,7 +350,7 @@ async def test_an_open_lookup_is_as_its_job_is(
 
 @pytest.mark.parametrize("final", ["found", "not_found", "failed", "unresolved", "suppressed", "cancelled"])
 async def test_a_final_status_is_told_whatever_is_still_asked(db: Connection, final: str) -> None:
-    """A lookup that has ended has its final status, even while a question of it is on its way."""
+    """A lookup that has ended shows its final status, even while a question of it is in flight."""
     row = await job(db, "awaiting", lookup_id=(await lookup(db, final_status=final))["id"])
 
     told = await db.fetchval("SELECT status FROM lookup_status WHERE id = $1", row["lookup_id"])

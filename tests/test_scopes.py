@@ -90,7 +90,7 @@ async def test_a_signature_needs_no_scope(client_with: ClientWith) -> None:
 
 
 async def test_a_challenge_is_for_tokens_that_may_send_events(client_with: ClientWith) -> None:
-    """A sender whose events would be refused is told so when it looks at the address."""
+    """A sender whose events would be refused learns it from the answer to its challenge."""
     client = await client_with(api_tokens=ONE_EACH)
 
     answers = [

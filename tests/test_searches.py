@@ -1,4 +1,4 @@
-"""Searches under real concurrency: one person at one instant, ends in chunks, late numbers, and what reaches whom."""
+"""Searches under real concurrency: one person at one instant, ends in chunks, late numbers, and whom they reach."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ async def test_the_same_event_in_two_processes_at_the_same_instant(pool: Pool, o
 
 
 async def test_when_the_first_process_fails_the_second_asks(pool: Pool, order: Order) -> None:
-    """An event whose transaction is undone has claimed nothing: the one that waited for it begins the search."""
+    """A rolled-back event has claimed nothing: the event that waited for it begins the search."""
     async with order.first() as first:
         await first.execute("LOCK TABLE events IN SHARE MODE")
         one = await order.waiting(take_one(pool, work_email=EMAIL))
@@ -127,7 +127,7 @@ async def test_when_the_first_process_fails_the_second_asks(pool: Pool, order: O
 
 
 async def test_an_event_that_comes_again_while_it_ends(pool: Pool) -> None:
-    """A duplicate never changes what its lookup has become."""
+    """A duplicate never changes the state of its lookup."""
     first = await take_one(pool, "evt-1", work_email=EMAIL)
 
     _, again = await asyncio.gather(end(pool, first.id, mobile=MOBILE), take_one(pool, "evt-1", work_email=EMAIL))
@@ -244,7 +244,7 @@ async def test_lookups_that_stay_behind_do_not_crowd_out_those_that_follow(
 
 @pytest.mark.parametrize("mobile", [MOBILE, None])
 async def test_another_process_resumes_after_a_crash_between_chunks(pool: Pool, mobile: str | None) -> None:
-    """What is not swept is found, and goes on where it stopped."""
+    """Another process finds unswept searches, and goes on where the first one stopped."""
     taken = await take(pool, *(wish(work_email=EMAIL) for _ in range(5)))
     await end_job(pool, taken[0].id, mobile=mobile)
     search_id = (await read(pool, taken[0].id))["search_id"]
@@ -259,7 +259,7 @@ async def test_another_process_resumes_after_a_crash_between_chunks(pool: Pool, 
 
 
 async def test_two_processes_follow_the_same_end(pool: Pool) -> None:
-    """Lookups follow once, and those that bring more begin one search between them."""
+    """Lookups follow once, and those with more identifiers begin one search between them."""
     taken = await take(pool, *(wish(work_email=EMAIL) for _ in range(6)))
     more = await take(pool, *(wish(work_email=EMAIL, profile_url=JANE) for _ in range(3)))
     await end_job(pool, taken[0].id)
@@ -272,7 +272,7 @@ async def test_two_processes_follow_the_same_end(pool: Pool) -> None:
 
 
 async def test_a_process_dies_while_lookups_are_decided_anew(pool: Pool, order: Order) -> None:
-    """What was not committed is decided by the next process."""
+    """The next process decides the lookups that were not committed."""
     first_one = await take_one(pool, work_email=EMAIL)
     more = await take_one(pool, work_email=EMAIL, profile_url=JANE)
     await end_job(pool, first_one.id)
@@ -291,7 +291,7 @@ async def test_a_process_dies_while_lookups_are_decided_anew(pool: Pool, order: 
 
 
 async def test_the_largest_set_of_keys_is_decided_first(pool: Pool) -> None:
-    """One that brings two more identifiers begins the next search, and one that brings one of them joins it."""
+    """A lookup with two more identifiers begins the next search, and one with only one of them joins it."""
     first_one = await take_one(pool, work_email=EMAIL)
     few = await take_one(pool, work_email=EMAIL, personal_email=OTHER)
     many = await take_one(pool, work_email=EMAIL, personal_email=OTHER, profile_url=JANE)

@@ -60,7 +60,7 @@ async def now(pool: Pool, id: UUID) -> tuple[str, int, int]:
 
 
 async def test_two_workers_apply_different_items(pool: Pool, order: Order) -> None:
-    """What one is applying, the other leaves alone; it waits only to count what it did."""
+    """A worker leaves alone the items that another is applying; it waits only to count its own."""
     await failed(pool, 2)
     id = await begun(pool)
 

@@ -1,4 +1,4 @@
-"""Selections: what is previewed, what it may cost, and that exactly that is applied."""
+"""Selections: what is previewed, what it may cost, and that exactly this is applied."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ async def apply(client: Client, id: str) -> dict[str, Any]:
 
 
 async def items(pool: Pool, id: str) -> set[UUID]:
-    """What the selection found."""
+    """Return the items that the selection found."""
     return {row[0] for row in await pool.fetch("SELECT item_id FROM selected WHERE selection_id = $1", UUID(id))}
 
 
@@ -85,7 +85,7 @@ async def test_an_action_finds_the_lookups_to_which_it_applies(
 
 
 async def test_each_part_of_a_filter_narrows_it(client: Client, pool: Pool) -> None:
-    """Only what has all of it is found."""
+    """An item must match every field given."""
     values = {"source": "hubspot", "record_id": "crm-1", "reason": "nyne: Bad Request", "final_status": "failed"}
     row = await lookup(pool, **values)
     await finished_job(pool, "failed", provider="nyne", lookup_id=row["id"])
@@ -126,7 +126,7 @@ async def test_a_time_is_that_of_the_lookup_s_creation(client: Client, pool: Poo
 
 @pytest.mark.parametrize("held", ["budget", "flood"])
 async def test_a_hold_is_a_reason(client: Client, pool: Pool, held: str) -> None:
-    """So what the flood guard holds is released without what waits for a budget."""
+    """Releasing what the flood guard holds does not release jobs that wait for a budget."""
     rows = {name: await job(pool, held=name) for name in ("budget", "flood")}
 
     told = await preview(client, "release", reason=held)
@@ -147,7 +147,7 @@ async def test_a_hold_is_a_reason(client: Client, pool: Pool, held: str) -> None
 async def test_a_retry_may_cost_what_those_take_that_have_not_answered(
     client: Client, pool: Pool, chain: dict[str, str], credits: int
 ) -> None:
-    """Each at its full price."""
+    """Each provider that has not answered counts at its full price."""
     row = await lookup(pool, final_status="unresolved")
     for provider, state in chain.items():
         more = {"answered_by": "inline"} if state == "answered" else {}
@@ -172,7 +172,7 @@ async def test_an_answer_that_will_not_be_reused_is_counted(client: Client, pool
 
 
 async def test_a_release_may_cost_what_its_searches_have_yet_to_ask(client: Client, pool: Pool) -> None:
-    """Two lookups of one search pay once, and what was asked before is not counted."""
+    """Two lookups of one search cost once, and questions asked before are not counted."""
     first = await job(pool, provider="leadmagic", todo=["nyne"], held="flood")
     await lookup(pool, search_id=first["search_id"], reused_from=first["lookup_id"])
     await job(pool, provider="nyne", place=1, held="budget")
@@ -184,7 +184,7 @@ async def test_a_release_may_cost_what_its_searches_have_yet_to_ask(client: Clie
 
 @pytest.mark.parametrize("action", ["cancel", "replay"])
 async def test_what_asks_nobody_costs_nothing(client: Client, pool: Pool, action: str) -> None:
-    """Cancelling and sending again are free."""
+    """Cancelling and replaying are free."""
     row = await lookup(pool, final_status="failed")
     await delivery(pool, "given_up", lookup_id=row["id"])
 
@@ -194,7 +194,7 @@ async def test_what_asks_nobody_costs_nothing(client: Client, pool: Pool, action
 
 
 async def test_nothing_outside_the_preview_is_touched(client: Client, pool: Pool) -> None:
-    """What fits the filter a moment later is left for another selection."""
+    """A lookup that fits the filter a moment later is left for another selection."""
     seen = await lookup(pool, final_status="failed")
     told = await preview(client, "retry")
     late = await lookup(pool, final_status="failed")
@@ -236,7 +236,7 @@ async def test_applying_again_changes_nothing(client: Client, pool: Pool) -> Non
 
 
 async def test_a_preview_that_goes_on_cannot_be_applied(client: Client, pool: Pool) -> None:
-    """What it has yet to find would be missing."""
+    """An application during the preview would miss items not yet found."""
     told = await preview(client, "retry")
     await pool.execute("UPDATE selections SET state = 'previewing', previewed_at = NULL")
 
@@ -262,7 +262,7 @@ async def test_pages_and_chunks_add_up(client: Client, pool: Pool, monkeypatch: 
 
 
 async def test_an_application_is_recorded_once(client_with: ClientWith, pool: Pool) -> None:
-    """With the one who applied it, not the one who previewed it."""
+    """The audit names the person who applied it, not the one who previewed it."""
     client = await client_with(api_tokens=f"ann:operate+read:of-ann,bob:operate+read+admin:{TOKEN}")
     await lookup(pool, final_status="failed")
     ann = Client(client.app, {"x-api-key": "of-ann"})
@@ -290,7 +290,7 @@ async def test_a_selection_shows_nothing_personal(client: Client, pool: Pool) ->
 
 
 async def test_deliveries_are_replayed(client: Client, pool: Pool) -> None:
-    """Those that ended, of the channel and state that are asked for."""
+    """Only ended deliveries of the given channel and state are sent again."""
     row = await lookup(pool, final_status="found", source="hubspot")
     other = await lookup(pool, final_status="found")
     wanted = await delivery(pool, "given_up", lookup_id=row["id"], reason="HTTP 500")

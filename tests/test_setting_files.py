@@ -47,7 +47,7 @@ def test_every_secret_is_known_as_one() -> None:
 
 
 def test_a_file_that_cannot_be_read_is_named_with_the_rest(environment: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """So is one beside the setting itself: nobody can tell which is meant."""
+    """A setting and its file together are named too: which one is meant is unclear."""
     environment.delenv("NYNE_API_KEY")
     environment.setenv("NYNE_API_KEY_FILE", str(tmp_path / "missing"))
     environment.setenv("NYNE_API_SECRET_FILE", str(tmp_path / "missing"))
@@ -95,7 +95,7 @@ def test_a_dot_env_that_cannot_be_read_is_named(environment: pytest.MonkeyPatch,
 
 
 def test_a_secret_of_the_home_directory_is_read(environment: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """~ is what a shell would make of it; what it cannot be is told."""
+    """~ is the home directory, as in a shell; the home of an unknown user is named as a problem."""
     environment.setenv("HOME", str(tmp_path))
     (tmp_path / "token").write_text("from-home\n")
     for name in ("API_TOKENS", "NYNE_API_KEY"):

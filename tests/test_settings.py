@@ -76,7 +76,7 @@ def test_each_problem_is_one_line_with_a_remedy(environment: pytest.MonkeyPatch)
     ],
 )
 def test_no_value_is_repeated_in_a_message(environment: pytest.MonkeyPatch, name: str, value: str) -> None:
-    """What was set may be a secret in the wrong place."""
+    """A value may be a secret in the wrong place."""
     environment.setenv(name, value)
 
     with pytest.raises(SettingsError) as refused:
@@ -119,7 +119,7 @@ def test_a_field_that_we_do_not_have_is_named(environment: pytest.MonkeyPatch, v
 
 @pytest.mark.parametrize("value", ["", "  ", " , "])
 def test_no_token_is_a_missing_token(environment: pytest.MonkeyPatch, value: str) -> None:
-    """An empty list of tokens lets nobody in: it is missing, not set."""
+    """An empty list of tokens admits no sender: it counts as missing."""
     environment.setenv("API_TOKENS", value)
 
     assert set(problems("receiver")) == {"API_TOKENS"}
@@ -127,14 +127,14 @@ def test_no_token_is_a_missing_token(environment: pytest.MonkeyPatch, value: str
 
 @pytest.mark.parametrize("value", ["clearbit", "leadmagic,clearbit", "nyne,nyne", ","])
 def test_providers_are_known_and_asked_once(environment: pytest.MonkeyPatch, value: str) -> None:
-    """A provider that does not exist cannot be asked, and one that is named twice would be paid twice."""
+    """An unknown provider cannot be asked, and one named twice would be paid twice."""
     environment.setenv("PROVIDERS", value)
 
     assert set(problems("submitter")) == {"PROVIDERS"}
 
 
 def test_only_named_providers_need_keys(environment: pytest.MonkeyPatch) -> None:
-    """Who asks LeadMagic alone needs no key of Nyne's, nor keys for callbacks."""
+    """With LeadMagic alone, no key of Nyne's and no CALLBACK_KEYS are needed."""
     for name in ("NYNE_API_KEY", "NYNE_API_SECRET", "CALLBACK_KEYS"):
         environment.delenv(name)
     environment.setenv("PROVIDERS", "leadmagic")
@@ -143,7 +143,7 @@ def test_only_named_providers_need_keys(environment: pytest.MonkeyPatch) -> None
 
 
 def test_a_public_url_needs_keys_for_callbacks(environment: pytest.MonkeyPatch) -> None:
-    """A callback URL that nobody signed would be anybody's."""
+    """An unsigned callback URL could be forged."""
     environment.delenv("CALLBACK_KEYS")
 
     assert set(problems("submitter")) == {"CALLBACK_KEYS"}
@@ -191,7 +191,7 @@ def test_a_key_copied_with_its_line_break_is_the_key(environment: pytest.MonkeyP
 
 
 def test_a_key_that_no_header_can_hold_is_refused(environment: pytest.MonkeyPatch) -> None:
-    """A broken key is named at start; in the middle of a lookup it would be an outcome nobody can tell."""
+    """A key that fits no header is named at the start; during a lookup it would make the outcome unknown."""
     environment.setenv("NYNE_API_KEY", "the\nkey")
 
     assert set(problems("submitter")) == {"NYNE_API_KEY"}

@@ -60,7 +60,7 @@ def leak(process: str, mb: float) -> Change:
 
 
 def broken(samples: list[Sample]) -> set[str]:
-    """What the judgement finds fault with."""
+    """Return the rules that the judgement finds broken."""
     return {finding.about for finding in judge(samples) if not finding.holds}
 
 
@@ -90,7 +90,7 @@ FAULTS: dict[str, Change] = {
 
 @pytest.mark.parametrize("about", FAULTS)
 def test_whatever_grows_is_found(about: str) -> None:
-    """Each rule is broken by the one thing that it is there for."""
+    """Each rule is broken by the one growth that it is for."""
     assert broken(run(FAULTS[about])) - {"bytes per lookup in all of these"} == {about}
 
 

@@ -1,4 +1,4 @@
-"""Budgets of sources: who pays is held when nothing is left, and nobody else is; to the credit, in every order."""
+"""Budgets of sources: a source without credits is held, and no other; to the credit, in every order."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ async def test_a_source_is_asked_for_as_long_as_it_can_pay(db: Pool) -> None:
     ],
 )
 async def test_a_source_pays_at_every_provider(db: Pool, limits: list[Budget], questions: int) -> None:
-    """What it spent anywhere counts; the budgets of all and of the provider hold besides."""
+    """A source pays at every provider; the budgets of all and of the provider apply as well."""
     await finished_job(db, provider="leadmagic", source="hubspot", credits=6)
     for _ in range(3):
         await job(db, source="hubspot")
@@ -144,7 +144,7 @@ async def test_the_second_claim_sees_what_the_first_reserved(db: Pool, order: Or
 
 
 async def test_only_sources_with_room_are_released(db: Pool) -> None:
-    """The jobs of the source without credits stay held; of the other as many go on as it can pay for."""
+    """The jobs of the source without credits stay held; of another source, as many go on as it can pay for."""
     poor = {(await job(db, source="hubspot", held="budget"))["id"] for _ in range(3)}
     for source, count in (("generic", 3), ("api", 2)):
         for _ in range(count):
@@ -169,7 +169,7 @@ async def test_no_more_are_released_than_all_budgets_allow(db: Pool) -> None:
 
 
 async def test_a_day_with_new_credits_goes_on_by_itself(start: Start) -> None:
-    """What a source could not pay for yesterday is asked today."""
+    """A job that its source could not pay for yesterday is asked today."""
     async with start(hubspot_budget_credits_per_day=Decimal(3)) as world:
         for _ in range(2):
             await job(world.pool, source="hubspot")
@@ -195,7 +195,7 @@ async def test_a_day_with_new_credits_goes_on_by_itself(start: Start) -> None:
 async def test_whatever_the_order_no_budget_is_overspent(
     db: Pool, sources: list[str], credits: list[int], steps: list[str]
 ) -> None:
-    """Jobs of several sources, claims and releases: no source and not all together spend more than they may."""
+    """With jobs of several sources, claims and releases, neither a source nor all together overspend."""
     await db.execute("TRUNCATE jobs, lookups, searches, keys, usage")
     limits = [budget("hubspot", credits[0]), budget("generic", credits[1]), Budget(None, "day", Decimal(credits[2]))]
     for source in sources:
@@ -225,7 +225,7 @@ async def held_of(db: Pool, source: str, held: str, email: str = EMAIL) -> Recei
 
 
 async def payer(db: Pool, lookup: Receipt) -> tuple[Any, ...]:
-    """Return who pays for the lookup's job, and why it is held."""
+    """Return the source that pays for the lookup's job, and why the job is held."""
     now = await job_of(db, lookup.id)
     assert now is not None
     return now["source"], now["held"]
@@ -270,7 +270,7 @@ async def test_a_flood_and_a_brake_of_a_source_are_its_own(db: Pool, held: str) 
 async def test_a_search_is_not_paid_for_by_a_source_that_is_held_itself(
     db: Pool, held: str, limits: Guards, paused: str | None
 ) -> None:
-    """Nor is one that waits for something else than its source."""
+    """Nor does it pay for one that is held for another reason than its source."""
     first = await held_of(db, "hubspot", held)
     if paused:
         await add_pause(db, Scope("nyne") if paused == "nyne" else Scope(source=paused), reason="why", who="ops")
@@ -301,7 +301,7 @@ async def test_what_it_pays_for_counts_as_begun(db: Pool) -> None:
 
 
 async def test_intake_does_not_wait_for_a_job_that_another_session_has(db: Pool, order: Order) -> None:
-    """Whoever has the job may wait for the search that intake has: it is left out, and found by the next pass."""
+    """The job's session may wait for a search that intake has locked: intake skips it, and the next pass finds it."""
     first = await held_of(db, "hubspot", "flood")
     async with order.first() as session:
         await session.execute("SELECT FROM jobs FOR UPDATE")

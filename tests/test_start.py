@@ -1,4 +1,4 @@
-"""A process that starts while PostgreSQL is away waits for it; one that was set up wrongly ends with a message."""
+"""A process that starts while PostgreSQL is away waits for it; one with wrong settings ends with a message."""
 
 from __future__ import annotations
 
@@ -148,7 +148,7 @@ async def test_a_receiver_whose_database_comes_without_the_schema_ends(server_ur
 
 @pytest.mark.parametrize("module", MODULES)
 async def test_parameters_without_a_use_are_told_once(module: str, database_url: str) -> None:
-    """What a host put into DATABASE_URL for libpq is named in the log, and stops no process."""
+    """The log names parameters in DATABASE_URL that are for libpq only, and no process stops because of them."""
     url = f"{database_url}&channel_binding=require&connect_timeout=10"
     async with running([sys.executable, "-m", module], environment(DATABASE_URL=url, **KEYS)) as process:
         line = await process.says("database_url_parameters_ignored")

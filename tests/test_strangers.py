@@ -1,4 +1,4 @@
-"""What a stranger, or a friend's broken program, sends: never a defect of ours."""
+"""Requests of strangers and of broken programs never cause a defect of ours."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ async def test_no_request_is_a_defect(
 @given(bodies_sent, st.text(max_size=60))
 @settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 async def test_no_query_and_no_genuine_callback_is_a_defect(offline: Client, body: bytes, text: str) -> None:
-    """What a parameter holds, and whatever a provider sends to the right address."""
+    """Any query parameter, and any message to the right callback URL."""
     for path in ("/v1/lookups", "/v1/usage", "/events/generic"):
         for name in ("limit", "cursor", "status", "record_id", "days", "challenge"):
             answer = await offline.get(f"{path}?{name}={quote(text)}")
@@ -133,7 +133,7 @@ async def test_a_body_in_pieces_is_read_whole_or_not_at_all(
 
 
 async def test_a_body_that_is_there_needs_no_time(offline: Client, monkeypatch: pytest.MonkeyPatch) -> None:
-    """No timer is started for a body that came with its headers: one that is over at once does not matter."""
+    """A body that came with its headers needs no timer; one that is over at once does not matter."""
     monkeypatch.setattr(bodies, "SLOWEST", -1.0)
 
     assert (await offline.post("/events/generic", EVENT)).status == 503  # it is the database that is missing

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 async def test_a_number_found_inline_is_stored_and_paid(world: AtWork, fake: FakeProvider) -> None:
-    """LeadMagic's answer ends the lookup: the number in E.164, as it was written, and what it cost."""
+    """LeadMagic's answer ends the lookup: the number in E.164 and as written, and its cost."""
     lookup_id = await wish_for(world, *BOTH, work_email="jane@acme.co", profile_url="linkedin.com/in/jane")
     fake.questions.append(found("+1-555-123-4567"))
 
@@ -49,7 +49,7 @@ async def test_a_number_is_read_in_the_contacts_region(world: AtWork, fake: Fake
 
 @pytest.mark.parametrize("reply", [nothing(), found("call me"), Reply(400, {"error": "validation_error"})])
 async def test_without_a_number_the_next_provider_is_asked(world: AtWork, fake: FakeProvider, reply: Reply) -> None:
-    """No number, one that cannot be one, or a refusal: the next job is written in the same statement."""
+    """After no number, an impossible one or a refusal, the same statement writes the next job."""
     lookup_id = await wish_for(world, *BOTH)
     fake.questions.append(reply)
 
@@ -83,7 +83,7 @@ async def test_the_question_to_nyne_carries_a_genuine_callback_url(world: AtWork
 async def test_a_question_that_cannot_be_built_was_not_sent(
     world: AtWork, fake: FakeProvider, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whatever fails before a question leaves is a definite failure: it costs nothing, and is tried again."""
+    """A failure before the question leaves is definite: it costs nothing, and is tried again."""
     lookup_id = await wish_for(world, "nyne")
 
     def fail(*_: object) -> str:

@@ -1,4 +1,4 @@
-"""What a submitter has in flight: no more than it may, each under a lease that is renewed as long as it is ours."""
+"""A submitter's questions in flight: no more than its concurrency, each under a lease that it renews."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ async def test_a_process_that_was_frozen_does_not_send(world: AtWork, fake: Fake
 
 
 async def test_leases_run_on_while_calls_do(start: Start, fake: FakeProvider) -> None:
-    """A provider that takes longer than a lease loses nobody's job."""
+    """A provider that takes longer than a lease costs no submitter its job."""
     async with start(lease_seconds=1) as world:
         lookup_id = await wish_for(world)
         slow = held(found())

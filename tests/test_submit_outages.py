@@ -57,7 +57,7 @@ async def test_an_outcome_survives_an_outage(
 async def test_an_outcome_survives_a_database_that_is_closed(
     start: Start, fake: FakeProvider, database_url: str, server_url: str
 ) -> None:
-    """Not only a dead network: while nobody may connect, the answer is kept as well."""
+    """While PostgreSQL refuses connections, the answer is kept as well."""
     name = urlsplit(database_url).path.strip("/")
     sessions = f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'"  # noqa: S608
     async with proxied(database_url) as proxy, start(proxy.url) as world:
@@ -80,7 +80,7 @@ async def test_an_outcome_survives_a_database_that_is_closed(
 async def test_an_outcome_is_written_once_whatever_the_answer_to_the_commit(
     start: Start, fake: FakeProvider, database_url: str
 ) -> None:
-    """The same outcome written twice, because nobody heard of the first commit, is one outcome."""
+    """An outcome written twice, because the first commit was not acknowledged, is one outcome."""
     async with start() as world:
         lookup_id = await wish_for(world, *BOTH)
         fake.questions.append(nothing())
@@ -93,7 +93,7 @@ async def test_an_outcome_is_written_once_whatever_the_answer_to_the_commit(
 
 
 async def told_again(world: AtWork, claimed: ClaimedJob) -> None:
-    """The writer writes an answer that it has written before."""
+    """The writer writes an outcome again that it has written before."""
     leadmagic = world.process.providers["leadmagic"]
     await world.writer.write([JobOutcome(leadmagic, claimed, Answered(None, Decimal(0)))])
 

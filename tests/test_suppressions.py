@@ -75,7 +75,7 @@ async def test_a_suppressed_contact_ends_at_intake(pool: Pool, kind: Kind, typed
 
 
 async def test_a_shared_mailbox_can_be_suppressed_as_well(pool: Pool) -> None:
-    """It is no key, and still it is what a question would name; so is a domain above the address's own."""
+    """A shared mailbox is no key, but a question would name it; so it would name a domain above the address's own."""
     await forbid(pool, "email", "info@acme.co")
     await forbid(pool, "domain", "other.co")
 
@@ -132,10 +132,10 @@ async def test_one_that_joined_another_contacts_search_ends_alone(pool: Pool) ->
 
 
 async def test_a_suppressed_question_is_not_claimed(db: Pool) -> None:
-    """A lookup that came beside the suppression ends at its claim: nothing is reserved, nobody is asked."""
+    """A lookup that commits beside the suppression ends at its claim: nothing is reserved, no provider is asked."""
     jane = await take_one(db, providers=("nyne",), **JANE)
     joined = await take_one(db, providers=("nyne",), profile_url="linkedin.com/in/janedoe")
-    await suppress(db, [read_identifier("domain", "acme.co")], POLICY, None)  # nobody has looked for those that wait
+    await suppress(db, [read_identifier("domain", "acme.co")], POLICY, None)  # no sweep has looked yet
 
     claimed = await claim(db)
 
@@ -174,7 +174,7 @@ async def test_a_bad_end_of_a_suppressed_question_asks_nobody_else(db: Pool, sta
 
 
 async def test_a_suppressed_number_is_bought_and_forgotten(db: Pool) -> None:
-    """Nobody knows it before: it is not given, not stored, and the next provider is not asked."""
+    """Its number is known only after the purchase: it is neither passed on nor stored, and the chain ends."""
     await forbid(db, "number", MOBILE)
     jane = await take_one(db, providers=("nyne", "leadmagic"), **JANE)
     (job,) = (await claim(db)).jobs
@@ -211,7 +211,7 @@ async def test_other_numbers_are_given(db: Pool) -> None:
 
 
 async def test_a_suppressed_number_of_an_earlier_search_is_not_reused(pool: Pool) -> None:
-    """A number that was found before the suppression is not taken by anybody after it."""
+    """After the suppression, no lookup takes a number that was found before."""
     first = await take_one(pool, **JANE)
     job = await job_of(pool, first.id)
     assert job is not None
@@ -281,7 +281,7 @@ async def test_a_callback_with_a_suppressed_number_is_stored_without_its_body(db
 
 
 async def test_a_webhook_hears_of_a_lookup_that_was_suppressed(pool: Pool) -> None:
-    """A result and its delivery are one commit, whatever the result."""
+    """A result and its deliveries are one commit, whatever the result."""
     from dataclasses import replace
 
     policy = replace(POLICY, channels=("webhook",))
@@ -295,7 +295,7 @@ async def test_a_webhook_hears_of_a_lookup_that_was_suppressed(pool: Pool) -> No
 
 
 async def test_a_suppression_is_listed_without_its_value_and_let_go(pool: Pool) -> None:
-    """Only a hash is stored. Suppressed twice, it is one suppression; let go, the person may be asked about again."""
+    """Only a hash is stored. A second suppression is the same; without it, the person may be asked about again."""
     (made,) = await suppress(pool, [read_identifier("email", "jane@acme.co")], POLICY, "asked by phone")
     (again,) = await suppress(pool, [read_identifier("email", "JANE@acme.co")], POLICY, None)
     assert (again.id, made.is_new, again.is_new) == (made.id, True, False)

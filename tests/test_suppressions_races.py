@@ -22,13 +22,13 @@ DOMAIN = [read_identifier("domain", "acme.co")]
 
 
 async def forbid(pool: Pool, identifiers: list[Identifier]) -> int:
-    """Suppress, and end those that wait."""
+    """Suppress, and end the waiting lookups."""
     await suppress(pool, identifiers, POLICY, None)
     return await end_waiting(pool, identifiers, POLICY)
 
 
 async def test_an_event_that_commits_after_the_suppression_is_not_asked(db: Pool, order: Order) -> None:
-    """Intake looked before the suppression was there, and nobody who looked for waiting lookups could see its own."""
+    """Intake looked before the suppression, which could not see the new lookup either: the claim sees both."""
     one = event(wish(providers=("nyne",), **JANE))
     async with order.first() as first:
         ((taken,),) = await ingest(one_connection(first), [one], POLICY)
@@ -42,7 +42,7 @@ async def test_an_event_that_commits_after_the_suppression_is_not_asked(db: Pool
 
 
 async def test_an_event_that_begins_after_the_suppression_is_suppressed(db: Pool, order: Order) -> None:
-    """A suppression that is not committed yet holds nobody up; committed, it is seen."""
+    """An uncommitted suppression delays no event; a committed one is seen."""
     async with order.first() as first:
         await suppress(first, DOMAIN, POLICY, None)
         before = await take_one(db, providers=("nyne",), **JANE)
@@ -101,7 +101,7 @@ async def test_an_ending_after_the_suppression_keeps_nothing(db: Pool, order: Or
 
 
 async def test_what_a_dead_process_left_is_resumed_by_anybody(db: Pool) -> None:
-    """The claim's commit dropped the question; the lookup follows with the next sweep."""
+    """The claim's commit dropped the question; the lookup follows with the next sweep of any process."""
     jane = await take_one(db, providers=("nyne",), **JANE)
     await suppress(db, DOMAIN, POLICY, None)
     await claim(db)

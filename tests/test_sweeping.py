@@ -117,7 +117,7 @@ async def test_an_import_that_stamps_all_alike_is_read_to_its_end(world: Sweepin
 
 
 async def test_trouble_between_two_pages_leaves_the_watermark(world: Sweeping, monkeypatch: pytest.MonkeyPatch) -> None:
-    """HubSpot fails after the first page: what was named stays named, the next sweep reads the window again."""
+    """HubSpot fails after the first page: named contacts stay named, and the next sweep reads the window again."""
     created = {world.create(email=f"jane{number}@acme.co") for number in range(450)}
     monkeypatch.setattr("submitter.sweeps.TRIES", 1)
     before = await watermark(world.pool)
@@ -158,7 +158,7 @@ async def test_two_reconcilers_at_once_read_a_window_once(
 
 
 async def test_a_sweep_stops_between_two_pages(world: Sweeping) -> None:
-    """A process that is told to stop gives its window up, and the next sweep is due at once."""
+    """A process that is stopping gives its window up, and the next sweep is due at once."""
     world.create(email="jane@acme.co")
     world.stop.set()
 
@@ -170,7 +170,7 @@ async def test_a_sweep_stops_between_two_pages(world: Sweeping) -> None:
 
 
 async def test_a_token_that_was_revoked_pauses_hubspot(world: Sweeping) -> None:
-    """Why is in the connection for `ringback status`, and nobody calls until the token is good again."""
+    """The reason is in the connection for `ringback status`, and no process calls until the token is good again."""
     world.hubspot.tokens.clear()
 
     await world.sweep()
@@ -206,7 +206,7 @@ async def test_no_sweep_without_a_connection(world: Sweeping) -> None:
 
 
 async def test_the_account_is_learned_by_the_first_sweep(world: Sweeping) -> None:
-    """Only a token was set: events of other accounts are told apart once the first sweep has asked whose it is."""
+    """Only a token was set: events of other accounts are ignored once the first sweep has read the account."""
     await world.pool.execute("UPDATE connections SET account = NULL")
 
     await world.sweep()
@@ -229,7 +229,7 @@ async def test_a_loser_of_a_merge_is_named_with_its_winner(world: Sweeping) -> N
 
 
 async def test_the_reconciler_sweeps_and_walks_by_itself(database_url: str, pool: Pool) -> None:
-    """Only the token is set: the process connects, sweeps what is new from then on, and walks once."""
+    """Only the token is set: the process connects, sweeps new contacts from then on, and walks once."""
     async with playing() as (hubspot, url):
         settings = environment(
             DATABASE_URL=database_url, HUBSPOT_BASE_URL=url, HUBSPOT_ACCESS_TOKEN=TOKEN, HUBSPOT_SWEEP_SECONDS="1",

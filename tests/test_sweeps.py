@@ -75,7 +75,7 @@ async def test_a_window_reaches_from_before_the_watermark_to_now(connected: Pool
 
 
 async def test_a_long_outage_is_caught_up_in_windows(connected: Pool) -> None:
-    """What was read of three days is done: each window of six hours moves the watermark."""
+    """Each finished window of six hours moves the watermark, so three days are caught up step by step."""
     await connected.execute("UPDATE connections SET swept_to = now() - interval '3 days'")
     windows = 0
     has_next = True
@@ -125,7 +125,7 @@ async def test_the_watermark_stays_until_the_window_is_done(connected: Pool) -> 
 
 
 async def test_a_page_renews_the_claim(connected: Pool) -> None:
-    """A sweep of many pages is nobody else's while its pages are committed."""
+    """While pages are committed, no other process takes over the sweep."""
     window = await claimed(connected)
     await connected.execute("UPDATE connections SET sweep_due_at = sweep_due_at - interval '59 s'")
     late = Window(window.crm, window.since, window.until, window.claim - timedelta(seconds=59), window.has_next)
@@ -183,7 +183,7 @@ async def test_trouble_is_kept_until_a_sweep_succeeds(connected: Pool) -> None:
 
 
 async def test_a_contact_is_named_once_for_each_change(connected: Pool) -> None:
-    """Windows overlap: the same change again names nobody, a newer one does."""
+    """Windows overlap: the same change again names no contact, a newer one does."""
     assert await name_swept(connected, "hubspot", [Change("1", NOW)]) == 1
     await end_readings(connected)
 
@@ -197,7 +197,7 @@ async def test_a_contact_is_named_once_for_each_change(connected: Pool) -> None:
 
 
 async def test_a_change_during_a_reading_fences_it(connected: Pool) -> None:
-    """What is being read may be older than the change: its attempt no longer matches."""
+    """The contact that is being read may be older than the change: its attempt no longer matches."""
     await name_swept(connected, "hubspot", [Change("1", NOW)])
     await connected.execute(
         "UPDATE readings SET state = 'reading', attempt = 1, lease_expires_at = now() + interval '20 s'"
@@ -243,7 +243,7 @@ async def test_an_erasure_that_waits_is_not_forgotten(connected: Pool) -> None:
 
 
 async def test_the_losers_of_a_merge_are_named_while_they_are_open(connected: Pool) -> None:
-    """The winner shows whom it absorbed: those with an open lookup are read, and found to be merged."""
+    """The survivor lists the ids merged into it: those with an open lookup are read, and found to be merged."""
     await lookup(connected, source="hubspot", record_id="1")
     await lookup(connected, source="hubspot", record_id="2", final_status="not_found")
     await lookup(connected, source="generic", record_id="3")

@@ -1,4 +1,4 @@
-"""Defects that the model (test_model.py) found, each named after what a user would have seen."""
+"""Defects that the model (test_model.py) found, each named after the user's symptom."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ EMAIL = "jane@acme.co"
 
 @pytest.fixture
 async def world(make_settings: MakeSettings, database_url: str) -> AsyncIterator[AtWork]:
-    """A process at work whose providers are only heard of."""
+    """A process whose providers are never called."""
     async with at_work(make_settings(database_url=database_url, **NO_LIMITS), database_url) as working:
         yield working
 
@@ -62,7 +62,7 @@ async def tell(world: AtWork, asked: asyncpg.Record, outcome: Outcome) -> None:
 async def test_a_lookup_stayed_unresolved_when_everybody_had_answered(
     pool: Pool, other: str, ends: str, reason: str | None
 ) -> None:
-    """A late "no number" takes the doubt away: the lookup ends as if it had come in time."""
+    """A late "no number" removes the doubt: the lookup ends as if it had come in time."""
     row = await lookup(pool, providers=["leadmagic", "nyne"], final_status="unresolved", reason="leadmagic: no answer")
     doubted = await finished_job(pool, "unknown", provider="leadmagic", lookup_id=row["id"], error="no answer")
     error = reason and reason.removeprefix("nyne: ")
@@ -90,7 +90,7 @@ async def test_a_lookup_became_unresolved_after_its_doubt_was_gone(pool: Pool) -
 
 
 async def test_a_retried_lookup_is_judged_by_the_last_words(pool: Pool) -> None:
-    """What was said before a person asked again does not count against what is being asked."""
+    """Outcomes from before a person's retry do not count against the new question."""
     row = await lookup(pool, providers=["leadmagic", "nyne"], final_status="unresolved")
     doubted = await finished_job(pool, "unknown", provider="leadmagic", lookup_id=row["id"])
     await finished_job(pool, "unknown", provider="nyne", lookup_id=row["id"])
@@ -105,7 +105,7 @@ async def test_a_retried_lookup_is_judged_by_the_last_words(pool: Pool) -> None:
 
 
 async def test_a_lookup_that_was_found_was_asked_about_again(world: AtWork) -> None:
-    """A late number, then a 503 of the next provider: nobody is asked again for what is there."""
+    """A late number, then a 503 of the next provider: no provider is asked again for a number that is there."""
     row = await lookup(world.pool, providers=["leadmagic", "nyne"])
     doubted = await finished_job(world.pool, "unknown", provider="leadmagic", lookup_id=row["id"])
     asked = await job(world.pool, "submitting", lookup_id=row["id"], place=1)
@@ -120,7 +120,7 @@ async def test_a_lookup_that_was_found_was_asked_about_again(world: AtWork) -> N
 
 
 async def test_an_answer_nobody_could_read_was_paid_for_twice(world: AtWork) -> None:
-    """It may have been charged, so the next event for the person takes its end instead of asking again."""
+    """The answer may have been charged, so the next event for the person takes its end instead of asking again."""
     first = await take_one(world.pool, work_email=EMAIL, providers=("leadmagic",))
     await world.pool.execute(
         "UPDATE jobs SET state = 'submitting', attempt = 1, submitted_at = now(), reserved = 5, "
@@ -138,7 +138,7 @@ async def test_an_answer_nobody_could_read_was_paid_for_twice(world: AtWork) -> 
 
 
 async def test_retrying_all_lookups_of_a_person_paid_for_each(pool: Pool) -> None:
-    """The second one that is retried waits for the search of the first, which is being asked."""
+    """A second retried lookup of the person waits for the search of the first, which is being asked."""
     first = await take_one(pool, work_email=EMAIL)
     second = await take_one(pool, work_email=EMAIL)
     await end(pool, first.id, state="unknown")
@@ -186,7 +186,7 @@ async def test_what_cost_something_keeps_its_price_when_it_is_retried(pool: Pool
 
 
 async def test_whoever_took_an_end_never_heard_of_the_number(pool: Pool) -> None:
-    """A lookup that took "unresolved" for an answer gets the number when a person retries where it came from."""
+    """A lookup that took "unresolved" as its answer gets the number when a person retries the lookup it came from."""
     first = await take_one(pool, work_email=EMAIL)
     await end(pool, first.id, state="unknown")
     taker = await take_one(pool, work_email=EMAIL)
@@ -216,7 +216,7 @@ async def test_a_failure_hid_what_was_said_before(pool: Pool) -> None:
 
 
 async def test_a_doubt_was_paid_for_again_by_a_lookup_that_brings_more(pool: Pool) -> None:
-    """An unknown answer may have been paid for, whatever more a contact brings: only a person asks again."""
+    """An unknown outcome may have been paid for, even for a contact with more identifiers: only a person asks again."""
     first = await take_one(pool, work_email=EMAIL)
     await end(pool, first.id, state="unknown")
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 async def test_a_limit_spaces_the_questions(pool: Pool) -> None:
-    """Permits are for moments shortly ahead; who finds none is told how long to wait."""
+    """Permits are for moments shortly ahead; a claim without one learns how long to wait."""
     await providers.register_provider(pool, "nyne", (Limit(600, 60),), {})
     for _ in range(10):
         await job(pool)
@@ -45,7 +45,7 @@ async def test_a_limit_spaces_the_questions(pool: Pool) -> None:
 
 
 async def test_a_slow_claim_is_not_waited_for_again(pool: Pool, order: Order) -> None:
-    """A permit is for its moment: what a claim took, its questions need not wait in addition."""
+    """A permit is for its moment: the time that the claim took is not waited for again."""
     await providers.register_provider(pool, "nyne", (Limit(600, 60),), {})
     for _ in range(3):
         await job(pool)
@@ -73,7 +73,7 @@ async def test_all_processes_share_one_limit(pool: Pool) -> None:
 
 
 async def test_an_unused_permit_is_not_spent(pool: Pool) -> None:
-    """Who claims when nothing is due takes no permit from those who come after."""
+    """A claim that finds no due job spends no permit."""
     await providers.register_provider(pool, "nyne", (Limit(60, 60),), {})
     for _ in range(5):
         assert not (await take(pool)).jobs
@@ -119,7 +119,7 @@ async def test_registering_again_keeps_what_was_spent_and_takes_what_is_set(pool
 
 
 async def test_starting_a_process_keeps_what_headers_corrected(pool: Pool) -> None:
-    """What a vendor allows is known from its headers; a process that starts knows only its page, and resets nothing."""
+    """Headers tell what the vendor allows; a process that starts knows only the vendor's page, and resets nothing."""
     documented = (Limit(100, 60), Limit(1000, 3600))
     await providers.register_provider(pool, "nyne", documented, {})
     await providers.correct_limits(pool, "nyne", LimitNews(allowance=60, window=60))
@@ -145,7 +145,7 @@ async def allowances(pool: Pool) -> dict[tuple[str, int], int]:
 
 
 async def test_headers_correct_the_limits_below_a_persons_ceiling(pool: Pool) -> None:
-    """The vendor's word counts for its window, never above what a person allows."""
+    """The vendor's header corrects its window, but never above a person's limit."""
     await providers.register_provider(pool, "nyne", (Limit(100, 60), Limit(1000, 3600)), {3600: 800})
 
     await providers.correct_limits(pool, "nyne", LimitNews(allowance=300, window=60))
@@ -175,7 +175,7 @@ async def test_headers_correct_the_limits(world: AtWork, fake: FakeProvider) -> 
 
 
 async def test_the_headers_of_a_poll_count_as_well(world: AtWork, fake: FakeProvider) -> None:
-    """What the vendor says of its limits is in force whichever request it says it to."""
+    """The limits in a vendor's header apply whichever request carried it."""
     await world.pool.execute("UPDATE limits SET ceiling = NULL")
     await overdue(world)
     headers = {"RateLimit-Limit": "120", "RateLimit-Remaining": "0", "RateLimit-Reset": "9"}
@@ -190,7 +190,7 @@ async def test_the_headers_of_a_poll_count_as_well(world: AtWork, fake: FakeProv
 
 
 async def test_a_resting_provider_is_left_alone_until_then(db: Pool) -> None:
-    """After a 429 nobody asks; two of them rest until the later one ends."""
+    """After a 429 no submitter asks; after two, until the later rest ends."""
     await job(db)
     await providers.correct_limits(db, "nyne", LimitNews(rest=30))
     await providers.correct_limits(db, "nyne", LimitNews(rest=5))

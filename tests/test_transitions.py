@@ -1,6 +1,6 @@
-"""The table: where every outcome leads from every state, by every way it can come.
+"""The table: where every outcome leads from every state, in every way it can arrive.
 
-A new outcome or a new state fails the tests at the end until somebody has decided each of its cells.
+A new outcome or a new state fails the tests at the end until each of its cells is decided.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ SAID: dict[str, Outcome | Withheld] = {
 }
 BY_WIRE = [name for name in SAID if name != "not asked"]
 
-# What a job is when something is said about it; and its lookup, as lookup_status tells.
+# The state of a job before the outcome arrives, and its lookup's, as lookup_status shows them.
 BEFORE = {
     "queued": "queued running",
     "submitting": "submitting running",
@@ -81,10 +81,10 @@ NOTHING = dict.fromkeys(SAID, SAME)
 AGAIN = "queued running"
 
 
-# A job that ended without an answer gets one: its lookup ends as if it had been told so in time.
+# A job that ended without an answer gets one: its lookup ends as if it had come in time.
 LATE = {name: ENDS[name] for name in ("number", "no number", "unusable")}
 
-# Said by the answer to the question itself. The job's state is what somebody else has made of it meanwhile.
+# In the answer to the question itself; the job's state is what another process has made of it meanwhile.
 INLINE: dict[tuple[str, str], dict[str, str]] = {
     ("leadmagic", "submitting"): ENDS
     | {
@@ -115,7 +115,7 @@ INLINE: dict[tuple[str, str], dict[str, str]] = {
         "accepted": "awaiting(req-1) running",
         "hidden": "awaiting running",
         "running": "unknown unresolved",
-        "unreadable": "unknown unresolved",  # nobody will call back
+        "unreadable": "unknown unresolved",  # no callback will come
         "retry": AGAIN,
         "throttled": AGAIN,
         "pause": AGAIN,
@@ -137,7 +137,7 @@ INLINE: dict[tuple[str, str], dict[str, str]] = {
     ("nyne", "lost"): NOTHING | LATE | {"accepted": "lost unresolved, polled"},
 }
 
-# Said by a callback: its verdict as well. Only a plain yes or no counts; what is doubted is polled.
+# In a callback, whose verdict is shown as well. Only a plain yes or no counts; a doubted one is polled.
 IGNORED = dict.fromkeys(BY_WIRE, f"{SAME}, ignored") | {"unreadable": f"{SAME}, flagged"}
 APPLIED = {name: f"{ENDS[name]}, applied" for name in ("number", "no number", "unusable", "refused")}
 CALLBACK: dict[str, dict[str, str]] = {
@@ -154,7 +154,7 @@ CALLBACK: dict[str, dict[str, str]] = {
     },
 }
 
-# Said by the answer to a poll. The job's state is what it is when the answer comes.
+# In the answer to a poll; the job's state is the one when the answer comes.
 POLL: dict[str, dict[str, str]] = {
     "awaiting": dict.fromkeys(BY_WIRE, SAME) | ENDS | {"unclear": "unknown unresolved"},
     "answered": dict.fromkeys(BY_WIRE, SAME),
@@ -165,12 +165,12 @@ POLL: dict[str, dict[str, str]] = {
 
 
 class Saying(Nyne):
-    """Nyne, but what its answer to a poll says is given."""
+    """Nyne, whose poll reads to a given outcome."""
 
     said: Outcome
 
     def read_poll(self, response: HttpResponse) -> Outcome:
-        """What was given."""
+        """Return the given outcome."""
         return self.said
 
 
@@ -192,7 +192,7 @@ async def world(fake: FakeProvider, make_settings: MakeSettings, database_url: s
 
 
 async def made(world: AtWork, state: str, **more: Any) -> asyncpg.Record:
-    """A job that is in *state* and whose lookup asks nobody else."""
+    """Make a job in *state*, whose lookup asks no other provider."""
     providers = [more.get("provider", "nyne")]
     if state in FINAL:
         final_status = BEFORE[state].split()[1]
@@ -207,7 +207,7 @@ async def made(world: AtWork, state: str, **more: Any) -> asyncpg.Record:
 
 
 async def now(world: AtWork, job_id: UUID) -> str:
-    """What the job is, with a request_id that is news; its lookup; whether it is to be polled at once."""
+    """Return the job's state, with a new request_id; its lookup's status; and whether to poll it at once."""
     row = await world.pool.fetchrow(
         """
         SELECT all_jobs.*, status
@@ -228,7 +228,7 @@ async def now(world: AtWork, job_id: UUID) -> str:
 
 
 def shown(said: str, before: str) -> str:
-    """*said*, or SAME for what has not changed."""
+    """Return *said*, or SAME for an unchanged state."""
     return said.replace(before, SAME) if said.startswith(before) and not said.endswith(", polled") else said
 
 
@@ -313,7 +313,7 @@ async def long_ago(world: AtWork) -> Any:
 
 
 async def overtaken(world: AtWork, job_id: UUID, state: str) -> None:
-    """Somebody else has ended the awaiting job as *state*."""
+    """End the awaiting job as *state*, as another process would."""
     if state == "awaiting":
         return
     row = await world.pool.fetchrow("DELETE FROM jobs WHERE id = $1 RETURNING *", job_id)
@@ -336,7 +336,7 @@ async def overtaken(world: AtWork, job_id: UUID, state: str) -> None:
 
 
 def test_every_outcome_is_in_the_table() -> None:
-    """A new outcome fails this until somebody decides where it leads."""
+    """A new outcome fails this until its cells are decided."""
     assert {type(outcome) for outcome in SAID.values()} == {*get_args(Outcome), Withheld}
     for row in INLINE.values():
         assert row.keys() == SAID.keys()
@@ -345,7 +345,7 @@ def test_every_outcome_is_in_the_table() -> None:
 
 
 async def test_every_state_is_in_the_table(world: AtWork) -> None:
-    """A new state fails this until somebody decides what each outcome makes of it."""
+    """A new state fails this until its cells are decided."""
     labels = await world.pool.fetch("SELECT unnest(enum_range(NULL::job_state))::text AS state")
     states = {row["state"] for row in labels}
 

@@ -1,4 +1,4 @@
-"""The way out, against real sockets that behave badly: what was sent for sure, what was not, what nobody can tell."""
+"""The transport, against real sockets that behave badly: certainly sent, certainly not sent, or unknown."""
 
 from __future__ import annotations
 
@@ -118,7 +118,7 @@ async def test_an_answer_comes_back_whole(session: aiohttp.ClientSession) -> Non
 
 
 async def test_a_refused_connection_was_not_sent(session: aiohttp.ClientSession) -> None:
-    """Nobody listens: asking again is safe."""
+    """Nothing listens: asking again is safe."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{free.getsockname()[1]}"
@@ -133,7 +133,7 @@ async def test_a_name_that_does_not_resolve_was_not_sent(session: aiohttp.Client
 
 @pytest.mark.parametrize("url", ["ftp://127.0.0.1", "http://", "http://127.0.0.1:99999"])
 async def test_an_address_that_is_none_was_not_sent(session: aiohttp.ClientSession, url: str) -> None:
-    """A base URL nobody can call is a definite failure, every time."""
+    """A base URL that cannot be called is a definite failure, every time."""
     assert isinstance(await send(session, post(url)), Unsent)
 
 
@@ -169,7 +169,7 @@ async def test_a_connection_that_never_comes_about_was_not_sent() -> None:
 
 
 async def test_a_reset_after_the_request_is_unanswered(session: aiohttp.ClientSession) -> None:
-    """The question was read, and the connection broke: nobody can tell what came of it; it is not sent again."""
+    """The question was read, and the connection broke: the outcome is unknown; it is not sent again."""
 
     async def talk(raw: Wire, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         raw.requests.append(await read_request(reader))

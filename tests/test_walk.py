@@ -47,7 +47,7 @@ async def read_and_open(world: Sweeping, record_id: str) -> None:
 
 
 async def test_a_deleted_contact_is_named(world: Sweeping) -> None:
-    """Its event was missed, and no sweep shows what is not there: the reading finds it gone, and cancels."""
+    """Its event was missed, and sweeps do not show deleted contacts: the reading finds it gone, and cancels."""
     kept, gone = world.create(email="jane@acme.co"), world.create(email="joe@acme.co")
     for record_id in (kept, gone):
         await read_and_open(world, record_id)
@@ -82,7 +82,7 @@ async def test_both_losers_of_a_merge_are_named(world: Sweeping) -> None:
 
 
 async def test_a_contact_that_was_never_named_is_named(world: Sweeping) -> None:
-    """Searches lagged for longer than the overlap: what is newer than the connection is named once."""
+    """Searches lagged for longer than the overlap: a contact newer than the connection is named once."""
     world.create(hours_ago=2, email="old@acme.co")
     new = world.create(email="jane@acme.co")
 
@@ -112,7 +112,7 @@ async def test_a_change_that_no_sweep_showed_is_named(world: Sweeping) -> None:
 
 
 async def test_lookups_that_ended_are_left_alone(world: Sweeping) -> None:
-    """Whether the contact of a finished lookup is still there matters to nobody."""
+    """A finished lookup does not need its contact."""
     gone = world.create(email="jane@acme.co")
     await read_and_open(world, gone)
     await world.pool.execute("UPDATE lookups SET final_status = 'not_found', finished_at = now()")

@@ -1,4 +1,4 @@
-"""What may be written onto a contact, and what became of a write: tables of cases."""
+"""Which writes onto a contact are allowed, and how each is judged: tables of cases."""
 
 from __future__ import annotations
 
@@ -145,5 +145,5 @@ def test_the_phone_field_is_judged_by_its_value() -> None:
 
 
 def test_a_status_without_a_number_needs_no_judgement() -> None:
-    """Our own properties are nobody else's, so a write of them is taken as it was answered."""
+    """People do not edit our own properties, so the answer to a write of them is believed."""
     assert judge_reread(BEFORE, Writing("not_found"), after(THEIRS)) == Landed()

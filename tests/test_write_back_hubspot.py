@@ -42,7 +42,7 @@ async def test_a_number_is_written_onto_its_contact_once(crm: CrmWorld, fake: Fa
 
 
 async def test_the_number_that_was_written_is_known_as_ours(crm: CrmWorld) -> None:
-    """The hash of what was written is kept with the delivery."""
+    """The delivery keeps a hash of the number that was written."""
     await crm.find_number(crm.create())
     await crm.deliver()
 
@@ -72,7 +72,7 @@ async def test_a_person_who_writes_at_the_worst_moment_is_reported(
 
 @pytest.mark.parametrize("word", ["lostwrite", "504write", "garbagewrite"])
 async def test_a_write_with_an_unknown_outcome_is_read_before_it_is_repeated(crm: CrmWorld, word: str) -> None:
-    """The number stands there, so nothing is written again, and it counts as ours."""
+    """The number is there, so nothing is written again, and it counts as ours."""
     record = crm.create(word)
     await crm.find_number(record)
 
@@ -188,7 +188,7 @@ async def test_a_number_follows_its_contact_through_a_merge(crm: CrmWorld) -> No
 
 @pytest.mark.parametrize(("word", "states"), [("humandeletes", {"skipped"}), ("humanmerges", {"delivered", "queued"})])
 async def test_a_contact_that_vanishes_between_read_and_write(crm: CrmWorld, word: str, states: set[str]) -> None:
-    """Deleted or merged at the worst moment: nothing is lost, and nothing is written onto nobody."""
+    """Deleted or merged at the worst moment: nothing is lost, and no other contact is written."""
     crm.create()
     await crm.find_number(crm.create(word))
 

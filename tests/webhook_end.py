@@ -1,4 +1,4 @@
-"""The other side of the result webhook: a server that records what arrives and answers as it is told; and a sender."""
+"""The receiving end of the result webhook, which records every POST and answers as told; and a sender."""
 
 from __future__ import annotations
 
@@ -115,7 +115,7 @@ def settings_for(end: WebhookEnd, **overrides: Any) -> dict[str, Any]:
 
 
 async def send_due(process: Process) -> int:
-    """Claim once, send what was claimed, and write what came of it; return how many that were."""
+    """Claim once, send the claimed deliveries, and write the results; return how many there were."""
     sender = ResultSender(process)
     async with sender.open():
         claimed = await sender.loop.claim_once()

@@ -19,7 +19,7 @@ class Ask:
 
 
 async def seed(url: str, count: int) -> None:
-    """Create the engine's tables, and so many jobs in them."""
+    """Create the engine's tables, and *count* jobs in them."""
     from awa import AsyncClient
 
     async with AsyncClient(_with_host(url)) as client:

@@ -15,7 +15,7 @@ BATCH = 50
 
 
 async def seed(url: str, count: int) -> None:
-    """Create the engine's tables, and so many jobs in them."""
+    """Create the engine's tables, and *count* jobs in them."""
     from pgqueuer.db import AsyncpgDriver
     from pgqueuer.queries import Queries
 

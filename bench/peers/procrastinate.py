@@ -27,7 +27,7 @@ def _app(url: str, pool: int) -> Any:
 
 
 async def seed(url: str, count: int) -> None:
-    """Create the engine's tables, and so many jobs in them."""
+    """Create the engine's tables, and *count* jobs in them."""
     app = _app(url, 4)
     async with app.open_async():
         await app.schema_manager.apply_schema_async()

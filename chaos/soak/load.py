@@ -59,7 +59,7 @@ class Crm:
         self._lines = asyncio.Semaphore(AT_ONCE)
 
     async def run(self, stream: Iterator[tuple[float, Json]], *, seconds: float) -> None:
-        """Send events for so many *seconds*, and wait until all are answered."""
+        """Send events for *seconds*, and wait until all are answered."""
         clock = asyncio.get_running_loop()
         begun = clock.time()
         connector = aiohttp.TCPConnector(limit=0)

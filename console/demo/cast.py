@@ -60,7 +60,7 @@ class Cast:
 
 
 def invent(events: int, seed: int) -> Cast:
-    """Invent so many *events*, the same for the same *seed*."""
+    """Invent this number of *events*, the same for the same *seed*."""
     dice = random.Random(seed)  # noqa: S311  a play, no secret
     share = events / OF
     repeated, elsewhere = (max(2, round(n * share)) for n in (REPEATED, ELSEWHERE))

@@ -1,4 +1,4 @@
-"""The demo's HTTP requests about contacts: as a person in the pretend HubSpot, and to our API."""
+"""The demo's HTTP requests about contacts: to the pretend HubSpot as a person, and to our API."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ OPEN = {"queued", "sending"}  # states of a delivery
 
 @dataclass(slots=True)
 class Story:
-    """One contact, from its creation to its end; *writes* are ours, of mobile numbers, by HubSpot's own books."""
+    """One contact from its creation to its end; *writes* are our writes of mobile numbers, from HubSpot's own books."""
 
     contact: Contact
     id: str
-    record: Json = field(default_factory=dict)  # what HubSpot has
+    record: Json = field(default_factory=dict)  # the contact in HubSpot
     reading: Json | None = None
     lookups: list[Json] = field(default_factory=list)
     writes: list[Json] = field(default_factory=list)
@@ -34,13 +34,13 @@ class Story:
 
     @property
     def number(self) -> str | None:
-        """Return the mobile number that the contact has."""
+        """Return the contact's mobile number."""
         number: str | None = self.record["properties"].get(MOBILE)
         return number
 
     @property
     def has_ended(self) -> bool:
-        """Tell whether the contact was left alone, or its lookup and the write of its number have ended."""
+        """Tell whether the contact was skipped, or its lookup and the write of its number have ended."""
         if self.reading is None or self.reading["status"] not in {"done", "skipped"}:
             return False
         if not self.lookups:
@@ -52,7 +52,7 @@ class Story:
 
     @property
     def seconds(self) -> float | None:
-        """Return how long it took from the creation of the contact to its number; None without one of ours."""
+        """Return the seconds from the contact's creation to its number; None if we wrote none."""
         if not self.writes:
             return None
         written, created = (datetime.fromisoformat(at) for at in (self.writes[0]["at"], self.record["createdAt"]))
@@ -67,7 +67,7 @@ class CrmBooks:
         self._crm = crm
 
     async def create(self, contacts: Sequence[Contact]) -> list[Story]:
-        """Create the contacts, one after the other, as a person does."""
+        """Create the contacts one after the other, as a person does."""
         stories = []
         for contact in contacts:
             answer = await self._books.post(f"{self._crm}/sandbox/contacts", {"properties": dict(contact.properties)})
@@ -76,7 +76,7 @@ class CrmBooks:
         return stories
 
     async def follow(self, stories: Sequence[Story], lookups: Sequence[Json]) -> None:
-        """Bring the stories up to date; *lookups* were read before."""
+        """Update the stories; *lookups* are what the API listed before."""
         records, ledger, readings = await asyncio.gather(
             self._books.get(f"{self._crm}/sandbox/contacts"),
             self._books.get(f"{self._crm}/sandbox/ledger"),

@@ -11,9 +11,9 @@ from console.demo.cast import COMPANIES, FIRST, LAST
 
 CONTACTS = 30
 
-# What happens to most of them, and how often.
+# What happens to most contacts, and to how many.
 USUAL = {"lm-found": 45, "lm-none--ny-found": 35, "lm-none--ny-none": 10, "": 10}
-# What happens to some of them, and how the table calls it; see `python -m sandbox hubspot --help`.
+# What happens to some contacts, and its name in the table; see `python -m sandbox hubspot --help`.
 UNUSUAL = {
     "hs-silent--lm-found": "no webhook: found by the sweep",
     "hs-silent--lm-none--ny-found": "no webhook: found by the sweep",

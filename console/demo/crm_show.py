@@ -14,7 +14,7 @@ from console.demo.show import STATUSES, answered_by
 
 
 def contacts(stories: Sequence[Story], most: int) -> Table:
-    """Tabulate *most* contacts, the unusual ones first."""
+    """Tabulate up to *most* contacts, the unusual ones first."""
     shown = sorted(stories, key=lambda story: not story.contact.remark)[:most]
     table = Table(title="Contacts in HubSpot, and the numbers on them", title_justify="left")
     for column in ("contact", "number", "source"):
@@ -31,7 +31,7 @@ def contacts(stories: Sequence[Story], most: int) -> Table:
 
 
 def summary(stories: Sequence[Story]) -> str:
-    """Say how many contacts have a number of ours, and how long that took."""
+    """Say how many contacts got their number from us, and how long that took."""
     took = [story.seconds for story in stories if story.seconds is not None]
     if not took:
         return f"None of {len(stories)} contacts has a number of ours."

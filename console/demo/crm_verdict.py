@@ -1,4 +1,4 @@
-"""Compare the contacts in the pretend HubSpot with their lookups, whose numbers `console.demo.verdict` compares."""
+"""Compare the contacts in the pretend HubSpot with their lookups, whose numbers `console.demo.verdict` judges."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ LEFT_TO_PEOPLE = "a person wrote at the same time; left to people"
 
 
 def judge_contacts(verdict: Verdict, stories: Sequence[Story], stats: Json) -> None:
-    """Compare every contact, and HubSpot's own count of its limit."""
+    """Compare every contact, and check that HubSpot refused no request because of a limit."""
     for story in stories:
         _judge_contact(verdict, story)
     verdict.hold(

@@ -134,7 +134,7 @@ async def _seen(books: Books, account: _Account, draw: Callable[[], None], doing
 async def _until_all_ended(
     books: Books, account: _Account, draw: Callable[[], None], deadline: float, crm: CrmBooks | None = None
 ) -> None:
-    """Wait until every lookup has ended, and every contact of the *crm*, at most until the deadline."""
+    """Wait until every lookup and every contact of the *crm* has ended, at most until the deadline."""
     while asyncio.get_running_loop().time() < deadline:
         await _look(books, account, draw)
         if crm is not None:

@@ -1,4 +1,4 @@
-"""The processes of the demo, all temporary: a PostgreSQL of its own, pretend vendors and a CRM, and our three."""
+"""The processes of the demo, all temporary: PostgreSQL, the pretend vendors, a CRM, and our three."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ GRACE = 3.0  # seconds; a callback of the real Nyne gets a minute
 WORK = 1.2  # seconds, on average, that the pretend Nyne works on a question; the real one takes longer
 # A real account has 100 a minute; at that rate the demo would take many minutes.
 NYNE_PER_MINUTE, NYNE_PER_HOUR = 6_000, 60_000
-SWEEP = 2.0  # seconds between two looks for contacts whose webhook was missed; by default a minute
-CONNECTED = '"crm_work_started"'  # in the submitter's log: contacts that are created from now on are news
+SWEEP = 2.0  # seconds between two sweeps for contacts whose webhook was missed; by default a minute
+CONNECTED = '"crm_work_started"'  # a line of the submitter's log: contacts created from now on are news
 LOOK_EVERY = 0.05  # seconds
 VENDORS = ("leadmagic", "nyne", "hubspot")
 

@@ -33,7 +33,7 @@ class Verdict:
     differences: list[str] = field(default_factory=list)
 
     def hold(self, what: str, *, is_so: bool, else_say: str, times: int = 1) -> None:
-        """Count a comparison, so many *times*, and note the difference if *is_so* is false."""
+        """Add *times* comparisons to the count, and note the difference if *is_so* is false."""
         self.compared[what] += times
         if not is_so:
             self.differences.append(else_say)

@@ -11,5 +11,5 @@ CRMS: dict[str, type[Crm]] = {"hubspot": HubSpot}
 
 
 def build_crm(name: str, settings: Settings, learned: Mapping[str, Any]) -> Crm:
-    """Build the CRM *name*, with what `ringback connect` learned of it."""
+    """Build the CRM *name*, with what `ringback connect` learned about it."""
     return CRMS[name].from_settings(settings, learned)

@@ -1,7 +1,7 @@
 """The interface of a CRM: verify and read its events, build its calls, read their answers. Without I/O.
 
-An event is a hint: it names contacts, and each is read again before anything is spent. So an adapter takes from an
-event only the ids, and everything else from the contact as the CRM shows it now.
+An event is a hint: it names contacts, and Ringback reads each again before it spends anything. So an adapter takes only
+the ids from an event, and everything else from the contact as the CRM shows it now.
 """
 
 from __future__ import annotations
@@ -17,17 +17,18 @@ from enrichment.outcome import Pause, Refused, Retry, Unclear
 from enrichment.providers.base import HttpRequest, HttpResponse, Limit, LimitNews
 from enrichment.settings import Settings
 
-Headers = Sequence[tuple[str, str]]  # names in lower case; one that came twice is there twice
+Headers = Sequence[tuple[str, str]]  # names in lower case; a header that came twice is there twice
 Failure = Retry | Pause | Refused | Unclear  # Unclear: perhaps done; read before doing it again
 Purpose = Literal["any", "search"]  # which limits a call spends; a search spends those of "any" as well
 
 
 @dataclass(frozen=True, slots=True)
 class Named:
-    """A contact that *events* of a body name, those counted that named no contact before it.
+    """A contact that a body of events names.
 
-    *account*: whose; None if the event does not say. *erases*: forget the person. *is_request*: somebody's workflow
-    asks for the number, however old the contact is.
+    *events*: the number of events counted for this contact; an event that names several counts for the first.
+    *account*: None if the events do not name it. *erases*: erase the person. *is_request*: a person's workflow asks for
+    the number, however old the contact is.
     """
 
     record_id: str
@@ -39,7 +40,7 @@ class Named:
 
 @dataclass(frozen=True, slots=True)
 class Heard:
-    """What a body of events says: the contacts to read, and how many of its events mean nothing to us."""
+    """The contacts to read, and the number of events in the body that name none."""
 
     named: tuple[Named, ...]
     ignored: int = 0
@@ -47,9 +48,9 @@ class Heard:
 
 @dataclass(frozen=True, slots=True)
 class Edit:
-    """One value that a field had, and when it was set; *value* is empty where somebody cleared it.
+    """One value that a field had, and when it was set; *value* is empty where the field was cleared.
 
-    *is_typed*: the CRM says that a person set it, by hand.
+    *is_typed*: the CRM says that a person set it by hand.
     """
 
     value: str = field(repr=False)
@@ -61,13 +62,13 @@ class Edit:
 class CrmContact:
     """A contact as the CRM shows it now."""
 
-    record_id: str  # after a merge another than the one that was asked for
+    record_id: str  # after a merge, another id than the one asked for
     fields: Mapping[str, Any] = field(repr=False)  # as in an event: work_email, name, company, profile_url, ...
     mobile: str | None = field(repr=False)  # what stands in the mobile field, however it is written
     phone: str | None = field(repr=False)
     edits: tuple[Edit, ...] = field(repr=False)  # of the mobile field, the newest first
     modified_at: datetime
-    news_at: datetime | None  # when it was created, or an identifier or a property of ONLY_IF was set last, if dated
+    news_at: datetime | None  # its creation, or the last time an identifier or a property of ONLY_IF was set
     is_wanted: bool = True  # it meets every condition of ONLY_IF
     absorbed: tuple[str, ...] = ()  # ids of contacts that were merged into it
     emails: tuple[str, ...] = field(default=(), repr=False)  # further addresses, in lower case, beyond those in fields
@@ -91,7 +92,7 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """One page of a sweep or a walk. *after*: where the next one goes on, None at the end. *total*, if named."""
+    """One page of a sweep or a walk. *after*: the cursor of the next, None at the end. *total*: None if not named."""
 
     changes: tuple[Change, ...]
     after: str | None = None
@@ -100,7 +101,7 @@ class Page:
 
 @dataclass(frozen=True, slots=True)
 class Writing:
-    """What is written onto a contact: the number into *number_in*, and our own properties where there are any."""
+    """The values to write onto a contact: the number into *number_in*, the rest into our own properties, if any."""
 
     status: str
     number: str | None = field(default=None, repr=False)
@@ -111,14 +112,14 @@ class Writing:
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """The write was taken. *record_id* is the contact that has it: another than the one named, after a merge."""
+    """The CRM accepted the write. *record_id* is the contact written to: after a merge, another than the one named."""
 
     record_id: str
 
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """The account of our token: its id, and the scopes that it lacks."""
+    """The account of our token: its id, and the scopes that the token lacks."""
 
     id: str | None
     lacks: tuple[str, ...] = ()
@@ -142,18 +143,18 @@ class CrmLimit:
 
 
 class Crm(ABC):
-    """Everything we know about one CRM. No read_ method raises, but read_event for a body that is none."""
+    """Everything we know about one CRM. The read_ methods never raise, except read_event for a body without events."""
 
     name: str  # the source of its events
     label: str  # as its vendor writes it
     limits: tuple[CrmLimit, ...]
     most_per_read: int  # contacts of one read_many
-    has_own_properties: bool  # status, source and date can be written: `ringback connect` made properties for them
+    has_own_properties: bool  # `ringback connect` created properties for status, source and date
 
     @classmethod
     @abstractmethod
     def from_settings(cls, settings: Settings, learned: Mapping[str, Any]) -> Self:
-        """Build the adapter; *learned* is what `ringback connect` kept. The environment wins."""
+        """Build the adapter; *learned* is what `ringback connect` stored. Settings of the environment win."""
 
     def is_record_id(self, text: str) -> bool:
         """Tell whether *text* can be the id of a contact, before it becomes part of an address."""
@@ -198,7 +199,7 @@ class Crm(ABC):
 
     @abstractmethod
     def read_contacts(self, response: HttpResponse) -> Mapping[str, CrmContact] | Failure:
-        """Read those contacts by id. One that is missing may be gone or merged: `read_one` tells."""
+        """Read those contacts by id. A missing one may be gone or merged: `read_one` tells which."""
 
     @abstractmethod
     def read_one(self, record_id: str) -> HttpRequest:
@@ -216,18 +217,18 @@ class Crm(ABC):
     def read_write(self, response: HttpResponse) -> Written | Gone | Failure:
         """Read the answer to a write."""
 
-    # What was missed.
+    # Missed contacts.
 
     @abstractmethod
     def sweep(self, *, since: datetime, until: datetime, after: str | None, news_only: bool = True) -> HttpRequest:
         """Build the request for a page of the contacts that changed from *since* to *until*.
 
-        *news_only* keeps those out that need no number; a backfill asks for contacts that were created then.
+        *news_only* leaves out contacts that need no number; a backfill asks for all that were created in that time.
         """
 
     @abstractmethod
     def walk(self, after: str | None) -> HttpRequest:
-        """Build the request for a page of all contacts, for what sweeps cannot show."""
+        """Build the request for a page of all contacts, to find what sweeps cannot show."""
 
     @abstractmethod
     def read_page(self, response: HttpResponse) -> Page | Failure:
@@ -237,7 +238,7 @@ class Crm(ABC):
 
     @abstractmethod
     def account(self) -> HttpRequest:
-        """Build the free request that tells whose token it is."""
+        """Build the free request that tells which account the token belongs to."""
 
     @abstractmethod
     def read_account(self, response: HttpResponse) -> Account | Failure:
@@ -253,7 +254,7 @@ class Crm(ABC):
 
     @abstractmethod
     def create_properties(self) -> tuple[HttpRequest, ...]:
-        """Build the requests that create our own properties; each may find its own there already."""
+        """Build the requests that create our own properties; each may find that its property exists."""
 
     @abstractmethod
     def read_limits(self, response: HttpResponse) -> LimitNews | None:

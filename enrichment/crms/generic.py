@@ -1,7 +1,7 @@
-"""Read the generic body of an event for a CRM: each contact in it is named by the CRM's own id.
+"""Read a generic body sent to a CRM's address: each contact in it is named by the CRM's own id.
 
-A workflow of the CRM, or a tool in between, sends it with a token. Nothing but the id is read: the CRM is asked for the
-contact as it is now, before anything is spent.
+A workflow of the CRM, or another tool, sends it with a token. Only the id is read: Ringback reads the contact from the
+CRM before it spends anything.
 """
 
 from __future__ import annotations
@@ -17,19 +17,19 @@ from enrichment.event_fields import MOST_FIELDS, comes_first, field_of, fold_fie
 from enrichment.event_json import parse_json
 
 RECORD_ID = "record_id"
-_ALSO = frozenset({"objectid", "id"})  # names of the id here; elsewhere they may mean anything
-_OF_AN_EVENT = frozenset({"subscriptionType", "eventType"})  # then objectId may be a company's
+_ALSO = frozenset({"objectid", "id"})  # names of the id at a CRM's address; elsewhere they may mean anything
+_OF_AN_EVENT = frozenset({"subscriptionType", "eventType"})  # in such an object, objectId may be a company's
 
 
 def read_named(body: bytes, crm: Crm, fields: Mapping[str, str]) -> tuple[Heard, tuple[Problem, ...]]:
     """Return the contacts that *body* names, and why others are ignored. Raise NotJson or NotAnEvent.
 
-    The CRM's own events are read as such. *fields* maps other systems' names to ours (GENERIC_FIELDS).
+    The CRM's own events are accepted too. *fields* maps other systems' names to ours (GENERIC_FIELDS).
     """
     value = parse_json(body)
     if _holds_events(value):
         heard = crm.read_event(body)
-        # Only the CRM itself, by its signature, may have somebody erased: a token may send events, and no more.
+        # Only the CRM's signature may order an erasure: a token with the scope `events` may not.
         return replace(heard, named=tuple(replace(one, erases=False) for one in heard.named)), ()
     mapped = {fold_field(name): field for name, field in fields.items()}
     named: dict[str, Named] = {}
@@ -82,7 +82,7 @@ def _read_id(path: str, contact: Any, crm: Crm, mapped: Mapping[str, str], probl
 
 
 def _candidates(contact: dict[str, Any], mapped: Mapping[str, str]) -> list[tuple[str, Any]]:
-    """Return (path, value) of the fields that may hold the id, our own name for it first, `id` last."""
+    """Yield (path, value) of the fields that may hold the id: our own name for it first, `id` last."""
     found: list[tuple[int, str, Any]] = []
     for index, (name, value) in enumerate(list(contact.items())[:MOST_FIELDS]):
         field = field_of(name, mapped)

@@ -71,7 +71,7 @@ class HubSpot(Crm):
     has_own_properties: bool = False
     name = "hubspot"
     label = "HubSpot"
-    # Of the smallest plan; headers correct the first. Searches have a limit of their own, of the whole account.
+    # Those of the smallest plan; HubSpot's headers correct the first. Searches have a limit of the whole account.
     limits = (
         CrmLimit("any", Limit(100, 10)),
         CrmLimit("any", Limit(250_000, 86_400)),
@@ -83,7 +83,7 @@ class HubSpot(Crm):
 
     @classmethod
     def from_settings(cls, settings: Settings, learned: Mapping[str, Any]) -> Self:
-        """Build the adapter from the settings that begin with HUBSPOT_; for what they leave out, from *learned*."""
+        """Build the adapter from the settings that begin with HUBSPOT_; take those that are not set from *learned*."""
         own = settings.hubspot
         kept = learned.get("client_secret")
         return cls(
@@ -148,7 +148,7 @@ class HubSpot(Crm):
         results, errors = (answer.get("results"), answer.get("errors")) if answer else (None, None)
         results = [] if results is None and errors and isinstance(errors, list) else results
         if not isinstance(results, list):
-            # A batch that is not found was sent to a wrong address: that is said of no contact.
+            # A 404 for a whole batch means a wrong address; it says nothing about a contact.
             failure = self._failure(response)
             return Retry("HTTP 404 for a whole batch") if isinstance(failure, Gone) else failure
         contacts = (self._contact(one) for one in results)
@@ -190,7 +190,7 @@ class HubSpot(Crm):
         return self._failure(response, writing=True)
 
     def sweep(self, *, since: datetime, until: datetime, after: str | None, news_only: bool = True) -> HttpRequest:
-        """Build the search for a page. *after* is the last id of the page before: so no search reaches 10,000."""
+        """Build the search for a page. *after* is the last id of the page before, so no search has 10,000 results."""
         moved = "lastmodifieddate" if news_only else "createdate"
         filters: list[dict[str, str]] = [
             {"propertyName": moved, "operator": "GTE", "value": _milliseconds(since)},
@@ -208,7 +208,7 @@ class HubSpot(Crm):
         })  # fmt: skip
 
     def walk(self, after: str | None) -> HttpRequest:
-        """Build the request for a page: first of the contacts there are, then of those that were deleted."""
+        """Build the request for a page: first of the existing contacts, then of the deleted ones."""
         asked = {"limit": str(WALKED), "properties": ",".join(LISTED)}
         if after is not None and after.startswith(ARCHIVED):
             asked["archived"], after = "true", after.removeprefix(ARCHIVED)
@@ -265,7 +265,7 @@ class HubSpot(Crm):
         )
 
     def read_limits(self, response: HttpResponse) -> LimitNews | None:
-        """Read the allowance of ten seconds, and the rest to keep. Searches have no such headers. Never raise."""
+        """Read the ten-second allowance, and how long to rest. Searches have no such headers. Never raise."""
         allowance = _number(response, "max")
         window = max(1, (_number(response, "interval-milliseconds") or int(1000 * TEN_SECONDLY)) // 1000)
         rest: float | None = None

@@ -39,7 +39,7 @@ _SCOPES = ("requiredGranularScopes", "requiredScopes", "missingScopes")
 
 
 def read_failure(response: HttpResponse, *, secrets: Collection[str], writing: bool = False) -> Failure | Gone:
-    """Read any answer that is not the one asked for. Never raise."""
+    """Read an answer other than the expected one. Never raise."""
     reason = read_reason(response, secrets=secrets)
     match response.status:
         case 401 | 402 | 403:
@@ -57,9 +57,9 @@ def read_failure(response: HttpResponse, *, secrets: Collection[str], writing: b
 
 
 def read_throttle(response: HttpResponse) -> float:
-    """Read how long to rest after a 429, in seconds: as asked, else by the limit that was reached.
+    """Read how many seconds to rest after a 429: as the answer asks, else by the limit that was reached.
 
-    The daily limit ends at midnight of the account's zone, which the answer does not name: try again in an hour.
+    The daily limit ends at midnight of the account's time zone, which the answer does not name: try again in an hour.
     """
     wait = read_wait(response)
     if wait is not None:
@@ -131,7 +131,7 @@ def _lacking(response: HttpResponse, reason: str) -> str:
 
 
 def _is_gone(answer: dict[str, Any]) -> bool:
-    """Tell whether a 404 is about the contact. An answer without category and words is, if it has HubSpot's form."""
+    """Tell whether a 404 is about the contact. One without category and message is, if it has HubSpot's form."""
     category, message = answer.get("category"), answer.get("message")
     if category == "OBJECT_NOT_FOUND" or (isinstance(message, str) and _MISSING.search(message[:1000])):
         return True
@@ -149,7 +149,7 @@ def _contexts(answer: dict[str, Any]) -> Iterator[dict[str, Any]]:
 
 
 def _named(contexts: Iterator[dict[str, Any]], names: Collection[str]) -> tuple[str, ...]:
-    """Return the machine words under these *names*, each once."""
+    """Return the identifiers under these *names*, each once."""
     values = (context.get(name) for context in contexts for name in names)
     listed = (one for value in values for one in (value[:100] if isinstance(value, list) else [value]))
     return tuple(dict.fromkeys(str(one) for one in listed if _is_word(one)))[:MOST_NAMED]

@@ -1,4 +1,4 @@
-"""Read a contact as HubSpot shows it: its properties are texts, or null; those that it does not know are absent."""
+"""Read a contact as HubSpot shows it: properties are texts or null, and unknown properties are absent."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ PLAIN = (
 )  # fmt: skip
 SEPARATOR = ";"  # between several values of one property
 BY_HAND = ("CRM_UI", "MOBILE_")  # beginnings of sourceType; that of our own writes is INTEGRATION
-LONG_AGO = datetime.fromtimestamp(0, UTC)  # of what HubSpot does not date: nothing that is news
+LONG_AGO = datetime.fromtimestamp(0, UTC)  # the time of values that HubSpot does not date: never news
 
 
 def properties_of(linkedin_field: str, only_if: Sequence[Condition]) -> list[str]:
@@ -28,12 +28,12 @@ def properties_of(linkedin_field: str, only_if: Sequence[Condition]) -> list[str
 
 
 def history_of(linkedin_field: str, only_if: Sequence[Condition]) -> list[str]:
-    """List the properties whose history to read: who set or cleared the number, and since when there is something."""
+    """List the properties whose history to read: was the number cleared, and when was an identifier set?"""
     return list(dict.fromkeys([MOBILE, "email", linkedin_field, *(condition.name for condition in only_if)]))
 
 
 def read_contact(answer: Any, linkedin_field: str, only_if: Sequence[Condition]) -> CrmContact | None:
-    """Read one contact of an answer; None if it is none, or is archived. Never raise."""
+    """Read one contact of an answer; None if it is no contact, or is archived. Never raise."""
     if not isinstance(answer, dict) or answer.get("archived") is True:
         return None
     record_id, properties = read_id(answer.get("id")), answer.get("properties")
@@ -43,7 +43,7 @@ def read_contact(answer: Any, linkedin_field: str, only_if: Sequence[Condition])
     history = history if isinstance(history, dict) else {}
     telling = history_of(linkedin_field, only_if)[1:]
     created = _read_time(_text(properties, "createdate") or answer.get("createdAt"))
-    # A value that was cleared is nothing to look up by, so only what was set counts as news.
+    # A cleared identifier is nothing to look up by, so only set values count as news.
     set_at = [edit.at for name in telling for edit in _read_edits(history.get(name)) if edit.value]
     modified = _read_time(_text(properties, "lastmodifieddate") or answer.get("updatedAt"))
     return CrmContact(
@@ -51,7 +51,7 @@ def read_contact(answer: Any, linkedin_field: str, only_if: Sequence[Condition])
         fields=dict(_read_fields(properties, linkedin_field)),
         mobile=_text(properties, MOBILE),
         phone=_text(properties, PHONE),
-        # A number without a readable date was there all the same, and somebody may have cleared it.
+        # A number without a readable date did exist, and a person may have cleared it.
         edits=tuple(sorted(_read_edits(history.get(MOBILE), LONG_AGO), key=lambda edit: edit.at, reverse=True)),
         modified_at=modified or LONG_AGO,
         news_at=max(filter(None, [created, *set_at]), default=None),
@@ -75,11 +75,11 @@ def read_modified(answer: Mapping[str, Any], properties: Mapping[str, Any]) -> d
 
 
 def _read_fields(properties: Mapping[str, Any], linkedin_field: str) -> Iterator[tuple[str, str]]:
-    """Yield the fields of the contact as an event has them."""
+    """Yield the fields of the contact under the names that an event has."""
     fields = {
         "profile_url": _text(properties, linkedin_field),
         "work_email": _text(properties, "email"),
-        # HubSpot does not tell what an additional address is for: the first one is the second that can be asked about.
+        # HubSpot does not say what an additional address is for: use the first one as the personal address.
         "personal_email": next(iter(_read_additional(properties)), None),
         "name": join_names(_text(properties, "firstname"), _text(properties, "lastname")),
         "company": _text(properties, "company"),
@@ -102,7 +102,7 @@ def _text(properties: Mapping[str, Any], name: str) -> str | None:
 
 
 def _read_edits(entries: Any, undated: datetime | None = None) -> Iterator[Edit]:
-    """Yield the values that a property had; one whose time cannot be read as of *undated*, or not at all."""
+    """Yield the values that a property had. One without a readable time gets *undated*, or is left out if None."""
     for entry in entries if isinstance(entries, list) else ():
         if isinstance(entry, dict) and (at := _read_time(entry.get("timestamp")) or undated):
             yield Edit(_text(entry, "value") or "", at, str(entry.get("sourceType")).startswith(BY_HAND))
@@ -123,7 +123,7 @@ def _read_time(value: object) -> datetime | None:
 
 
 def _meets(properties: Mapping[str, Any], condition: Condition) -> bool:
-    """Tell whether a property has one of the values; a property of several values, at least one that is."""
+    """Tell whether a property has one of the values, or, if it holds several, at least one of them."""
     value = (_text(properties, condition.name) or "").casefold()
     return value in condition.values or not condition.values.isdisjoint(_parts(value))
 

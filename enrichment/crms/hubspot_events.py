@@ -1,10 +1,12 @@
-"""Read HubSpot's webhooks: which contacts they name. https://developers.hubspot.com/docs/api-reference/latest/webhooks/guide
+"""Read HubSpot's webhooks: which contacts they name.
+
+https://developers.hubspot.com/docs/api-reference/latest/webhooks/guide
 
 contact.creation, object.creation of type 0-1     named
-...restore, ...propertyChange, ...deletion        named: the contact's reading tells what became of it
+...restore, ...propertyChange, ...deletion        named: reading the contact tells what became of it
 ...merge                                          the new contact and those that were merged, each named
 contact.privacyDeletion                           named, to be erased
-a change of what we write                         ignored: our own write must not begin another round
+a change of a property that we write              ignored: our own write must not start another round
 anything else                                     ignored
 """
 
@@ -21,17 +23,17 @@ from enrichment.event import NotAnEvent
 from enrichment.event_json import parse_json
 
 MOST_EVENTS = 100  # in one body
-MOST_MERGED = 500  # contacts of one merge that are named; HubSpot merges 250 into one at most
+MOST_MERGED = 500  # contacts of one merge that are named; HubSpot merges at most 250 into one
 CONTACT = "0-1"  # objectTypeId
 
 _RECORD_ID = re.compile(r"[1-9][0-9]{0,18}")
 _KINDS = frozenset({"creation", "restore", "propertychange", "deletion", "merge", "privacydeletion"})
-# The number, our own properties, and those that HubSpot calculates from a number by itself.
+# The number, our own properties, and those that HubSpot calculates from a number.
 _WRITTEN_BY_US = re.compile(r"mobilephone|phone|ringback_\w+|hs_(?:searchable_)?calculated_\w+")
 
 
 def read_event(body: bytes) -> Heard:
-    """Read a body of webhooks. Raise NotJson, or NotAnEvent if it is not a list of up to 100 objects, or one."""
+    """Read a body of webhooks: one object, or a list of up to 100. Raise NotJson or NotAnEvent."""
     value = parse_json(body)
     events = [value] if isinstance(value, dict) else value
     if not isinstance(events, list) or len(events) > MOST_EVENTS:
@@ -65,7 +67,7 @@ def is_record_id(text: str) -> bool:
 
 
 def _ids_named(event: dict[str, Any]) -> Iterator[str]:
-    """Yield the ids of the contacts that an event names; none if it means nothing to us."""
+    """Yield the ids of the contacts that an event names; none if the event is ignored."""
     kind = _kind(event)
     if kind not in _KINDS:
         return
@@ -84,7 +86,7 @@ def _ids_named(event: dict[str, Any]) -> Iterator[str]:
 def _kind(event: dict[str, Any]) -> str:
     """Return what happened to a contact, in lower case; "" if the event is about something else.
 
-    The samples name it subscriptionType, the table of fields eventType.
+    HubSpot's samples have the key subscriptionType, its table of fields eventType.
     """
     for key in ("subscriptionType", "eventType"):
         named = event.get(key)

@@ -22,11 +22,11 @@ def read_page(answer: Mapping[str, Any], results: Sequence[Any]) -> Page:
     after = _next_of(answer)
     total = answer.get("total")
     if isinstance(total, int) and not isinstance(total, bool):
-        # The next search begins behind the last id, so that HubSpot's own cursor never comes to 10,000.
+        # The next search begins after the last id, so that HubSpot's own cursor never reaches 10,000.
         last = max((int(change.record_id) for change in changes), default=None)
         goes_on = last is not None and (after is not None or len(results) >= SEARCHED)
         return Page(changes, str(last) if goes_on else None, max(total, 0))
-    # A page says which kind it lists only by its contacts. An empty one ends the walk; the next night makes up for it.
+    # Only the contacts tell which kind a page lists. An empty page ends the walk; the next night makes up for it.
     is_archived = any(one.get("archived") is True for one in objects)
     if after is not None:
         return Page(changes, f"{ARCHIVED}{after}" if is_archived else after)
@@ -50,5 +50,5 @@ def _next_of(answer: Mapping[str, Any]) -> str | None:
     after = following.get("after") if isinstance(following, dict) else None
     if isinstance(after, int) and not isinstance(after, bool):
         after = str(after) if 0 <= after < 10**40 else None
-    # PostgreSQL keeps it, and an address carries it: neither could take any character.
+    # PostgreSQL stores it and a URL carries it: neither takes every character.
     return after if isinstance(after, str) and after.isprintable() and 0 < len(after) <= LONGEST_CURSOR else None

@@ -31,7 +31,7 @@ def own_properties() -> Iterator[Mapping[str, Any]]:
 
 
 def read_properties(results: Sequence[Any]) -> Iterator[Property]:
-    """Yield the definitions of an answer, except those that are archived. Never raise."""
+    """Yield the definitions in an answer, without archived ones. Never raise."""
     for one in results:
         if not isinstance(one, dict) or one.get("archived") is True:
             continue

@@ -1,4 +1,4 @@
-"""The pretend HubSpot: an ASGI app with one account, the way from a request to an answer, and an admin of its own."""
+"""The pretend HubSpot: an ASGI app with one account, the handling of a request, and an admin of its own."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class HubSpotSettings:
 
 
 class Endpoint(NamedTuple):
-    """One address: the scopes of which its callers need one, and whether it is a search."""
+    """One address: the scopes of which a caller needs one, and whether it is a search."""
 
     method: str
     path: str
@@ -153,7 +153,7 @@ class HubSpot:
         return answer
 
     def _refuse(self, endpoint: Endpoint, token: Token) -> Answer | None:
-        """Return the answer that ends a request before any work is done for it, None to let it through."""
+        """Return the answer that refuses a request before any work is done; None to let it through."""
         faults, strikes = self.chaos.faults, self.chaos.strikes
         scopes = endpoint.scopes or ((OAUTH,) if faults.details_need_oauth else ())
         if scopes and token.scopes.isdisjoint(scopes):

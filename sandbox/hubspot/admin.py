@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import AsyncIterator
 from typing import Any, Protocol
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from sandbox import steering
 from sandbox.hubspot import admin_contacts
 from sandbox.hubspot.behaviours import manual
 from sandbox.hubspot.calls import SCOPES, Token
 from sandbox.hubspot.events import Subscription
-from sandbox.hubspot.faults import Chaos, Faults
 from sandbox.hubspot.journal import Journal
 from sandbox.hubspot.portal import Rule
 from sandbox.pages import document, page
@@ -50,22 +48,12 @@ MANUAL = {
 }
 
 
-class Account(admin_contacts.Account, Protocol):
+class Account(admin_contacts.Account, steering.Account, Protocol):
     """The part of the account that the admin uses."""
 
-    chaos: Chaos
     journal: Journal
     tokens: dict[str, Token]
     subscription: Subscription
-
-    def stats(self) -> dict[str, Any]:
-        """Return the counts."""
-
-    def reset(self) -> None:
-        """Go back to the state at the start."""
-
-    def open(self) -> contextlib.AbstractAsyncContextManager[None]:
-        """Hold the account at work inside the block."""
 
 
 class Grant(BaseModel):
@@ -81,21 +69,11 @@ class Grant(BaseModel):
 
 
 def create_app(account: Account) -> Starlette:
-    """Create the admin of one account; its lifespan is the account's."""
-
-    @contextlib.asynccontextmanager
-    async def lifespan(app: Starlette) -> AsyncIterator[None]:
-        app.state.account = account
-        async with account.open():
-            yield
-
+    """Create the admin of one account."""
     routes = [
         Route("/sandbox", show_manual),
         Route("/sandbox/behaviours", show_behaviours),
         *admin_contacts.ROUTES,
-        Route("/sandbox/faults", show_faults, methods=["GET"]),
-        Route("/sandbox/faults", set_faults, methods=["POST"]),
-        Route("/sandbox/faults", clear_faults, methods=["DELETE"]),
         Route("/sandbox/tokens", show_tokens, methods=["GET"]),
         Route("/sandbox/tokens", grant, methods=["POST"]),
         Route("/sandbox/rules", show_rules, methods=["GET"]),
@@ -105,10 +83,8 @@ def create_app(account: Account) -> Starlette:
         Route("/sandbox/ledger", show_ledger),
         Route("/sandbox/requests", show_requests),
         Route("/sandbox/webhooks", show_webhooks),
-        Route("/sandbox/stats", show_stats),
-        Route("/sandbox/reset", reset, methods=["POST"]),
     ]
-    return Starlette(routes=routes, lifespan=lifespan, exception_handlers={ValidationError: _invalid})
+    return steering.create_app(account, routes)
 
 
 async def show_manual(_: Request) -> Response:
@@ -120,23 +96,6 @@ async def show_behaviours(_: Request) -> Response:
     """List the words."""
     rows = [{"word": word, "happens": happens} for word, happens in manual().items()]
     return document({"vendor": "hubspot", "behaviours": rows})
-
-
-async def show_faults(request: Request) -> Response:
-    """Show the faults in force."""
-    return document(_account(request).chaos.faults.model_dump(mode="json"))
-
-
-async def set_faults(request: Request) -> Response:
-    """Replace the faults in force by those of the document."""
-    _account(request).chaos.faults = Faults.model_validate_json(await request.body())
-    return await show_faults(request)
-
-
-async def clear_faults(request: Request) -> Response:
-    """End all faults."""
-    _account(request).chaos.faults = Faults()
-    return await show_faults(request)
 
 
 async def show_tokens(request: Request) -> Response:
@@ -210,26 +169,6 @@ async def show_webhooks(request: Request) -> Response:
     journal = _account(request).journal
     sent = journal.counts["webhooks_sent"] + journal.counts["forged_sent"]
     return page(request, journal.sent, {}, dropped=sent - len(journal.sent))
-
-
-async def show_stats(request: Request) -> Response:
-    """Show the counts."""
-    return document(_account(request).stats())
-
-
-async def reset(request: Request) -> Response:
-    """Set the account back to the state at its start; show the counts."""
-    _account(request).reset()
-    return await show_stats(request)
-
-
-async def _invalid(_: Request, error: Exception) -> Response:
-    detail = (
-        error.errors(include_url=False, include_context=False, include_input=False)
-        if isinstance(error, ValidationError)
-        else []
-    )
-    return document({"detail": detail}, 422)
 
 
 def _account(request: Request) -> Account:

@@ -1,4 +1,4 @@
-"""The admin's contacts: what the account's people do, and everything that is true about a contact."""
+"""The admin's contacts: actions of the account's people, and everything that is true about a contact."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Account(Protocol):
 
 
 class Edited(BaseModel):
-    """What a person sets."""
+    """The values that a person sets."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -48,7 +48,7 @@ class Merged(BaseModel):
 
 
 class Words(BaseModel):
-    """What shall happen to a contact."""
+    """The behaviours to give to a contact."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -64,7 +64,7 @@ async def create(request: Request) -> Response:
         _check(portal, values)
         with _refusing():
             contact = portal.create(values, HUMAN)
-            chosen(contact.person())  # a misspelt word is no word that silently does nothing
+            chosen(contact.person())  # a misspelt word must not silently do nothing
         created.append(contact)
     return document({"contacts": [_shown(contact) for contact in created]})
 
@@ -132,7 +132,7 @@ async def merge(request: Request) -> Response:
 
 
 async def choose_words(request: Request) -> Response:
-    """Say what shall happen to a contact."""
+    """Choose the behaviours of a contact."""
     contact = _found(request)
     words = Words.model_validate_json(await request.body()).words
     with _refusing():
@@ -174,7 +174,7 @@ def _found(request: Request) -> Contact:
 
 @contextmanager
 def _refusing() -> Iterator[None]:
-    """Turn what cannot be into a 400 or a 409."""
+    """Turn an impossible action into a 400 or a 409."""
     try:
         yield
     except AlreadyThere as exc:
@@ -184,16 +184,16 @@ def _refusing() -> Iterator[None]:
 
 
 def _check(portal: Portal, values: dict[str, str]) -> None:
-    """Refuse what a form would refuse; the admin's rules hold for the API only."""
+    """Refuse what HubSpot's form would refuse; the admin's rules hold for the API only."""
     if faults := portal.definitions.faults_of(values):
         raise HTTPException(400, "; ".join(fault.message for fault in faults))
 
 
 def _shown(contact: Contact) -> dict[str, Any]:
-    """Return everything about a contact, and what the vendors know."""
-    someone = contact.person()
+    """Return everything about a contact, and what the vendors know about its person."""
+    subject = contact.person()
     shown = contact.as_json(sorted(contact.values()), sorted(contact.edits))
-    return shown | {"person": someone.key if someone else None, "true_number": contact.number()}
+    return shown | {"person": subject.key if subject else None, "true_number": contact.number()}
 
 
 def _account(request: Request) -> Account:

@@ -1,4 +1,4 @@
-"""HubSpot's answers: JSON, and errors of one shape in which nearly everything may be absent.
+"""HubSpot's answers: JSON, and errors of one shape in which almost any field may be absent.
 
 https://developers.hubspot.com/docs/api-reference/error-handling
 """
@@ -35,7 +35,7 @@ def nothing() -> Answer:
 
 
 def failure(status: int, message: str = "", category: str = "", **more: Any) -> Answer:
-    """Return an error; without *message* and *category*, those that are usual for the status."""
+    """Return an error; the default *message* and *category* are the usual ones of the status."""
     if status in GATEWAY:
         return Answer(status, GATEWAY_PAGE, media_type=HTML)
     usual_category, usual_message = MESSAGES.get(status, ("VALIDATION_ERROR", "Invalid input"))
@@ -50,7 +50,7 @@ def failure(status: int, message: str = "", category: str = "", **more: Any) -> 
 
 
 def no_such_path() -> Answer:
-    """Return the 404 of an address that is none: it has no category."""
+    """Return the 404 for an unknown path: it has no category."""
     return Answer(404, encode({"status": "error", "message": "resource not found"}).encode())
 
 
@@ -77,7 +77,7 @@ def missing_scopes(scopes: Iterable[str]) -> Answer:
 
 
 def limited(policy: str, message: str, retry_after: int | None) -> Answer:
-    """Return a 429 of this policy; whether one carries Retry-After, reports disagree."""
+    """Return a 429 of this policy; reports disagree on whether it carries Retry-After."""
     document = {
         "status": "error",
         "message": message,
@@ -92,12 +92,12 @@ def limited(policy: str, message: str, retry_after: int | None) -> Answer:
 
 
 def exists(id: int) -> Answer:
-    """Return the 409 of an e-mail address that another contact has."""
+    """Return the 409 for an e-mail address that another contact has."""
     return failure(409, f"Contact already exists. Existing ID: {id}", "CONFLICT")
 
 
 def not_found_among(ids: Sequence[str]) -> dict[str, Any]:
-    """Return the error of a batch that names the ids which are none."""
+    """Return the error of a batch that names the unknown ids."""
     return {
         "status": "error",
         "category": "OBJECT_NOT_FOUND",

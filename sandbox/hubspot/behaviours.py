@@ -1,6 +1,6 @@
-"""The words by which a contact's identifiers choose what HubSpot does with it: `hs-WORD`, several at once if wanted.
+"""The words in a contact's identifiers that choose what HubSpot does with it: `hs-WORD`, or several of them.
 
-They stand where those of LeadMagic and Nyne stand: `linkedin.com/in/hs-lockedonce--lm-found--jane`. A word that says
+They stand beside those of LeadMagic and Nyne: `linkedin.com/in/hs-lockedonce--lm-found--jane`. A word that says
 "the first time" works once for each contact.
 """
 
@@ -20,9 +20,9 @@ Meddling = Literal["", "writes", "clears", "writes_after", "deletes", "merges"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Behaviour:
-    """One row of the table: what happens *on* which requests that touch the contact.
+    """One row of the table: what happens to which kind of requests, *on*, that touch the contact.
 
-    *done*: the work is done, whatever the answer says. *status* other than 200 replaces the answer.
+    *done*: the work is done, whatever the answer says. A *status* other than 200 replaces the answer.
     """
 
     word: str
@@ -35,7 +35,7 @@ class Behaviour:
     hold: Literal["", "slow", "for_ever"] = ""
     garbage: bool = False
     pretends: bool = False  # the answer shows a write that was not done
-    meddling: Meddling = ""  # what a person does at the worst moment
+    meddling: Meddling = ""  # what a person does between our read and our write
 
 
 def _row(on: Moment, word: str, happens: str, **fields: object) -> Behaviour:
@@ -86,10 +86,10 @@ _ROWS = (
 TABLE = {row.word: row for row in _ROWS}
 
 
-def chosen(someone: Person | None) -> tuple[Behaviour, ...]:
+def chosen(subject: Person | None) -> tuple[Behaviour, ...]:
     """Return the rows that the person's identifiers name. Raise UnknownWordError."""
     words: dict[str, None] = {}
-    for text in someone.texts if someone else ():
+    for text in subject.texts if subject else ():
         if PREFIX in text:
             parts = text.split("--")
             words |= {part.removeprefix(PREFIX): None for part in parts if part.startswith(PREFIX)}

@@ -1,4 +1,4 @@
-"""A request as HubSpot's endpoints take it: who asks, about what, with which document."""
+"""A request as HubSpot's endpoints take it: the token, the path's name, the query and the document."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SCOPES = (READ, WRITE, SCHEMAS_READ, SCHEMAS_WRITE)
 
 
 class Refusal(Exception):
-    """An answer that ends the work at hand."""
+    """An answer that ends the handling of a request."""
 
     def __init__(self, answer: Answer) -> None:
         """Keep the answer."""
@@ -38,12 +38,12 @@ class Token:
 
     @property
     def author(self) -> Author:
-        """Return the author of what is written with it."""
+        """Return the author of values written with this token."""
         return Author("INTEGRATION", self.app)
 
 
 class Call(NamedTuple):
-    """One request that was let through; *name* is what stood in the path's braces."""
+    """One request that was let through; *name* is the value in the path's braces."""
 
     asked: Asked
     query: dict[str, list[str]]
@@ -77,7 +77,7 @@ class Call(NamedTuple):
 
 
 def values_of(document: dict[str, Any]) -> dict[str, str]:
-    """Return the values of a write. Raise Refusal."""
+    """Return the values to write. Raise Refusal."""
     properties = document.get("properties")
     if not isinstance(properties, dict) or not properties:
         raise Refusal(failure(400, "No properties found to update, please provide at least one."))

@@ -1,4 +1,4 @@
-"""Invented contacts: pretend people whom LeadMagic and Nyne know by the same identifiers."""
+"""Invented contacts: people whom LeadMagic and Nyne know by the same identifiers."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Share = Annotated[float, Field(ge=0, le=1)]
 
 
 class Wanted(BaseModel):
-    """Which contacts to create: one of these *properties*, or *n* invented ones that have them as well."""
+    """The contacts to create: one with these *properties*, or *n* invented ones that have them as well."""
 
     model_config = ConfigDict(extra="forbid")
 

@@ -1,4 +1,4 @@
-"""How an answer turns out: as it should, or as the faults in force and the contact's words say."""
+"""How each answer turns out: right, or as the faults in force and the contact's words say."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ GARBAGE = b"<!-- upstream said nothing -->"
 
 
 class Conduct:
-    """The faults and the words in force; *words* by id come from the admin, on top of those of the identifiers."""
+    """The faults and the words in force; *words* are the admin's by contact id, added to those in identifiers."""
 
     def __init__(self, chaos: Chaos, limits: Limits, slow_seconds: float) -> None:
         """Start without any."""
@@ -32,19 +32,19 @@ class Conduct:
         self._had_their_turn: set[tuple[str, int]] = set()
 
     def has(self, contact: Contact, word: str) -> bool:
-        """Tell whether this word is among the contact's."""
+        """Tell whether the contact has this word."""
         return any(row.word == word for row in self._rows(contact))
 
     def due(self, contact: Contact, on: Moment) -> Behaviour | None:
-        """Return the first row that is due on such a request, and note that it had its turn."""
+        """Return the first row that is due on such a request, and note its use."""
         return next((row for row in self._rows(contact) if row.on == on and self.turn(row, contact)), None)
 
     def meddling(self, contact: Contact) -> list[Behaviour]:
-        """Return what people do to this contact at the worst moment; the caller notes the turns."""
+        """Return what people do to this contact between our read and our write; the caller notes the uses."""
         return [row for row in self._rows(contact) if row.meddling]
 
     def turn(self, row: Behaviour, contact: Contact) -> bool:
-        """Tell whether the row is due: always, or only for the first time."""
+        """Tell whether the row is due: always, or only the first time."""
         if row.meddling or not row.once:
             return not row.meddling
         return self.first_time(row.word, contact)
@@ -61,7 +61,7 @@ class Conduct:
         return now() - round(seconds * 1000) if seconds else None
 
     def perform(self, on: Moment, contacts: Iterable[Contact], work: Callable[[], Answer]) -> Answer:
-        """Do the work and answer, or do less; the first word that is due among the contacts' decides."""
+        """Do the work and answer, or do less: as the first due word of these contacts says."""
         row = next((row for contact in contacts if (row := self.due(contact, on))), None)
         if row is None:
             return work()
@@ -77,7 +77,7 @@ class Conduct:
         return answer
 
     def mar(self, answer: Answer) -> None:
-        """Make any answer late, cut, torn or unreadable, if the dice say so."""
+        """Make an answer late, cut, torn or unreadable, if the dice say so."""
         faults, strikes = self.chaos.faults, self.chaos.strikes
         if strikes(faults.hang_rate):
             answer.wait += faults.hang_seconds
@@ -93,7 +93,7 @@ class Conduct:
             answer.body = b"{}"
 
     def moving(self) -> Answer:
-        """Return the 477 of an account that moves to another data centre."""
+        """Return the 477 of an account that is being moved to another data centre."""
         answer = failure(477)
         answer.headers.append((b"retry-after", b"%d" % self.chaos.faults.moving_seconds))
         return answer

@@ -1,4 +1,4 @@
-"""The properties of contacts: HubSpot's own, those that the account created, and which values each takes."""
+"""The properties of contacts: HubSpot's own, those created in the account, and the values that each takes."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ STAGES = (
 
 
 class Fault(NamedTuple):
-    """One property that a write may not set so, as the error names it."""
+    """A property with a value that it does not take, as the error names it."""
 
     code: str
     message: str
@@ -69,7 +69,7 @@ class Definition:
         }
 
     def fault_of(self, value: str) -> Fault | None:
-        """Return what is wrong with this new value, None when it is right."""
+        """Return what is wrong with this new value; None if nothing is."""
         if self.read_only:
             message = f'"{self.name}" is a read only property; its value cannot be set'
             return Fault("READ_ONLY_VALUE", message, (self.name,))
@@ -101,7 +101,7 @@ def _options(*values: str) -> list[dict[str, Any]]:
 
 
 def native() -> dict[str, Definition]:
-    """Return HubSpot's own properties, as far as anybody here may ask for them."""
+    """Return those of HubSpot's own properties that this project uses."""
     return {
         one.name: one
         for one in (
@@ -144,7 +144,7 @@ class Definitions:
         return None if definition is None or definition.archived else definition
 
     def faults_of(self, values: dict[str, str]) -> list[Fault]:
-        """Return everything that is wrong with a write of these values."""
+        """Return everything that is wrong with these values."""
         faults = []
         for name, value in values.items():
             if (definition := self.known(name)) is None:

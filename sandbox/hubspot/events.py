@@ -1,4 +1,4 @@
-"""What HubSpot's webhooks say: one event for each thing that happened and is subscribed.
+"""The events in HubSpot's webhooks: one for each happening that is subscribed to.
 
 https://developers.hubspot.com/docs/api-reference/latest/webhooks/guide
 """
@@ -22,7 +22,7 @@ REDACTED = "REDACTED"
 
 
 class Subscription(BaseModel):
-    """Where webhooks go, and which."""
+    """The address that webhooks go to, and the subscribed kinds."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -37,14 +37,14 @@ class Subscription(BaseModel):
     )
 
     def wants(self, happening: Happening) -> bool:
-        """Tell whether this happening is subscribed."""
+        """Tell whether the app subscribed to this happening."""
         if self.url is None or happening.kind not in self.kinds:
             return False
         name = happening.extra.get("propertyName")
         return name is None or EVERY in self.properties or name in self.properties
 
     def event(self, happening: Happening, *, portal: int, app: int, dice: random.Random) -> dict[str, Any]:
-        """Return the event, but for the number of the attempt."""
+        """Return the event, without the number of the attempt."""
         is_classic = self.dialect == "classic" or happening.kind == "privacyDeletion"
         event = {
             "eventId": dice.randint(1, 2**31 - 1),  # HubSpot does not promise that it is unique

@@ -1,4 +1,4 @@
-"""Faults that befall requests and webhooks at random, independent of the contact."""
+"""Faults that strike requests and webhooks at random, independent of the contact."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from sandbox.faults import Dice, Rate, Seconds
 
 
 class Faults(BaseModel):
-    """The faults, and the share of the requests that each befalls; a rate of 0.3 means three in ten."""
+    """The faults, and the share of requests that each strikes; a rate of 0.3 means three in ten."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -56,7 +56,7 @@ class Faults(BaseModel):
 
 
 class Chaos(Dice):
-    """The faults in force and the dice that decide which requests they befall."""
+    """The faults in force and the dice that decide which requests they strike."""
 
     def __init__(self, seed: int) -> None:
         """Start without faults."""

@@ -1,4 +1,4 @@
-"""The account's log: every request with its answer, every webhook with the answer it got, and the counts of both."""
+"""The account's log: every request with its answer, every webhook with the answer that it got, and counts of both."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from sandbox.hubspot.times import iso
 from sandbox.wire import Answer
 
 KEPT = 10_000  # entries of each kind; older ones are dropped
-LONGEST = 16_384  # bytes of a request's body and of its answer's; more is cut off
+LONGEST = 16_384  # bytes of a request's body, and of its answer's; the rest is cut off
 
 
 class Received(NamedTuple):
@@ -78,7 +78,7 @@ class Sent(NamedTuple):
 
 
 class Journal:
-    """Everything since the start or the last reset, the counts for ever and the last entries whole."""
+    """The log since the start or the last reset: all counts, and the last entries in full."""
 
     def __init__(self) -> None:
         """Begin empty."""
@@ -86,7 +86,7 @@ class Journal:
         self.sent: deque[Sent] = deque(maxlen=KEPT)
         self.counts: Counter[str] = Counter()
         self.statuses: Counter[str] = Counter()
-        self.policies: Counter[str] = Counter()  # of 429s that we deserved: no fault gave them
+        self.policies: Counter[str] = Counter()  # 429s by the rate limits themselves, not by a fault
         self.endpoints: Counter[str] = Counter()
 
     def note_received(self, entry: Received, endpoint: str, answer: Answer) -> None:

@@ -56,7 +56,7 @@ class Day:
 
 
 class Limits:
-    """All limits of an account. A search that is refused for the second counts for its app."""
+    """All limits of an account. A search refused by the limit per second still counts for its app."""
 
     def __init__(self, per_ten_seconds: int, searches_per_second: int, day: Day) -> None:
         """Take an allowance of 0 as no limit."""
@@ -82,7 +82,7 @@ class Limits:
         return limited(policy, MESSAGES[policy], seconds if retry_after else None)
 
     def headers(self, app: str) -> Headers:
-        """Return the headers that every answer but those to searches carries."""
+        """Return the headers on every answer except those to searches."""
         headers: Headers = []
         if self._per_ten_seconds:
             standing = self._of(app).peek()

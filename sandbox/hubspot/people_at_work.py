@@ -1,4 +1,4 @@
-"""The people of the account, who edit a contact at the worst moment: between our read and our write, or right after."""
+"""The account's people, who edit a contact at the worst moment: between our read and our write, or right after it."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ class PeopleAtWork:
     """The people; they act once on each contact that a word or the dice choose."""
 
     def __init__(self, portal: Portal, conduct: Conduct) -> None:
-        """Start with nothing seen."""
+        """Start before any read."""
         self._portal = portal
         self._conduct = conduct
-        self._read: set[int] = set()  # ids that our side has read
+        self._read: set[int] = set()  # ids of contacts that our API calls have read
 
     def saw_read(self, contact: Contact) -> None:
-        """Note that our side has read the contact."""
+        """Note that one of our calls has read the contact."""
         self._read.add(contact.id)
 
     def before_write(self, contact: Contact) -> None:
-        """Act between a read and the write that arrives now."""
+        """Act before the write that arrives now, if we have read the contact."""
         if contact.id not in self._read:
             return
         chaos = self._conduct.chaos

@@ -1,4 +1,4 @@
-"""The contacts of an account, everything that can happen to one, and the books of every value that was written."""
+"""The contacts of an account, everything that can happen to one, and a record of every value written."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ FIRST_ID = 101_000_000_001  # ids of contacts are larger than 32 bits
 
 
 class Happening(NamedTuple):
-    """Something that happened to a contact; the subscribed kinds become webhook events."""
+    """Something that happened to a contact; happenings of subscribed kinds become webhook events."""
 
     kind: str
     contact: Contact
@@ -64,7 +64,7 @@ class Rule:
     values: tuple[str, ...] = ()
 
     def fault_of(self, after: Mapping[str, str], *, creating: bool) -> Fault | None:
-        """Return the fault of a contact that would have the values *after*."""
+        """Return the fault of a contact with the values *after*; None if it obeys the rule."""
         missing = tuple(name for name in self.require if not after.get(name))
         if not missing or (self.when is None and not creating):
             return None
@@ -76,7 +76,7 @@ class Rule:
 
 @dataclass(slots=True)
 class Portal:
-    """The account's contacts; *tell* hears of everything that happens to one, *index* of every change."""
+    """The account's contacts. It calls *tell* with everything that happens to one, and *index* with every change."""
 
     tell: Callable[[Happening], None]
     index: Callable[[Contact], None]
@@ -90,23 +90,23 @@ class Portal:
     _next: int = FIRST_ID
 
     def find(self, id: int, *, follow: bool = True, archived: bool = False) -> Contact | None:
-        """Return the contact, or the one that it was merged into where *follow*; None if there is none."""
+        """Return the contact, or if *follow* the one that it was merged into; None if there is none."""
         while follow and id in self.merged:
             id = self.merged[id]
         contact = self.contacts.get(id)
         return contact if contact and (contact.archived_at is not None) == archived else None
 
     def find_by_email(self, address: str) -> Contact | None:
-        """Return the contact with this e-mail address, a further one included."""
+        """Return the contact that has this e-mail address, also as an additional one."""
         return self.contacts.get(self._emails.get(address.strip().lower(), 0))
 
     def listed(self, *, archived: bool = False, after: int = 0) -> Iterator[Contact]:
-        """Return the contacts with greater ids than *after*, the smallest first."""
+        """Return the contacts with ids greater than *after*, the smallest first."""
         # Ids are given in ascending order, so the dictionary is sorted by them.
         return (one for one in self.contacts.values() if one.id > after and (one.archived_at is not None) == archived)
 
     def faults_of(self, contact: Contact | None, values: Mapping[str, str]) -> list[Fault]:
-        """Return everything that is wrong with a write: the values, else the admin's rules."""
+        """Return everything that is wrong with a write: with its values, or else by the admin's rules."""
         if faults := self.definitions.faults_of(dict(values)):
             return faults
         after = (contact.values() if contact else {}) | dict(values)
@@ -122,12 +122,12 @@ class Portal:
         self.contacts[contact.id] = contact
         told = [Happening("creation", contact, author, {"changeFlag": "CREATED"})]
         told += self._set(contact, {name: value for name, value in values.items() if value}, author)
-        for happening in told:  # once all values are there: they may say what happens to the events
+        for happening in told:  # once all values are set: they may decide what happens to the events
             self.tell(happening)
         return contact
 
     def edit(self, contact: Contact, values: Mapping[str, str], author: Author) -> None:
-        """Set values. One that is already there changes nothing. Raise AlreadyThere."""
+        """Set values; an unchanged one makes no edit. Raise AlreadyThere."""
         self._check_email(values, contact)
         for happening in self._set(contact, values, author):
             self.tell(happening)
@@ -135,7 +135,7 @@ class Portal:
     def _set(self, contact: Contact, values: Mapping[str, str], author: Author) -> list[Happening]:
         """Set values; return what happened."""
         told = []
-        # One write has one time, and no two writes the same one.
+        # One write has one time, and no two writes share one.
         at = max(now(), contact.modified_at + bool(contact.edits))
         for name, value in values.items():
             if (contact.value(name) or "") == value:
@@ -158,7 +158,7 @@ class Portal:
         self.tell(Happening("deletion", contact, author, {"changeFlag": "DELETED"}))
 
     def restore(self, contact: Contact, author: Author = HUMAN) -> None:
-        """Bring a deleted contact back. Raise AlreadyThere."""
+        """Restore a deleted contact. Raise AlreadyThere."""
         self._check_email({"email": contact.value("email") or ""}, contact)
         contact.archived_at = None
         contact.modified_at = now()
@@ -167,7 +167,7 @@ class Portal:
         self.tell(Happening("restore", contact, author, {"changeFlag": "RESTORED"}))
 
     def erase(self, contact: Contact, author: Author) -> None:
-        """Remove a contact for good. Two events tell of it, in any order."""
+        """Remove a contact for good. Two events report it, in any order."""
         self._forget_emails(contact)
         del self.contacts[contact.id]
         contact.archived_at = now()
@@ -181,7 +181,7 @@ class Portal:
             self.tell(happening)
 
     def merge(self, primary: Contact, other: Contact, author: Author) -> Contact:
-        """Merge two contacts into a third with a new id; the primary's values win where it has any."""
+        """Merge two contacts into a third with a new id; the primary's values win where it has them."""
         at = now()
         absorbed = (*primary.absorbed, primary.id, *other.absorbed, other.id)
         contact = Contact(self._next, min(primary.created_at, other.created_at), at, absorbed=absorbed)

@@ -1,4 +1,4 @@
-"""From what happened to webhook events on their way, with everything that may go wrong on it."""
+"""Turn happenings into webhook events, with everything that may go wrong on the way."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from sandbox.hubspot.journal import Journal
 from sandbox.hubspot.portal import Happening
 from sandbox.hubspot.webhooks import Webhooks
 
-REORDERED = 0.5  # seconds that an event which others overtake stays behind
+REORDERED = 0.5  # seconds that a delayed event waits, so that others overtake it
 
 
 class Publisher:
@@ -39,7 +39,7 @@ class Publisher:
         self._last_event_id = 0
 
     def publish(self, happening: Happening, subscription: Subscription) -> None:
-        """Send the event of a happening, if it is subscribed, the way the faults and the contact's words say."""
+        """Send the event of a happening, if it is subscribed to, as the faults and the contact's words say."""
         contact = happening.contact
         if not subscription.wants(happening):
             return

@@ -31,7 +31,7 @@ class Reading:
         self._people = people
 
     def one(self, call: Call) -> Answer:
-        """Show one contact; the id of one that was merged away shows the contact with its new id."""
+        """Show one contact; the id of a merged contact shows the one that it was merged into."""
         contact = found(self._portal, call)
 
         def show() -> Answer:
@@ -42,7 +42,7 @@ class Reading:
         return answer
 
     def many(self, call: Call) -> Answer:
-        """Show up to 100 contacts by id or e-mail; ids that were merged away are not resolved."""
+        """Show up to 100 contacts by id or e-mail; ids of merged contacts are not found."""
         document = call.document()
         wanted, names, with_history = self._batch(document)
         archived = call.text("archived") == "true"
@@ -65,7 +65,7 @@ class Reading:
         return answer
 
     def all(self, call: Call) -> Answer:
-        """List contacts by id, a page at a time; not from the index, so nothing lags."""
+        """List contacts by id, a page at a time; they do not come from the index, so nothing lags."""
         limit, after = call.whole("limit", 10), call.whole("after", 0)
         with_history = call.names("propertiesWithHistory")
         if not 0 < limit <= (MOST_WITH_HISTORY if with_history else MOST_LISTED):
@@ -116,7 +116,7 @@ class Reading:
         return contact.as_json(self._known(names, with_history), self._existing(with_history), as_of=as_of)
 
     def _known(self, names: list[str], with_history: Iterable[str] = ()) -> list[str]:
-        """Return the names that are shown: HubSpot's default ones, or those asked for; unknown ones are left out."""
+        """Return the properties to show: HubSpot's default ones, or those asked for; unknown ones are left out."""
         wanted = [*names, *with_history]
         return sorted({*ALWAYS, *self._existing(wanted)}) if wanted else list(DEFAULT)
 

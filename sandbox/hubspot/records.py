@@ -14,7 +14,7 @@ DEFAULT = ("createdate", "email", "firstname", "hs_object_id", "lastmodifieddate
 
 
 class Author(NamedTuple):
-    """The one that set a value, as history names it."""
+    """The author of a value, as the history names it."""
 
     source_type: str
     source_id: str
@@ -25,7 +25,7 @@ MERGE = Author("MERGE_OBJECTS", "userId:2602")
 
 
 class Edit(NamedTuple):
-    """A value that a property was given; empty where it was cleared."""
+    """A value that a property got; empty if it was cleared."""
 
     value: str
     at: int
@@ -42,7 +42,7 @@ class Edit(NamedTuple):
 
 @dataclass(slots=True)
 class Contact:
-    """A contact; *edits* of each property, the newest last; *absorbed* are the ids that were merged into it."""
+    """A contact; *edits* of each property, the newest last; *absorbed* are the ids merged into it."""
 
     id: int
     created_at: int
@@ -52,7 +52,7 @@ class Contact:
     absorbed: tuple[int, ...] = ()
 
     def value(self, name: str, as_of: int | None = None) -> str | None:
-        """Return the value now, or as of a time; None where there is none."""
+        """Return the value now, or at a time; None if there was none."""
         match name:
             case "hs_object_id":
                 return str(self.id)
@@ -95,9 +95,9 @@ class Contact:
         )
 
     def number(self) -> str | None:
-        """Return the person's one true number, whether any vendor knows it or not."""
-        someone = self.person()
-        return mobile_e164(someone.key) if someone else None
+        """Return the person's one true number, whether or not a vendor knows it."""
+        subject = self.person()
+        return mobile_e164(subject.key) if subject else None
 
     def as_json(
         self, names: Iterable[str], with_history: Sequence[str] = (), *, as_of: int | None = None

@@ -1,4 +1,4 @@
-"""The endpoints of the definitions of contacts' properties and of their groups, and of the account's details."""
+"""The endpoints for the definitions of contacts' properties and groups, and for the account's details."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Schema:
     """The endpoints of one account's definitions."""
 
     def __init__(self, definitions: Definitions) -> None:
-        """Serve these."""
+        """Serve these definitions."""
         self._definitions = definitions
 
     def all(self, call: Call) -> Answer:
@@ -66,7 +66,7 @@ class Schema:
         return ok(definition.as_json(), 201)
 
     def change(self, call: Call) -> Answer:
-        """Change label or options; the options that are sent replace all."""
+        """Change label or options; new options replace all old ones."""
         definition = self._definitions.known(call.name)
         if definition is None:
             return failure(404)
@@ -76,7 +76,7 @@ class Schema:
         return ok(definition.as_json())
 
     def archive(self, call: Call) -> Answer:
-        """Archive a property of the account's own."""
+        """Archive a property that the account created."""
         definition = self._definitions.known(call.name)
         if definition is None or definition.native:
             return failure(404 if definition is None else 400)

@@ -1,4 +1,4 @@
-"""Search: an index that trails the contacts, and the rules of its questions.
+"""Search: an index that lags behind the contacts, and the rules of search requests.
 
 https://developers.hubspot.com/docs/api-reference/latest/crm/search-the-crm
 """
@@ -34,11 +34,11 @@ Values = dict[str, str]
 
 
 class InvalidSearch(ValueError):
-    """A question that deserves a 400."""
+    """A search request that gets a 400."""
 
 
 class Snapshot(NamedTuple):
-    """What a search shall see of a contact from *due* on; *values* None: nothing any more."""
+    """A contact as searches see it from *due* on; *values* None: not found any more."""
 
     due: float
     version: int
@@ -47,7 +47,7 @@ class Snapshot(NamedTuple):
 
 
 class Index:
-    """The contacts as searches see them: each change is seen some seconds later."""
+    """The contacts as searches see them: each change becomes visible some seconds later."""
 
     def __init__(self, lag: Callable[[], float], clock: Callable[[], float]) -> None:
         """Take the seconds of each delay from *lag*."""
@@ -69,7 +69,7 @@ class Index:
         heapq.heapify(self._waiting)
 
     def visible(self) -> list[Values]:
-        """Return the values of every contact that can be found now."""
+        """Return the values of every contact that searches can find now."""
         now = self._clock()
         while self._waiting and self._waiting[0].due <= now:
             snapshot = heapq.heappop(self._waiting)
@@ -80,7 +80,7 @@ class Index:
 
 
 class Question(NamedTuple):
-    """A search that can be answered."""
+    """A search request that can be answered."""
 
     groups: list[list[dict[str, Any]]]
     text: str
@@ -90,7 +90,7 @@ class Question(NamedTuple):
     after: int
 
     def found(self, everything: list[Values], definitions: Definitions) -> list[Values]:
-        """Return what matches, sorted."""
+        """Return the matches, sorted."""
         matching = [values for values in everything if self._matches(values, definitions)]
         matching.sort(key=lambda values: int(values["hs_object_id"]))
         if self.sort is not None:
@@ -110,7 +110,7 @@ class Question(NamedTuple):
 
 
 def read(document: Any, length: int, definitions: Definitions) -> Question:
-    """Read a question of *length* characters. Raise InvalidSearch."""
+    """Read a search request of *length* characters. Raise InvalidSearch."""
     if length > LONGEST_BODY:
         raise InvalidSearch(f"The query is longer than {LONGEST_BODY} characters")
     if not isinstance(document, dict):
@@ -188,7 +188,7 @@ def _meets(value: str | None, one: dict[str, Any], definitions: Definitions) -> 
 
 
 def _comparable(name: str, value: str, definitions: Definitions) -> Any:
-    """Return what values of this property are compared by: a number, or the text in lower case."""
+    """Return the form in which values of this property are compared: a number, or the text in lower case."""
     definition = definitions.known(name)
     kind = definition.type if definition else "string"
     try:

@@ -1,4 +1,4 @@
-"""How HubSpot signs what it sends: v3 over method, address, body and time; v1 over secret and body.
+"""HubSpot's signatures: v3 over method, address, body and time; v1 over secret and body.
 
 https://developers.hubspot.com/docs/apps/developer-platform/build-apps/authentication/request-validation
 """
@@ -44,12 +44,12 @@ def headers(how: Signing, secret: str, url: str, body: bytes, at: int) -> Mappin
 
 
 def v1(secret: str, body: bytes) -> str:
-    """Return the old signature."""
+    """Return the signature of version 1."""
     return hashlib.sha256(secret.encode() + body).hexdigest()
 
 
 def v3(secret: str, method: str, url: str, body: bytes, at: int) -> str:
-    """Return the signature of today."""
+    """Return the signature of version 3."""
     address = _ENCODED.sub(lambda match: DECODED[match[0].upper()], url)
     text = method.encode() + address.encode() + body + str(at).encode()
     return base64.b64encode(hmac.digest(secret.encode(), text, "sha256")).decode()

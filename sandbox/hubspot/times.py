@@ -17,7 +17,7 @@ def iso(at: int) -> str:
 
 
 def milliseconds(text: str) -> int:
-    """Read milliseconds, or an ISO date or time. Raise ValueError when it is neither."""
+    """Read milliseconds, or an ISO date or time. Raise ValueError for anything else."""
     if text.lstrip("-").isdecimal():
         return int(text)
     at = datetime.fromisoformat(text)

@@ -1,4 +1,4 @@
-"""The sender of webhooks: arrays of events, signed afresh for each attempt, retried until a 2xx or the tenth retry."""
+"""The sender of webhooks: arrays of events, signed afresh for each attempt, retried until a 2xx or ten retries."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from sandbox.hubspot.journal import Journal, Sent
 from sandbox.hubspot.times import now
 from sandbox.wire import encode
 
-MOST_EVENTS = 100  # of one POST
+MOST_EVENTS = 100  # events of one POST
 MOST_RETRIES = 10
 MOST_IN_FLIGHT = 10
 DEADLINE = aiohttp.ClientTimeout(total=5)
@@ -26,7 +26,7 @@ Event = dict[str, Any]
 
 
 class Webhooks:
-    """The sender; *subscription* may change at any time and holds for what is sent from then on."""
+    """A sender of webhooks; *subscription* may change at any time and applies to everything sent from then on."""
 
     def __init__(
         self,
@@ -53,7 +53,7 @@ class Webhooks:
         self.session = aiohttp.ClientSession()
 
     async def close(self) -> None:
-        """Give up whatever waits or is under way, and close the session."""
+        """Give up every event that waits or is under way, and close the session."""
         self.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         if self.session is not None:
@@ -66,11 +66,11 @@ class Webhooks:
             task.cancel()
 
     def pending(self) -> int:
-        """Count the events that wait and the POSTs under way, between two attempts too."""
+        """Count the waiting events and the POSTs under way, also between two attempts."""
         return len(self._gathered) + len(self._tasks)
 
     def publish(self, events: list[Event], delay: float = 0, *, forged: bool = False) -> None:
-        """Send these events, together with others of the same moment; late or *forged* ones by themselves."""
+        """Send these events, together with others of the same moment; late or *forged* ones separately."""
         if delay or forged:
             self._start(self._later(events, delay, forged=forged))
             return

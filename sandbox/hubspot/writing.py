@@ -18,7 +18,7 @@ class Writing:
     """The writing endpoints of one account."""
 
     def __init__(self, portal: Portal, conduct: Conduct, people: PeopleAtWork) -> None:
-        """Write into this portal."""
+        """Write to this portal."""
         self._portal = portal
         self._conduct = conduct
         self._people = people
@@ -35,14 +35,14 @@ class Writing:
         return ok(contact.as_json(_names(values)), 201)
 
     def update(self, call: Call) -> Answer:
-        """Set values of one contact; the id of one that was merged away writes onto the contact with its new id."""
+        """Set values of one contact; the id of a merged contact writes to the one that it was merged into."""
         values = values_of(call.document())
         follow = not self._conduct.chaos.faults.refuse_merged_writes
         self._people.before_write(found(self._portal, call, follow=follow))
         return self._update(found(self._portal, call, follow=follow), values, call)
 
     def update_many(self, call: Call) -> Answer:
-        """Set values of up to 100 contacts, each by itself; ids that were merged away are not resolved."""
+        """Set values of up to 100 contacts, each independently; ids of merged contacts are not found."""
         results: list[Any] = []
         errors: list[Any] = []
         missing: list[str] = []
@@ -72,7 +72,7 @@ class Writing:
         return answer
 
     def delete(self, call: Call) -> Answer:
-        """Archive a contact; one that is none is no error."""
+        """Archive a contact; an unknown id is no error."""
         contact = self._find(call.name)
         if contact is not None:
             self._portal.archive(contact, call.token.author)
@@ -90,7 +90,7 @@ class Writing:
         return ok(merged.as_json(DEFAULT))
 
     def erase(self, call: Call) -> Answer:
-        """Erase a contact for good, a deleted one as well."""
+        """Erase a contact for good, also a deleted one."""
         document = call.document()
         key = str(document.get("objectId"))
         if document.get("idProperty") == "email":

@@ -1,84 +1,45 @@
-"""One process of a run: it takes events in, asks, hears answers, sweeps, and dies in the middle of things."""
+"""The steps of one process of a run: events in, questions, answers, sweeps, and what people do."""
 
 from __future__ import annotations
 
 import asyncio
 import itertools
-import random
 import time
-from collections.abc import Awaitable, Callable, Sequence
-from contextlib import suppress
-from dataclasses import dataclass, replace
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
-from typing import Any, TypeVar
-from uuid import UUID
+from typing import Any
 
 import asyncpg
-from uuid_utils.compat import uuid7
 
 from enrichment.ending import Ending, lost, unknown
 from enrichment.guards import Budget
-from enrichment.outcome import Answered
-from enrichment.wish import Policy
 from store import lookups, providers, sweep
-from store.asked import Acceptance, Requeueing, accept, requeue
 from store.budgets import Room, release_affordable
-from store.callbacks import Callback, record_callbacks
-from store.claim import ClaimedJob, claim
+from store.claim import ClaimedJob
 from store.database import transaction
-from store.endings import apply_endings, follow_ends
-from store.ends import end_lookups, unswept_searches
+from store.endings import follow_ends
+from store.ends import unswept_searches
 from store.intake import Event, ingest
 from store.reopened import reopen, to_decide
-from tests.model.journal import Journal, Outcome, Sent
-from tests.model.people import Town
-from tests.model.vendor import PRICES, Vendors, Waiting, said, take_any
-
-Result = TypeVar("Result")
-
-HOUR = timedelta(hours=1)
-LEASE = timedelta(minutes=10)  # rescue() changes the row, not the clock
-DEADLOCKS_AT_MOST = 5  # in a row, for one piece of work
+from tests.model.journal import Journal, Sent
+from tests.model.process import HOUR, Plan, Process
+from tests.model.vendor import PRICES, Waiting, said, take_any
 
 
-@dataclass(frozen=True)
-class Plan:
-    """The parameters of a run."""
-
-    town: Town
-    policy: Policy
-    events: int  # of one actor
-    first_event: int = 0
-    timeouts: float = 0.1  # share of the questions; their answers come late, if at all
-    dies: bool = True  # between an end and its chunks, and anywhere else
-
-
-class Actor:
-    """A process of a run; *number* makes its choices its own."""
+class Actor(Process):
+    """A process that takes its steps at random, until its events are sent."""
 
     def __init__(self, plan: Plan, number: int, pool: asyncpg.Pool[Any], journal: Journal) -> None:
-        self.plan = plan
-        self.pool = pool
-        self.journal = journal
-        self.chance = random.Random(f"actor {plan.town.seed} {number}")
-        self.vendors = Vendors(plan.town, self.chance, journal)
+        super().__init__(plan, number, pool, journal)
         self._numbers = itertools.count(plan.first_event)
-        self._left = plan.events
         # Anything else that people and machines do (suppress, erase) is one more step with its weight.
         self._steps: list[tuple[float, Callable[[], Awaitable[None]]]] = [
             (30, self.send_events), (26, self.ask), (16, self.hear), (8, self.hear_late), (5, self.sweep),
             (4, self.retry), (1, self.retry_wrong_number), (3, self.cancel), (1.5, self.age), (3, self.rescue),
             (2, self.hold), (2, self.release), (1, self.pause), (1, self.resume),
         ]  # fmt: skip
-
-    @property
-    def policy(self) -> Policy:
-        """Return the policy; for a while, Nyne is not among the PROVIDERS."""
-        done = 1 - self._left / self.plan.events
-        if 0.4 < done < 0.55:
-            return replace(self.plan.policy, providers=("leadmagic",))
-        return self.plan.policy
 
     async def work(self, stop: asyncio.Event) -> None:
         """Send every event of the plan, and do everything else in between; until *stop*."""
@@ -133,16 +94,6 @@ class Actor:
             question = self.vendors.ask(provider, job, began)
             await self._tell(job, Waiting(question, job.attempt))
 
-    async def _claim(self, provider: str, budgets: Sequence[Budget] = ()) -> Sequence[ClaimedJob]:
-        got = await self._surely(
-            lambda: claim(
-                self.pool, provider, most=8, price=PRICES[provider], lease=LEASE,
-                callback_expected=provider == "nyne", claim_id=uuid7(), budgets=budgets,
-            ),
-            "claims",
-        )  # fmt: skip
-        return got.jobs
-
     async def _tell(self, job: ClaimedJob, waiting: Waiting) -> None:
         kind = self.chance.random()
         stop = self.plan.policy.stops_in_doubt
@@ -172,25 +123,6 @@ class Actor:
             answer = self.vendors.answer(waiting.question, "inline", job.contact.region, attempt=job.attempt)
             await self._end(answer, said(answer))
 
-    async def _requeue(self, job: ClaimedJob) -> None:
-        """Report that nothing was done; the question is due again at once."""
-        again = Requeueing(job.id, job.attempt, timedelta(0), counts=True, error="busy")
-
-        async def put_back() -> None:
-            async with transaction(self.pool) as connection:
-                await requeue(connection, [again])
-
-        async with self.vendors.telling(job.id, "requeued"):
-            await self._surely(put_back, "requeued")
-
-    async def _accept(self, job: ClaimedJob, waiting: Waiting) -> None:
-        """Take the vendor's 202; now and then it got lost, and only a callback can tell."""
-        request_id = None if self.chance.random() < 0.15 else f"request-{job.id}"
-        waiting.request_id = request_id
-        accepted = Acceptance(job.id, job.attempt, request_id, HOUR)
-        await self._surely(lambda: accept(self.pool, [accepted]), "accepted")
-        self.vendors.waiting.append(waiting)
-
     # Answers
 
     async def hear(self) -> None:
@@ -217,68 +149,7 @@ class Actor:
         if waiting is not None and self.chance.random() < 0.7:
             await self._call_back(waiting, "late answers")
 
-    async def _call_back(self, waiting: Waiting, what: str) -> None:
-        question = waiting.question
-        charged = self.vendors.charge(question)
-        outcome = Answered(question.number, charged, waiting.request_id)
-        callback = Callback(question.provider, question.job_id, b"{}", outcome, PRICES[question.provider])
-        times = self.chance.choice((1, 1, 1, 2))
-        async with self.vendors.telling(question.job_id, "number" if question.number else "nothing"):
-            recorded = await self._surely(
-                lambda: record_callbacks(self.pool, [callback] * times, self.policy, None), what
-            )
-        self.journal.seen.update(f"callback {one.verdict}" for one in recorded)
-        await self._follow(recorded[0].unswept)
-
-    async def _end(self, ending: Ending, outcome: Outcome) -> None:
-        await self._follow(await self._apply(ending, outcome))
-
-    async def _apply(self, ending: Ending, outcome: Outcome) -> Sequence[UUID]:
-        async def apply() -> Sequence[UUID]:
-            async with transaction(self.pool) as connection:
-                return (await apply_endings(connection, [ending], self.policy)).unswept
-
-        async with self.vendors.telling(ending.job_id, outcome):
-            return await self._surely(apply, f"ended {outcome}")
-
     # Ends
-
-    async def _follow(self, searches: Sequence[UUID]) -> None:
-        """Let the lookups follow, or die: before, after one chunk, or in the middle of a statement."""
-        if not searches:
-            return
-        death = self.chance.random() if self.plan.dies else 1.0
-        if death < 0.1:
-            self.journal.seen["died before the chunks"] += 1
-        elif death < 0.2:
-            self.journal.seen["died after a chunk"] += 1
-            await self._surely(lambda: end_lookups(self.pool, searches, self.policy.not_found, (), 2), "single chunks")
-        elif death < 0.35:
-            self.journal.seen["died in a chunk"] += 1
-            try:
-                async with asyncio.timeout(self.chance.random() * 0.01):
-                    await follow_ends(self.pool, searches, self.policy)
-            except (TimeoutError, asyncpg.DeadlockDetectedError):
-                return
-        else:
-            await self._surely(lambda: follow_ends(self.pool, searches, self.policy), "ends followed")
-
-    async def _nearly_follow(self, searches: Sequence[UUID]) -> None:
-        """Let all lookups follow, and die before the search is marked as swept."""
-        for search in searches:
-            left = await self.pool.fetchval(
-                "SELECT count(*) FROM lookups WHERE search_id = $1 AND final_status IS NULL", search
-            )
-            if left:
-                chunk = lambda s=search, n=left: end_lookups(self.pool, [s], self.policy.not_found, (), n)  # noqa: E731
-                await self._surely(chunk, "single chunks")
-
-    async def _soon(self, work: Callable[[], Awaitable[None]]) -> None:
-        """Do *work* in a moment, before or after other work that runs meanwhile."""
-        with suppress(TimeoutError):
-            async with asyncio.timeout(self.chance.random() * 0.02):
-                await asyncio.Event().wait()
-        await work()
 
     async def sweep(self) -> None:
         """Do what the reconciler does about searches."""
@@ -381,26 +252,3 @@ class Actor:
         """Resume both providers."""
         for name in PRICES:
             await providers.resume(self.pool, name)
-
-    # How
-
-    async def _lookup(self, condition: str) -> UUID | None:
-        id: UUID | None = await self.pool.fetchval(
-            f"SELECT id FROM lookups WHERE {condition} ORDER BY random() LIMIT 1"  # noqa: S608
-        )
-        return id
-
-    async def _surely(self, work: Callable[[], Awaitable[Result]], what: str) -> Result:
-        """Do *work*, again after a deadlock, as the processes do; anything else that goes wrong is a violation."""
-        self.journal.seen[what] += 1
-        for attempt in itertools.count(1):
-            try:
-                return await work()
-            except asyncpg.DeadlockDetectedError:
-                self.journal.seen[f"deadlocks: {what}"] += 1
-                if attempt == DEADLOCKS_AT_MOST:
-                    raise
-            except asyncpg.PostgresError as error:
-                self.journal.violations.append(f"{type(error).__name__} while {what}: {error}")
-                raise
-        raise AssertionError

@@ -16,11 +16,12 @@ import structlog
 from enrichment.providers.base import Limit
 from store.database import close_pool, open_pool
 from store.providers import register_provider
-from tests.model.actor import Actor, Plan
+from tests.model.actor import Actor
 from tests.model.along import look
 from tests.model.breaks import BREAKS, slowly
 from tests.model.journal import Journal, merged
 from tests.model.people import Town
+from tests.model.process import Plan
 from tests.model.promises import read_ended, violations
 from tests.wishes import POLICY
 
