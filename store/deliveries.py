@@ -72,7 +72,7 @@ async def claim(pool: asyncpg.Pool[Any], channel: str, *, most: int, lease: time
     Claim none while the CRM of that name is shut, as `read_shut` says. When this raises, the claim may have been
     committed nevertheless: `DELIVERIES.undo` finds them by *claim_id*.
     """
-    return as_claim(await pool.fetch(_CLAIM, channel, most, lease, claim_id), most)
+    return as_claim(await pool.fetch(_CLAIM.format(can_be_called=CAN_BE_CALLED), channel, most, lease, claim_id), most)
 
 
 def as_claim(rows: Sequence[asyncpg.Record], most: int) -> DeliveryClaim:
@@ -112,7 +112,7 @@ _CLAIM = """
                   FROM deliveries
                  WHERE channel = $1 AND state = 'queued') AS first
           LEFT JOIN claimed ON true
-""".format(can_be_called=CAN_BE_CALLED)  # noqa: S608  our own words
+"""
 
 
 @dataclass(frozen=True, slots=True)

@@ -86,7 +86,7 @@ async def claim(db: Db, source: str, *, most: int, lease: timedelta, claim_id: U
     Claim none while the CRM is shut, as `read_shut` says. When this raises, the claim may have been committed
     nevertheless: `READINGS.undo` finds them by *claim_id*.
     """
-    rows = await db.fetch(_CLAIM, source, most, lease, claim_id, BACKFILL_TURN)
+    rows = await db.fetch(_CLAIM.format(can_be_called=CAN_BE_CALLED), source, most, lease, claim_id, BACKFILL_TURN)
     return [
         ClaimedReading(
             row["id"], row["record_id"], row["attempt"], row["tries"], row["named_by"], row["erases"]
@@ -129,7 +129,7 @@ _CLAIM = """
           FROM due
          WHERE readings.id = due.id
         RETURNING readings.id, record_id, attempt, tries, named_by, erases
-""".format(can_be_called=CAN_BE_CALLED)  # noqa: S608  our own words
+"""
 
 
 async def claim_erasure(db: Db, overdue: timedelta, lease: timedelta) -> tuple[str, ClaimedReading] | None:
