@@ -7,6 +7,7 @@ returns the meters as they are now, and the next try begins with them. A permit 
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -16,12 +17,13 @@ from typing import Any
 import asyncpg
 
 from enrichment.crms.base import Purpose
-from enrichment.pacing import Meter, permits, spend, wait
+from enrichment.pacing import ROLLING, Meter, permits, spend, wait
 from store.columns import Columns
 from store.database import Db, transaction
 from store.gate import read_gate, save_meters, shut_behind
 
 TRIES = 3  # while other processes are faster; then the meters are locked first
+LATE = Meter("any", ROLLING, 1).slack  # seconds by which a call may come after its permit's time
 OF_SLACK = 0.5  # of a window's slack: so late, by the database's clock, a plan may come; the rest is the network's
 
 
@@ -30,11 +32,13 @@ class Permit:
     """Leave to make one call, *after* so many seconds.
 
     *is_probe*: the breaker is open, and this call tests whether it can close. *failing*: the last calls failed.
+    *best_before*: by the event loop's clock. Later the call may fall into a window in which it was not counted.
     """
 
     after: float
     is_probe: bool = False
     failing: bool = False
+    best_before: float = field(default=math.inf, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,12 +70,16 @@ class Permits:
         halved = sweeps and await _deliveries_wait(self._pool, self._crm)
         purposes = sorted({"any", purpose, *(["sweep"] if halved else [])})
         for _ in range(TRIES):
-            plan = self._plan(purposes, wanted)
+            plan, asked = self._plan(purposes, wanted), time.monotonic()
             state = await _spend(self._pool, self._crm, purposes, plan)
             self._ahead = state.now - state.read_at
             self._keep(purposes, plan.after if state.is_taken else state.meters)
             if state.is_taken:
-                return [Permit(max(0.0, at - self._now()), failing=state.failing) for at in plan.times]
+                return [
+                    Permit(max(0.0, at - self._now()), failing=state.failing,
+                           best_before=asked + max(0.0, at - state.now) + LATE)
+                    for at in plan.times
+                ]  # fmt: skip
             if state.paused or state.shut_for > 0:
                 return Shut(state.shut_for, state.paused)
             if state.tripped:
@@ -106,7 +114,7 @@ class Permits:
             await save_meters(connection, self._crm, spend(gate.meters, gate.now, times))
             if gate.tripped:
                 await shut_behind(connection, self._crm, self._probe_for)
-        return [Permit(gate.until(at), gate.tripped, gate.failing) for at in times]
+        return [Permit(gate.until(at), gate.tripped, gate.failing, gate.read_at + at - gate.now + LATE) for at in times]
 
 
 @dataclass(frozen=True, slots=True)

@@ -42,6 +42,7 @@ MOST_OF_AN_ANSWER = 16 << 20  # bytes: a hundred contacts, with the histories of
 # fails by itself: ten contacts that the CRM cannot show open the breaker, and must not do so again and again.
 LONG_OUTAGE = 4
 ANOTHER_CONTACT = "the answer is about another contact"
+MOST_PERMITS = 3  # for one call
 READS_AT_ONCE = 2  # so that contacts are put together while a read is under way
 
 Answer = TypeVar("Answer")
@@ -206,6 +207,17 @@ class CrmCaller:
         return Retry(read.reason) if isinstance(read, Unclear) else read  # reading twice does no harm
 
     async def _take_permit(self, purpose: Purpose, *, sweeps: bool) -> Permit | Withheld:
+        """Wait for a permit that is not too old, because this process was frozen, or the database did not answer.
+
+        A database that is always so slow delays all calls alike, so the last of MOST_PERMITS is used in any case.
+        """
+        for _ in range(MOST_PERMITS):
+            taken = await self._wait_for_permit(purpose, sweeps=sweeps)
+            if isinstance(taken, Withheld) or taken.is_probe or time.monotonic() <= taken.best_before:
+                break
+        return taken
+
+    async def _wait_for_permit(self, purpose: Purpose, *, sweeps: bool) -> Permit | Withheld:
         """Wait for a permit, but not for longer than PATIENCE."""
         if (purpose, sweeps) not in self._queues:
             self._queues[purpose, sweeps] = PermitQueue(partial(self._permits.take, purpose, sweeps=sweeps))

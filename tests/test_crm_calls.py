@@ -11,6 +11,7 @@ import pytest
 from enrichment.crms.base import CrmContact, CrmLimit, Gone
 from enrichment.outcome import Retry
 from enrichment.providers.base import Limit, LimitNews
+from store import crm_permits
 from store.crm_permits import Permit, Permits, Shut
 from store.providers import correct_limits, pause, register_crm
 from submitter.crm_calls import PROBE_FOR, CrmCaller, Withheld
@@ -127,6 +128,21 @@ async def test_a_paused_crm_is_not_called(crm: CrmWorld) -> None:
 
     assert read == Withheld("it is paused")
     assert crm.requests("GET", "/contacts/") == 0
+
+
+@pytest.mark.parametrize(("late", "taken"), [(crm_permits.LATE, 1), (-60.0, 3)])
+async def test_a_permit_that_came_too_late_is_not_used(
+    crm: CrmWorld, monkeypatch: pytest.MonkeyPatch, late: float, taken: int
+) -> None:
+    """The window in which it was counted may be over; the third is used, so that a slow database stops no call."""
+    monkeypatch.setattr(crm_permits, "LATE", late)
+
+    read = await crm.caller.read(crm.create())
+
+    assert isinstance(read, CrmContact)
+    assert crm.requests("GET", "/contacts/") == 1
+    spent = "SELECT sum(one) FROM limits, unnest(spent) AS one WHERE provider = 'hubspot' AND purpose = 'any'"
+    assert await crm.pool.fetchval(f'{spent} AND "window" = 10') == taken
 
 
 async def test_reads_that_come_together_share_a_call(crm: CrmWorld) -> None:
