@@ -169,14 +169,14 @@ class ResultSender:
     async def _send(self, item: Sending, lease: Lease) -> Step:
         if item.lookup is None:
             return Step(Ended(item.id, item.attempt, "skipped", GONE))
-        if item.lookup["finished_at"] is None or item.is_suppressed:
+        if item.lookup["finished_at"] is None or (item.is_suppressed and item.lookup["status"] != "suppressed"):
             why = SUPPRESSED if item.is_suppressed else OPEN_AGAIN
             return Step(Ended(item.id, item.attempt, "skipped", why))
         if item.delivery.tries >= len(SCHEDULE):  # its senders fell silent every time
             return self._step(item, Failed("no sender lived to tell"), None)
         if lease.is_over:
             return Step(Postponed(item.id, item.attempt, timedelta(0), "its lease ran out", counts=False))
-        body = finished_message(item.lookup)
+        body = finished_message(_without_words(item.lookup) if item.is_suppressed else item.lookup)
         signed = sign_webhook(str(item.id), body, keys=self._keys, now=time.time())
         assert self._session is not None  # noqa: S101  `run` opened it
         answer = await post(self._session, self._url, body, signed)
@@ -210,6 +210,11 @@ def _contact_of(row: Mapping[str, Any]) -> Contact:
         profile_url=row["profile_url"], work_email=row["work_email"], personal_email=row["personal_email"],
         name=row["name"], company=row["company"],
     )  # fmt: skip
+
+
+def _without_words(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a suppressed lookup without the words of its providers, which may hold a number."""
+    return {**row, "mobile_raw": None, "jobs": [{**job, "raw": None} for job in row["jobs"]]}
 
 
 async def _give_up(error: BaseException) -> None:
