@@ -16,7 +16,7 @@ from enrichment.providers import PROVIDERS
 from enrichment.selection import Wanted
 from enrichment.wish import Policy
 from store import selections
-from store.lookups import decide_all
+from store.lookups import decide_again
 from store.reopened import to_decide
 
 RETRIED = 100_000
@@ -77,7 +77,7 @@ async def _decide(pool: asyncpg.Pool[Any], policy: Policy) -> float:
     """Decide the reopened lookups, as the reconciler does; return when the first had their jobs."""
     first = 0.0
     while (found := await to_decide(pool)).lookups:
-        assert await decide_all(pool, found.lookups, policy) == len(found.lookups)
+        assert await decide_again(pool, found.lookups, policy) == len(found.lookups)
         first = first or time.perf_counter()
     return first
 

@@ -8,13 +8,14 @@ from __future__ import annotations
 from datetime import timedelta
 from uuid import UUID
 
+from store.crm_permits import CAN_BE_CALLED
 from store.database import Db
 from store.deliveries import DeliveryClaim, as_claim
 
 
 async def claim_apart(db: Db, crm: str, *, most: int, lease: timedelta, claim_id: UUID) -> DeliveryClaim:
     """Claim deliveries as `claim` does, but none to a record that another is being sent to."""
-    return as_claim(await db.fetch(_CLAIM, crm, most, lease, claim_id), most)
+    return as_claim(await db.fetch(_CLAIM.format(can_be_called=CAN_BE_CALLED), crm, most, lease, claim_id), most)
 
 
 _CLAIM = """
@@ -26,10 +27,7 @@ _CLAIM = """
               FROM deliveries
               LEFT JOIN lookups ON lookups.id = deliveries.lookup_id
              WHERE channel = $1 AND state = 'queued' AND due_at <= now()
-               AND NOT EXISTS (SELECT   -- as `read_shut` says
-                                 FROM providers
-                                WHERE name = $1
-                                  AND (paused_at IS NOT NULL OR GREATEST(rest_until, open_until) > clock_timestamp()))
+               AND {can_be_called}
                AND COALESCE(deliveries.record_id, lookups.record_id, deliveries.id::text)
                    NOT IN (SELECT record_id FROM in_hand)
              ORDER BY due_at, deliveries.id

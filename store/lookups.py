@@ -53,12 +53,6 @@ async def decide_again(pool: asyncpg.Pool[Any], ids: Sequence[UUID], policy: Pol
         return len(await _decide_locked(connection, ids, policy, _STILL_LEFT_BEHIND))
 
 
-async def decide_all(pool: asyncpg.Pool[Any], ids: Sequence[UUID], policy: Policy) -> int:
-    """Decide any number of open lookups anew, some in each transaction; return how many were decided."""
-    chunks = (ids[start : start + DECIDED_AT_ONCE] for start in range(0, len(ids), DECIDED_AT_ONCE))
-    return sum([await decide_again(pool, chunk, policy) for chunk in chunks])
-
-
 async def retry(
     pool: asyncpg.Pool[Any], id: UUID, policy: Policy, *, wrong_number: bool = False, who: str | None = None
 ) -> bool:

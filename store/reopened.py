@@ -12,7 +12,8 @@ from uuid import UUID
 from store.database import Db
 from store.selection_pages import OLDEST
 
-LOOKED_AT = 2000  # lookups of one page
+LOOKED_AT = 2000  # lookups of one page,
+DECIDED = 500  # and of those at most, so that one transaction decides them
 
 
 async def reopen(db: Db, ids: Sequence[UUID]) -> set[UUID]:
@@ -49,7 +50,7 @@ async def reopen(db: Db, ids: Sequence[UUID]) -> set[UUID]:
 
 @dataclass(frozen=True, slots=True)
 class Undecided:
-    """Some lookups that have to be decided, and the lookup after which the next page begins; None after the last."""
+    """Some lookups that have to be decided, and the lookup after which to look the next time; None after the last."""
 
     lookups: Sequence[UUID]
     last: UUID | None
@@ -87,4 +88,7 @@ async def to_decide(db: Db, after: UUID = OLDEST, looked_at: int = LOOKED_AT) ->
         looked_at,
     )
     assert row is not None  # noqa: S101  it counts
-    return Undecided(row["lookups"], row["last"] if row["looked"] == looked_at else None)
+    found = row["lookups"]
+    if len(found) > DECIDED:
+        return Undecided(found[:DECIDED], found[DECIDED - 1])
+    return Undecided(found, row["last"] if row["looked"] == looked_at else None)

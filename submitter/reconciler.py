@@ -24,7 +24,7 @@ from store.database import ACQUIRE_TIMEOUT, transaction
 from store.endings import follow_ends
 from store.ends import unswept_searches
 from store.floods import forget_floods
-from store.lookups import decide_all
+from store.lookups import decide_again
 from store.notify import Notifier
 from store.partitions import ensure_partitions
 from store.pauses import release_braked
@@ -139,7 +139,7 @@ class Reconciler:
         """Decide lookups anew that a person reopened, or whose search is gone; go on behind them the next time."""
         found = await to_decide(self._pool, self._decided_to)
         self._decided_to = found.last or FIRST
-        decided = await decide_all(self._pool, found.lookups, self._process.policy)
+        decided = await decide_again(self._pool, found.lookups, self._process.policy) if found.lookups else 0
         if decided:
             self._wake()
         return decided

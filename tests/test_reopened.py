@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 from uuid import UUID
 
+import pytest
+
 from enrichment.ending import Ending
 from enrichment.suppression import Identifier
-from store import lookups
+from store import lookups, reopened
 from store.reopened import reopen, to_decide
 from store.reports import list_lookups
 from store.suppressions import suppress
@@ -161,6 +163,19 @@ async def test_many_that_wait_do_not_hide_one_that_was_reopened(pool: Pool) -> N
     assert (page.lookups, page.last) == ([], waiting[1])
     assert following is not None
     assert (following.lookups, following.last) == ([id], None)
+
+
+async def test_the_next_look_goes_on_behind_what_is_being_decided(pool: Pool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """If one batch cannot be decided, the lookups behind it are."""
+    monkeypatch.setattr(reopened, "DECIDED", 1)
+    ids = sorted([await failed(pool), await failed(pool, "joe@acme.co")])
+    await reopen(pool, ids)
+
+    page = await to_decide(pool)
+    assert page.last is not None
+
+    assert (page.lookups, page.last) == ([ids[0]], ids[0])
+    assert await to_decide(pool, page.last) == reopened.Undecided([ids[1]], None)
 
 
 async def test_a_cancellation_and_the_decision_do_not_both_win(pool: Pool, order: Order) -> None:

@@ -20,7 +20,7 @@ from store.endings import Applied, apply_endings, follow_ends
 from store.ends import mark
 from store.finish import Ended, finish
 from store.intake import Event, Receipt, ingest
-from store.lookups import decide_all
+from store.lookups import decide_again
 from store.reopened import to_decide
 
 if TYPE_CHECKING:
@@ -151,7 +151,7 @@ async def end(pool: Pool, lookup_id: UUID, *, mobile: str | None = None, state: 
 
 async def decide(pool: Pool) -> int:
     """Decide what was reopened, as the reconciler does; return how many lookups."""
-    return await decide_all(pool, (await to_decide(pool)).lookups, POLICY)
+    return await decide_again(pool, (await to_decide(pool)).lookups, POLICY)
 
 
 async def age(pool: Pool, lookup_id: UUID, days: float) -> None:

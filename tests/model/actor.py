@@ -156,7 +156,7 @@ class Actor(Process):
         searches = await unswept_searches(self.pool, 20)
         await self._surely(lambda: follow_ends(self.pool, searches, self.policy), "sweeps")
         undecided = await to_decide(self.pool)
-        await self._surely(lambda: lookups.decide_all(self.pool, undecided.lookups, self.policy), "to decide")
+        await self._surely(lambda: lookups.decide_again(self.pool, undecided.lookups, self.policy), "to decide")
         removed = lambda: sweep.pass_over_removed(self.pool, self.policy.providers, 50)  # noqa: E731
         self.journal.seen["passed over"] += await self._surely(removed, "sweeps")
 
