@@ -54,6 +54,9 @@ VERSION = "2026-09"  # supported until March 2028
 CONTACTS = f"/crm/objects/{VERSION}/contacts"
 PROPERTIES = f"/crm/properties/{VERSION}/contacts"
 ACCOUNT = f"/account-info/{VERSION}/details"
+# Of the calls in ten seconds, those that take no permit: the free ones for the account, which count for HubSpot, and
+# reads that aiohttp repeats where an idle connection was closed.
+UNCOUNTED = 5
 
 LINKEDIN_FIELD = "hs_linkedin_url"  # HubSpot's own, unless a setting or `ringback connect` names another
 
@@ -73,7 +76,7 @@ class HubSpot(Crm):
     label = "HubSpot"
     # Those of the smallest plan; HubSpot's headers correct the first. Searches have a limit of the whole account.
     limits = (
-        CrmLimit("any", Limit(100, 10)),
+        CrmLimit("any", Limit(100 - UNCOUNTED, 10)),
         CrmLimit("any", Limit(250_000, 86_400)),
         CrmLimit("search", Limit(5, 1)),
     )
@@ -265,7 +268,10 @@ class HubSpot(Crm):
         )
 
     def read_limits(self, response: HttpResponse) -> LimitNews | None:
-        """Read the ten-second allowance, and how long to rest. Searches have no such headers. Never raise."""
+        """Read the ten-second allowance, less UNCOUNTED, and how long to rest. Never raise.
+
+        Answers to searches have no such headers.
+        """
         allowance = _number(response, "max")
         window = max(1, (_number(response, "interval-milliseconds") or int(1000 * TEN_SECONDLY)) // 1000)
         rest: float | None = None
@@ -277,7 +283,7 @@ class HubSpot(Crm):
             rest = float(window)
         if not allowance and rest is None:
             return None
-        return LimitNews(allowance or None, window, rest)
+        return LimitNews(max(1, allowance - UNCOUNTED) if allowance else None, window, rest)
 
     def _contact(self, answer: Any) -> CrmContact | None:
         return read_contact(answer, self.linkedin_field, self.only_if)
