@@ -14,7 +14,7 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no
 WORKERS ?= $(shell expr 1 + $$(nproc 2>/dev/null || echo 2))
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test model check up chaos soak bench constraints clean
+.PHONY: help demo test model check up chaos attacks fuzz soak bench constraints clean
 
 help:  ## say this
 	@echo 'make demo         play it all against pretend vendors; KEEP=1 leaves it running, CRM=hubspot plays only that'
@@ -22,6 +22,8 @@ help:  ## say this
 	@echo 'make model        simulate searches and lookups against an oracle; MINUTES=, SEED='
 	@echo 'make check        ruff, mypy'
 	@echo 'make chaos        ten minutes of faults against a ledger; MINUTES=, SEED=, LOOKUPS='
+	@echo 'make attacks      each known attack on a receiver, and the harm; ARGS="garbage idle-sockets": only these'
+	@echo 'make fuzz         hostile inputs for every parser, the API and the socket; MINUTES=, SEED='
 	@echo 'make soak         half an hour of steady work, and whether anything grows; MINUTES=, RATE=, SEED='
 	@echo 'make bench        ours beside the limit and the peers; make bench-lookups: one row'
 	@echo 'make up           all processes on this machine, settings from the environment'
@@ -51,6 +53,12 @@ up: $(or $(wildcard $(READY)),$(PRODUCT))
 # Variables that are given on the command line are in the environment of what make runs.
 chaos: $(MEASURES)
 	@$(BIN)/python -m chaos $(ARGS)
+
+attacks: $(READY)
+	@$(BIN)/python -m chaos.attacks $(ARGS)
+
+fuzz: $(READY)
+	@$(BIN)/python -m tests.fuzz $(ARGS)
 
 soak: $(MEASURES)
 	@$(BIN)/python -m chaos.soak $(ARGS)

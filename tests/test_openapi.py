@@ -47,6 +47,7 @@ CHECKS = [
     ignored_auth,
     unsupported_method,
 ]
+EXAMPLES = int(os.environ.get("SCHEMATHESIS_EXAMPLES", "20"))  # of each operation; `make fuzz` takes more
 schema = schemathesis.openapi.from_dict(document())
 
 
@@ -69,7 +70,7 @@ def base_url(databases: Databases) -> Iterator[str]:
 
 
 @schema.parametrize()
-@settings(max_examples=20, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck))
 def test_the_receiver_keeps_to_its_description(case: Any, base_url: str) -> None:
     """Every request to an operation, valid or not, gets an answer that the description names."""
     case.call_and_validate(base_url=base_url, headers={"Authorization": f"Bearer {TOKEN}"}, checks=CHECKS)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -69,7 +69,12 @@ def database_server() -> Iterator[str]:
 
 @asynccontextmanager
 async def attacked(
-    server: str, name: str, checkout: Path | None, *, pipe: Path | None = None, **settings: str
+    server: str,
+    name: str,
+    checkout: Path | None,
+    *,
+    pipe: Path | None = None,
+    settings: Mapping[str, str] | None = None,
 ) -> AsyncIterator[Ground]:
     """Run the receiver of *checkout* (None: this one) inside the block, on a database of its own.
 
@@ -80,7 +85,7 @@ async def attacked(
     url, port = url_of(server, database), free_port()
     known = environment(
         DATABASE_URL=url, HOST=HOST, PORT=str(port), PUBLIC_URL=f"http://{HOST}:{port}", CALLBACK_KEYS=CALLBACK_KEY,
-        API_TOKENS=f"tests:events+read+operate+admin:{TOKEN}", EVENTS_SIGNING_SECRET=SIGNING_SECRET, **settings,
+        API_TOKENS=f"tests:events+read+operate+admin:{TOKEN}", EVENTS_SIGNING_SECRET=SIGNING_SECRET, **(settings or {}),
     )  # fmt: skip
     if checkout is not None:
         known["PYTHONPATH"] = str(checkout)

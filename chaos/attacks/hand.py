@@ -14,7 +14,7 @@ import uvloop
 from chaos.attacks import hands_floods, hands_sockets
 
 Hand = Callable[[int, str], Awaitable[dict[str, Any]]]
-HANDS: dict[str, Hand] = hands_sockets.HANDS | hands_floods.HANDS
+HANDS: dict[str, Hand] = {**hands_sockets.HANDS, **hands_floods.HANDS}
 
 
 def main() -> None:
