@@ -57,7 +57,7 @@ async def _all(seconds: float, seed: int) -> tuple[list[Found], bool]:
 
 async def _bytes(seconds: float, seed: int) -> list[Found]:
     with database_server() as server:
-        async with attacked(server, "fuzz", None, HEAD_TIMEOUT_SECONDS="1") as ground:
+        async with attacked(server, "fuzz", None, settings={"HEAD_TIMEOUT_SECONDS": "1"}) as ground:
             tally, found = await asyncio.to_thread(
                 wire.attack, ground.port, lambda: ground.process.returncode is None, seconds, seed
             )

@@ -66,7 +66,8 @@ header_lists = st.lists(
         st.sampled_from(["content-type", "content-encoding", "webhook-id", "webhook-timestamp", "webhook-signature",
                          "x-hubspot-signature-v3", "x-hubspot-request-timestamp", "x-hubspot-signature",
                          "x-hubspot-signature-version"]),
-        texts() | st.sampled_from(["gzip", "gzip, gzip", "application/json; charset=utf-16", "v2", "1700000300", "1" * 13]),
+        texts()
+        | st.sampled_from(["gzip", "gzip, gzip", "application/json; charset=utf-16", "v2", "1700000300", "1" * 13]),
     ).map(list),
     max_size=5,
 )  # fmt: skip

@@ -24,8 +24,7 @@ SEEDS = (
     post("/events/generic", {"work_email": "jane@acme.co"}, f"Authorization: Bearer {TOKEN}"),
     post("/callbacks/nyne/0195d2a0-0000-7000-8000-000000000000/" + "0" * 64, {"status": "completed"}),
     post("/events/hubspot", [{"objectId": 1}], "X-HubSpot-Signature-v3: x", "X-HubSpot-Request-Timestamp: 1"),
-    b"POST /events/generic HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\nTrailer: x-a\r\n\r\n"
-    b"2\r\n{}\r\n0\r\nx-a: b\r\n\r\n",
+    b"POST /events/generic HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\nx-a: b\r\n\r\n",
     b"POST /events/generic HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: h2c\r\nContent-Length: 2\r\n\r\n{}",
     b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
     b"OPTIONS * HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 1\r\n\r\n",
