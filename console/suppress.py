@@ -50,7 +50,7 @@ def suppress(
 
     given = {"email": email, "profile": profile, "domain": domain, "number": number}
     rows = [(kind, value, note, f"--{kind}") for kind, values in given.items() for value in values or ()]
-    rows += _read_file(file, note) if file else []
+    rows += read_file(file, note) if file else []
     if not rows:
         refuse("Give one of --email, --profile, --domain, --number or --file.")
     wanted = read_values(rows)
@@ -93,7 +93,7 @@ def read_values(rows: list[tuple[str, str, str | None, str]]) -> list[tuple[Iden
     return wanted
 
 
-def _read_file(path: Path, note: str | None) -> list[tuple[str, str, str | None, str]]:
+def read_file(path: Path, note: str | None) -> list[tuple[str, str, str | None, str]]:
     """Read the values of a CSV file with a header line. Exit with 2 if it cannot be read."""
     from enrichment.suppression import KINDS
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import multiprocessing
 import os
 import random
@@ -61,9 +62,17 @@ async def _bytes(seconds: float, seed: int) -> list[Found]:
             tally, found = await asyncio.to_thread(
                 wire.attack, ground.port, lambda: ground.process.returncode is None, seconds, seed
             )
-            errors = ground.log.read_text(encoding="utf-8", errors="replace").count('"level": "error"')
-    print(f"raw bytes: {tally}; {errors} errors in the log; {len(found)} found", flush=True)
+            if errors := _errors(ground.log.read_text(encoding="utf-8", errors="replace")):
+                found.append(Found("log", [seconds, seed], f"errors in the log: {errors}"))
+    print(f"raw bytes: {tally}; {len(found)} found", flush=True)
     return found
+
+
+def _errors(log: str) -> str:
+    """Return what the receiver's *log* calls an error, each kind once."""
+    lines = [json.loads(line) for line in log.splitlines() if '"level": "error"' in line]
+    kinds = {(line["event"], str(line.get("error")), str(line.get("at", [""])[-1])) for line in lines}
+    return "; ".join(" ".join(kind) for kind in sorted(kinds))
 
 
 async def _described(seconds: float, seed: int) -> bool:

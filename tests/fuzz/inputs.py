@@ -18,8 +18,8 @@ T = TypeVar("T")
 NASTY = (
     "", " ", "\x00", "\ufeff", "\u202e", "\u200b", "ß", "İ", "ﬁ", "١٢٣", "²", "é", "💥", "\ud800", "%00", "%ff",
     "%2e%2e%2f", "%", "null", "N/A", "-", "+", "++", "00", "@", "@@", "..", "/", "\\", "'", '"', "<script>", "{{name}}",
-    "${x}", "=cmd|' /C x'!A0", "1e999", "NaN", "-0", "9" * 400, "a" * 5000, "xn--", "xn--a" * 20, ";ext=1", "x12", "tel:",
-    "mailto:", "https://", "\r\n", "\t",
+    "${x}", "=cmd|' /C x'!A0", "1e999", "NaN", "-0", "9" * 400, "a" * 5000, "xn--", "xn--a" * 20, ";ext=1", "x12",
+    "tel:", "mailto:", "https://", "\r\n", "\t",
 )  # fmt: skip
 SEEDS = (
     "linkedin.com/in/janedoe", "https://www.linkedin.com/in/j%C3%BCrgen-m%C3%BCller-123/?trk=x",

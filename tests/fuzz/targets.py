@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import io
 import json
+import os
 import re
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import redirect_stderr, suppress
 from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
+from unittest.mock import patch
 from uuid import UUID
 
+import typer
 from hypothesis import strategies as st
 from pydantic import SecretStr, ValidationError
 from starlette.datastructures import Headers
 
+from console.suppress import read_file, read_values
 from enrichment.contact import fingerprint
 from enrichment.crms.hubspot import HubSpot
 from enrichment.emails import read_emails
@@ -32,6 +39,7 @@ from enrichment.query import read_query
 from enrichment.regions import read_region
 from enrichment.result_webhook import read_said
 from enrichment.selection import Wanted
+from enrichment.settings import Settings, SettingsError, setting_fields
 from enrichment.signatures import sign_webhook, verify_webhook
 from enrichment.suppression import KINDS, read_identifier
 from enrichment.texts import Unusable, tidy
@@ -71,6 +79,10 @@ header_lists = st.lists(
     ).map(list),
     max_size=5,
 )  # fmt: skip
+columns = st.sampled_from(
+    ["email,note", "number;profile", "\ufeffEmail , domain", "note", "profile,email,number,domain"]
+)
+VARIABLES = sorted(name.upper() for name in setting_fields() if name != "ringback_home")
 Check = Callable[[Any], None]
 
 
@@ -216,6 +228,21 @@ def _address(text: str) -> None:
         is_public(text)
 
 
+def _csv(body: bytes) -> None:
+    with TemporaryDirectory() as folder, suppress(typer.Exit), redirect_stderr(io.StringIO()):
+        path = Path(folder) / "file.csv"
+        path.write_bytes(body)
+        read_values(read_file(path, None))
+
+
+def _settings(given: dict[str, str]) -> None:
+    env = {name: text for name, text in given.items() if "\0" not in text and text.isprintable()}
+    with patch.dict(os.environ, env, clear=True), suppress(SettingsError):
+        settings = Settings.load("receiver")
+        for name, text in env.items():
+            assert not ("KEY" in name and len(text) > 8 and text in repr(settings)), "shows a secret"
+
+
 def _of(vendor: str, operation: str = "*") -> list[Any]:
     return [one["body"] for one in samples(vendor, operation)]
 
@@ -224,6 +251,7 @@ def _both(*strategies: st.SearchStrategy[Any]) -> st.SearchStrategy[list[Any]]:
     return st.tuples(*strategies).map(list)
 
 
+lines = st.lists(st.lists(texts(), max_size=4).map(",".join), max_size=4).map("\n".join)
 TARGETS: dict[str, Target] = {
     "event": Target(bodies(EVENTS), _event),
     "json": Target(bodies(EVENTS), _json),
@@ -249,4 +277,6 @@ TARGETS: dict[str, Target] = {
     "page": Target(_both(texts(), texts()), _place),
     "database-url": Target(texts(), _database_url),
     "address": Target(texts(), _address),
+    "csv": Target(st.builds(lambda head, rest: f"{head}\n{rest}".encode(errors="replace"), columns, lines), _csv),
+    "settings": Target(st.dictionaries(st.sampled_from(VARIABLES), texts(), max_size=4), _settings),
 }
