@@ -66,6 +66,7 @@ class Attack:
     async def __call__(self, server: str, checkout: Path | None) -> Seen:
         """Attack a receiver of its own."""
         async with attacked(server, self.name, checkout, settings=dict(self.settings)) as ground:
+            await calm(ground, event, RATE, 1.0)
             before = await calm(ground, event, RATE, CALM_SECONDS)
             memory = ground.memory
             felt, said = await during(ground, event, RATE, hand(ground, self.hand, self.argument), first=1000)
