@@ -17,16 +17,15 @@ from uvicorn.config import Config
 from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from receiver.arrived import Arrived
 from receiver.clients import Clients
 from receiver.framing import FRAMING, Refused, body_length, farewell, without_upgrade
 
 MOST_OF_A_HEAD = 64 * 1024  # bytes of a request line, its headers and its trailers
 MOST_HEADERS = 256  # an object each: in 64 KiB there is room for 16,000
 HEADER_OBJECTS = 160  # bytes of memory for a header, besides its text
-MOST_OF_A_PIECE = 64 * 1024  # bytes that the parser gets at a time
 MOST_DISCARDED = 2 * 1024 * 1024  # bytes of a body that nobody reads, since its answer was given before it was read
 LINGER = 2.0  # seconds for a client to read why it was refused; closing at once would reset the connection
-BLANK_LINE = b"\r\n\r\n"
 
 
 class Part(Enum):
@@ -72,11 +71,8 @@ class Connection(HttpToolsProtocol):
         self._since = 0.0  # when the wait for the next part began
         self._upgrading = False
         self._ended = False  # the client has shut down its side
-        # What has arrived and not been parsed: `_held` from `_at` on.
-        self._held = b""
-        self._at = 0
+        self._arrived = Arrived()
         self._weight = 0  # bytes that `_clients` counts for this connection
-        self._tail = b""  # the last bytes parsed: a blank line may arrive in two pieces
         # Of the request that is being received:
         self._left: int | None = 0  # bytes of its body still to come; None: chunked
         self._head = 0  # bytes of its head and trailers
@@ -104,22 +100,21 @@ class Connection(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Let go of everything."""
         self._clients.weight -= self._weight
-        self._held, self._at, self._weight = b"", 0, 0
+        self._weight = 0
+        self._arrived.drop()
         super().connection_lost(exc)
 
     def eof_received(self) -> bool | None:  # type: ignore[override]
         """Answer what was asked completely before the client shut down its side; then, or else at once, close."""
         self._ended = True
-        waits = self._part is Part.NOTHING and (self._held or not self._is_idle())
-        return bool(waits)
+        return self._part is Part.NOTHING and (bool(self._arrived) or not self._is_idle())
 
     def data_received(self, data: bytes) -> None:
         """Take what has arrived."""
         if self._part is Part.REFUSED:
             self._discard(len(data))
             return
-        self._held = self._held[self._at :] + data if self._held else data
-        self._at = 0
+        self._arrived.add(data)
         self.advance()
 
     def resume_writing(self) -> None:
@@ -131,16 +126,12 @@ class Connection(HttpToolsProtocol):
 
     def advance(self) -> None:
         """Feed the parser as far as the request in hand allows; read on when nothing is left."""
-        while self._at < len(self._held) and self._may_feed():
-            piece = self._next_piece()
-            self._at += len(piece)
-            self._feed(piece)
-        if self._at >= len(self._held):
-            self._held, self._at = b"", 0
+        while self._arrived and self._may_feed():
+            self._feed(self._arrived.next_piece(self._left if self._part is Part.BODY else None))
         if self.transport.is_closing():
             return
         self._weigh()
-        if self._held or self.flow.read_paused:
+        if self._arrived or self.flow.read_paused:
             self.transport.pause_reading()
         elif not self._ended:
             self.transport.resume_reading()
@@ -161,20 +152,6 @@ class Connection(HttpToolsProtocol):
         """Tell whether no request waits for its answer."""
         return self.cycle is None or self.cycle.response_complete
 
-    def _next_piece(self) -> bytes:
-        """Return what can be parsed next: at most the rest of one message."""
-        held, at = self._held, self._at
-        if self._part is Part.BODY and self._left is not None:
-            end = at + self._left
-        elif self._tail and (seam := (self._tail + held[at : at + 3]).find(BLANK_LINE)) >= 0:
-            end = at + seam + len(BLANK_LINE) - len(self._tail)
-        elif (found := held.find(BLANK_LINE, at)) >= 0:
-            end = found + len(BLANK_LINE)
-        else:
-            end = len(held)
-        end = min(end, at + MOST_OF_A_PIECE)
-        return held if at == 0 and end >= len(held) else held[at:end]
-
     def _feed(self, piece: bytes) -> None:
         if self._part is not Part.BODY:
             self._head += len(piece)
@@ -183,8 +160,6 @@ class Connection(HttpToolsProtocol):
                 return
         elif self._left is None:
             self._extra += len(piece)  # until the parser finds a part of the body in it, or a trailer
-        tail = (self._tail + piece[-4:])[-4:]
-        self._tail = b"" if tail == BLANK_LINE else tail[-3:]
         try:
             self.parser.feed_data(piece)
         except httptools.HttpParserUpgrade as upgrade:
@@ -213,7 +188,7 @@ class Connection(HttpToolsProtocol):
 
     def _weigh(self) -> None:
         """Let the process count what this connection keeps; give up when all of them keep too much."""
-        weight = len(self._held)
+        weight = self._arrived.size
         if self._part is Part.HEAD:
             weight += self._head + len(self.headers) * HEADER_OBJECTS
         if weight == self._weight:
@@ -225,7 +200,7 @@ class Connection(HttpToolsProtocol):
         if self._is_idle():
             self._refuse(Refused(503, "This process has no memory for more requests that wait."))
         else:  # the request in hand is answered, those after it are not
-            self._held, self._at = b"", 0
+            self._arrived.drop()
             self._ended = True
             self.cycle.keep_alive = False
 
@@ -281,7 +256,6 @@ class Connection(HttpToolsProtocol):
             return
         self._part = Part.NOTHING
         self._head = self._extra = 0
-        self._tail = b""
         super().on_message_complete()
 
     def on_response_complete(self) -> None:
@@ -300,7 +274,7 @@ class Connection(HttpToolsProtocol):
 
     def _refuse(self, refused: Refused) -> None:
         """Answer with an error, read no further, and close when the client has had time to read the answer."""
-        self._held, self._at = b"", 0
+        self._arrived.drop()
         self.flow.read_paused = False
         begun = False
         if not self._is_idle():
