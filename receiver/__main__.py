@@ -64,7 +64,7 @@ async def _run(settings: Settings) -> None:
     waiting = asyncio.create_task(_wait_for_database(pool, url, server, settings))
     try:
         collect_rarely()
-        log.info("listening", host=settings.host, port=listener.getsockname()[1])
+        log.info("listening", host=settings.host, port=listener.getsockname()[1], most_connections=clients.most)
         await server.serve(sockets=[listener])
     finally:
         waiting.cancel()

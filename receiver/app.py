@@ -61,7 +61,7 @@ def create_app(
 ) -> Starlette:
     """Build the receiver on *pool*, which the caller closes; *url* is the same database, for the notifier."""
     door = door or Door()
-    metrics = Metrics(lambda: door.in_flight, clients)
+    metrics = Metrics(lambda: door.in_flight, clients or Clients(settings))
     installation = Installation(pool, settings)
     notifier = Notifier(url, name="receiver notifier")
 

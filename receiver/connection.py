@@ -9,6 +9,7 @@ connection is not read.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from enum import Enum, auto
 from typing import Any
 
@@ -40,9 +41,9 @@ class Part(Enum):
 class Reading(FlowControl):
     """uvicorn's flow control; the connection alone decides when its transport reads."""
 
-    def __init__(self, connection: Connection) -> None:
-        super().__init__(connection.transport)
-        self._connection = connection
+    def __init__(self, transport: asyncio.Transport, advance: Callable[[], None]) -> None:
+        super().__init__(transport)
+        self._advance: Callable[[], None] | None = advance
 
     def pause_reading(self) -> None:
         """Stop feeding: the request's unread body is large."""
@@ -52,7 +53,12 @@ class Reading(FlowControl):
         """Go on feeding: the application waits for more of the body."""
         if self.read_paused:
             self.read_paused = False
-            self._connection.advance()
+            if self._advance is not None:
+                self._advance()
+
+    def end(self) -> None:
+        """Forget the connection, which is lost: it shall not wait for the garbage collector."""
+        self._advance = None
 
 
 class Connection(HttpToolsProtocol):
@@ -67,6 +73,7 @@ class Connection(HttpToolsProtocol):
     ) -> None:
         super().__init__(config, server_state, app_state, _loop)
         self._clients = server_state
+        self._reading: Reading | None = None  # None: the connection was refused
         self._part = Part.NOTHING
         self._since = 0.0  # when the wait for the next part began
         self._upgrading = False
@@ -94,7 +101,7 @@ class Connection(HttpToolsProtocol):
             transport.close()
             return
         super().connection_made(transport)
-        self.flow = Reading(self)
+        self.flow = self._reading = Reading(transport, self.advance)
         self._since = self.loop.time()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -102,6 +109,8 @@ class Connection(HttpToolsProtocol):
         self._clients.weight -= self._weight
         self._weight = 0
         self._arrived.drop()
+        if self._reading is not None:
+            self._reading.end()
         super().connection_lost(exc)
 
     def eof_received(self) -> bool | None:  # type: ignore[override]
@@ -281,7 +290,7 @@ class Connection(HttpToolsProtocol):
             begun = self.cycle.response_started
             self.cycle.disconnected = True
             self.cycle.message_event.set()
-        if self._part is Part.BODY and (begun or self._is_idle()):
+        if begun or (self._part is Part.BODY and self._is_idle()):
             self.transport.close()  # there is an answer already
             return
         self._part = Part.REFUSED
