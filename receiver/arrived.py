@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-MOST_OF_A_PIECE = 64 * 1024  # bytes that the parser gets at a time
+MOST_OF_A_PIECE = 32 * 1024  # bytes that the parser gets at a time
 BLANK_LINE = b"\r\n\r\n"
 
 

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import resource
+import sys
+import termios
 from collections import Counter
 from typing import TYPE_CHECKING, cast
 
@@ -89,6 +92,14 @@ class Clients(ServerState):
         if self._refused:
             log.info("requests_refused", counts={str(status): count for status, count in self._refused.items()})
             self._refused.clear()
+
+
+def unacknowledged(descriptor: int) -> int:
+    """Return the bytes that the kernel has sent, or will send, and the client has not acknowledged; 0: unknown."""
+    try:
+        return int.from_bytes(fcntl.ioctl(descriptor, termios.TIOCOUTQ, bytes(4)), sys.byteorder)
+    except OSError:
+        return 0
 
 
 def descriptors() -> int:

@@ -19,12 +19,13 @@ from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from receiver.arrived import Arrived
-from receiver.clients import Clients
+from receiver.clients import Clients, unacknowledged
 from receiver.framing import FRAMING, Refused, body_length, farewell, without_upgrade
 
 MOST_OF_A_HEAD = 64 * 1024  # bytes of a request line, its headers and its trailers
 MOST_HEADERS = 256  # an object each: in 64 KiB there is room for 16,000
 HEADER_OBJECTS = 160  # bytes of memory for a header, besides its text
+MOST_OF_A_TURN = 32 * 1024  # bytes parsed before other connections get their turn: they may be thousands of chunks
 MOST_DISCARDED = 2 * 1024 * 1024  # bytes of a body that nobody reads, since its answer was given before it was read
 LINGER = 2.0  # seconds for a client to read why it was refused; closing at once would reset the connection
 
@@ -135,10 +136,15 @@ class Connection(HttpToolsProtocol):
 
     def advance(self) -> None:
         """Feed the parser as far as the request in hand allows; read on when nothing is left."""
-        while self._arrived and self._may_feed():
-            self._feed(self._arrived.next_piece(self._left if self._part is Part.BODY else None))
+        fed = 0
+        while self._arrived and self._may_feed() and fed < MOST_OF_A_TURN:
+            piece = self._arrived.next_piece(self._left if self._part is Part.BODY else None)
+            fed += len(piece)
+            self._feed(piece)
         if self.transport.is_closing():
             return
+        if self._arrived and self._may_feed():
+            self.loop.call_soon(self.advance)
         self._weigh()
         if self._arrived or self.flow.read_paused:
             self.transport.pause_reading()
@@ -324,6 +330,8 @@ class Connection(HttpToolsProtocol):
     def _is_stuck(self, now: float) -> bool:
         """Tell whether the client has read nothing of the answers that wait for it, for too long."""
         size = self.transport.get_write_buffer_size()
+        if size:  # the kernel's part shrinks long before it takes more of ours
+            size += unacknowledged(self.transport.get_extra_info("socket").fileno())
         if not self._unread or size < self._unread:
             self._unread_since = now
         self._unread = size

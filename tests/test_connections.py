@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import resource
+import select
 import signal
 import socket
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 
@@ -220,6 +222,20 @@ def test_a_client_that_does_not_read_is_cut_off(quick: Echo) -> None:
         clog(client, b"GET /big/1000000 HTTP/1.1\r\nHost: a\r\n\r\n" * 1000)
 
         until(lambda: is_gone(client))
+
+
+def test_a_client_that_reads_slowly_is_not_cut_off(quick: Echo) -> None:
+    """What counts is that the client takes something, not that it takes all in time."""
+    with socket.socket() as client:
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        client.connect(("127.0.0.1", quick.port))
+        client.sendall(b"GET /big/4000000 HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+        data, began = b"", time.monotonic()
+        while time.monotonic() - began < 1.5:  # thrice as long as nothing may be taken
+            data += client.recv(4096)
+            select.select([], [], [], 0.02)
+
+        assert len(answers(data + received(client))[0].body) == 4_000_000
 
 
 # Number
