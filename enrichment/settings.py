@@ -154,6 +154,10 @@ class Settings(BaseSettings):
     ringback_home: Folder = Field(Path(".ringback"), description="where the embedded PostgreSQL lives")
     host: Host = Field("0.0.0.0", description="address the receiver listens on")  # noqa: S104  a public endpoint
     port: int = Field(8000, ge=0, le=65535, description="port the receiver listens on")
+    max_connections: int = Field(8000, ge=16, le=60_000, description="clients at a time; less where files are fewer")
+    head_timeout_seconds: float = Field(15, gt=0, le=600, description="longest wait for a request's headers")
+    idle_timeout_seconds: float = Field(75, gt=0, le=3600, description="how long a client may keep an idle connection")
+    write_timeout_seconds: float = Field(20, gt=0, le=600, description="how long a client may leave answers unread")
     log_level: Level = Field("info", description="least level logged")
 
     public_url: Url | None = Field(None, description="where providers reach the receiver; absent: Nyne is polled")

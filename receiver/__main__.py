@@ -15,6 +15,7 @@ from enrichment import logs
 from enrichment.garbage import collect_rarely
 from enrichment.settings import Settings, SettingsError
 from receiver.app import create_app
+from receiver.clients import Clients
 from receiver.gate import Door
 from receiver.server import Server, listen
 from store.database import (
@@ -58,11 +59,12 @@ async def _run(settings: Settings) -> None:
     pool = await open_pool(url, name="receiver", size=settings.database_pool)
     pool.usable = False
     door = Door()
-    server = Server(create_app(settings, pool, url, door), door)
+    clients = Clients(settings)
+    server = Server(create_app(settings, pool, url, door, clients), door, clients)
     waiting = asyncio.create_task(_wait_for_database(pool, url, server, settings))
     try:
         collect_rarely()
-        log.info("listening", host=settings.host, port=listener.getsockname()[1])
+        log.info("listening", host=settings.host, port=listener.getsockname()[1], most_connections=clients.most)
         await server.serve(sockets=[listener])
     finally:
         waiting.cancel()

@@ -21,6 +21,7 @@ from receiver.api import Api
 from receiver.audit import Audit
 from receiver.auth import Tokens
 from receiver.callbacks import Callbacks
+from receiver.clients import Clients
 from receiver.crm_events import CrmEvents
 from receiver.deliveries import Deliveries
 from receiver.docs import Docs, viewer
@@ -55,10 +56,12 @@ MOST_CALLBACKS = 256  # per commit
 LEAVING, WRITING = 5.0, 15.0
 
 
-def create_app(settings: Settings, pool: asyncpg.Pool[Any], url: str, door: Door | None = None) -> Starlette:
+def create_app(
+    settings: Settings, pool: asyncpg.Pool[Any], url: str, door: Door | None = None, clients: Clients | None = None
+) -> Starlette:
     """Build the receiver on *pool*, which the caller closes; *url* is the same database, for the notifier."""
     door = door or Door()
-    metrics = Metrics(lambda: door.in_flight)
+    metrics = Metrics(lambda: door.in_flight, clients or Clients(settings))
     installation = Installation(pool, settings)
     notifier = Notifier(url, name="receiver notifier")
 

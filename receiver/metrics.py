@@ -7,6 +7,8 @@ from typing import TypeVar
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
 
+from receiver.clients import Clients
+
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 Flush = Callable[[Sequence[Item]], Awaitable[Sequence[Result]]]
@@ -15,7 +17,7 @@ Flush = Callable[[Sequence[Item]], Awaitable[Sequence[Result]]]
 class Metrics:
     """The counters of one app."""
 
-    def __init__(self, in_flight: Callable[[], float]) -> None:
+    def __init__(self, in_flight: Callable[[], float], clients: Clients) -> None:
         self.registry = CollectorRegistry()
         ProcessCollector(registry=self.registry)
         self.requests = Counter(
@@ -23,6 +25,8 @@ class Metrics:
         )
         answering = Gauge("ringback_http_requests_in_flight", "Requests being answered.", registry=self.registry)
         answering.set_function(in_flight)
+        self.registry.register(clients.open_connections)
+        self.registry.register(clients.refused_connections)
         self.callbacks = Counter(
             "ringback_callbacks", "Callbacks with a valid token.", ("provider", "verdict"), registry=self.registry
         )

@@ -12,12 +12,15 @@ import structlog
 import uvicorn
 from starlette.types import ASGIApp
 
+from receiver.clients import Clients
+from receiver.connection import Connection
 from receiver.gate import Door
 
 log = structlog.get_logger()
 
 BACKLOG = 4096
-KEEP_ALIVE = 75  # seconds; longer than a load balancer's, or it may write into a connection that we just closed
+# Where the system has them: a client that is gone without a word is noticed after 90 seconds.
+KEEPALIVE = {"TCP_KEEPIDLE": 60, "TCP_KEEPINTVL": 10, "TCP_KEEPCNT": 3, "TCP_USER_TIMEOUT": 90_000}
 # From the first 503 of /readyz to the first refused request: load balancers check about every second.
 NOTICE = 1.0  # seconds
 # A body may take ten seconds, and a commit ten more; platforms kill after thirty.
@@ -25,20 +28,45 @@ GRACE = 20  # seconds
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """Open a listening socket; port 0 means any free port. Raise OSError when the port is taken."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    return socket.create_server((host, port), family=family, backlog=BACKLOG)
+    """Open a listening socket; port 0 means any free port. Raise OSError when the port is taken.
+
+    `::` takes IPv4 as well, and only that where the system has no IPv6. Of a name, the first address that is ours.
+    """
+    if host == "::" and not socket.has_dualstack_ipv6():
+        host = "0.0.0.0"  # noqa: S104  the same: every address
+    if host == "::":
+        listener = socket.create_server((host, port), family=socket.AF_INET6, backlog=BACKLOG, dualstack_ipv6=True)
+    else:
+        listener = _listen_at_first(host, port)
+    # Connections inherit these: https://man7.org/linux/man-pages/man7/tcp.7.html
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for name, value in KEEPALIVE.items():
+        if hasattr(socket, name):
+            listener.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
+    return listener
+
+
+def _listen_at_first(host: str, port: int) -> socket.socket:
+    addresses = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    addresses.sort(key=lambda address: address[0] != socket.AF_INET)
+    for number, (family, _, _, _, address) in enumerate(addresses, start=1):
+        try:
+            return socket.create_server(address[:2], family=family, backlog=BACKLOG)
+        except OSError:
+            if number == len(addresses):
+                raise
+    raise OSError(f"{host} has no address")
 
 
 class Server(uvicorn.Server):
     """Serves until a signal. uvicorn alone would refuse connections at once, and end by killing the process."""
 
-    def __init__(self, app: ASGIApp, door: Door) -> None:
+    def __init__(self, app: ASGIApp, door: Door, clients: Clients) -> None:
         super().__init__(
             uvicorn.Config(
                 app,
                 loop="uvloop",
-                http="httptools",
+                http=Connection,
                 ws="none",
                 lifespan="on",
                 log_config=None,
@@ -46,12 +74,26 @@ class Server(uvicorn.Server):
                 proxy_headers=False,  # no handler uses the client's address
                 server_header=False,
                 backlog=BACKLOG,
-                timeout_keep_alive=KEEP_ALIVE,
                 timeout_graceful_shutdown=GRACE,
             )
         )
+        self.server_state = clients
+        self._clients = clients
         self._door = door
         self._stopped = asyncio.Event()
+
+    async def serve(self, sockets: list[socket.socket] | None = None) -> None:
+        """Serve until stopped, and see to it that no connection stalls, to the end."""
+        checking = asyncio.create_task(self._clients.check())
+        try:
+            await super().serve(sockets)
+        finally:
+            checking.cancel()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Let the clients read their answers, for a short time, and end."""
+        self._clients.leave()
+        await super().shutdown(sockets)
 
     async def main_loop(self) -> None:
         """Renew the Date header once a second, until `stop`. uvicorn's own loop wakes ten times a second."""

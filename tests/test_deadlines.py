@@ -13,7 +13,8 @@ import pytest
 from console import machine
 from enrichment.providers import waits
 from enrichment.settings import setting_fields
-from receiver import app, bodies, health, patience, server, shared_metrics
+from receiver import app, bodies, clients, health, patience, server, shared_metrics
+from receiver.connection import LINGER
 from store import connection, database, group_commit, migrations, notify
 from submitter import __main__ as submitter
 from submitter import backoff, checks, counting, leased, outcomes, poll, reconciler, submit, transport
@@ -81,7 +82,11 @@ WAITS = (
     Wait("the next try of a notifier or listener", notify.LONGEST_PAUSE, MINUTE),
     # those that call us
     Wait("the rest of a body", bodies.SLOWEST, 30),
-    Wait("an idle connection's next request", server.KEEP_ALIVE, 2 * MINUTE),
+    Wait("an idle connection's next request", default("idle_timeout_seconds"), 2 * MINUTE),
+    Wait("a request's head", default("head_timeout_seconds"), 30),
+    Wait("a client to read its answers", default("write_timeout_seconds"), 30),
+    Wait("a refused client to read why", LINGER, 5),
+    Wait("the same for answers, when the process stops", clients.LEAVING, 10),
     Wait("readiness", health.PATIENCE, 2),
     Wait("the shared metrics", shared_metrics.PATIENCE, 10),
     Wait("PostgreSQL to come back, for a provider's callback", patience.FOR_A_CALLBACK, 20),
