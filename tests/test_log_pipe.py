@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import json
 import os
 import signal
@@ -11,13 +12,17 @@ import struct
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
 
 import aiohttp
 import asyncpg
 import pytest
 
+from rig.ports import free_port
+from rig.processes import end_with_parent, environment
 from tests.conftest import TOKEN
-from tests.log_pipe import DEADLINE, SMALLEST_PIPE, Piped, piped
+from tests.log_pipe import DEADLINE, SETTINGS, SMALLEST_PIPE, Piped, piped
 
 LINGER_AND_RESET = struct.pack("ii", 1, 0)
 
@@ -231,3 +236,29 @@ async def test_clients_that_hang_up_are_not_logged(database_url: str) -> None:
         one.read()
 
     assert {line["event"] for line in one.lines[before:]} <= {"taken", "draining", "stopped"}
+
+
+async def test_up_stops_its_processes_while_nobody_reads_what_it_says(database_url: str, tmp_path: Path) -> None:
+    """With its output stalled, `ringback up` reads its children, and drains at a SIGHUP."""
+    read, write = os.pipe()
+    fcntl.fcntl(read, fcntl.F_SETPIPE_SZ, SMALLEST_PIPE)
+    port = free_port()
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "console", "up", "--port", str(port)),
+        env=environment(**SETTINGS, DATABASE_URL=database_url, LOG_LEVEL="debug"),
+        stdin=asyncio.subprocess.DEVNULL, stdout=write, stderr=asyncio.subprocess.DEVNULL, cwd=tmp_path,
+        preexec_fn=end_with_parent(signal.SIGTERM),
+    )  # fmt: skip
+    os.close(write)
+    one = Piped(process, port, read)
+    try:
+        await one.is_ready()
+        assert set(await send_events(one, range(60))) == {202}
+        process.send_signal(signal.SIGHUP)
+        process.send_signal(signal.SIGHUP)  # a terminal that is closed sends more than one
+        async with asyncio.timeout(DEADLINE):
+            assert await process.wait() == 0
+    finally:
+        with suppress(ProcessLookupError):
+            process.terminate()
+        os.close(read)
