@@ -9,6 +9,14 @@ from starlette.requests import ClientDisconnect
 # asyncio and uvloop, about a connection that is gone: https://github.com/python/cpython/blob/main/Lib/asyncio
 WRITTEN_TO_NOBODY = "socket.send() raised exception."
 
+# uvloop, to who writes in the moment between the end of a connection and the news of it.
+CLOSED = "the handler is closed"
+
+
+def hang_up_or_itself(error: RuntimeError) -> Exception:
+    """Return the ClientDisconnect that *error* of a write stands for; otherwise *error*."""
+    return ClientDisconnect() if CLOSED in str(error) else error
+
 
 def expect_hang_ups() -> None:
     """Turn what libraries log about a client that hung up into debug messages."""
