@@ -1,7 +1,8 @@
 """Mend what waits for a time that the database's clock, which went back, will not reach for long.
 
-store/gate.py mends permits and rests when they are read. Here are leases, questions, polls and readings: one that is
-further ahead than any honest wait is due now. Nothing is asked twice for it, because states and attempts are the same.
+store/gate.py mends permits and rests when they are read. Here are leases, questions and polls: one that is further
+ahead than any honest wait is due now. Nothing is asked twice for it, because states and attempts stay the same. What
+failed at a CRM or at the webhook may honestly wait for a day, so it waits for the clock as well.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from datetime import timedelta
 
 from store.database import Db
 
-# No wait is longer: a Retry-After is cut to an hour, a lease lasts an hour at most, a backoff ten minutes.
+# None of them is longer: a Retry-After is cut to an hour, a lease lasts an hour at most, a backoff ten minutes.
 FURTHEST = timedelta(minutes=70)
 
 _QUESTIONS = """
@@ -32,18 +33,6 @@ _POLLS = """
        AND id IN (SELECT id FROM jobs
                    WHERE provider = ANY (ARRAY(SELECT name FROM providers))
                      AND state = 'awaiting' AND request_id IS NOT NULL AND due_at > now() + $1
-                   LIMIT $2
-                     FOR UPDATE SKIP LOCKED)
-    RETURNING id
-"""
-_READINGS = """
-    UPDATE readings
-       SET due_at = now()
-     WHERE state = 'queued'
-       AND id IN (SELECT id FROM readings
-                   WHERE source = ANY (ARRAY(SELECT name FROM providers))
-                     AND (named_by = 'backfill') IN (true, false)
-                     AND state = 'queued' AND due_at > now() + $1
                    LIMIT $2
                      FOR UPDATE SKIP LOCKED)
     RETURNING id
@@ -71,7 +60,6 @@ async def bring_back(db: Db, *, lease: timedelta, grace: timedelta, limit: int) 
     found = {
         "questions": questions,
         "polls": await db.fetch(_POLLS, FURTHEST + grace, limit),
-        "readings": await db.fetch(_READINGS, FURTHEST, limit),
         "leases": [
             row
             for statement in (_LEASES_OF_JOBS, _LEASES_OF_READINGS, _LEASES_OF_DELIVERIES)

@@ -193,7 +193,7 @@ class Reconciler:
         return passed.looked
 
     async def mend_clock(self) -> int:
-        """Make due what waits for a time that the database's clock, which went back, will not reach for long."""
+        """Make due what waits for a time too far ahead, because the database's clock went back."""
         settings = self._process.settings
         brought = await bring_back(self._pool, lease=settings.lease, grace=settings.callback_grace, limit=BATCH)
         if brought:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from datetime import timedelta
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -22,7 +23,6 @@ from tests.factories import job
 if TYPE_CHECKING:
     from tests.wishes import Pool
 
-BACK = "interval '2 hours'"
 NOW = 1_800_000_000.0
 PER_MINUTE, PER_HOUR, ROLLING = Meter("any", 60, 600), Meter("any", 3600, 20), Meter("any", 10, 7)
 
@@ -30,9 +30,18 @@ PER_MINUTE, PER_HOUR, ROLLING = Meter("any", 60, 600), Meter("any", 3600, 20), M
 async def clock_back(pool: Pool) -> None:
     """Move all that a provider's limits and rests remember two hours ahead, as a clock that goes back does."""
     await pool.execute(
-        f'UPDATE limits SET next_at = next_at + {BACK}, spent_at = spent_at + 7200 * {SLICES} / "window"'
-    )  # noqa: S608
-    await pool.execute(f"UPDATE providers SET rest_until = rest_until + {BACK}, open_until = open_until + {BACK}")  # noqa: S608
+        """
+        UPDATE limits
+           SET next_at = next_at + interval '2 hours', spent_at = spent_at + 7200 * $1::int / "window"
+        """,
+        SLICES,
+    )
+    await pool.execute(
+        """
+        UPDATE providers
+           SET rest_until = rest_until + interval '2 hours', open_until = open_until + interval '2 hours'
+        """
+    )
 
 
 @pytest.mark.parametrize("now", [NOW, NOW + 17.3, NOW + 29.9])
@@ -52,7 +61,7 @@ def test_the_limit_is_kept_across_the_jump(meter: Meter, now: float, jump: float
         asked += [time + back for time in times]
         clock += max(wait([meter], clock), 0.001, chance.random() * meter.window / 100)
 
-    assert max(b - a for a, b in zip(asked, asked[1:], strict=False)) < 2.1 * meter.window
+    assert max(b - a for a, b in pairwise(asked)) < 2.1 * meter.window
     most = max(sum(at <= other < at + meter.window for other in asked) for at in asked)
     assert most <= meter.allowance
     assert asked[-1] > end - 1.1 * meter.window
@@ -148,9 +157,10 @@ async def test_what_is_due_too_far_ahead_is_due_now(pool: Pool) -> None:
         leased,
     )
 
-    wanted = {"lease": timedelta(seconds=20), "grace": timedelta(minutes=1), "limit": 500}
-    brought = await bring_back(pool, **wanted)
-    again = await bring_back(pool, **wanted)
+    async def bring() -> dict[str, int]:
+        return await bring_back(pool, lease=timedelta(seconds=20), grace=timedelta(minutes=1), limit=500)
+
+    brought, again = await bring(), await bring()
 
     assert (brought, again) == ({"questions": 1, "leases": 1}, {})
     rows = await pool.fetch("SELECT id, due_at - now() AS wait, lease_expires_at - now() AS lease FROM jobs")

@@ -188,7 +188,7 @@ async def test_garbage_is_one_line_a_second_with_a_count(database_url: str) -> N
         one.read()
         before = len(one.text)
         began = time.monotonic()
-        await asyncio.to_thread(lambda: [on_a_connection(one.port, garbage) for _ in range(500)])
+        await asyncio.to_thread(send_garbage, one.port, 500)
         seconds = time.monotonic() - began
         async with asyncio.timeout(DEADLINE):
             while told(one) < 500:
@@ -198,10 +198,16 @@ async def test_garbage_is_one_line_a_second_with_a_count(database_url: str) -> N
 
         assert told(one) == 500
         assert (len(one.text) - before) / (seconds + 1) < 1000  # bytes of log in a second
-        await asyncio.to_thread(lambda: [on_a_connection(one.port, garbage) for _ in range(20)])
+        await asyncio.to_thread(send_garbage, one.port, 20)
         assert await one.ends() == 0
         one.read()
         assert told(one) == 520
+
+
+def send_garbage(port: int, times: int) -> None:
+    """Send garbage so often, each on a connection of its own."""
+    for _ in range(times):
+        on_a_connection(port, garbage)
 
 
 def told(one: Piped) -> int:
