@@ -24,6 +24,7 @@ from console.retry import retry
 from console.status import status
 from console.suppress import suppress
 from console.up import up
+from enrichment.process import open_closed_files
 
 cli = typer.Typer(
     help="A CRM event comes in, the person's mobile number goes out.\n\n"
@@ -61,6 +62,7 @@ def options(
 
 def main() -> None:
     """Carry out the command. If it cannot start, say why in one message and exit with 2."""
+    open_closed_files()
     try:
         cli(prog_name="ringback")
     except Exception as error:

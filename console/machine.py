@@ -10,10 +10,11 @@ from functools import partial
 
 import typer
 
+from enrichment import lines
 from enrichment.settings import Settings
 from rig.kept import Kept
 from rig.processes import MODULES, NotRunning, python, start
-from rig.signals import call_at_signals, stop_at_signals
+from rig.signals import call_at_the_next_signal, stop_at_signals
 from store import embedded
 
 CANNOT_START = 2  # the exit code of a process that says why it cannot start; another try would fail too
@@ -50,7 +51,7 @@ class Machine:
                     group.create_task(self._keep_database(stop))
                 await stop.wait()
                 self._say("up", "stopping: open questions are answered and stored first; Ctrl-C again stops at once")
-                call_at_signals(self._kill)
+                call_at_the_next_signal(self._kill)
                 await self._stop_in_order()
         finally:
             await self._stop_in_order()
@@ -114,15 +115,21 @@ class Machine:
 
 
 def prefixed() -> Callable[[str, str], None]:
-    """Return a function that writes a line under a name; on a terminal the names have colours."""
+    """Return a function that writes a line under a name; on a terminal the names have colours.
+
+    A terminal or pipe that is not read holds nobody up: the processes are looked after, and their output is read.
+    """
     width = max(map(len, COLOURS))
     colourful = sys.stdout.isatty()
 
-    def say(who: str, line: str) -> None:
+    def text(who: str, line: str) -> str:
         name = f"{who:<{width}} |"
-        sys.stdout.write(f"{typer.style(name, fg=COLOURS.get(who, 'white')) if colourful else name} {line}\n")
-        sys.stdout.flush()
+        return f"{typer.style(name, fg=COLOURS.get(who, 'white')) if colourful else name} {line}\n"
 
+    def say(who: str, line: str) -> None:
+        lines.stdout.write(text(who, line))
+
+    lines.stdout.say_dropped = lambda count: text("up", f"{count} lines were dropped: they were not read in time")
     return say
 
 

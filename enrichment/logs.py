@@ -5,22 +5,28 @@ An exception's message may repeat what a sender wrote, so only its type and plac
 
 from __future__ import annotations
 
-import io
 import logging
 import sys
 import traceback
-from collections.abc import Iterator, MutableMapping
-from contextlib import contextmanager, suppress
+from collections.abc import MutableMapping
 from types import TracebackType
-from typing import Any, TextIO, cast
+from typing import Any, cast
 
 import structlog
 
+from enrichment import lines
+from enrichment.log_limit import OnceASecond
+
 FRAMES = 6  # of a traceback, innermost: enough to find the line
 
+_as_json = structlog.processors.JSONRenderer(default=str)
 
-def configure(level: str, process: str) -> None:
-    """Write all log events from *level* on, ours and libraries', as JSON lines on stderr that name *process*."""
+
+def configure(level: str, process: str, *, once_a_second: bool = False) -> None:
+    """Write all log events from *level* on, ours and libraries', as JSON lines on stderr that name *process*.
+
+    *once_a_second*: warnings and errors of one kind, because strangers may cause them.
+    """
     least = logging.getLevelNamesMapping()[level.upper()]
 
     def named(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
@@ -33,24 +39,36 @@ def configure(level: str, process: str) -> None:
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         _place_instead_of_words,
     ]
-    as_json = structlog.processors.JSONRenderer(default=str)
-    stderr = cast("TextIO", _stderr)
+    last: list[structlog.typing.Processor] = [OnceASecond(_write)] if once_a_second else []
     structlog.configure(
-        processors=[*shared, as_json],
+        processors=[*shared, *last, _as_json],
         wrapper_class=structlog.make_filtering_bound_logger(least),
-        logger_factory=structlog.WriteLoggerFactory(stderr),
+        logger_factory=_Ours,
         cache_logger_on_first_use=True,
     )
-    handler = logging.StreamHandler(stderr)
-    handler.setFormatter(
+    theirs = _Theirs()
+    theirs.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=[structlog.stdlib.add_logger_name, *shared, _first_line],
-            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, as_json],
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *last, _as_json],
         )
     )
+
+    def say_dropped(count: int) -> str:
+        event: structlog.typing.EventDict = {"event": "log_lines_dropped", "count": count}
+        for processor in shared:
+            event = cast("structlog.typing.EventDict", processor(None, "warning", event))
+        return _line(event)
+
+    lines.stderr.say_dropped = say_dropped
     root = logging.getLogger()
-    root.handlers = [handler]
+    root.handlers = [theirs]
     root.setLevel(least)
+
+
+def last_words(text: str) -> None:
+    """Write why the process ends, in plain text, behind what it has logged."""
+    lines.stderr.write(f"{text}\n", must=True)
 
 
 def without_words(reason: str | None) -> str | None:
@@ -77,42 +95,40 @@ def _place_instead_of_words(_: Any, __: str, event: MutableMapping[str, Any]) ->
     return event
 
 
+class _Ours:
+    """The logger behind structlog's: it writes what the processors made."""
+
+    def __init__(self, *_: Any) -> None:
+        pass
+
+    def _write(self, line: str) -> None:
+        lines.stderr.write(f"{line}\n")
+
+    debug = info = warning = error = critical = _write
+
+
+class _Theirs(logging.Handler):
+    """The handler of what libraries log."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write *record* as a line."""
+        try:
+            lines.stderr.write(f"{self.format(record)}\n")
+        except structlog.DropEvent:
+            pass
+        except Exception as error:  # noqa: BLE001  a message that does not fit its arguments must not stop the work
+            _write({"event": "unreadable_log_record", "logger": record.name, "error": type(error).__name__})
+
+
+def _line(event: MutableMapping[str, Any]) -> str:
+    return f"{_as_json(None, '', event)!s}\n"
+
+
+def _write(event: MutableMapping[str, Any]) -> None:
+    lines.stderr.write(_line(event))
+
+
 def _first_line(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
     # asyncio appends the repr of the task, and with it the exception's words.
     event["event"] = str(event["event"]).partition("\n")[0]
     return event
-
-
-class _Stderr(io.TextIOBase):
-    """A stderr that ignores broken pipes: a reader that is gone must not stop the work."""
-
-    def __init__(self) -> None:
-        self._held: list[str] | None = None
-
-    @contextmanager
-    def together(self) -> Iterator[None]:
-        """Hold the log lines inside the block and write them together at its end. Do not await or nest inside it."""
-        self._held = []
-        try:
-            yield
-        finally:
-            lines, self._held = "".join(self._held), None
-            self.write(lines)
-            self.flush()
-
-    def write(self, text: str) -> int:
-        if self._held is not None:
-            self._held.append(text)
-            return len(text)
-        with suppress(OSError):
-            sys.stderr.write(text)
-        return len(text)
-
-    def flush(self) -> None:
-        if self._held is None:
-            with suppress(OSError):
-                sys.stderr.flush()
-
-
-_stderr = _Stderr()
-together = _stderr.together

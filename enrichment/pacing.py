@@ -20,6 +20,8 @@ SLACK = 0.015  # of the window,
 SLACK_MOST = 0.5  # but at most this, in seconds
 # Permits are handed out this far ahead: enough to keep the wire busy between two claims.
 HORIZON = 0.25  # seconds
+# Meters are read under lock, but their time a little before: less than this is no jump of the clock.
+CLOCK_SLACK = 1.0  # seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +51,26 @@ class Meter:
 
     def slice_at(self, time: float) -> int:
         return int(time * SLICES / self.window)
+
+    def ahead(self, now: float) -> float:
+        """Return by how many seconds the meter is ahead of what requests up to *now* can have made of it.
+
+        More than CLOCK_SLACK means that the clock went back, by at least so much.
+        """
+        if self.paced:  # the allowance may have been 1 per window when a permit was taken
+            return self.next_at - (now + HORIZON + self.window + self.slack)
+        return (self.spent_at - self.slice_at(now) - 2) * self.window / SLICES
+
+    def brought_back(self, now: float) -> Meter:
+        """Return the meter as it was, on a clock that went back to *now*; the limit is kept across the jump."""
+        if self.ahead(now) <= CLOCK_SLACK:
+            return self
+        if self.paced:
+            return replace(self, next_at=now + HORIZON + self.interval)
+        # The latest request may be older, but counts as of now: nothing is forgotten before a window is over.
+        newest = self.slice_at(now) + 1
+        *older, current, following = self.spent if len(self.spent) == RING else [0] * RING
+        return replace(self, spent=(0, *older, current + following), spent_at=newest)
 
     def rolled(self, now: float) -> Meter:
         """Return the meter of a counted window with its ring turned to *now*; the newest slice is the next one."""

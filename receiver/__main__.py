@@ -13,10 +13,12 @@ import uvloop
 
 from enrichment import logs
 from enrichment.garbage import collect_rarely
+from enrichment.process import open_closed_files
 from enrichment.settings import Settings, SettingsError
 from receiver.app import create_app
 from receiver.clients import Clients
 from receiver.gate import Door
+from receiver.hang_ups import expect_hang_ups
 from receiver.server import Server, listen
 from store.database import (
     UNREACHABLE,
@@ -40,14 +42,16 @@ class CannotStart(Exception):
 
 
 def main() -> None:
-    """Serve until SIGTERM; if the receiver cannot start, say why in one message and exit with 2."""
+    """Serve until a signal; if the receiver cannot start, say why in one message and exit with 2."""
+    open_closed_files()
     try:
         settings = Settings.load("receiver")
-        logs.configure(settings.log_level, "receiver")
+        logs.configure(settings.log_level, "receiver", once_a_second=True)
         logging.getLogger("uvicorn").setLevel(logging.WARNING)  # it logs every step
+        expect_hang_ups()
         uvloop.run(_run(settings))
     except (SettingsError, DatabaseDown, SchemaError, IdentityKeyError, CannotStart) as error:
-        sys.stderr.write(f"{error}\n")
+        logs.last_words(str(error))
         sys.exit(CANNOT_START)
 
 

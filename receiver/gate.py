@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from receiver.hang_ups import hang_up_or_itself
 from receiver.metrics import Metrics
 from receiver.problems import RETRY_AFTER, Problem, broken, problem_response
 
@@ -70,7 +71,10 @@ class Gate:
             if message["type"] == "http.response.start":
                 status = message["status"]
                 message["headers"] = _with_defaults(message["headers"])
-            await send(message)
+            try:
+                await send(message)
+            except RuntimeError as error:
+                raise hang_up_or_itself(error) from None
 
         self._door.in_flight += 1
         try:
@@ -79,7 +83,8 @@ class Gate:
             else:
                 await self._app(scope, receive, counting_send)
         except ClientDisconnect:
-            pass  # the client is gone, and nothing was stored
+            if status:
+                raise  # part of an answer was sent, and uvicorn does not know yet that the client is gone
         except Exception as error:  # noqa: BLE001  it is logged, and answered
             response = broken(error, _route(scope))
             if status:

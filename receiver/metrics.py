@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import TypeVar
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
+from prometheus_client.core import CounterMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from enrichment import lines
 
 from receiver.clients import Clients
 
@@ -14,12 +18,23 @@ Result = TypeVar("Result")
 Flush = Callable[[Sequence[Item]], Awaitable[Sequence[Result]]]
 
 
+class _DroppedLines(Collector):
+    """The lines of this process's log that nobody read in time."""
+
+    def collect(self) -> Iterable[Metric]:
+        """Return their number."""
+        yield CounterMetricFamily(
+            "ringback_log_lines_dropped", "Log lines dropped because stderr was not read.", value=lines.stderr.dropped
+        )
+
+
 class Metrics:
     """The counters of one app."""
 
     def __init__(self, in_flight: Callable[[], float], clients: Clients) -> None:
         self.registry = CollectorRegistry()
         ProcessCollector(registry=self.registry)
+        self.registry.register(_DroppedLines())
         self.requests = Counter(
             "ringback_http_requests", "Requests answered.", ("route", "status"), registry=self.registry
         )

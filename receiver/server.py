@@ -12,6 +12,7 @@ import structlog
 import uvicorn
 from starlette.types import ASGIApp
 
+from enrichment.process import draining_signals
 from receiver.clients import Clients
 from receiver.connection import Connection
 from receiver.gate import Door
@@ -104,15 +105,17 @@ class Server(uvicorn.Server):
 
     @contextmanager
     def capture_signals(self) -> Generator[None, None, None]:
-        """Stop only the server at SIGTERM and SIGINT."""
+        """Stop only the server at the signals that drain."""
         loop = asyncio.get_running_loop()
-        loop.add_signal_handler(signal.SIGTERM, self._say_so)
+        numbers = draining_signals()
+        for number in numbers:
+            loop.add_signal_handler(number, self._say_so)
         loop.add_signal_handler(signal.SIGINT, self.stop)  # from a keyboard: no load balancer to warn
         try:
             yield
         finally:
-            loop.remove_signal_handler(signal.SIGTERM)
-            loop.remove_signal_handler(signal.SIGINT)
+            for number in numbers:
+                loop.remove_signal_handler(number)
 
     def _say_so(self) -> None:
         if self._door.ready:

@@ -48,9 +48,10 @@ class SharedMetrics(Collector):
             return
         if self._reading is None or self._reading.done():
             self._reading = asyncio.create_task(self._read())
-        done, _ = await asyncio.wait([self._reading], timeout=PATIENCE)
+        reading = self._reading  # another scrape may begin a new one meanwhile
+        done, _ = await asyncio.wait([reading], timeout=PATIENCE)
         try:
-            self._families = self._reading.result() if done else []
+            self._families = reading.result() if done else []
             self._is_up = bool(done)
         except (asyncpg.PostgresError, *UNAVAILABLE):
             self._families, self._is_up = [], False

@@ -15,9 +15,16 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def call_at_signals(call: Callable[[], object]) -> None:
-    """Call *call* from now on at each signal that ends a process."""
+    """Call *call* from now on at each signal that ends a process; not at a SIGHUP that is ignored, as under nohup."""
     for number in _SIGNALS:
-        asyncio.get_running_loop().add_signal_handler(number, call)
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            asyncio.get_running_loop().add_signal_handler(number, call)
+
+
+def call_at_the_next_signal(call: Callable[[], object]) -> None:
+    """Call *call* at the next signal that a person sends; a lost terminal may send several."""
+    call_at_signals(call)
+    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, lambda: None)
 
 
 def stop_at_signals() -> asyncio.Event:

@@ -17,7 +17,7 @@ from typing import Any
 import asyncpg
 
 from enrichment.crms.base import Purpose
-from enrichment.pacing import ROLLING, Meter, permits, spend, wait
+from enrichment.pacing import CLOCK_SLACK, ROLLING, Meter, permits, spend, wait
 from store.columns import Columns
 from store.database import Db, transaction
 from store.gate import read_gate, save_meters, shut_behind
@@ -80,6 +80,8 @@ class Permits:
                            best_before=asked + max(0.0, at - state.now) + LATE)
                     for at in plan.times
                 ]  # fmt: skip
+            if any(meter.ahead(state.now) > CLOCK_SLACK for meter in state.meters):
+                break  # the clock went back: `read_gate` mends it
             if state.paused or state.shut_for > 0:
                 return Shut(state.shut_for, state.paused)
             if state.tripped:

@@ -7,9 +7,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 
-from enrichment.pacing import Meter
+import structlog
+
+from enrichment.pacing import CLOCK_SLACK, Meter
 from store.database import Db
 from store.pauses import Brake
+
+log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,8 +70,12 @@ async def read_gate(db: Db, provider: str, *purposes: str) -> Gate:
     meters = [
         Meter(r["purpose"], r["window"], r["allowance"], r["next_at"], tuple(r["spent"]), r["spent_at"]) for r in rows
     ]
+    now = rows[0]["now"]
+    if any(meter.ahead(now) > CLOCK_SLACK for meter in meters):
+        brought_back = await _bring_back(db, provider, now)
+        meters = [brought_back[meter.purpose, meter.window] for meter in meters]
     return Gate(
-        rows[0]["now"],
+        now,
         rows[0]["paused"],
         rows[0]["shut_for"] or 0.0,
         rows[0]["tripped"],
@@ -76,6 +84,41 @@ async def read_gate(db: Db, provider: str, *purposes: str) -> Gate:
         meters,
         Brake.of(rows[0]["braked"], rows[0]["braked_sources"]),
     )
+
+
+async def _bring_back(db: Db, provider: str, now: float) -> dict[tuple[str, int], Meter]:
+    """Mend what the provider would wait for because the database's clock went back: its meters and its rests.
+
+    Return all of its meters. The rests end when they would have ended, or by the error of our measure later.
+    """
+    rows = await db.fetch(
+        """
+        SELECT purpose, "window", allowance, spent, spent_at, EXTRACT(epoch FROM next_at)::float8 AS next_at
+          FROM limits
+         WHERE provider = $1
+         ORDER BY purpose, "window"
+           FOR UPDATE
+        """,
+        provider,
+    )
+    meters = [
+        Meter(r["purpose"], r["window"], r["allowance"], r["next_at"], tuple(r["spent"]), r["spent_at"]) for r in rows
+    ]
+    seconds = max(meter.ahead(now) for meter in meters)
+    after = [meter.brought_back(now) for meter in meters]
+    await save_meters(db, provider, after)
+    await db.execute(
+        """
+        UPDATE providers
+           SET rest_until = rest_until - $2::interval, open_until = open_until - $2::interval,
+               check_at = check_at - $2::interval
+         WHERE name = $1
+        """,
+        provider,
+        timedelta(seconds=seconds),
+    )
+    log.warning("clock_went_back", provider=provider, seconds=round(seconds))
+    return {(meter.purpose, meter.window): meter for meter in after}
 
 
 async def save_meters(db: Db, provider: str, meters: Sequence[Meter]) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import signal
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -17,6 +16,7 @@ import uvloop
 
 from enrichment import logs
 from enrichment.garbage import collect_rarely
+from enrichment.process import draining_signals, open_closed_files
 from enrichment.providers import build_providers
 from enrichment.providers.base import Provider
 from enrichment.providers.limits import own_limits
@@ -55,13 +55,14 @@ class Process:
 
 
 def main(name: str, work: Callable[[Process, asyncio.Event], Awaitable[None]]) -> None:
-    """Run *work* until SIGTERM or SIGINT; when it cannot start, say why in one message and exit with 2."""
+    """Run *work* until a signal; when it cannot start, say why in one message and exit with 2."""
+    open_closed_files()
     try:
         settings = Settings.load("submitter")
         logs.configure(settings.log_level, name)
         uvloop.run(_run(name, settings, database_url(settings), work))
     except (SettingsError, DatabaseDown, SchemaError, IdentityKeyError) as error:
-        sys.stderr.write(f"{error}\n")
+        logs.last_words(str(error))
         sys.exit(2)
 
 
@@ -69,7 +70,7 @@ async def _run(
     name: str, settings: Settings, url: str, work: Callable[[Process, asyncio.Event], Awaitable[None]]
 ) -> None:
     stop = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in draining_signals():
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     if ignored := ignored_parameters(settings):
         log.info("database_url_parameters_ignored", names=ignored)

@@ -19,6 +19,7 @@ from enrichment.guards import read_budgets
 from enrichment.providers.base import CallsBack, Health, HttpResponse, Provider
 from store import providers, sweep
 from store.budgets import lock_room, release_affordable
+from store.clock import bring_back
 from store.connections import Connections
 from store.database import ACQUIRE_TIMEOUT, transaction
 from store.endings import follow_ends
@@ -64,6 +65,7 @@ SWEEP_LOOK_EVERY = 1.0
 WALK_EVERY = 0.5  # pages of a walk
 FLOODS_EVERY = 3600.0
 PASS_ON_EVERY = 10.0
+CLOCK_EVERY = 60.0
 FIRST = UUID(int=0)  # before every id
 # Nothing waits for ever, not even for a budget that is never raised or an account that is never topped up. A monthly
 # budget returns within 31 days; the rest is slack.
@@ -190,6 +192,15 @@ class Reconciler:
             self._wake()
         return passed.looked
 
+    async def mend_clock(self) -> int:
+        """Make due what waits for a time too far ahead, because the database's clock went back."""
+        settings = self._process.settings
+        brought = await bring_back(self._pool, lease=settings.lease, grace=settings.callback_grace, limit=BATCH)
+        if brought:
+            log.warning("due_too_far_ahead", **brought)
+            self._wake()
+        return max(brought.values(), default=0)
+
     async def forget_floods(self) -> int:
         """Remove the flood guard's counts of hours that are over."""
         await forget_floods(self._pool)
@@ -308,6 +319,7 @@ async def work(process: Process, stop: asyncio.Event) -> None:
         repeat(reconciler.make_months, MONTHS_EVERY, stop),
         repeat(reconciler.empty_bodies, BODIES_EVERY, stop),
         repeat(reconciler.forget_floods, FLOODS_EVERY, stop),
+        repeat(reconciler.mend_clock, CLOCK_EVERY, stop),
         *(repeat(when(jobs, poller.poll_once), SETTLE_EVERY, stop) for poller in pollers),
         *(repeat(when(crms, Sweep(one).sweep), SWEEP_LOOK_EVERY, stop) for one in of_crms),
         *(repeat(when(crms, Walk(one).walk), WALK_EVERY, stop) for one in of_crms),

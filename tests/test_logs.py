@@ -18,7 +18,7 @@ import pytest
 import structlog
 from pydantic import SecretStr
 
-from enrichment import logs
+from enrichment import lines, logs
 from enrichment.tokens import callback_url
 from rig.processes import environment
 from tests.commands import running, until
@@ -58,7 +58,7 @@ PRIVATE = [
 
 
 @pytest.fixture
-def written(capsys: pytest.CaptureFixture[str]) -> Iterator[Any]:
+def written(capfd: pytest.CaptureFixture[str]) -> Iterator[Any]:
     """Configure logging as a process does; yield its lines so far; then restore it."""
     root = logging.getLogger()
     handlers, level = root.handlers, root.level
@@ -67,7 +67,8 @@ def written(capsys: pytest.CaptureFixture[str]) -> Iterator[Any]:
     structlog.configure(cache_logger_on_first_use=False)
 
     def read() -> list[dict[str, Any]]:
-        return [json.loads(line) for line in capsys.readouterr().err.splitlines()]
+        assert lines.stderr.flush()
+        return [json.loads(line) for line in capfd.readouterr().err.splitlines()]
 
     yield read
     root.handlers = handlers
@@ -143,39 +144,6 @@ def test_the_level_is_kept(written: Any) -> None:
 def test_a_providers_own_words_are_not_logged(reason: str | None, told: str | None) -> None:
     """A provider's words may name the person; the full reason stays with the job."""
     assert logs.without_words(reason) == told
-
-
-def test_a_reader_that_went_away_stops_nobody(written: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A broken pipe on stderr does not stop the work."""
-
-    class Gone:
-        def write(self, _: str) -> int:
-            raise BrokenPipeError
-
-        def flush(self) -> None:
-            raise BrokenPipeError
-
-    monkeypatch.setattr(sys, "stderr", Gone())
-
-    structlog.get_logger().info("still here")
-    logging.getLogger("elsewhere").warning("still here")
-
-
-def test_what_is_logged_together_is_written_at_the_end_even_if_it_fails(written: Any) -> None:
-    """A batch writes its lines at once, and all of them, even if it fails."""
-
-    def batch() -> None:
-        with logs.together():
-            structlog.get_logger().info("first")
-            structlog.get_logger().info("second")
-            assert written() == []
-            fail()
-
-    with pytest.raises(ValueError, match="already exists"):
-        batch()
-    structlog.get_logger().info("third")
-
-    assert [line["event"] for line in written()] == ["first", "second", "third"]
 
 
 @pytest.fixture
