@@ -1,4 +1,7 @@
-"""Take the due jobs of a provider: claim those that may be asked, hold those whose source or brake forbids it."""
+"""Take the due jobs of a provider: claim those that may be asked, hold the others.
+
+Held are those whose source has no credits or is paused, and those that may repeat a question after a restore.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +15,7 @@ from uuid import UUID
 import asyncpg
 
 from store.database import Db
+from store.restores import MAY_REPEAT
 
 HELD_AT_ONCE = 5000  # jobs that one statement holds for a provider's budget or the brake, at most, of either kind
 WINDOW, ROUNDS = 50, 40  # due jobs that a claim looks further through for sources that can pay: at least; how often
@@ -53,7 +57,7 @@ class Shares:
 
 
 async def take_due(db: Db, terms: Terms, most: int, shares: Shares) -> list[asyncpg.Record]:
-    """Claim up to *most* due jobs; look further where jobs that their source may not pay for stand before others."""
+    """Claim up to *most* due jobs; look further where jobs that may not be asked stand before others."""
     due = taken = await _take_some(db, terms, most, most, shares)
     for _ in range(ROUNDS):
         left = most - _asked(due)
@@ -69,7 +73,7 @@ def _asked(due: Sequence[asyncpg.Record]) -> int:
 
 
 async def _take_some(db: Db, terms: Terms, most: int, window: int, shares: Shares) -> list[asyncpg.Record]:
-    """Claim up to *most* of the first due jobs, *window* of each kind; hold those that their source may not pay for.
+    """Claim up to *most* of the first due jobs, *window* of each kind; hold those that may not be asked.
 
     Return also those that are not claimed, without an attempt: those that were held, those whose search has no open
     lookup, and those whose question is about a suppressed person.
@@ -88,7 +92,7 @@ async def _take_some(db: Db, terms: Terms, most: int, window: int, shares: Share
     return rows
 
 
-_QUEUE = """
+_QUEUE = f"""
         fresh AS MATERIALIZED (
             SELECT id, search_id, lookup_id, source, due_at, 1 AS turn
               FROM jobs
@@ -105,19 +109,20 @@ _QUEUE = """
                FOR UPDATE SKIP LOCKED
         ), queue AS MATERIALIZED (
             -- Three fresh ones, then one that failed before: neither kind can starve the other.
-            SELECT id, search_id, lookup_id, source, place
+            SELECT id, search_id, lookup_id, source, place, {MAY_REPEAT.format(row="queue")} AS may_repeat
               FROM (SELECT *, turn * row_number() OVER (PARTITION BY turn ORDER BY due_at, id) AS place
                       FROM (SELECT * FROM fresh UNION ALL SELECT * FROM again) AS both_kinds) AS queue
              ORDER BY place
              LIMIT $7
         )
-"""
-_NOT_SHARED = "shared AS MATERIALIZED (SELECT queue.*, NULL::text AS held FROM queue)"
+"""  # noqa: S608
+_NOT_SHARED = "shared AS MATERIALIZED (SELECT queue.*, CASE WHEN may_repeat THEN 'restored' END AS held FROM queue)"
 # What is beyond the share of its source is held.
 _SHARED = """
         shared AS MATERIALIZED (
             SELECT queue.*,
-                   CASE WHEN row_number() OVER (PARTITION BY queue.source ORDER BY place) > share.most
+                   CASE WHEN may_repeat THEN 'restored'
+                        WHEN row_number() OVER (PARTITION BY queue.source, may_repeat ORDER BY place) > share.most
                         THEN share.held END AS held
               FROM queue
               LEFT JOIN unnest($8::text[], $9::int[], $10::text[]) AS share (source, most, held) USING (source)
