@@ -91,10 +91,13 @@ async def _reconcile(settings: Settings, since: datetime | None, *, done: bool, 
     """Do what the options say; return how things stand then, or None when no restore is open."""
     from console.database import connected, embedded_exists
     from console.reconcile_report import ask_providers, gather
+    from rig.processes import NotRunning
     from store import restores
     from store.migrations import require_current
 
     if not embedded_exists(settings):
+        if since is not None:
+            raise NotRunning("There is no database to reconcile. Remedy: set DATABASE_URL")
         return None
     async with connected(settings) as connection:
         await require_current(connection)

@@ -89,7 +89,9 @@ async def newest_before(db: Db, before: datetime) -> datetime | None:
         SELECT GREATEST(
             (SELECT received_at FROM events WHERE id < $1 ORDER BY id DESC LIMIT 1),
             (SELECT created_at FROM lookups WHERE id < $1 ORDER BY id DESC LIMIT 1),
-            (SELECT max(finished_at) FROM finished_jobs WHERE finished_at > $2::timestamptz - $3::interval AND finished_at < $2))
+            (SELECT max(finished_at)
+               FROM finished_jobs
+              WHERE finished_at > $2::timestamptz - $3::interval AND finished_at < $2))
         """,
         first_id(before),
         before,
