@@ -15,7 +15,7 @@ from uuid import UUID
 import asyncpg
 
 from store.database import Db
-from store.restores import MAY_REPEAT
+from store.restores import REPEATING
 
 HELD_AT_ONCE = 5000  # jobs that one statement holds for a provider's budget or the brake, at most, of either kind
 WINDOW, ROUNDS = 50, 40  # due jobs that a claim looks further through for sources that can pay: at least; how often
@@ -79,7 +79,7 @@ async def _take_some(db: Db, terms: Terms, most: int, window: int, shares: Share
     lookup, and those whose question is about a suppressed person.
     """
     rows: list[asyncpg.Record] = await db.fetch(
-        f"WITH {_QUEUE}, {_SHARED if shares.are_limited else _NOT_SHARED}, {_CLAIMED}",
+        f"WITH {_QUEUE}, {REPEATING}, {_SHARED if shares.are_limited else _NOT_SHARED}, {_CLAIMED}",
         terms.provider,
         most,
         terms.price,
@@ -92,7 +92,7 @@ async def _take_some(db: Db, terms: Terms, most: int, window: int, shares: Share
     return rows
 
 
-_QUEUE = f"""
+_QUEUE = """
         fresh AS MATERIALIZED (
             SELECT id, search_id, lookup_id, source, due_at, 1 AS turn
               FROM jobs
@@ -109,22 +109,29 @@ _QUEUE = f"""
                FOR UPDATE SKIP LOCKED
         ), queue AS MATERIALIZED (
             -- Three fresh ones, then one that failed before: neither kind can starve the other.
-            SELECT id, search_id, lookup_id, source, place, {MAY_REPEAT.format(row="queue")} AS may_repeat
+            SELECT id, search_id, lookup_id, source, place
               FROM (SELECT *, turn * row_number() OVER (PARTITION BY turn ORDER BY due_at, id) AS place
                       FROM (SELECT * FROM fresh UNION ALL SELECT * FROM again) AS both_kinds) AS queue
              ORDER BY place
              LIMIT $7
         )
-"""  # noqa: S608
-_NOT_SHARED = "shared AS MATERIALIZED (SELECT queue.*, CASE WHEN may_repeat THEN 'restored' END AS held FROM queue)"
+"""
+_NOT_SHARED = """
+        shared AS MATERIALIZED (
+            SELECT queue.*, CASE WHEN repeating.id IS NOT NULL THEN 'restored' END AS held
+              FROM queue
+              LEFT JOIN repeating USING (id)
+        )
+"""
 # What is beyond the share of its source is held.
 _SHARED = """
         shared AS MATERIALIZED (
             SELECT queue.*,
-                   CASE WHEN may_repeat THEN 'restored'
-                        WHEN row_number() OVER (PARTITION BY queue.source, may_repeat ORDER BY place) > share.most
-                        THEN share.held END AS held
+                   CASE WHEN repeating.id IS NOT NULL THEN 'restored'
+                        WHEN row_number() OVER (PARTITION BY queue.source, repeating.id IS NULL ORDER BY place)
+                             > share.most THEN share.held END AS held
               FROM queue
+              LEFT JOIN repeating USING (id)
               LEFT JOIN unnest($8::text[], $9::int[], $10::text[]) AS share (source, most, held) USING (source)
         )
 """

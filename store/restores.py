@@ -10,7 +10,7 @@ for. Three kinds of questions would repeat it:
 They have one thing in common: their lookup is there before all that the lost database knew has come in again. When
 that is, only a person can say, because an event does not tell whether it came before. So `begin` marks every lookup,
 those to come as well, and `close` ends this: a later lookup is asked about as usual. The claim holds the jobs of
-marked lookups (MAY_REPEAT), in the statement that would ask: a pause that ends, a chain that goes on and a receiver
+marked lookups (REPEATING), in the statement that would ask: a pause that ends, a chain that goes on and a receiver
 that took events before `begin` need no rule of their own. Contacts that are named and not read when the restore is
 closed are marked themselves, and so are the lookups that they become.
 
@@ -34,18 +34,22 @@ from store.partitions import first_id
 
 HELD_AT_ONCE = 5000  # jobs per statement
 
-# Whether the job of this {row} may repeat a question that was paid for before a restore.
-MAY_REPEAT = """
-    CASE WHEN (SELECT EXISTS (SELECT FROM restores))   -- usually there are none
-         THEN EXISTS (SELECT
-                        FROM restores
-                       WHERE ({row}.lookup_id < restores.upto
-                              OR EXISTS (SELECT FROM marked_lookups WHERE lookup_id = {row}.lookup_id))
-                         AND NOT EXISTS (SELECT FROM released_searches WHERE search_id = {row}.search_id)
-                         -- A person asked for it after the restore.
-                         AND NOT ({row}.search_id >= restores.began_id
-                                  AND EXISTS (SELECT FROM searches WHERE id = {row}.search_id AND is_retry)))
-         ELSE false END
+# Which jobs of `queue` may repeat a question that was paid for before a restore. Usually there was none: then this is
+# all that it costs.
+REPEATING = """
+        repeating AS MATERIALIZED (
+            SELECT queue.id
+              FROM queue
+             WHERE (SELECT EXISTS (SELECT FROM restores))
+               AND EXISTS (SELECT
+                             FROM restores
+                            WHERE (queue.lookup_id < restores.upto
+                                   OR EXISTS (SELECT FROM marked_lookups WHERE lookup_id = queue.lookup_id))
+                              AND NOT EXISTS (SELECT FROM released_searches WHERE search_id = queue.search_id)
+                              -- A person asked for it after the restore.
+                              AND NOT (queue.search_id >= restores.began_id
+                                       AND EXISTS (SELECT FROM searches WHERE id = queue.search_id AND is_retry)))
+        )
 """
 
 
@@ -147,33 +151,35 @@ async def _close(db: Db, restore: Restore) -> None:
 
 async def hold_some(db: Db, after: UUID | None = None) -> tuple[int, UUID | None]:
     """Hold the jobs after *after* that may repeat a question; return how many, and the last one if there are more."""
-    rows = await db.fetch(_HOLD_SOME, after or UUID(int=0), HELD_AT_ONCE)
+    rows = await db.fetch(f"WITH {_QUEUED}, {REPEATING}, {_HOLD}", after or UUID(int=0), HELD_AT_ONCE)
     return sum(row["is_held"] for row in rows), rows[-1]["id"] if len(rows) == HELD_AT_ONCE else None
 
 
-_HOLD_SOME = f"""
-        WITH seen AS MATERIALIZED (
-            SELECT id, search_id, lookup_id, held
+_QUEUED = """
+        queue AS MATERIALIZED (
+            SELECT id, search_id, lookup_id
               FROM jobs
              WHERE state = 'queued'
                AND id > $1
              ORDER BY id
              LIMIT $2
                FOR UPDATE
-        ), held AS (
+        )
+"""
+_HOLD = """
+        held AS (
             UPDATE jobs
                SET held = 'restored'
-              FROM seen
-             WHERE jobs.id = seen.id
-               AND seen.held IS DISTINCT FROM 'restored'
-               AND {MAY_REPEAT.format(row="seen")}
+              FROM repeating
+             WHERE jobs.id = repeating.id
+               AND jobs.held IS DISTINCT FROM 'restored'
             RETURNING jobs.id
         )
-        SELECT seen.id, held.id IS NOT NULL AS is_held
-          FROM seen
+        SELECT queue.id, held.id IS NOT NULL AS is_held
+          FROM queue
           LEFT JOIN held USING (id)
-         ORDER BY seen.id
-"""  # noqa: S608
+         ORDER BY queue.id
+"""
 
 
 async def hold_all(db: Db) -> int:
