@@ -21,12 +21,14 @@ from store.database import transaction
 from store.lookups import cancel, release_many, retry
 from store.pauses import Scope, add_pause, release_braked, remove_pause_of
 from store.reading_work import Skipped, end_read
+from store.record_lookups import ANSWERED_BEFORE
 from store.restore_reports import asked_since, behind, held_lookups, unknown_callbacks
 from store.restores import Restore, begin, close, hold_all
 from store.sweeps import name
 from tests.at_work import BOTH, wish_for
 from tests.called_back import found, path_for
 from tests.claims import ids, take
+from tests.crm_world import crm_world
 from tests.factories import job, lookup
 from tests.order import Order, one_connection
 from tests.test_reading_work import became
@@ -36,6 +38,7 @@ from tests.wishes import MOBILE, POLICY, end, read, status, take_one
 if TYPE_CHECKING:
     from tests.asgi import Client
     from tests.at_work import AtWork
+    from tests.conftest import Start
     from tests.wishes import Pool
 
 HOUR = timedelta(hours=1)
@@ -303,6 +306,23 @@ async def test_a_held_lookup_can_be_cancelled(db: Pool) -> None:
 
     assert await status(db, first.id) == "cancelled"
     assert await held_lookups(db) == []
+
+
+async def test_a_held_lookup_is_cancelled_when_its_contact_has_the_number(start: Start) -> None:
+    """The lost database found and wrote it: a person who releases all of HubSpot's does not pay for it again."""
+    async with crm_world(start) as world:
+        answered, other = world.create(), world.create()
+        await world.name(answered, other)
+        await world.read()
+        await restored(world.pool)
+        world.edit(answered, mobilephone=MOBILE)
+
+        await world.name(answered, other)
+        await world.read()
+
+        row = await read(world.pool, (await world.reading(answered))["lookup_id"])
+        assert (row["status"], row["reason"]) == ("cancelled", ANSWERED_BEFORE)
+        assert await status(world.pool, (await world.reading(other))["lookup_id"]) == "held"
 
 
 async def test_questions_that_were_asked_before_anybody_paused_are_counted(db: Pool) -> None:
