@@ -35,20 +35,21 @@ from store.partitions import first_id
 HELD_AT_ONCE = 5000  # jobs per statement
 
 # Which jobs of `queue` may repeat a question that was paid for before a restore. Usually there was none: then this is
-# all that it costs.
+# all that it costs. Scalars, not EXISTS: the planner would read all searches for the few in the queue.
 REPEATING = """
         repeating AS MATERIALIZED (
             SELECT queue.id
               FROM queue
              WHERE (SELECT EXISTS (SELECT FROM restores))
-               AND EXISTS (SELECT
-                             FROM restores
-                            WHERE (queue.lookup_id < restores.upto
-                                   OR EXISTS (SELECT FROM marked_lookups WHERE lookup_id = queue.lookup_id))
-                              AND NOT EXISTS (SELECT FROM released_searches WHERE search_id = queue.search_id)
-                              -- A person asked for it after the restore.
-                              AND NOT (queue.search_id >= restores.began_id
-                                       AND EXISTS (SELECT FROM searches WHERE id = queue.search_id AND is_retry)))
+               AND (SELECT true FROM released_searches WHERE search_id = queue.search_id) IS NULL
+               AND (SELECT true
+                      FROM restores
+                     WHERE (queue.lookup_id < restores.upto
+                            OR (SELECT true FROM marked_lookups WHERE lookup_id = queue.lookup_id))
+                       -- A person asked for it after the restore.
+                       AND NOT (queue.search_id >= restores.began_id
+                                AND COALESCE((SELECT is_retry FROM searches WHERE id = queue.search_id), false))
+                     LIMIT 1)
         )
 """
 
