@@ -176,9 +176,11 @@ def show(told: Report) -> None:
     from rich.console import Console
 
     console = Console(highlight=False, soft_wrap=True)
-    would = "would be" if told.dry_run else "are"
-    console.print(f"The restored data ends at {told.since}. Reconciled since {told.began_at}.")
-    console.print(f"[bold]{len(told.held):,} lookups {would} held[/]: they may have been paid for already.")
+    would, many = "would be" if told.dry_run else "is", "1 lookup"
+    if len(told.held) != 1:
+        would, many = would.replace("is", "are"), f"{len(told.held):,} lookups"
+    console.print(f"The restored data ends at {told.since}. What may have been paid for since then is held.")
+    console.print(f"[bold]{many} {would} held[/] until a person releases what was not paid for.")
     for title, table in _tables(told).items():
         if table.row_count:
             console.print(f"\n[bold]{title}[/]", table, sep="\n")
@@ -186,7 +188,8 @@ def show(told: Report) -> None:
         console.print(f"... and {len(told.held) - SHOWN:,} more: --json lists all.")
     for warning in told.warnings:
         console.print(f"[yellow]Note:[/] {warning}")
-    typer.echo(FORGOTTEN if not told.is_done else "")
+    if not told.is_done:
+        typer.echo(FORGOTTEN)
     typer.echo("\n".join(_next(told)))
 
 

@@ -49,7 +49,7 @@ async def test_it_says_what_is_held_and_what_comes_next(db: Pool, database_url: 
     stands = await ringback("status", cwd=tmp_path, COLUMNS="200", DATABASE_URL=database_url)
 
     assert told.code == 0, told.err
-    for words in ("1 lookups are held", "crm-[42]", "ringback reconcile --done", "ringback release --reason restored",
+    for words in ("1 lookup is held", "crm-[42]", "ringback reconcile --done", "ringback release --reason restored",
                   "Erasures", "its credentials are not set here"):  # fmt: skip
         assert words in told.out
     assert again["newly_held"] == 0
