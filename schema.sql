@@ -674,3 +674,63 @@ SELECT lookups.id,
        END AS status
   FROM lookups
   LEFT JOIN jobs ON jobs.search_id = lookups.search_id;
+
+-- step 2: after a restore
+
+-- A database restored from a backup has forgotten every question that was asked since the backup. The row of a restore
+-- marks the lookups whose question may have been paid for already: those before `upto`, which is all of them until a
+-- person says that what the lost database knew has come in again (`ringback reconcile --done`). The claim holds their
+-- jobs until a person releases them.
+CREATE TABLE restores (
+    id         uuid        NOT NULL PRIMARY KEY,   -- UUIDv7
+    since      timestamptz NOT NULL,               -- where the restored data ends
+    began_at   timestamptz NOT NULL,               -- when `ringback reconcile --since` began
+    began_id   uuid        NOT NULL,               -- the first id of that moment: a person's later retry is not held
+    upto       uuid        NOT NULL DEFAULT 'ffffffff-ffff-ffff-ffff-ffffffffffff',
+    who        text        NOT NULL,
+    closed_at  timestamptz,
+    CONSTRAINT closed_exactly_at_an_id
+        CHECK ((closed_at IS NULL) = (upto = 'ffffffff-ffff-ffff-ffff-ffffffffffff'))
+);
+CREATE UNIQUE INDEX one_open_restore ON restores ((closed_at IS NULL)) WHERE closed_at IS NULL;
+
+-- The searches that a person released since the last restore: nothing of them is held for it again.
+CREATE TABLE released_searches (
+    search_id  uuid NOT NULL PRIMARY KEY
+);
+
+-- Lookups after `upto` of contacts that were named before it.
+CREATE TABLE marked_lookups (
+    lookup_id  uuid NOT NULL PRIMARY KEY
+);
+
+-- Named before the restore was closed, and not read yet.
+ALTER TABLE readings ADD COLUMN may_repeat boolean NOT NULL DEFAULT false;
+
+ALTER TABLE jobs DROP CONSTRAINT held_only_while_queued;
+ALTER TABLE jobs ADD CONSTRAINT held_only_while_queued
+    CHECK (held IS NULL OR (state = 'queued' AND held IN (
+        'budget',    -- nothing is left of a budget: of all, of the provider or of the source
+        'paused',    -- the provider cannot be asked
+        'flood',     -- its source began too many searches within an hour: until a person releases it
+        'brake',     -- a person paused all, the provider or the source
+        'restored'   -- it may have been paid for before the database was restored: until a person releases it
+    )));
+
+ALTER TABLE audit DROP CONSTRAINT audit_action;
+ALTER TABLE audit ADD CONSTRAINT audit_action CHECK (action IN (
+    'retry', 'cancel', 'release', 'replay', 'suppress', 'unsuppress', 'erase', 'pause', 'resume', 'connect',
+    'disconnect', 'backfill', 'reveal', 'reconcile'
+));
+
+-- What each provider said of its account, once an hour, and what our ledger had booked by then: after a restore, the
+-- difference between two of them is what the provider charged and the ledger does not know.
+CREATE TABLE vendor_figures (
+    provider  text          NOT NULL,
+    at        timestamptz   NOT NULL DEFAULT now(),
+    balance   numeric(14,2),                       -- credits left, if it says so
+    used      numeric(14,2),                       -- credits used in this month (UTC), if it says so
+    charged   numeric(14,2) NOT NULL,              -- by our ledger, ever
+    PRIMARY KEY (provider, at),
+    CONSTRAINT a_figure_is_named CHECK (balance IS NOT NULL OR used IS NOT NULL)
+);

@@ -17,6 +17,7 @@ from console.erase import erase
 from console.migrate import migrate
 from console.pause import pause
 from console.prune import prune
+from console.reconcile import reconcile
 from console.release import release
 from console.replay import replay
 from console.resume import resume
@@ -40,7 +41,7 @@ cli = typer.Typer(
 )
 for verb in (
     migrate, up, demo, connect, disconnect, backfill, status, doctor, pause, resume,
-    retry, cancel, release, replay, suppress, erase, prune,
+    reconcile, retry, cancel, release, replay, suppress, erase, prune,
 ):  # fmt: skip
     cli.command()(verb)
 

@@ -1,4 +1,4 @@
-"""The part of `ringback status` about pauses, floods and budgets, and what to type about them."""
+"""The part of `ringback status` about pauses, floods, restores and budgets, and what to type about them."""
 
 from __future__ import annotations
 
@@ -16,14 +16,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Guarded:
-    """The pauses in force, the searches held by the flood guard, and the budgets; all of it JSON-able."""
+    """The pauses in force, the searches held by the flood guard or after a restore, and the budgets; JSON-able."""
 
     pauses: list[dict[str, Any]]
     floods: list[dict[str, Any]]
+    restored: list[dict[str, Any]]
     budgets: list[dict[str, Any]]
 
 
-NOTHING = Guarded([], [], [])
+NOTHING = Guarded([], [], [], [])
 
 
 async def read_guarded(connection: asyncpg.Connection[Any], settings: Settings) -> Guarded:
@@ -33,6 +34,7 @@ async def read_guarded(connection: asyncpg.Connection[Any], settings: Settings) 
     from store.budgets import read_budgets_left
     from store.floods import held_for_flood
     from store.pauses import Scope, find_pauses
+    from store.restore_reports import held_by_source
 
     pauses = [
         {name: row[name] for name in ("provider", "source", "reason", "who")}
@@ -45,12 +47,16 @@ async def read_guarded(connection: asyncpg.Connection[Any], settings: Settings) 
         | {"remedy": f"ringback release --source {row['source']}"}
         for row in await held_for_flood(connection)
     ]
+    restored = [
+        {"source": row["source"], "jobs": row["jobs"], "since": _time(row["since"])} | {"remedy": "ringback reconcile"}
+        for row in await held_by_source(connection)
+    ]
     budgets = [
         {name: row[name] for name in ("provider", "source", "period")}
         | {name: _number(row[name]) for name in ("credits", "used", "left")}
         for row in await read_budgets_left(connection, read_budgets(settings))
     ]
-    return Guarded(pauses, floods, budgets)
+    return Guarded(pauses, floods, restored, budgets)
 
 
 def guard_tables(guarded: Guarded) -> dict[str, Table]:
@@ -62,15 +68,21 @@ def guard_tables(guarded: Guarded) -> dict[str, Table]:
     for row in guarded.pauses:
         what = row["provider"] or row["source"] or "all providers"
         pauses.add_row(f"[red]{what}[/]", escape(row["who"]), row["since"], escape(row["reason"]), row["remedy"])
-    floods = Table("source", "searches held", "since", "to let go")
-    for row in guarded.floods:
-        floods.add_row(row["source"], f"{row['jobs']:,}", row["since"], row["remedy"])
+    floods, restored = (Table("source", "searches held", "since", word) for word in ("to let go", "what to do"))
+    for table, rows in ((floods, guarded.floods), (restored, guarded.restored)):
+        for row in rows:
+            table.add_row(row["source"], f"{row['jobs']:,}", row["since"], row["remedy"])
     budgets = Table("of", "per", "credits", "used", "left")
     for row in guarded.budgets:
         colour = "red" if row["left"] <= 0 else "green"
         amounts = (f"{row['credits']:,g}", f"{row['used']:,g}", f"[{colour}]{row['left']:,g}[/]")
         budgets.add_row(row["provider"] or row["source"] or "all", row["period"], *amounts)
-    return {"Paused by a person": pauses, "Held by the flood guard": floods, "Budgets (UTC)": budgets}
+    return {
+        "Paused by a person": pauses,
+        "Held by the flood guard": floods,
+        "Held after a restore": restored,
+        "Budgets (UTC)": budgets,
+    }
 
 
 def _time(at: datetime) -> str:

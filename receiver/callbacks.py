@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from uuid import UUID
 
+import structlog
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -19,6 +20,8 @@ from store.callbacks import Callback, CallbackReceipt
 from store.group_commit import GroupCommit
 from store.notify import Notifier
 from store.sweeper import Sweeper
+
+log = structlog.get_logger()
 
 STORED = Response("{}", media_type="application/json")
 
@@ -53,6 +56,10 @@ class Callbacks:
         callback = Callback(provider.name, job_id, body, provider.read_callback(body), provider.price)
         recorded = await self._commit.submit(callback, within=patience.FOR_A_CALLBACK)
         self._counter.labels(provider.name, recorded.verdict).inc()
+        if recorded.lookup_id is None and recorded.verdict == "ignored":
+            # Our token, and no such job: it was pruned or erased, or the database was restored.
+            remedy = "after a restore: ringback reconcile --since TIME"
+            log.warning("callback_for_unknown_job", job=str(job_id), remedy=remedy)
         if recorded.delivers or (recorded.ended is not None and recorded.ended.next_provider is not None):
             self._notifier.wake()
         self._sweeper.add(recorded.unswept)

@@ -53,6 +53,7 @@ class Claim:
     paused: bool = False
     held: int = 0  # jobs that now wait for a budget
     braked: int = 0  # jobs that now wait for the brake
+    restored: int = 0  # jobs that now wait for a person, after a restore
     failing: bool = False  # the provider's last answers were failures
     unswept: Sequence[UUID] = ()  # searches whose questions were dropped: their people are suppressed
     brake: Brake | None = None  # the pauses when the claim began
@@ -117,5 +118,5 @@ async def claim(
     held = [row["held"] for row in due if row["held"]]
     return Claim(
         jobs, more=bool(held) or len(due) >= len(times), failing=gate.failing, brake=gate.brake, unswept=unswept,
-        held=held.count("budget"), braked=held.count("brake"),
+        held=held.count("budget"), braked=held.count("brake"), restored=held.count("restored"),
     )  # fmt: skip

@@ -1,4 +1,7 @@
-"""Take the due jobs of a provider: claim those that may be asked, hold those whose source or brake forbids it."""
+"""Take the due jobs of a provider: claim those that may be asked, hold the others.
+
+Held are those whose source has no credits or is paused, and those that may repeat a question after a restore.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +15,7 @@ from uuid import UUID
 import asyncpg
 
 from store.database import Db
+from store.restores import REPEATING
 
 HELD_AT_ONCE = 5000  # jobs that one statement holds for a provider's budget or the brake, at most, of either kind
 WINDOW, ROUNDS = 50, 40  # due jobs that a claim looks further through for sources that can pay: at least; how often
@@ -53,7 +57,7 @@ class Shares:
 
 
 async def take_due(db: Db, terms: Terms, most: int, shares: Shares) -> list[asyncpg.Record]:
-    """Claim up to *most* due jobs; look further where jobs that their source may not pay for stand before others."""
+    """Claim up to *most* due jobs; look further where jobs that may not be asked stand before others."""
     due = taken = await _take_some(db, terms, most, most, shares)
     for _ in range(ROUNDS):
         left = most - _asked(due)
@@ -69,13 +73,13 @@ def _asked(due: Sequence[asyncpg.Record]) -> int:
 
 
 async def _take_some(db: Db, terms: Terms, most: int, window: int, shares: Shares) -> list[asyncpg.Record]:
-    """Claim up to *most* of the first due jobs, *window* of each kind; hold those that their source may not pay for.
+    """Claim up to *most* of the first due jobs, *window* of each kind; hold those that may not be asked.
 
     Return also those that are not claimed, without an attempt: those that were held, those whose search has no open
     lookup, and those whose question is about a suppressed person.
     """
     rows: list[asyncpg.Record] = await db.fetch(
-        f"WITH {_QUEUE}, {_SHARED if shares.are_limited else _NOT_SHARED}, {_CLAIMED}",
+        f"WITH {_QUEUE}, {REPEATING}, {_SHARED if shares.are_limited else _NOT_SHARED}, {_CLAIMED}",
         terms.provider,
         most,
         terms.price,
@@ -112,14 +116,22 @@ _QUEUE = """
              LIMIT $7
         )
 """
-_NOT_SHARED = "shared AS MATERIALIZED (SELECT queue.*, NULL::text AS held FROM queue)"
+_NOT_SHARED = """
+        shared AS MATERIALIZED (
+            SELECT queue.*, CASE WHEN repeating.id IS NOT NULL THEN 'restored' END AS held
+              FROM queue
+              LEFT JOIN repeating USING (id)
+        )
+"""
 # What is beyond the share of its source is held.
 _SHARED = """
         shared AS MATERIALIZED (
             SELECT queue.*,
-                   CASE WHEN row_number() OVER (PARTITION BY queue.source ORDER BY place) > share.most
-                        THEN share.held END AS held
+                   CASE WHEN repeating.id IS NOT NULL THEN 'restored'
+                        WHEN row_number() OVER (PARTITION BY queue.source, repeating.id IS NULL ORDER BY place)
+                             > share.most THEN share.held END AS held
               FROM queue
+              LEFT JOIN repeating USING (id)
               LEFT JOIN unnest($8::text[], $9::int[], $10::text[]) AS share (source, most, held) USING (source)
         )
 """

@@ -169,12 +169,12 @@ async def release(pool: asyncpg.Pool[Any], id: UUID, *, who: str | None = None, 
 async def release_many(db: Db, ids: Sequence[UUID]) -> set[UUID]:
     """Queue the jobs of those of these lookups that are held, for whatever reason; return those lookups.
 
-    Call inside a transaction.
+    A search that was held after a restore is not held for it again. Call inside a transaction.
     """
     rows = await db.fetch(
         """
         WITH wanted AS MATERIALIZED (
-            SELECT jobs.id, lookups.id AS lookup_id
+            SELECT jobs.id, jobs.search_id, jobs.held, lookups.id AS lookup_id
               FROM lookups
               JOIN jobs ON jobs.search_id = lookups.search_id
              WHERE lookups.id = ANY($1::uuid[])
@@ -189,6 +189,10 @@ async def release_many(db: Db, ids: Sequence[UUID]) -> set[UUID]:
              WHERE jobs.id = wanted.id
                AND jobs.held IS NOT NULL
             RETURNING jobs.id
+        ), cleared AS (
+            INSERT INTO released_searches (search_id)
+            SELECT DISTINCT search_id FROM wanted WHERE held = 'restored'
+                ON CONFLICT DO NOTHING
         )
         SELECT wanted.lookup_id AS id
           FROM wanted

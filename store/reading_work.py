@@ -22,6 +22,7 @@ from store.database import Db, transaction
 from store.intake import Event, ingest_in
 from store.partitions import first_id
 from store.record_lookups import GONE_WITH_ITS_CONTACT, cancel_lookups, move_lookups
+from store.restores import mark_lookups
 from store.suppressed import suppressed_hashes
 
 BACKFILL_TURN = 5  # of five readings that are claimed while both wait, a backfill named one
@@ -174,8 +175,8 @@ async def end_read(
         )
         reasons = {one.id: one.reason for one in skipped if one.id in mine}
         suppressed = await _suppressed(connection, became, policy)
-        reasons |= dict.fromkeys(suppressed & mine, SUPPRESSED)
-        became = [one for one in became if one.id in mine - suppressed]
+        reasons |= dict.fromkeys(suppressed & mine.keys(), SUPPRESSED)
+        became = [one for one in became if one.id in mine.keys() - suppressed]
         known = await _known_lookups(connection, source, became, policy)
         new = [one for one in became if one.id not in known]
         receipts = await ingest_in(
@@ -187,15 +188,20 @@ async def end_read(
         for one in became:
             if one.absorbed:
                 await move_lookups(connection, source, one.absorbed, str(one.wish.record_id))
+        if repeating := [lookups[one.id] for one in new if mine[one.id]]:
+            await mark_lookups(connection, repeating)
         await _end(connection, lookups, reasons)
     return {id: lookups.get(id) for id in mine}
 
 
-async def lock_readings(db: Db, claimed: Sequence[tuple[UUID, int]]) -> set[UUID]:
-    """Lock these (id, attempt), and return those that are still being read in this attempt."""
+async def lock_readings(db: Db, claimed: Sequence[tuple[UUID, int]]) -> dict[UUID, bool]:
+    """Lock these (id, attempt), and return those that are still being read in this attempt.
+
+    With each, whether its question may have been paid for before a restore.
+    """
     rows = await db.fetch(
         """
-        SELECT readings.id
+        SELECT readings.id, readings.may_repeat
           FROM readings
           JOIN unnest($1::uuid[], $2::int[]) AS mine (id, attempt) USING (id, attempt)
          WHERE readings.state = 'reading'
@@ -205,7 +211,7 @@ async def lock_readings(db: Db, claimed: Sequence[tuple[UUID, int]]) -> set[UUID
         [id for id, _ in claimed],
         [attempt for _, attempt in claimed],
     )
-    return {row["id"] for row in rows}
+    return {row["id"]: row["may_repeat"] for row in rows}
 
 
 async def _suppressed(db: Db, became: Sequence[Became], policy: Policy) -> set[UUID]:
@@ -273,7 +279,8 @@ async def _end(db: Db, lookups: dict[UUID, UUID], reasons: dict[UUID, str]) -> N
                lease_expires_at = NULL,
                claimed_by = NULL,
                tries = 0,
-               error = NULL
+               error = NULL,
+               may_repeat = false
           FROM unnest($1::uuid[], $2::uuid[], $3::text[]) AS ending (id, lookup_id, reason)
          WHERE readings.id = ending.id
            AND readings.state = 'reading'

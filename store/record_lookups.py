@@ -1,15 +1,19 @@
-"""The lookups of one CRM record: given to another record after a merge, cancelled when the record is gone."""
+"""The lookups of one CRM record: given to another record after a merge, cancelled when it needs no number any more."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 from uuid import UUID
 
+import asyncpg
+
 from enrichment.wish import Policy
-from store.database import Db
+from store.database import Db, transaction
 from store.lookups import cancel_many
 
 GONE_WITH_ITS_CONTACT = "its contact was deleted"
+ANSWERED_BEFORE = "its contact has a mobile: it was answered before the database was restored"
 
 
 async def move_lookups(db: Db, source: str, old: Sequence[str], new: str) -> int:
@@ -67,3 +71,29 @@ async def cancel_lookups(db: Db, source: str, record_id: str, policy: Policy) ->
         record_id,
     )
     return await cancel_many(db, [row["id"] for row in rows], policy, GONE_WITH_ITS_CONTACT) if rows else set()
+
+
+async def cancel_answered(pool: asyncpg.Pool[Any], readings: Sequence[UUID], policy: Policy) -> set[UUID]:
+    """Cancel the lookups, held after a restore, of contacts that have a mobile, as these *readings* saw; return them.
+
+    The number was found and written by the lost database: released by a person, they would be paid for again.
+    """
+    rows = await pool.fetch(
+        """
+        SELECT lookups.id
+          FROM readings
+          JOIN lookups ON lookups.record_id = readings.record_id
+                      AND lookups.source = readings.source
+          JOIN jobs ON jobs.search_id = lookups.search_id
+         WHERE (SELECT EXISTS (SELECT FROM restores))   -- usually there was none: then this is all that it costs
+           AND readings.id = ANY($1::uuid[])
+           AND readings.state = 'skipped'
+           AND lookups.final_status IS NULL
+           AND jobs.held = 'restored'
+        """,
+        readings,
+    )
+    if not rows:
+        return set()
+    async with transaction(pool) as connection:
+        return await cancel_many(connection, [row["id"] for row in rows], policy, ANSWERED_BEFORE)

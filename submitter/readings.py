@@ -14,8 +14,8 @@ import structlog
 
 from enrichment.crms.base import CrmContact, Failure, Gone
 from enrichment.outcome import Refused
-from enrichment.reading import COULD_NOT_BE_READ, ERASED, GONE, MERGED_INTO, Skip, read_contact
-from enrichment.wish import Wish
+from enrichment.reading import COULD_NOT_BE_READ, ERASED, GONE, HAS_A_MOBILE, MERGED_INTO, Skip, read_contact
+from enrichment.wish import Policy, Wish
 from store import reading_work
 from store.connections import Connections
 from store.crm_permits import read_shut
@@ -23,6 +23,7 @@ from store.erasure import erase_record
 from store.group_commit import GroupCommit
 from store.leases import READINGS, Postponed
 from store.reading_work import Became, ClaimedReading, Skipped
+from store.record_lookups import cancel_answered
 from store.sweeps import name
 from submitter.counting import count
 from submitter.crm_calls import CrmCaller, Withheld
@@ -158,6 +159,7 @@ class Reader:
             if any(ended.values()):
                 self._wake()
             _log_ended(self._crm, ended)
+            await self._cancel_answered([step.id for step in skipped if step.reason == HAS_A_MOBILE], policy)
         if again := [step for step in steps if isinstance(step, Postponed)]:
             await READINGS.requeue(self._pool, again)
             log.info("readings_postponed", crm=self._crm, readings=len(again))
@@ -173,6 +175,11 @@ class Reader:
         for step in steps:
             count("readings", self._crm, type(step).__name__.lower())
         return [None] * len(steps)
+
+    async def _cancel_answered(self, have_a_mobile: Sequence[UUID], policy: Policy) -> None:
+        """Cancel what is held after a restore for contacts that have a mobile."""
+        if have_a_mobile and (answered := await cancel_answered(self._pool, have_a_mobile, policy)):
+            log.info("answered_before_restore", crm=self._crm, lookups=[str(id) for id in answered])
 
     async def _write_merged(self, reading: ClaimedReading, into: str) -> None:
         """Name the other contact, then end this one's reading: a crash in between only reads both again.

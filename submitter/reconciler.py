@@ -17,7 +17,7 @@ import structlog
 from enrichment.ending import Ending, lost, unknown
 from enrichment.guards import read_budgets
 from enrichment.providers.base import CallsBack, Health, HttpResponse, Provider
-from store import providers, sweep
+from store import figures, providers, sweep
 from store.budgets import lock_room, release_affordable
 from store.clock import bring_back
 from store.connections import Connections
@@ -64,6 +64,7 @@ BODIES_EVERY = 3600.0
 SWEEP_LOOK_EVERY = 1.0
 WALK_EVERY = 0.5  # pages of a walk
 FLOODS_EVERY = 3600.0
+FIGURES_EVERY, FIGURES_AGE = 600.0, timedelta(hours=1)
 PASS_ON_EVERY = 10.0
 CLOCK_EVERY = 60.0
 FIRST = UUID(int=0)  # before every id
@@ -170,6 +171,14 @@ class Reconciler:
         if made:
             log.info("partitions_made", partitions=made)
         return 0  # do not retry at once what could not be made now
+
+    async def keep_figures(self) -> int:
+        """Keep once an hour what each provider says of its account: after a restore it is compared."""
+        for provider in self._process.providers.values():
+            if await figures.is_due(self._pool, provider.name, FIGURES_AGE):
+                told = await self._ask(provider)
+                await figures.keep(self._pool, provider.name, told, FIGURES_AGE)
+        return 0
 
     async def look_after_providers(self) -> int:
         """Check the paused providers; release the jobs held for a provider, a budget or the brake that can go on."""
@@ -320,6 +329,7 @@ async def work(process: Process, stop: asyncio.Event) -> None:
         repeat(reconciler.empty_bodies, BODIES_EVERY, stop),
         repeat(reconciler.forget_floods, FLOODS_EVERY, stop),
         repeat(reconciler.mend_clock, CLOCK_EVERY, stop),
+        repeat(reconciler.keep_figures, FIGURES_EVERY, stop),
         *(repeat(when(jobs, poller.poll_once), SETTLE_EVERY, stop) for poller in pollers),
         *(repeat(when(crms, Sweep(one).sweep), SWEEP_LOOK_EVERY, stop) for one in of_crms),
         *(repeat(when(crms, Walk(one).walk), WALK_EVERY, stop) for one in of_crms),

@@ -162,5 +162,8 @@ class Submitter:
             log.warning("held_for_budget", provider=self.name, jobs=claimed.held)
         if claimed.braked:
             log.warning("held_for_brake", provider=self.name, jobs=claimed.braked)
+        if claimed.restored:
+            remedy = "ringback reconcile"
+            log.warning("held_after_restore", provider=self.name, jobs=claimed.restored, remedy=remedy)
         if claimed.jobs:
             log.info("claimed", provider=self.name, jobs=[str(job.id) for job in claimed.jobs])

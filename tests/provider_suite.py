@@ -310,7 +310,7 @@ def expected(sample: dict[str, Any]) -> Outcome | Health:
     """Return the outcome decided for *sample*."""
     decided = dict(sample["outcome"])
     kind = KINDS[decided.pop("is")]
-    credits_in = {name: Decimal(decided[name]) for name in ("credits", "balance") if name in decided}
+    credits_in = {name: Decimal(decided[name]) for name in ("credits", "balance", "used") if name in decided}
     outcome: Outcome | Health = kind(**(decided | credits_in))
     return outcome
 

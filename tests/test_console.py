@@ -118,7 +118,7 @@ async def test_status_without_a_database_is_an_empty_report(tmp_path: Path) -> N
     assert told.code == 0
     assert json.loads(told.out) == {
         "outstanding": [], "providers": [], "connections": [], "usage_today": [], "lookups_24h": {}, "readings": [],
-        "pauses": [], "floods": [], "budgets": [],
+        "pauses": [], "floods": [], "restored": [], "budgets": [],
     }  # fmt: skip
 
 

@@ -65,6 +65,16 @@ async def claims(db: Db) -> None:
     assert len(claimed.jobs) == PART
 
 
+async def claims_after_a_restore(db: Db) -> None:
+    """Claim while some of the queued jobs may have been paid for before a restore."""
+    await db.execute(
+        "/* the test's own */ INSERT INTO restores (id, since, began_at, began_id, upto, who, closed_at)"
+        " SELECT new_id(), now(), now(), new_id(), lookup_id, 'ops', now() FROM jobs"
+        " WHERE provider = 'leadmagic' AND state = 'queued' AND held IS NULL ORDER BY lookup_id OFFSET 10 LIMIT 1"
+    )
+    await claims(db)
+
+
 async def claims_of_sources(db: Db) -> None:
     """Claim while one source is paused and another one has little left; jobs of theirs stand first."""
     await db.execute(
@@ -236,6 +246,7 @@ async def forgets(db: Db) -> None:
 DEEDS: dict[str, Deed] = {
     "claim": claims,
     "claim for sources": claims_of_sources,
+    "claim after a restore": claims_after_a_restore,
     "brake": brakes,
     "floods": floods,
     "release_unsent": unsent,

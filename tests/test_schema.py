@@ -231,6 +231,15 @@ IMPOSSIBLE: list[tuple[str, Break]] = [
             "INSERT INTO pauses (id, provider, source, reason, who) VALUES ($1, 'nyne', 'hubspot', 'odd', 'ops')", ME
         ),
     ),
+    (
+        "closed_exactly_at_an_id",
+        statement(
+            "INSERT INTO restores (id, since, began_at, began_id, who, closed_at)"
+            " VALUES ($1, now(), now(), $1, 'ops', now())",
+            ME,
+        ),
+    ),
+    ("a_figure_is_named", statement("INSERT INTO vendor_figures (provider, charged) VALUES ('nyne', 0)")),
     ("selection_action", a_selection("action = 'love'")),
     ("previewed_before_it_is_applied", a_selection("state = 'applying'")),
     ("previewed_before_it_is_applied", a_selection("state = 'applied', previewed_at = now()")),

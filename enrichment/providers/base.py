@@ -53,12 +53,13 @@ class LimitNews:
 class Health:
     """The state of an account, from the provider's free endpoint. *well*: it can ask; None when the answer is silent.
 
-    *balance* in credits, if named.
+    *balance* in credits, and the credits *used* in this month (UTC), if named.
     """
 
     well: bool | None
     balance: Decimal | None = None
     reason: str | None = None
+    used: Decimal | None = None
 
 
 class Provider(ABC):

@@ -66,6 +66,7 @@ from enrichment.providers.replies import (
     Complaint,
     is_vendors_own,
     read_complaint,
+    read_credits,
     read_number,
     read_object,
     read_reason,
@@ -183,9 +184,11 @@ class Nyne(CallsBack):
         limits = usage.get("limits")
         limits = limits if isinstance(limits, dict) else {}
         balance = read_number(limits.get("available_credits"))
+        counts = usage.get("credits_used")
+        used = read_credits(counts.get("total")) if isinstance(counts, dict) else None
         if balance is not None and balance <= 0 and limits.get("is_unlimited") is not True:
-            return Health(well=False, balance=balance, reason=_ADVICE[402])
-        return Health(well=True, balance=balance)
+            return Health(well=False, balance=balance, reason=_ADVICE[402], used=used)
+        return Health(well=True, balance=balance, used=used)
 
     def read_limits(self, response: HttpResponse) -> LimitNews | None:
         """Read the allowance of this minute or hour. Never raise."""
