@@ -113,7 +113,7 @@ def _problem(status: int, text: str, operation: Operation) -> dict[str, Any]:
         return {"description": text}
     schema = {"$ref": REF.format(model=ProblemBody.__name__)}
     described: dict[str, Any] = {"description": text, "content": {MEDIA_TYPE: {"schema": schema}}}
-    header = {401: "WWW-Authenticate", 403: "WWW-Authenticate", 503: "Retry-After"}.get(status)
+    header = {401: "WWW-Authenticate", 403: "WWW-Authenticate", 429: "Retry-After", 503: "Retry-After"}.get(status)
     if header:
         described["headers"] = {header: {"schema": {"type": "string"}}}
     return described

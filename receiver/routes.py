@@ -34,9 +34,11 @@ from receiver.messages_rights import ErasedAnswer, SuppressionBody, SuppressionP
 from receiver.messages_selections import SelectionAnswer
 from receiver.operations import Handlers, Operation, Parameter
 from receiver.pages import DEFAULT_LIMIT, LARGEST_LIMIT
+from receiver.turnstile import Turnstile
 from receiver.usage import DEFAULT_DAYS, MOST_DAYS
 from store.readings import STATES as READING_STATES
 
+PUBLIC = ("Health", "Description")  # groups that anybody may ask
 AN_ID = "019a0b1c-2d3e-7f40-8a5b-6c7d8e9f0a1b"
 PERSON = (
     Parameter(name="email", place="query", schema={"type": "string"}, description="an e-mail", example="jane@acme.co"),
@@ -46,7 +48,8 @@ PERSON = (
               description="suppress each of these as well"),
 )  # fmt: skip
 SOURCE = Parameter(name="source", place="path", schema={"type": "string"}, description="generic", example="generic")
-UNAUTHORIZED = {401: "Neither token nor signature is valid; nothing was stored."}
+LIMITED = {429: "The token, or the address without valid credentials, has sent too many requests; see Retry-After."}
+UNAUTHORIZED = {401: "Neither token nor signature is valid; nothing was stored.", **LIMITED}
 UNAVAILABLE = {503: "It cannot be stored or read at the moment; send it again after Retry-After."}
 NO_SUCH_LOOKUP = {404: "There is no such lookup."}
 BODY_PROBLEMS = {
@@ -94,7 +97,9 @@ def crm_operations(name: str, label: str) -> tuple[Operation, Operation]:
         Operation(
             method="get", path=f"/events/{name}", handler=lambda h: h.crm_events[name].probe, group="Events",
             summary="What the address is for", description="As for the other sources.", who="anybody", answer="text",
-            problems={401: "A challenge without a token.", 422: "The challenge is too long, or not printable."},
+            problems={
+                401: "A challenge without a token.", 422: "The challenge is too long, or not printable.", **LIMITED,
+            },
         ),
     )  # fmt: skip
 
@@ -121,7 +126,7 @@ OPERATIONS = (
         parameters=(SOURCE,), answer="text",
         problems={
             401: "A challenge without a token.", 404: "There is no such source.",
-            422: "The challenge is too long, or not printable.",
+            422: "The challenge is too long, or not printable.", **LIMITED,
         },
     ),
     Operation(
@@ -342,11 +347,15 @@ OPERATIONS = (
 def build_routes(handlers: Handlers, tokens: Tokens) -> list[Route]:
     """Build one route per path, so that a 405 names every method of the path."""
     paths: dict[str, dict[str, Handler]] = {}
+    turnstile = Turnstile()
     for operation in OPERATIONS:
         handler = operation.handler(handlers)
         # Events are verified by their handler: a signature is as good as a token.
-        guarded = tokens.guard(handler, operation.scope) if operation.who == "token" and operation.scope else handler
-        paths.setdefault(operation.path, {})[operation.method.upper()] = guarded
+        if operation.who == "token" and operation.scope:
+            handler = tokens.guard(handler, operation.scope)
+        elif operation.group in PUBLIC:
+            handler = turnstile.slow(handler)
+        paths.setdefault(operation.path, {})[operation.method.upper()] = handler
     return [Route(path, _by_method(methods), methods=list(methods)) for path, methods in paths.items()]
 
 

@@ -13,7 +13,7 @@ import pytest
 from console import machine
 from enrichment.providers import waits
 from enrichment.settings import setting_fields
-from receiver import app, bodies, health, patience, server, shared_metrics
+from receiver import app, bodies, patience, readiness, server, shared_metrics, turnstile
 from store import connection, database, group_commit, migrations, notify
 from submitter import __main__ as submitter
 from submitter import backoff, checks, counting, leased, outcomes, poll, reconciler, submit, transport
@@ -82,7 +82,9 @@ WAITS = (
     # those that call us
     Wait("the rest of a body", bodies.SLOWEST, 30),
     Wait("an idle connection's next request", server.KEEP_ALIVE, 2 * MINUTE),
-    Wait("readiness", health.PATIENCE, 2),
+    Wait("readiness", readiness.PATIENCE, 2),
+    Wait("a silent connection for readiness to be replaced", readiness.LONGEST, 5),
+    Wait("a public page, among a flood of requests for it", turnstile.LONGEST, 1),
     Wait("the shared metrics", shared_metrics.PATIENCE, 10),
     Wait("PostgreSQL to come back, for a provider's callback", patience.FOR_A_CALLBACK, 20),
     Wait("the same for a CRM's event", max(patience.FOR_AN_EVENT, *patience.FOR_AN_EVENT_OF.values()), 9),
