@@ -74,7 +74,7 @@ def _operation(operation: Operation) -> dict[str, Any]:
     if operation.parameters:
         described["parameters"] = [_parameter(parameter) for parameter in operation.parameters]
     if operation.body is not None:
-        described["requestBody"] = {"required": True, "content": _content(operation.body)}
+        described["requestBody"] = {"required": not operation.body_is_optional, "content": _content(operation.body)}
     if operation.any_body:
         described["requestBody"] = {"content": {"application/json": {"schema": {}}}}
     return described

@@ -72,6 +72,7 @@ class Operation:
     scope: Scope | None = None  # that the token needs
     parameters: tuple[Parameter, ...] = ()
     body: type[BaseModel] | None = None
+    body_is_optional: bool = False
     any_body: bool = False  # any content type and any content
     success: int = 200
     accepted: str = ""  # when the same answer comes with a 202 instead

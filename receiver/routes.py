@@ -13,7 +13,7 @@ from enrichment.event import LONGEST_ID
 from enrichment.selection import Wanted
 from enrichment.shown import Lookup
 from enrichment.states import DELIVERY_STATES
-from receiver.api import STATUSES
+from receiver.api import MOST_OF_A_DECISION, STATUSES
 from receiver.auth import Handler, Tokens
 from receiver.bodies import MOST_OF_A_CALLBACK, MOST_OF_AN_EVENT
 from receiver.deliveries import CHANNELS
@@ -24,6 +24,7 @@ from receiver.messages import (
     LookupPage,
     ReleaseAnswer,
     RetryAnswer,
+    RetryBody,
     Usage,
 )
 from receiver.messages_audit import AuditPage
@@ -58,6 +59,13 @@ BODY_PROBLEMS = {
     413: f"The body has more than {MOST_OF_AN_EVENT:,} bytes, as it came or decompressed.",
     415: "Another type than JSON, another coding than gzip, or a charset that cannot be read.",
     422: "No contact can be used: `errors` names each field and says why. Nothing was stored.",
+}
+SMALL_BODY_PROBLEMS = {
+    400: "The body is not what its Content-Encoding says.",
+    408: "The body did not arrive in time.",
+    413: f"The body has more than {MOST_OF_A_DECISION:,} bytes, as it came or decompressed.",
+    415: "Another coding than gzip.",
+    422: "Not JSON, or a field cannot be used.",
 }
 STORED = (
     "What can be used of a contact is used, and every field that cannot is named in `problems`. All usable "
@@ -180,8 +188,9 @@ OPERATIONS = (
         method="post", path="/v1/lookups/{id}/retry", handler=lambda h: h.api.retry, scope="operate",
         group="Lookups", summary="Try a lookup again",
         description="For a lookup that is failed, unresolved or held. The answer warns when it may be charged again.",
-        parameters=(id_of("lookup"),), success=202, answer=RetryAnswer,
-        problems={**UNAUTHORIZED, **NO_SUCH_LOOKUP, 409: "The lookup's state does not allow this.", **UNAVAILABLE},
+        parameters=(id_of("lookup"),), body=RetryBody, body_is_optional=True, success=202, answer=RetryAnswer,
+        problems={**UNAUTHORIZED, **NO_SUCH_LOOKUP, 409: "The lookup's state does not allow this.",
+                  **SMALL_BODY_PROBLEMS, **UNAVAILABLE},
     ),
     Operation(
         method="post", path="/v1/lookups/{id}/cancel", handler=lambda h: h.api.cancel, scope="operate",
@@ -255,8 +264,7 @@ OPERATIONS = (
         description="Of one provider, of one source, or without either all of them, within a second in every process. "
                     "Polls, callbacks and deliveries go on; lookups that wait for the pause are `held`.",
         body=PauseBody, success=201, answer=Pause,
-        problems={**UNAUTHORIZED, 408: "The body did not arrive in time.", 409: "The same is paused already.",
-                  413: "The body is too large.", 422: "A field cannot be used.", **UNAVAILABLE},
+        problems={**UNAUTHORIZED, 409: "The same is paused already.", **SMALL_BODY_PROBLEMS, **UNAVAILABLE},
     ),
     Operation(
         method="delete", path="/v1/pauses/{id}", handler=lambda h: h.pauses.remove, scope="operate",
