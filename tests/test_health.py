@@ -67,7 +67,7 @@ async def receiving(database_url: str, **environment: str) -> AsyncIterator[Rece
         "DATABASE_URL": database_url, "API_TOKENS": TOKEN, "CALLBACK_KEYS": "key-of-the-tests",
         "HOST": "127.0.0.1", "PORT": "0", "IDENTITY_KEY": IDENTITY_KEY,
     }  # fmt: skip
-    process = await launch(**given, **environment)
+    process = await launch(**given | environment)
     assert process.stderr is not None
     lines: list[str] = []
     try:
