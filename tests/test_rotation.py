@@ -68,6 +68,7 @@ class Rotation:
 
     receivers: list[str] = field(default_factory=list)  # addresses; a load balancer knows who is there
     age: int = OLD
+    is_over: bool = False
     sent: dict[str, set[str]] = field(default_factory=dict)  # ids acknowledged, by sender
     statuses: dict[str, Counter[tuple[int, int]]] = field(default_factory=dict)  # (age of the secret, status) by sender
     stored: dict[str, set[str]] = field(default_factory=dict)
@@ -91,9 +92,9 @@ class Rotation:
         raise AssertionError
 
     async def send(self, session: aiohttp.ClientSession, name: str, make: Callable[[str, int], Request]) -> None:
-        """Send numbered events without end, each until it is acknowledged or refused."""
+        """Send numbered events until it is over, each until it is acknowledged or refused."""
         sent, statuses = self.sent.setdefault(name, set()), self.statuses.setdefault(name, Counter())
-        for number in itertools.count(1):
+        for number in itertools.takewhile(lambda _: not self.is_over, itertools.count(1)):
             id, age = f"{name}-{number}", self.age
             status = await self.deliver(session, make(id, age))
             statuses[age, status] += 1
@@ -144,15 +145,17 @@ class Pair:
         self._running: list[Receiver] = []
 
     async def start(self, settings: Mapping[str, str]) -> None:
-        """Start one more, and tell the load balancer."""
-        receiver = await self._stack.enter_async_context(receiving(self._url, **settings))
-        self._running.append(receiver)
-        self._rotation.receivers.append(receiver.url)
+        """Start two, and tell the load balancer."""
+        contexts = [receiving(self._url, **settings) for _ in range(2)]
+        for receiver in await asyncio.gather(*map(self._stack.enter_async_context, contexts)):
+            self._running.append(receiver)
+            self._rotation.receivers.append(receiver.url)
 
     async def roll(self, settings: Mapping[str, str]) -> None:
-        """Replace one after the other. The load balancer learns of each end only when requests fail."""
-        for receiver in list(self._running):
-            await self.start(settings)
+        """Replace both, one after the other. The load balancer learns of each end only when requests fail."""
+        leaving = list(self._running)
+        await self.start(settings)
+        for receiver in leaving:
             receiver.process.send_signal(signal.SIGINT)
             assert await ended(receiver.process) == 0
             self._rotation.receivers.remove(receiver.url)
@@ -166,8 +169,7 @@ async def rotate(url: str) -> Rotation:
         asked = [await job(pool, "awaiting") for _ in range(JOBS)]
         session = await stack.enter_async_context(aiohttp.ClientSession())
         pair = Pair(rotation, url, stack)
-        for _ in range(2):
-            await pair.start(settings_of(OLD) | keys_of(OLD))
+        await pair.start(settings_of(OLD) | keys_of(OLD))
         senders = [asyncio.create_task(rotation.send(session, name, make)) for name, make in SENDERS.items()]
         await _more(rotation, 20)
         answered = [await _call_back(rotation, session, row, OLD) for row in asked[:4]]
@@ -179,9 +181,8 @@ async def rotate(url: str) -> Rotation:
         answered += [await _call_back(rotation, session, row, OLD) for row in asked[8:10]]
         answered += [await _call_back(rotation, session, row, NEW) for row in asked[10:]]
         await _more(rotation, 20)
-        for sender in senders:
-            sender.cancel()
-        await asyncio.wait(senders)
+        rotation.is_over = True
+        await asyncio.gather(*senders)
         assert set(answered) == {200}
         for name, make in SENDERS.items():
             rotation.afterwards[name] = [await rotation.deliver(session, make("last-1", age)) for age in (OLD, NEW)]
