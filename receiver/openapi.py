@@ -75,8 +75,9 @@ def _operation(operation: Operation) -> dict[str, Any]:
         described["parameters"] = [_parameter(parameter) for parameter in operation.parameters]
     if operation.body is not None:
         described["requestBody"] = {"required": not operation.body_is_optional, "content": _content(operation.body)}
-    if operation.any_body:
-        described["requestBody"] = {"content": {"application/json": {"schema": {}}}}
+    if operation.any_body is not None:
+        content = {"application/json": {"schema": operation.any_body}}
+        described["requestBody"] = {"required": bool(operation.any_body), "content": content}
     return described
 
 

@@ -9,8 +9,8 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from enrichment.crms import CRMS
-from enrichment.event import LONGEST_ID
-from enrichment.selection import Wanted
+from enrichment.event import LONGEST_ID, MOST_CONTACTS
+from enrichment.selection import WITHOUT_NUL, Wanted
 from enrichment.shown import Lookup
 from enrichment.states import DELIVERY_STATES
 from receiver.api import MOST_OF_A_DECISION, STATUSES
@@ -34,7 +34,7 @@ from receiver.messages_pauses import Pause, PauseBody, PauseList
 from receiver.messages_rights import ErasedAnswer, SuppressionBody, SuppressionPage, SuppressionsMade
 from receiver.messages_selections import SelectionAnswer
 from receiver.operations import Handlers, Operation, Parameter
-from receiver.pages import DEFAULT_LIMIT, LARGEST_LIMIT
+from receiver.pages import CURSOR_PATTERN, DEFAULT_LIMIT, LARGEST_LIMIT
 from receiver.turnstile import Turnstile
 from receiver.usage import DEFAULT_DAYS, MOST_DAYS
 from store.readings import STATES as READING_STATES
@@ -75,7 +75,17 @@ STRICT = Parameter(
     name="strict", place="query", schema={"type": "boolean", "default": False},
     description="refuse the event if a single field cannot be used",
 )  # fmt: skip
-CURSOR = Parameter(name="cursor", place="query", schema={"type": "string"}, description="next_cursor of a page")
+CURSOR = Parameter(
+    name="cursor", place="query", schema={"type": "string", "pattern": CURSOR_PATTERN},
+    description="next_cursor of a page",
+)  # fmt: skip
+NAME = {"type": "string", "maxLength": LONGEST_ID, "pattern": WITHOUT_NUL}
+_OBJECTS = {"type": "array", "minItems": 1, "maxItems": MOST_CONTACTS, "items": {"type": "object"}}
+# A CRM's own events, or contacts with a token.
+CRM_BODY = {"anyOf": [
+    _OBJECTS,
+    {"type": "object", "properties": {"contacts": {"anyOf": [_OBJECTS, {"type": "null"}]}}},
+]}  # fmt: skip
 
 
 def id_of(what: str) -> Parameter:
@@ -99,7 +109,7 @@ def crm_operations(name: str, label: str) -> tuple[Operation, Operation]:
             description=f"As {label} signs and sends them: Ringback then reads each named contact from {label}. With "
                         f"a token, the body may also be that of /events/generic, with {label}'s id of each contact as "
                         "`record_id`. 202 means that the events are committed.",
-            who="token or signature", scope="events", any_body=True, success=202, answer=CrmEventAnswer,
+            who="token or signature", scope="events", any_body=CRM_BODY, success=202, answer=CrmEventAnswer,
             problems={**UNAUTHORIZED, **BODY_PROBLEMS, 422: "JSON, but no events and no contacts.", **UNAVAILABLE},
         ),
         Operation(
@@ -150,7 +160,7 @@ OPERATIONS = (
             Parameter(name="token", place="path", schema={"type": "string"}, description="signed by CALLBACK_KEYS",
                       example="5f2c"),
         ),
-        any_body=True, answer="object",
+        any_body={}, answer="object",
         problems={404: "Not an address of ours.", 408: "The body did not arrive in time.",
                   413: f"The body has more than {MOST_OF_A_CALLBACK:,} bytes.", **UNAVAILABLE},
         silent=(404,),
@@ -168,9 +178,9 @@ OPERATIONS = (
         parameters=(
             Parameter(name="status", place="query", schema={"type": "string", "enum": list(STATUSES)},
                       description="only these", example="found"),
-            Parameter(name="record_id", place="query", schema={"type": "string", "maxLength": LONGEST_ID},
+            Parameter(name="record_id", place="query", schema=NAME,
                       description="only this record of the CRM"),
-            Parameter(name="source", place="query", schema={"type": "string", "maxLength": LONGEST_ID},
+            Parameter(name="source", place="query", schema=NAME,
                       description="only of this source", example="generic"),
             Parameter(name="q", place="query", schema={"type": "string"},
                       description="only with this e-mail, LinkedIn profile or number, exactly",
@@ -216,7 +226,7 @@ OPERATIONS = (
                       description="only these", example="skipped"),
             Parameter(name="source", place="query", schema={"type": "string", "enum": list(CRMS)},
                       description="only this CRM's"),
-            Parameter(name="record_id", place="query", schema={"type": "string", "maxLength": LONGEST_ID},
+            Parameter(name="record_id", place="query", schema=NAME,
                       description="only this record of the CRM"),
             CURSOR, limit("readings per page"),
         ),
