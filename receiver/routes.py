@@ -80,11 +80,11 @@ CURSOR = Parameter(
     description="next_cursor of a page",
 )  # fmt: skip
 NAME = {"type": "string", "maxLength": LONGEST_ID, "pattern": WITHOUT_NUL}
-_OBJECTS = {"type": "array", "minItems": 1, "maxItems": MOST_CONTACTS, "items": {"type": "object"}}
+_LIST = {"type": "array", "minItems": 1, "maxItems": MOST_CONTACTS}
 # A CRM's own events, or contacts with a token.
 CRM_BODY = {"anyOf": [
-    _OBJECTS,
-    {"type": "object", "properties": {"contacts": {"anyOf": [_OBJECTS, {"type": "null"}]}}},
+    _LIST,
+    {"type": "object", "properties": {"contacts": {"anyOf": [_LIST, {"type": "null"}]}}},
 ]}  # fmt: skip
 
 
