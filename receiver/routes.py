@@ -35,11 +35,9 @@ from receiver.messages_rights import ErasedAnswer, SuppressionBody, SuppressionP
 from receiver.messages_selections import SelectionAnswer
 from receiver.operations import Handlers, Operation, Parameter
 from receiver.pages import CURSOR_PATTERN, DEFAULT_LIMIT, LARGEST_LIMIT
-from receiver.turnstile import Turnstile
 from receiver.usage import DEFAULT_DAYS, MOST_DAYS
 from store.readings import STATES as READING_STATES
 
-PUBLIC = ("Health", "Description")  # groups that anybody may ask
 AN_ID = "019a0b1c-2d3e-7f40-8a5b-6c7d8e9f0a1b"
 PERSON = (
     Parameter(name="email", place="query", schema={"type": "string"}, description="an e-mail", example="jane@acme.co"),
@@ -365,15 +363,11 @@ OPERATIONS = (
 def build_routes(handlers: Handlers, tokens: Tokens) -> list[Route]:
     """Build one route per path, so that a 405 names every method of the path."""
     paths: dict[str, dict[str, Handler]] = {}
-    turnstile = Turnstile()
     for operation in OPERATIONS:
         handler = operation.handler(handlers)
         # Events are verified by their handler: a signature is as good as a token.
-        if operation.who == "token" and operation.scope:
-            handler = tokens.guard(handler, operation.scope)
-        elif operation.group in PUBLIC:
-            handler = turnstile.slow(handler)
-        paths.setdefault(operation.path, {})[operation.method.upper()] = handler
+        guarded = tokens.guard(handler, operation.scope) if operation.who == "token" and operation.scope else handler
+        paths.setdefault(operation.path, {})[operation.method.upper()] = guarded
     return [Route(path, _by_method(methods), methods=list(methods)) for path, methods in paths.items()]
 
 

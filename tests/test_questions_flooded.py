@@ -19,7 +19,7 @@ from store.database import close_pool, open_pool
 from tests.asgi import Client
 from tests.commands import until
 from tests.conftest import MakeSettings
-from tests.test_health import receiving
+from tests.test_health import AUTHORIZED, receiving
 from tests.test_patience import SOON, receiver_at
 
 if TYPE_CHECKING:
@@ -87,6 +87,27 @@ def test_the_turnstile_lets_some_pass_at_once_and_makes_nobody_wait_for_long() -
     assert after == 0.0
 
 
+@pytest.mark.parametrize(
+    ("path", "status", "paced"),
+    [
+        ("/metrics", 200, True), ("/docs/viewer/start.js", 200, True), ("/v1/lookups", 401, True), ("/x", 404, True),
+        ("/events/generic", 429, True), ("/v1/lookups", 200, False), ("/events/generic", 202, False),
+        ("/callbacks/nyne/1/x", 200, False), ("/events/generic", 503, False),
+    ],
+)  # fmt: skip
+async def test_only_what_costs_us_little_is_paced(path: str, status: int, paced: bool) -> None:
+    """Refusals and pages for anyone; never the answer to who proved who it is."""
+    turnstile = Turnstile()
+    for _ in range(2 * AT_ONCE):
+        turnstile.take_turn(time.monotonic())
+    waiting = asyncio.ensure_future(turnstile.wait(path, status))
+
+    await asyncio.sleep(0)
+
+    assert waiting.done() != paced
+    await waiting
+
+
 async def test_questions_about_health_take_no_connection_of_the_pool(
     database_url: str, pool: Pool, make_settings: MakeSettings
 ) -> None:
@@ -105,7 +126,7 @@ async def test_questions_about_health_take_no_connection_of_the_pool(
     assert await until(closed)
 
 
-async def test_readiness_follows_the_database_within_two_seconds(database_url: str) -> None:
+async def test_readiness_follows_the_database_within_seconds(database_url: str) -> None:
     """Its session ended, its network silent, and back: /readyz says so each time, soon, and never a stale yes."""
     async with proxied(database_url) as proxy:
         pool = await open_pool(proxy.url, name="tests", size=2)
@@ -131,8 +152,8 @@ async def test_readiness_follows_the_database_within_two_seconds(database_url: s
         readiness.close()
         await close_pool(pool)
 
-    assert max(took[:3]) < 1.5
-    assert took[3] < 2.5
+    assert max(took[:3]) < 2.5
+    assert took[3] < 3.5
     assert took[4] < SOON
 
 
@@ -166,32 +187,33 @@ def test_the_description_is_made_once() -> None:
     assert document() is document()
 
 
-async def test_events_are_taken_while_hundreds_ask(database_url: str) -> None:
-    """Callers that ask again as soon as they are answered cost an event little: it took five seconds before."""
+async def test_callers_that_ask_at_once_again_are_slowed_down(database_url: str) -> None:
+    """However many there are, they get about PER_SECOND answers, and events are taken in between."""
     stop = asyncio.Event()
+    answered = 0
 
     async def ask(session: aiohttp.ClientSession, path: str) -> None:
+        nonlocal answered
         while not stop.is_set():
             async with session.get(path) as answer:
-                assert answer.status == 200
+                assert answer.status in {200, 401}
                 await answer.read()
+            answered += 1
 
     async with (
         receiving(database_url) as receiver,
         aiohttp.ClientSession(receiver.url, connector=aiohttp.TCPConnector(limit=0)) as session,
         asyncio.TaskGroup() as callers,
     ):
+        begun = time.monotonic()
         for number in range(CALLERS * 4):
-            callers.create_task(ask(session, ("/metrics", "/readyz", "/openapi.json", "/docs")[number % 4]))
-        took = []
+            path = ("/metrics", "/readyz", "/openapi.json", "/docs", "/v1/lookups")[number % 5]
+            callers.create_task(ask(session, path))
         for number in range(10):
-            begun = time.monotonic()
-            async with session.post(
-                "/events/generic", json={"event_id": str(number), "name": "Jane Doe", "work_email": "jane@acme.co"},
-                headers={"authorization": "Bearer token-of-the-tests"},
-            ) as answer:  # fmt: skip
+            event = {"event_id": str(number), "name": "Jane Doe", "work_email": "jane@acme.co"}
+            async with session.post("/events/generic", json=event, headers=AUTHORIZED) as answer:
                 assert answer.status == 202
-            took.append(time.monotonic() - begun)
+        took = time.monotonic() - begun
         stop.set()
 
-    assert sorted(took)[len(took) // 2] < 0.25
+    assert answered <= PER_SECOND * took + AT_ONCE + 2 * 4 * CALLERS
