@@ -31,7 +31,7 @@ def receiver_settings(url: str, port: int) -> dict[str, str]:
     """Return the settings of the receiver; the rest have their defaults."""
     return {
         "DATABASE_URL": url, "HOST": HOST, "PORT": str(port), "API_TOKENS": TOKEN, "CALLBACK_KEYS": KEY,
-        "PUBLIC_URL": f"http://{HOST}:{port}",
+        "PUBLIC_URL": f"http://{HOST}:{port}", "TOKEN_REQUESTS_PER_MINUTE": "0",
     }  # fmt: skip
 
 

@@ -220,6 +220,7 @@ def _play_our_part(world: World) -> None:
         HUBSPOT_SWEEP_SECONDS=str(terms.sweep),
         WRITE_BACK=world.variant.write_back,
         HUBSPOT_FLOOD_LOOKUPS_PER_HOUR="1000000",
+        TOKEN_REQUESTS_PER_MINUTE="0",
         RESULT_WEBHOOK_URL=world.results.url,
         RESULT_WEBHOOK_SECRET=SECRET,
         RESULT_WEBHOOK_ALLOW_PRIVATE="true",

@@ -131,12 +131,12 @@ async def save(link: CrmLink, account: str | None, learned: Mapping[str, Any]) -
 
 async def test_events(link: CrmLink) -> None:
     """Send a signed event to our own receiver, if a secret and PUBLIC_URL are set."""
-    secret, public_url = link.settings.hubspot.client_secret, link.settings.public_url
-    if secret is None or public_url is None:
-        missing = "HUBSPOT_CLIENT_SECRET" if secret is None else "PUBLIC_URL"
+    secrets, public_url = link.settings.hubspot.client_secret, link.settings.public_url
+    if not secrets or public_url is None:
+        missing = "PUBLIC_URL" if secrets else "HUBSPOT_CLIENT_SECRET"
         typer.echo(f"No test event was sent, because {missing} is not set: contacts are found by sweeps alone.")
         return
-    trouble = await send_test_event(link.session, public_url, secret.get_secret_value())
+    trouble = await send_test_event(link.session, public_url, secrets[0].get_secret_value())
     if trouble is not None:
         stop(f"The signed test event did not come through: {trouble}.")
     typer.echo(f"A signed test event came through {public_url}.")

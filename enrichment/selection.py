@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Annotated, Literal, get_args
+from typing import Annotated, Any, Literal, get_args
 from uuid import UUID
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
@@ -26,6 +26,9 @@ STATUSES: dict[Action, tuple[LookupStatus, ...]] = {
 }
 REPLAYED: tuple[DeliveryState, ...] = ("delivered", "refused", "given_up", "skipped")
 LONGEST_TEXT = 200
+WITHOUT_NUL = r"^[^\u0000]*$"
+# A year further inside, because a zone may move the first and the last moments out.
+WITHIN_YEARS = r"^(197[1-9]|19[89][0-9]|[2-8][0-9]{3}|9[0-8][0-9]{2}|99[0-8][0-9]|999[0-7])-"
 FIRST_YEAR, LAST_YEAR = 1970, 9998  # the times that a UUIDv7 can hold, and that datetime can shift
 
 
@@ -38,8 +41,8 @@ def _storable(text: str) -> str:
 
 def _written(moment: object) -> object:
     """Refuse a bare number: it could be in seconds or in milliseconds. Raise ValueError."""
-    if isinstance(moment, int | float):
-        raise ValueError("must be a time, as text")  # noqa: TRY004  pydantic reports only these
+    if isinstance(moment, int | float) or (isinstance(moment, str) and "-" not in moment[1:]):
+        raise ValueError("must be a time, as text")
     return moment
 
 
@@ -52,8 +55,14 @@ def _utc(moment: datetime) -> datetime:
     raise ValueError(f"must be between {FIRST_YEAR} and {LAST_YEAR}")
 
 
-Name = Annotated[str, Field(min_length=1, max_length=LONGEST_TEXT), AfterValidator(_storable)]
-Moment = Annotated[datetime, BeforeValidator(_written), AfterValidator(_utc)]
+Name = Annotated[
+    str,
+    Field(min_length=1, max_length=LONGEST_TEXT, json_schema_extra={"pattern": WITHOUT_NUL}),
+    AfterValidator(_storable),
+]
+Moment = Annotated[
+    datetime, BeforeValidator(_written), AfterValidator(_utc), Field(json_schema_extra={"pattern": WITHIN_YEARS})
+]
 
 
 class Filter(BaseModel):
@@ -68,7 +77,13 @@ class Filter(BaseModel):
     since: Moment | None = Field(None, description="created then or later; UTC unless it names a zone")
     until: Moment | None = Field(None, description="created before then")
     record_id: Annotated[
-        str | None, Field(min_length=1, max_length=LONGEST_ID, description="the CRM's id of the contact")
+        str | None,
+        Field(
+            min_length=1,
+            max_length=LONGEST_ID,
+            description="the CRM's id of the contact",
+            json_schema_extra={"pattern": WITHOUT_NUL},
+        ),
     ] = None
     reason: Name | None = Field(None, description="part of the reason, in any case; of a replay, of the delivery's")
     channel: Name | None = Field(None, description="replay only: `webhook`, or the CRM's name")
@@ -81,10 +96,20 @@ class Filter(BaseModel):
         return self
 
 
+def _described(action: Action) -> dict[str, Any]:
+    """Return the JSON schema of what the filter of *action* may say; `Wanted` checks the same."""
+    fields: dict[str, Any] = {"status": {"enum": [*STATUSES[action], None]}}
+    if action == "replay":
+        fields["state"] = {"enum": [*REPLAYED, None]}
+    else:
+        fields |= {"channel": {"type": "null"}, "state": {"type": "null"}}
+    return {"properties": {"action": {"const": action}, "filter": {"properties": fields}}}
+
+
 class Wanted(BaseModel):
     """The action of a selection, and its filter."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"anyOf": [_described(action) for action in ACTIONS]})
 
     action: Action
     filter: Filter = Field(default_factory=lambda: Filter())  # noqa: PLW0108  mypy wants the optional fields otherwise

@@ -11,6 +11,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, get_args
 from urllib.parse import urlsplit
@@ -26,6 +27,7 @@ from enrichment.regions import read_region
 from enrichment.texts import tidy
 
 Scope = Literal["events", "read", "operate", "admin"]
+Network = IPv4Network | IPv6Network
 
 SCOPES: frozenset[Scope] = frozenset(get_args(Scope))
 BARE: frozenset[Scope] = SCOPES - {"admin"}  # the scopes of a token without a list of its own
@@ -153,16 +155,28 @@ def _key(value: Any) -> Any:
     return SecretStr(text) if text else None
 
 
+def _networks(value: Any) -> Any:
+    return tuple(_network(part) if isinstance(part, str) else part for part in _parts(value))
+
+
+def _network(text: str) -> Network:
+    try:
+        network = ip_network(text)
+    except ValueError:
+        raise ValueError("must be addresses or networks, like 10.0.0.0/8 or fd00::/8, by comma") from None
+    if network.prefixlen == 0:
+        raise ValueError("must not be everybody: every client could then choose the address that it counts as")
+    return network
+
+
 def _sendable(secret: SecretStr | None) -> SecretStr | None:
     if secret is not None and not _fits_a_header(secret.get_secret_value()):
         raise ValueError("must be one token without spaces")
     return secret
 
 
-def _webhook_secret(secret: SecretStr | None) -> SecretStr | None:
-    """Check a Standard Webhooks secret: whsec_ and base64 of 24 to 64 bytes."""
-    if secret is None:
-        return None
+def _webhook_secret(secret: SecretStr) -> None:
+    """Check a Standard Webhooks secret: whsec_ and base64 of 24 to 64 bytes. Raise ValueError."""
     prefix, _, encoded = secret.get_secret_value().partition("_")
     try:
         key = base64.b64decode(encoded, validate=True)
@@ -170,7 +184,6 @@ def _webhook_secret(secret: SecretStr | None) -> SecretStr | None:
         key = b""
     if prefix != "whsec" or not 24 <= len(key) <= 64:
         raise ValueError("must be whsec_ followed by base64 of 24 to 64 bytes")
-    return secret
 
 
 def _webhook_secrets(secrets: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
@@ -299,11 +312,11 @@ def _level(value: Any) -> Any:
 
 Keys = Annotated[tuple[SecretStr, ...], NoDecode, BeforeValidator(_keys)]
 Tokens = Annotated[tuple[ApiToken, ...], NoDecode, BeforeValidator(_tokens)]
+Networks = Annotated[tuple[Network, ...], NoDecode, BeforeValidator(_networks)]
 Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_lower_parts)]
 Fields = Annotated[Mapping[str, str], NoDecode, BeforeValidator(_fields)]
 Key = Annotated[SecretStr | None, BeforeValidator(_key)]
 HeaderToken = Annotated[SecretStr | None, AfterValidator(_sendable), BeforeValidator(_key)]
-WebhookSecret = Annotated[SecretStr | None, AfterValidator(_webhook_secret), BeforeValidator(_key)]
 DatabaseUrl = Annotated[SecretStr | None, AfterValidator(_database_url), BeforeValidator(_sound)]
 WebhookSecrets = Annotated[tuple[SecretStr, ...], NoDecode, AfterValidator(_webhook_secrets), BeforeValidator(_keys)]
 FieldName = Annotated[str | None, BeforeValidator(_field_name)]

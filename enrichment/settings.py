@@ -27,13 +27,13 @@ from enrichment.setting_types import (
     Level,
     Lowered,
     Names,
+    Networks,
     PerWindow,
     Region,
     TargetUrl,
     Tokens,
     Unreadable,
     Url,
-    WebhookSecret,
     WebhookSecrets,
     without_quotes,
 )
@@ -131,7 +131,7 @@ class HubSpotSettings(CrmSettings):
 
     base_url: Url = Field("https://api.hubapi.com", description="HubSpot's address")
     access_token: HeaderToken = Field(None, description="HubSpot's service key or app token: reads and writes contacts")
-    client_secret: Key = Field(None, description="HubSpot app's client secret: verifies its webhooks")
+    client_secret: Keys = Field((), description="HubSpot app's client secrets: any of them verifies its webhooks")
     accept_v1: bool = Field(False, description="accept HubSpot's old signatures v1 and v2 as well")
 
 
@@ -163,7 +163,14 @@ class Settings(BaseSettings):
     public_url: Url | None = Field(None, description="where providers reach the receiver; absent: Nyne is polled")
     api_tokens: Tokens = Field((), description="tokens for events and API, by comma or line; name:scope+scope:token")
     callback_keys: Keys = Field((), description="keys of the callback URLs; the first signs, all verify")
-    events_signing_secret: WebhookSecret = Field(None, description="Standard Webhooks secret for /events/generic")
+    events_signing_secret: WebhookSecrets = Field((), description="Standard Webhooks secrets for /events/generic")
+    token_requests_per_minute: int = Field(
+        120_000, ge=0, le=MOST_REQUESTS, description="requests of one token to one process; 0: no limit"
+    )
+    address_requests_per_minute: int = Field(
+        6_000, ge=0, le=MOST_REQUESTS, description="refused requests of one address to one process; 0: no limit"
+    )
+    trusted_proxies: Networks = Field((), description="addresses and networks whose forwarded addresses are believed")
     generic_fields: Fields = Field({}, description="your names of fields: `Their Name=work_email, ...`")
     identity_key: Key = Field(None, description="key of the hashes of identifiers; absent: made by migrate")
 

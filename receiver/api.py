@@ -19,6 +19,7 @@ from enrichment.states import LookupStatus
 from enrichment.texts import Unusable
 from receiver.auth import who
 from receiver.bodies import read_body
+from receiver.encodings import plain_body
 from receiver.messages import CancelAnswer, LookupPage, ReleaseAnswer, RetryAnswer, RetryBody
 from receiver.pages import Place, read_place, write_cursor, wrong_id
 from receiver.problems import Problem, id_of, not_found, wrong_fields
@@ -132,8 +133,8 @@ def as_json(model: BaseModel, status: int = 200) -> Response:
 
 
 async def _read_wrong_number(request: Request) -> bool:
-    """Read the optional body {"wrong_number": true}. Raise Problem (422)."""
-    body = await read_body(request, MOST_OF_A_DECISION)
+    """Read the optional body {"wrong_number": true}. Raise Problem (400, 413, 415, 422)."""
+    body = plain_body(request.headers, await read_body(request, MOST_OF_A_DECISION), MOST_OF_A_DECISION)
     if not body.strip():
         return False
     try:

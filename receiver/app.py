@@ -17,6 +17,7 @@ from enrichment.crms import CRMS
 from enrichment.providers import PROVIDERS, build_providers
 from enrichment.providers.base import Provider
 from enrichment.settings import Settings
+from receiver.access import Access
 from receiver.api import Api
 from receiver.audit import Audit
 from receiver.auth import Tokens
@@ -92,8 +93,8 @@ def create_app(
     inbox = GroupCommit(metrics.counted("callbacks", record), most=MOST_CALLBACKS, flushers=FLUSHERS, size=_bytes)
     sweeper = Sweeper(pool, installation, notifier.wake)
     connections = Connections(pool, settings)
-    tokens = Tokens(settings.api_tokens)
-    health = Health(pool, door, metrics, settings.metrics_token, settings.sweep_seconds)
+    tokens = Tokens(settings.api_tokens, _access(settings, metrics))
+    health = Health(pool, url, door, metrics, settings.metrics_token, settings.sweep_seconds)
     handlers = Handlers(
         events=Events(settings, tokens, build_providers(settings), intake, notifier),
         crm_events={name: CrmEvents(name, settings, tokens, connections, naming, notifier, metrics) for name in CRMS},
@@ -145,6 +146,16 @@ async def _write_what_was_taken(door: Door, queues: Sequence[GroupCommit[Any, An
             await sweeper.close()
     except TimeoutError:
         log.warning("writes_abandoned")  # none of them was acknowledged
+
+
+def _access(settings: Settings, metrics: Metrics) -> Access:
+    """Build the limits of requests, which count their refusals."""
+    return Access(
+        token_requests=settings.token_requests_per_minute,
+        address_requests=settings.address_requests_per_minute,
+        proxies=settings.trusted_proxies,
+        refused=lambda kind, name: metrics.limited.labels(kind, name).inc(),
+    )
 
 
 def _bytes(message: Event | Callback | CrmEvent) -> int:

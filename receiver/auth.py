@@ -14,6 +14,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from enrichment.setting_types import ApiToken, Scope
+from receiver.access import Access
 from receiver.problems import Problem
 
 Handler = Callable[[Request], Awaitable[Response]]
@@ -23,18 +24,19 @@ _BEARER = re.compile(r"bearer[ \t]+([^ \t]+)", re.IGNORECASE)
 MOST_CREDENTIALS = 8  # read per request: proxies add headers of their own
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Holder:
-    """The owner of a valid token, and what the token allows."""
+    """The owner of a valid token, and what the token allows. While tokens are rotated, two may have one name."""
 
     name: str
     scopes: frozenset[Scope]
 
 
 class Tokens:
-    """The valid tokens."""
+    """The valid tokens, and the limits of those who send them or others."""
 
-    def __init__(self, tokens: Sequence[ApiToken]) -> None:
+    def __init__(self, tokens: Sequence[ApiToken], access: Access | None = None) -> None:
+        self._access = access or Access()
         self._known = [
             (_digest(token.get_secret_value().encode()), Holder(token.name or f"token-{place}", token.scopes))
             for place, token in enumerate(tokens, 1)
@@ -48,15 +50,19 @@ class Tokens:
         return [holder for is_equal, holder in matches if is_equal]
 
     def admit(self, request: Request, scope: Scope) -> None:
-        """Let a request with a token of this *scope* pass, and note the token's holder. Raise Problem (401, 403)."""
+        """Let a request with a token of this *scope* pass, and note its holder. Raise Problem (401, 403, 429)."""
         holders = self.holders(request)
         if not holders:
-            raise unauthorized()
-        for holder in holders:
-            if scope in holder.scopes:
-                request.state.holder = holder
-                return
-        raise forbidden(holders[0], scope)
+            raise self.refusal(request)
+        holder = next((holder for holder in holders if scope in holder.scopes), holders[0])
+        self._access.count_token(holder, holder.name)
+        if scope not in holder.scopes:
+            raise forbidden(holder, scope)
+        request.state.holder = holder
+
+    def refusal(self, request: Request, problem: Problem | None = None) -> Problem:
+        """Count a request without a valid token or signature; return *problem*, or else a 401, or a 429."""
+        return self._access.refusal(request, problem or unauthorized())
 
     def guard(self, handler: Handler, scope: Scope) -> Handler:
         """Wrap *handler* so that it needs a token with *scope*; refuse other requests before reading their body."""

@@ -66,7 +66,7 @@ class CrmEvents:
         headers = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in request.headers.raw]
         if self._tokens.holders(request) or not self._known.may_be_signed(headers):
             if not self._tokens.holders(request):
-                raise _unsigned(CRMS[self._name].label)
+                raise self._tokens.refusal(request, _unsigned(CRMS[self._name].label))
             self._tokens.admit(request, "events")
             return await self._take_with_token(request, await read_body(request, MOST_OF_AN_EVENT))
         body = await read_body(request, MOST_OF_AN_EVENT)
@@ -80,7 +80,7 @@ class CrmEvents:
                 apart = crm.clocks_apart(method=request.method, url=url, headers=headers, body=signed, now=now)
                 if apart is not None:
                     self._clocks.note(apart)
-            raise _unsigned(crm.label)
+            raise self._tokens.refusal(request, _unsigned(crm.label))
         text = json_text(request.headers, body, MOST_OF_AN_EVENT)
         try:
             heard = crm.read_event(text)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -43,15 +45,31 @@ class Docs:
     """The handlers that describe the API."""
 
     def __init__(self, described: dict[str, Any]) -> None:
-        self._json = json.dumps(described, ensure_ascii=False)
+        self._document = Text(json.dumps(described, ensure_ascii=False), "application/json")
+        self._page = Text(PAGE, "text/html", {"Content-Security-Policy": POLICY})
 
-    async def document(self, _: Request) -> Response:
+    async def document(self, request: Request) -> Response:
         """Answer GET /openapi.json."""
-        return Response(self._json, media_type="application/json", headers=ASK_AGAIN)
+        return self._document.answer(request)
 
-    async def page(self, _: Request) -> Response:
+    async def page(self, request: Request) -> Response:
         """Answer GET /docs."""
-        return Response(PAGE, media_type="text/html", headers=ASK_AGAIN | {"Content-Security-Policy": POLICY})
+        return self._page.answer(request)
+
+
+class Text:
+    """A text that stays the same until the next release: rendered once, and not sent to those who have it."""
+
+    def __init__(self, text: str, media_type: str, headers: Mapping[str, str] | None = None) -> None:
+        self._tag = f'"{hashlib.sha256(text.encode()).hexdigest()[:32]}"'
+        kept = ASK_AGAIN | {"ETag": self._tag, **(headers or {})}
+        self._whole = Response(text, media_type=media_type, headers=kept)
+        self._unchanged = Response(status_code=304, headers=kept)
+
+    def answer(self, request: Request) -> Response:
+        """Return the text, or a 304 if the request names its tag."""
+        tags = request.headers.get("if-none-match", "")
+        return self._unchanged if self._tag in tags or tags.strip() == "*" else self._whole
 
 
 def viewer() -> Mount:

@@ -46,7 +46,7 @@ def json_text(headers: Headers, body: bytes, most: int) -> bytes:
     400 for bytes that are not what the headers say; 422 for JSON inside a JSON string.
     """
     codec = _codec(headers)
-    text = _as_utf8(_plain(headers, body, most), codec)
+    text = _as_utf8(plain_body(headers, body, most), codec)
     if text.lstrip(b" \t\r\n").startswith(b'"'):
         raise Problem(
             422,
@@ -62,7 +62,7 @@ def json_text(headers: Headers, body: bytes, most: int) -> bytes:
 def readable_text(headers: Headers, body: bytes, most: int) -> bytes:
     """Decode *body* if that makes it JSON; else return it as it came. For callbacks, whose form is never refused."""
     try:
-        text = _as_utf8(_plain(headers, body, most), _codec_said(_content_types(headers)))
+        text = _as_utf8(plain_body(headers, body, most), _codec_said(_content_types(headers)))
     except Problem:
         return body
     return text if text.lstrip(b" \t\r\n").startswith((b"{", b"[")) else body
@@ -72,7 +72,7 @@ def as_signed(headers: Headers, body: bytes, most: int) -> Iterator[bytes]:
     """Yield the bodies that the sender may have signed: as it came, and decompressed."""
     yield body
     try:
-        plain = _plain(headers, body, most)
+        plain = plain_body(headers, body, most)
     except Problem:
         return
     if plain is not body:
@@ -124,7 +124,8 @@ def _codec_said(kinds: list[str]) -> str:
     return codec
 
 
-def _plain(headers: Headers, body: bytes, most: int) -> bytes:
+def plain_body(headers: Headers, body: bytes, most: int) -> bytes:
+    """Decompress *body*, as its headers say. Raise Problem: 400, 413 or 415."""
     for _ in range(_layers(headers)):
         body = _decompress(body, most)
     return body

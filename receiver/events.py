@@ -17,7 +17,7 @@ from enrichment.providers.base import Provider
 from enrichment.settings import Settings
 from enrichment.signatures import may_be_signed, verify_webhook, webhook_key
 from enrichment.wish import Wish
-from receiver.auth import Tokens, unauthorized
+from receiver.auth import Tokens
 from receiver.bodies import MOST_OF_AN_EVENT, read_body
 from receiver.encodings import as_signed, json_text
 from receiver.patience import patience_with
@@ -42,8 +42,7 @@ class Events:
         commit: GroupCommit[Event, list[Receipt]],
         notifier: Notifier,
     ) -> None:
-        secret = settings.events_signing_secret
-        self._key = webhook_key(secret) if secret else None
+        self._keys = [webhook_key(secret) for secret in settings.events_signing_secret]
         self._tokens = tokens
         self._providers = providers
         self._fields = settings.generic_fields
@@ -53,15 +52,15 @@ class Events:
     async def receive(self, request: Request) -> Response:
         """Store a CRM's event, with its lookups and their first jobs."""
         source = _source(request)
-        if self._key is None or not may_be_signed(request.headers) or self._tokens.holders(request):
+        if not self._keys or not may_be_signed(request.headers) or self._tokens.holders(request):
             self._tokens.admit(request, "events")
             return await self._take(request, source, await read_body(request, MOST_OF_AN_EVENT), None)
         body = await read_body(request, MOST_OF_AN_EVENT)
         for signed in as_signed(request.headers, body, MOST_OF_AN_EVENT):
-            message_id = verify_webhook(request.headers, signed, key=self._key, now=time.time())
+            message_id = verify_webhook(request.headers, signed, keys=self._keys, now=time.time())
             if message_id is not None:
                 return await self._take(request, source, body, message_id)
-        raise unauthorized()
+        raise self._tokens.refusal(request)
 
     async def probe(self, request: Request) -> Response:
         """Answer a sender that checks the address first."""

@@ -11,6 +11,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from receiver.hang_ups import hang_up_or_itself
 from receiver.metrics import Metrics
 from receiver.problems import RETRY_AFTER, Problem, broken, problem_response
+from receiver.turnstile import Turnstile
 
 # Monitoring requests these even while the process stops.
 ALWAYS_OPEN = frozenset({"/healthz", "/readyz", "/metrics"})
@@ -52,12 +53,13 @@ class Door:
 
 
 class Gate:
-    """Pure ASGI: cleans paths, refuses when the door is closed, counts, and turns uncaught errors into a 500."""
+    """Pure ASGI: cleans paths, refuses when the door is closed, counts, paces, and turns uncaught errors into a 500."""
 
     def __init__(self, app: ASGIApp, *, door: Door, metrics: Metrics) -> None:
         self._app = app
         self._door = door
         self._metrics = metrics
+        self._turnstile = Turnstile()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -70,6 +72,7 @@ class Gate:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
+                await self._turnstile.wait(scope["path"], status)
                 message["headers"] = _with_defaults(message["headers"])
             try:
                 await send(message)

@@ -7,22 +7,35 @@ from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from enrichment.selection import WITHOUT_NUL
 from enrichment.shown import Time
-from enrichment.suppression import LONGEST_NOTE
+from enrichment.suppression import KINDS, LONGEST_NOTE
+
+TEXT: dict[str, Any] = {"type": ["string", "integer", "null"]}
 
 
 class SuppressionBody(BaseModel):
     """A person never to be asked about, or a number never to be passed on: exactly one of the values. Or a list."""
 
     model_config = ConfigDict(
-        extra="forbid", json_schema_extra={"example": {"email": "jane@acme.co", "note": "by phone"}}
+        extra="forbid",
+        json_schema_extra={
+            "example": {"email": "jane@acme.co", "note": "by phone"},
+            "oneOf": [{"required": [kind], "properties": {kind: {"type": ["string", "integer"]}}} for kind in KINDS],
+        },
     )
 
-    email: Any = Field(None, description="an e-mail address")
-    profile: Any = Field(None, description="a LinkedIn profile, in any form that an event may have")
-    domain: Any = Field(None, description="a domain of e-mail addresses, and those below it")
-    number: Any = Field(None, description="a phone number with its country code")
-    note: Any = Field(None, description=f"why; at most {LONGEST_NOTE} characters, and nothing personal")
+    email: Any = Field(None, description="an e-mail address", json_schema_extra=TEXT)
+    profile: Any = Field(
+        None, description="a LinkedIn profile, in any form that an event may have", json_schema_extra=TEXT
+    )
+    domain: Any = Field(None, description="a domain of e-mail addresses, and those below it", json_schema_extra=TEXT)
+    number: Any = Field(None, description="a phone number with its country code", json_schema_extra=TEXT)
+    note: Any = Field(
+        None,
+        description=f"why; at most {LONGEST_NOTE} characters, and nothing personal",
+        json_schema_extra={"type": ["string", "null"], "maxLength": LONGEST_NOTE, "pattern": WITHOUT_NUL},
+    )
 
 
 class SuppressionShown(BaseModel):

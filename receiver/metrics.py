@@ -54,6 +54,12 @@ class Metrics:
             ("source",),
             registry=self.registry,
         )
+        self.limited = Counter(
+            "ringback_requests_limited",
+            "Requests refused with a 429, by the kind of the limit: of a token, with its name, or of an address.",
+            ("limit", "token"),
+            registry=self.registry,
+        )
         self.commits = Histogram(
             "ringback_group_commit_items",
             "Events or callbacks that shared a commit.",

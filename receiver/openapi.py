@@ -74,9 +74,10 @@ def _operation(operation: Operation) -> dict[str, Any]:
     if operation.parameters:
         described["parameters"] = [_parameter(parameter) for parameter in operation.parameters]
     if operation.body is not None:
-        described["requestBody"] = {"required": True, "content": _content(operation.body)}
-    if operation.any_body:
-        described["requestBody"] = {"content": {"application/json": {"schema": {}}}}
+        described["requestBody"] = {"required": not operation.body_is_optional, "content": _content(operation.body)}
+    if operation.any_body is not None:
+        content = {"application/json": {"schema": operation.any_body}}
+        described["requestBody"] = {"required": bool(operation.any_body), "content": content}
     return described
 
 
@@ -113,7 +114,7 @@ def _problem(status: int, text: str, operation: Operation) -> dict[str, Any]:
         return {"description": text}
     schema = {"$ref": REF.format(model=ProblemBody.__name__)}
     described: dict[str, Any] = {"description": text, "content": {MEDIA_TYPE: {"schema": schema}}}
-    header = {401: "WWW-Authenticate", 403: "WWW-Authenticate", 503: "Retry-After"}.get(status)
+    header = {401: "WWW-Authenticate", 403: "WWW-Authenticate", 429: "Retry-After", 503: "Retry-After"}.get(status)
     if header:
         described["headers"] = {header: {"schema": {"type": "string"}}}
     return described

@@ -72,7 +72,8 @@ class Operation:
     scope: Scope | None = None  # that the token needs
     parameters: tuple[Parameter, ...] = ()
     body: type[BaseModel] | None = None
-    any_body: bool = False  # any content type and any content
+    body_is_optional: bool = False
+    any_body: dict[str, Any] | None = None  # the schema of a body without a model; {}: any type and any content
     success: int = 200
     accepted: str = ""  # when the same answer comes with a 202 instead
     answer: type[BaseModel] | Literal["nothing", "text", "html", "object"]

@@ -14,6 +14,8 @@ from receiver.problems import Problem, wrong_fields
 
 DEFAULT_LIMIT, LARGEST_LIMIT = 50, 200
 
+CURSOR_PATTERN = "^[A-Za-z0-9_-]{22}$"  # the base64 of an id's sixteen bytes
+
 Row = TypeVar("Row")
 
 

@@ -14,6 +14,7 @@ from enrichment.settings import PROVIDER_NAMES, SOURCE_NAMES
 from receiver.api import MOST_OF_A_DECISION, as_json
 from receiver.auth import who
 from receiver.bodies import read_body
+from receiver.encodings import plain_body
 from receiver.messages_pauses import LONGEST_REASON, Pause, PauseBody, PauseList
 from receiver.problems import Problem, id_of, not_found, wrong_fields
 from store import pauses
@@ -42,7 +43,8 @@ class Pauses:
 
     async def add(self, request: Request) -> Response:
         """Pause a provider, a source, or all paid questions."""
-        body = _read_body(await read_body(request, MOST_OF_A_DECISION))
+        sent = await read_body(request, MOST_OF_A_DECISION)
+        body = _read_body(plain_body(request.headers, sent, MOST_OF_A_DECISION))
         scope = pauses.Scope(body.provider, body.source)
         async with transaction(self._pool, acknowledge=True) as connection:
             pause = await pauses.add_pause(connection, scope, reason=body.reason, who=who(request))

@@ -9,11 +9,11 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from enrichment.crms import CRMS
-from enrichment.event import LONGEST_ID
-from enrichment.selection import Wanted
+from enrichment.event import LONGEST_ID, MOST_CONTACTS
+from enrichment.selection import WITHOUT_NUL, Wanted
 from enrichment.shown import Lookup
 from enrichment.states import DELIVERY_STATES
-from receiver.api import STATUSES
+from receiver.api import MOST_OF_A_DECISION, STATUSES
 from receiver.auth import Handler, Tokens
 from receiver.bodies import MOST_OF_A_CALLBACK, MOST_OF_AN_EVENT
 from receiver.deliveries import CHANNELS
@@ -24,6 +24,7 @@ from receiver.messages import (
     LookupPage,
     ReleaseAnswer,
     RetryAnswer,
+    RetryBody,
     Usage,
 )
 from receiver.messages_audit import AuditPage
@@ -33,7 +34,7 @@ from receiver.messages_pauses import Pause, PauseBody, PauseList
 from receiver.messages_rights import ErasedAnswer, SuppressionBody, SuppressionPage, SuppressionsMade
 from receiver.messages_selections import SelectionAnswer
 from receiver.operations import Handlers, Operation, Parameter
-from receiver.pages import DEFAULT_LIMIT, LARGEST_LIMIT
+from receiver.pages import CURSOR_PATTERN, DEFAULT_LIMIT, LARGEST_LIMIT
 from receiver.usage import DEFAULT_DAYS, MOST_DAYS
 from store.readings import STATES as READING_STATES
 
@@ -46,7 +47,8 @@ PERSON = (
               description="suppress each of these as well"),
 )  # fmt: skip
 SOURCE = Parameter(name="source", place="path", schema={"type": "string"}, description="generic", example="generic")
-UNAUTHORIZED = {401: "Neither token nor signature is valid; nothing was stored."}
+LIMITED = {429: "The token, or the address without valid credentials, has sent too many requests; see Retry-After."}
+UNAUTHORIZED = {401: "Neither token nor signature is valid; nothing was stored.", **LIMITED}
 UNAVAILABLE = {503: "It cannot be stored or read at the moment; send it again after Retry-After."}
 NO_SUCH_LOOKUP = {404: "There is no such lookup."}
 BODY_PROBLEMS = {
@@ -56,6 +58,13 @@ BODY_PROBLEMS = {
     415: "Another type than JSON, another coding than gzip, or a charset that cannot be read.",
     422: "No contact can be used: `errors` names each field and says why. Nothing was stored.",
 }
+SMALL_BODY_PROBLEMS = {
+    400: "The body is not what its Content-Encoding says.",
+    408: "The body did not arrive in time.",
+    413: f"The body has more than {MOST_OF_A_DECISION:,} bytes, as it came or decompressed.",
+    415: "Another coding than gzip.",
+    422: "Not JSON, or a field cannot be used.",
+}
 STORED = (
     "What can be used of a contact is used, and every field that cannot is named in `problems`. All usable "
     "contacts are stored, or none. 202 means that they are committed."
@@ -64,7 +73,17 @@ STRICT = Parameter(
     name="strict", place="query", schema={"type": "boolean", "default": False},
     description="refuse the event if a single field cannot be used",
 )  # fmt: skip
-CURSOR = Parameter(name="cursor", place="query", schema={"type": "string"}, description="next_cursor of a page")
+CURSOR = Parameter(
+    name="cursor", place="query", schema={"type": "string", "pattern": CURSOR_PATTERN},
+    description="next_cursor of a page",
+)  # fmt: skip
+NAME = {"type": "string", "maxLength": LONGEST_ID, "pattern": WITHOUT_NUL}
+_LIST = {"type": "array", "minItems": 1, "maxItems": MOST_CONTACTS}
+# A CRM's own events, or contacts with a token.
+CRM_BODY = {"anyOf": [
+    _LIST,
+    {"type": "object", "properties": {"contacts": {"anyOf": [_LIST, {"type": "null"}]}}},
+]}  # fmt: skip
 
 
 def id_of(what: str) -> Parameter:
@@ -88,13 +107,15 @@ def crm_operations(name: str, label: str) -> tuple[Operation, Operation]:
             description=f"As {label} signs and sends them: Ringback then reads each named contact from {label}. With "
                         f"a token, the body may also be that of /events/generic, with {label}'s id of each contact as "
                         "`record_id`. 202 means that the events are committed.",
-            who="token or signature", scope="events", any_body=True, success=202, answer=CrmEventAnswer,
+            who="token or signature", scope="events", any_body=CRM_BODY, success=202, answer=CrmEventAnswer,
             problems={**UNAUTHORIZED, **BODY_PROBLEMS, 422: "JSON, but no events and no contacts.", **UNAVAILABLE},
         ),
         Operation(
             method="get", path=f"/events/{name}", handler=lambda h: h.crm_events[name].probe, group="Events",
             summary="What the address is for", description="As for the other sources.", who="anybody", answer="text",
-            problems={401: "A challenge without a token.", 422: "The challenge is too long, or not printable."},
+            problems={
+                401: "A challenge without a token.", 422: "The challenge is too long, or not printable.", **LIMITED,
+            },
         ),
     )  # fmt: skip
 
@@ -121,7 +142,7 @@ OPERATIONS = (
         parameters=(SOURCE,), answer="text",
         problems={
             401: "A challenge without a token.", 404: "There is no such source.",
-            422: "The challenge is too long, or not printable.",
+            422: "The challenge is too long, or not printable.", **LIMITED,
         },
     ),
     Operation(
@@ -137,7 +158,7 @@ OPERATIONS = (
             Parameter(name="token", place="path", schema={"type": "string"}, description="signed by CALLBACK_KEYS",
                       example="5f2c"),
         ),
-        any_body=True, answer="object",
+        any_body={}, answer="object",
         problems={404: "Not an address of ours.", 408: "The body did not arrive in time.",
                   413: f"The body has more than {MOST_OF_A_CALLBACK:,} bytes.", **UNAVAILABLE},
         silent=(404,),
@@ -155,9 +176,9 @@ OPERATIONS = (
         parameters=(
             Parameter(name="status", place="query", schema={"type": "string", "enum": list(STATUSES)},
                       description="only these", example="found"),
-            Parameter(name="record_id", place="query", schema={"type": "string", "maxLength": LONGEST_ID},
+            Parameter(name="record_id", place="query", schema=NAME,
                       description="only this record of the CRM"),
-            Parameter(name="source", place="query", schema={"type": "string", "maxLength": LONGEST_ID},
+            Parameter(name="source", place="query", schema=NAME,
                       description="only of this source", example="generic"),
             Parameter(name="q", place="query", schema={"type": "string"},
                       description="only with this e-mail, LinkedIn profile or number, exactly",
@@ -175,8 +196,9 @@ OPERATIONS = (
         method="post", path="/v1/lookups/{id}/retry", handler=lambda h: h.api.retry, scope="operate",
         group="Lookups", summary="Try a lookup again",
         description="For a lookup that is failed, unresolved or held. The answer warns when it may be charged again.",
-        parameters=(id_of("lookup"),), success=202, answer=RetryAnswer,
-        problems={**UNAUTHORIZED, **NO_SUCH_LOOKUP, 409: "The lookup's state does not allow this.", **UNAVAILABLE},
+        parameters=(id_of("lookup"),), body=RetryBody, body_is_optional=True, success=202, answer=RetryAnswer,
+        problems={**UNAUTHORIZED, **NO_SUCH_LOOKUP, 409: "The lookup's state does not allow this.",
+                  **SMALL_BODY_PROBLEMS, **UNAVAILABLE},
     ),
     Operation(
         method="post", path="/v1/lookups/{id}/cancel", handler=lambda h: h.api.cancel, scope="operate",
@@ -202,7 +224,7 @@ OPERATIONS = (
                       description="only these", example="skipped"),
             Parameter(name="source", place="query", schema={"type": "string", "enum": list(CRMS)},
                       description="only this CRM's"),
-            Parameter(name="record_id", place="query", schema={"type": "string", "maxLength": LONGEST_ID},
+            Parameter(name="record_id", place="query", schema=NAME,
                       description="only this record of the CRM"),
             CURSOR, limit("readings per page"),
         ),
@@ -250,8 +272,7 @@ OPERATIONS = (
         description="Of one provider, of one source, or without either all of them, within a second in every process. "
                     "Polls, callbacks and deliveries go on; lookups that wait for the pause are `held`.",
         body=PauseBody, success=201, answer=Pause,
-        problems={**UNAUTHORIZED, 408: "The body did not arrive in time.", 409: "The same is paused already.",
-                  413: "The body is too large.", 422: "A field cannot be used.", **UNAVAILABLE},
+        problems={**UNAUTHORIZED, 409: "The same is paused already.", **SMALL_BODY_PROBLEMS, **UNAVAILABLE},
     ),
     Operation(
         method="delete", path="/v1/pauses/{id}", handler=lambda h: h.pauses.remove, scope="operate",

@@ -143,11 +143,11 @@ async def transaction(
         yield connection
 
 
-async def replication_is_stuck(pool: asyncpg.Pool[Any]) -> bool:
+async def replication_is_stuck(db: Db) -> bool:
     """Tell whether a commit has waited for the standby for longer than STUCK_AFTER."""
-    if isinstance(pool, PatientPool) and pool.stuck:
+    if isinstance(db, PatientPool) and db.stuck:
         return True
-    stuck: bool = await pool.fetchval(
+    stuck: bool = await db.fetchval(
         """
         SELECT EXISTS (
             SELECT FROM pg_stat_activity

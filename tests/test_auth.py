@@ -148,38 +148,38 @@ def test_a_token_is_found_in_every_header_that_may_hold_it(headers: list[tuple[s
 
 def test_the_published_vector_verifies() -> None:
     """The vector of Standard Webhooks' libraries is genuine, and gives its id."""
-    assert verify_webhook(signature_headers(), BODY, key=KEY, now=AT) == ID
+    assert verify_webhook(signature_headers(), BODY, keys=[KEY], now=AT) == ID
 
 
 def test_svix_names_are_accepted() -> None:
     """svix-id, svix-timestamp and svix-signature are the same under their older names."""
-    assert verify_webhook(signature_headers("svix"), BODY, key=KEY, now=AT) == ID
+    assert verify_webhook(signature_headers("svix"), BODY, keys=[KEY], now=AT) == ID
 
 
 def test_white_space_around_a_header_s_value_is_no_part_of_it() -> None:
     """As with tokens: proxies and clients leave it there (RFC 9110, 5.5)."""
     padded = {name: f" {value}\t" for name, value in signature_headers().items()}
 
-    assert verify_webhook(padded, BODY, key=KEY, now=AT) == ID
+    assert verify_webhook(padded, BODY, keys=[KEY], now=AT) == ID
 
 
 def test_one_of_several_signatures_is_enough() -> None:
     """While secrets are rotated, a message carries several signatures; one of ours is enough."""
     several = f"v1,AAAA v1a,{SIGNATURE[3:]} garbage {SIGNATURE}"
 
-    assert verify_webhook(signature_headers(signature=several), BODY, key=KEY, now=AT) == ID
+    assert verify_webhook(signature_headers(signature=several), BODY, keys=[KEY], now=AT) == ID
 
 
 @pytest.mark.parametrize("seconds", [-300, 0, 300])
 def test_five_minutes_are_tolerated_both_ways(seconds: int) -> None:
     """Clocks may differ by five minutes in either direction."""
-    assert verify_webhook(signature_headers(), BODY, key=KEY, now=AT + seconds) == ID
+    assert verify_webhook(signature_headers(), BODY, keys=[KEY], now=AT + seconds) == ID
 
 
 @pytest.mark.parametrize("seconds", [-301, 301, 10**9])
 def test_more_than_five_minutes_are_a_replay(seconds: int) -> None:
     """A message from another time is refused, genuine or not."""
-    assert verify_webhook(signature_headers(), BODY, key=KEY, now=AT + seconds) is None
+    assert verify_webhook(signature_headers(), BODY, keys=[KEY], now=AT + seconds) is None
 
 
 @pytest.mark.parametrize(
@@ -205,7 +205,7 @@ def test_more_than_five_minutes_are_a_replay(seconds: int) -> None:
 )
 def test_what_does_not_fit_is_refused(overrides: dict[str, str]) -> None:
     """Odd header values are refused, and break nothing."""
-    assert verify_webhook(signature_headers(**overrides), BODY, key=KEY, now=AT) is None
+    assert verify_webhook(signature_headers(**overrides), BODY, keys=[KEY], now=AT) is None
 
 
 @given(st.binary(), st.text(st.characters(max_codepoint=255)), st.text(st.characters(max_codepoint=255)))
@@ -213,7 +213,7 @@ def test_no_bytes_break_the_verification(body: bytes, timestamp: str, signature:
     """Any bytes at all are refused quietly."""
     headers = signature_headers(timestamp=timestamp, signature=signature)
 
-    assert verify_webhook(headers, body, key=KEY, now=AT) is None
+    assert verify_webhook(headers, body, keys=[KEY], now=AT) is None
 
 
 @given(
@@ -227,7 +227,7 @@ def test_what_the_reference_signs_we_verify(text: str, message_id: str) -> None:
 
     headers = signature_headers(id=message_id, signature=signature)
 
-    assert verify_webhook(headers, text.encode(), key=KEY, now=AT) == message_id
+    assert verify_webhook(headers, text.encode(), keys=[KEY], now=AT) == message_id
 
 
 async def test_a_signed_event_needs_no_token(client_with: Any) -> None:

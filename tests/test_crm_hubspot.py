@@ -24,7 +24,7 @@ class TestHubSpot(CrmSuite):
     """https://api.hubapi.com"""
 
     crm = HubSpot(
-        access_token=SecretStr(TOKEN), client_secret=SecretStr(SECRET), only_if=ONLY_IF, has_own_properties=True
+        access_token=SecretStr(TOKEN), client_secrets=(SecretStr(SECRET),), only_if=ONLY_IF, has_own_properties=True
     )
     silent = HubSpot()
     secrets = (TOKEN, SECRET)
@@ -69,8 +69,8 @@ def test_the_environment_wins_over_what_was_learned(make_settings: MakeSettings)
 
     assert isinstance(by_learning, HubSpot)
     assert isinstance(by_environment, HubSpot)
-    assert (by_learning.client_secret, by_learning.linkedin_field) == (SecretStr("learned"), "learned_field")
-    assert (by_environment.client_secret, by_environment.linkedin_field) == (SecretStr("given"), "given_field")
+    assert (by_learning.client_secrets, by_learning.linkedin_field) == ((SecretStr("learned"),), "learned_field")
+    assert (by_environment.client_secrets, by_environment.linkedin_field) == ((SecretStr("given"),), "given_field")
     assert by_learning.has_own_properties
     assert not by_learning.can_call
 
@@ -80,6 +80,6 @@ def test_what_was_learned_may_be_anything(make_settings: MakeSettings) -> None:
     crm = build_crm("hubspot", make_settings(), {"client_secret": 7, "linkedin_field": None, "own_properties": None})
 
     assert isinstance(crm, HubSpot)
-    assert crm.client_secret is None
+    assert crm.client_secrets == ()
     assert crm.linkedin_field == "hs_linkedin_url"
     assert not crm.has_own_properties

@@ -13,7 +13,7 @@ import pytest
 from console import machine
 from enrichment.providers import waits
 from enrichment.settings import setting_fields
-from receiver import app, bodies, clients, health, patience, server, shared_metrics
+from receiver import app, bodies, clients, patience, readiness, server, shared_metrics, turnstile
 from receiver.connection import LINGER
 from store import connection, database, group_commit, migrations, notify
 from submitter import __main__ as submitter
@@ -87,7 +87,9 @@ WAITS = (
     Wait("a client to read its answers", default("write_timeout_seconds"), 30),
     Wait("a refused client to read why", LINGER, 5),
     Wait("the same for answers, when the process stops", clients.LEAVING, 10),
-    Wait("readiness", health.PATIENCE, 2),
+    Wait("readiness", readiness.PATIENCE, 2),
+    Wait("a silent connection for readiness to be replaced", readiness.LONGEST, 5),
+    Wait("a public page, among a flood of requests for it", turnstile.LONGEST, 1),
     Wait("the shared metrics", shared_metrics.PATIENCE, 10),
     Wait("PostgreSQL to come back, for a provider's callback", patience.FOR_A_CALLBACK, 20),
     Wait("the same for a CRM's event", max(patience.FOR_AN_EVENT, *patience.FOR_AN_EVENT_OF.values()), 9),

@@ -32,7 +32,7 @@ NOW = 1_700_000_300.0
 V3 = "smW6rgegs09CsNkBMkt7S2A8yJh/NGA8hRa/1lTI9wc="  # of BODY at AT
 V1 = "232db2615f3d666fe21a8ec971ac7b5402d33b9a925784df3ca654d05f4817de"  # of BODY
 V2 = "4fe4e3a7d3cf09db53be39d0a58130e2aaba074ec123a9e355b876a689a1c383"  # of POST URL OLD
-CRM = HubSpot(client_secret=SecretStr(SECRET))
+CRM = HubSpot(client_secrets=(SecretStr(SECRET),))
 LENIENT = dataclasses.replace(CRM, accept_v1=True)
 
 GENUINE = {"x-hubspot-signature-v3": V3, "x-hubspot-request-timestamp": AT}
@@ -189,7 +189,7 @@ def test_a_wrong_old_signature_does_not_spoil_a_new_one() -> None:
 
 def test_an_empty_secret_verifies_nothing() -> None:
     """Any sender could sign with an empty secret."""
-    empty = HubSpot(client_secret=SecretStr(""), accept_v1=True)
+    empty = HubSpot(client_secrets=(SecretStr(""),), accept_v1=True)
     forged = {"x-hubspot-signature": sign_v1("", BODY)}
 
     assert not verifies(forged, crm=empty)

@@ -128,7 +128,7 @@ async def test_a_silent_network_holds_nobody_longer(
 ) -> None:
     """The deadline is the sender's, also while a statement hangs; /readyz and /metrics answer in time."""
     monkeypatch.setattr(patience, "FOR_AN_EVENT", SHORT)
-    monkeypatch.setattr("receiver.health.PATIENCE", SHORT)
+    monkeypatch.setattr("receiver.readiness.PATIENCE", SHORT)
     monkeypatch.setattr("receiver.shared_metrics.PATIENCE", SHORT)
     async with proxied(database_url) as proxy, receiver_at(proxy.url, make_settings) as client:
         proxy.fall_silent()

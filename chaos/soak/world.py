@@ -96,6 +96,7 @@ def _settings(database: str, vendors: Mapping[str, int], receiver: int) -> dict[
         **{name: f"http://{HOST}:{port}" for name, port in vendors.items()},
         HOST=HOST,
         LOG_LEVEL="warning",
+        TOKEN_REQUESTS_PER_MINUTE="0",
         LEADMAGIC_PER_MINUTE=NO_LIMIT,
         LEADMAGIC_PER_DAY=NO_LIMIT,
         NYNE_PER_MINUTE=NO_LIMIT,

@@ -66,7 +66,7 @@ class HubSpot(Crm):
     """https://api.hubapi.com, for one account."""
 
     access_token: SecretStr | None = None
-    client_secret: SecretStr | None = None
+    client_secrets: tuple[SecretStr, ...] = ()  # several while one is rotated
     base_url: str = "https://api.hubapi.com"
     linkedin_field: str = LINKEDIN_FIELD
     only_if: tuple[Condition, ...] = ()
@@ -91,7 +91,7 @@ class HubSpot(Crm):
         kept = learned.get("client_secret")
         return cls(
             access_token=own.access_token,
-            client_secret=own.client_secret or (SecretStr(kept) if isinstance(kept, str) and kept else None),
+            client_secrets=own.client_secret or ((SecretStr(kept),) if isinstance(kept, str) and kept else ()),
             base_url=own.base_url,
             linkedin_field=own.linkedin_field or learned.get("linkedin_field") or LINKEDIN_FIELD,
             only_if=own.only_if,
@@ -111,27 +111,27 @@ class HubSpot(Crm):
     @property
     def can_verify(self) -> bool:
         """Tell whether there is the app's client secret."""
-        return self.client_secret is not None
+        return bool(self.client_secrets)
 
     def may_be_signed(self, headers: Headers) -> bool:
         """Tell whether the headers carry a signature of any version."""
         return any(name in (SIGNATURE_V3, SIGNATURE) for name, _ in headers)
 
     def verify(self, *, method: str, url: str, headers: Headers, body: bytes, now: float) -> bool:
-        """Tell whether the app's client secret signed this request."""
-        if self.client_secret is None:
-            return False
-        secret = self.client_secret.get_secret_value()
-        return verify(
-            secret=secret, method=method, url=url, headers=headers, body=body, now=now, accept_old=self.accept_v1
-        )
+        """Tell whether one of the app's client secrets signed this request."""
+        request: dict[str, Any] = {"method": method, "url": url, "headers": headers, "body": body, "now": now}
+        # All are tried, so that the time does not reveal which one fits.
+        verified = [
+            verify(secret=secret.get_secret_value(), accept_old=self.accept_v1, **request)
+            for secret in self.client_secrets
+        ]
+        return any(verified)
 
     def clocks_apart(self, *, method: str, url: str, headers: Headers, body: bytes, now: float) -> float | None:
         """Return by how many seconds *now* is ahead of a request of HubSpot's, if `verify` refuses it for that."""
-        if self.client_secret is None:
-            return None
-        secret = self.client_secret.get_secret_value()
-        return clocks_apart(secret=secret, method=method, url=url, headers=headers, body=body, now=now)
+        request: dict[str, Any] = {"method": method, "url": url, "headers": headers, "body": body, "now": now}
+        found = (clocks_apart(secret=secret.get_secret_value(), **request) for secret in self.client_secrets)
+        return next((apart for apart in found if apart is not None), None)
 
     def read_event(self, body: bytes) -> Heard:
         """Read a body of HubSpot's webhooks. Raise NotJson or NotAnEvent."""
@@ -293,7 +293,7 @@ class HubSpot(Crm):
         return HttpRequest(method, f"{self.base_url.rstrip('/')}{path}", {"Authorization": f"Bearer {token}"}, body)
 
     def _failure(self, response: HttpResponse, *, writing: bool = False) -> Failure | Gone:
-        kept = (self.access_token, self.client_secret)
+        kept = (self.access_token, *self.client_secrets)
         secrets = tuple(secret.get_secret_value() for secret in kept if secret is not None)
         return read_failure(response, secrets=secrets, writing=writing)
 

@@ -1,0 +1,39 @@
+"""Slow down floods of what costs us little: refusals, and pages that anybody may ask for.
+
+An event takes a dozen turns of the event loop, and each turn answers every request that has arrived. Hundreds of
+callers that ask again as soon as they are answered fill each turn, however cheap their answers are. While they wait for
+an answer they ask nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+PER_SECOND = 1_000  # answers; a scrape or a check takes one
+AT_ONCE = 100  # answers
+LONGEST = 0.5  # seconds; load balancers usually wait for one
+
+REFUSALS = frozenset({401, 404, 405, 429})
+PUBLIC = frozenset({"/healthz", "/readyz", "/metrics", "/openapi.json", "/docs"})
+PUBLIC_FILES = "/docs/"
+
+
+class Turnstile:
+    """Delay such answers beyond PER_SECOND until it is their turn, and none longer than LONGEST."""
+
+    def __init__(self) -> None:
+        self._turn = float("-inf")  # when the next answer may pass
+
+    async def wait(self, path: str, status: int) -> None:
+        """Wait until the answer with *status* may be sent to who asked for *path*."""
+        if status in REFUSALS or path in PUBLIC or path.startswith(PUBLIC_FILES):
+            delay = self.take_turn(time.monotonic())
+            if delay > 0:
+                await asyncio.sleep(delay)
+
+    def take_turn(self, now: float) -> float:
+        """Take the next turn; return the seconds until it comes."""
+        delay = self._turn - now
+        self._turn = min(max(self._turn, now - AT_ONCE / PER_SECOND) + 1 / PER_SECOND, now + LONGEST)
+        return max(delay, 0.0)
