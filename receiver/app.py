@@ -20,11 +20,12 @@ from enrichment.settings import Settings
 from receiver.api import Api
 from receiver.audit import Audit
 from receiver.auth import Tokens
-from receiver.callbacks import Callbacks
+from receiver.callbacks import Addresses, Callbacks
 from receiver.crm_events import CrmEvents
 from receiver.deliveries import Deliveries
 from receiver.docs import Docs, viewer
 from receiver.events import Events
+from receiver.front import Strangers
 from receiver.gate import Door, Gate
 from receiver.health import Health
 from receiver.metrics import Metrics
@@ -90,12 +91,13 @@ def create_app(settings: Settings, pool: asyncpg.Pool[Any], url: str, door: Door
     sweeper = Sweeper(pool, installation, notifier.wake)
     connections = Connections(pool, settings)
     tokens = Tokens(settings.api_tokens)
+    addresses = Addresses(settings.callback_keys, _all_providers(settings))
     health = Health(pool, door, metrics, settings.metrics_token, settings.sweep_seconds)
     handlers = Handlers(
         events=Events(settings, tokens, build_providers(settings), intake, notifier),
         crm_events={name: CrmEvents(name, settings, tokens, connections, naming, notifier, metrics) for name in CRMS},
         readings=Readings(pool),
-        callbacks=Callbacks(settings, _all_providers(settings), inbox, notifier, sweeper, metrics),
+        callbacks=Callbacks(addresses, inbox, notifier, sweeper, metrics),
         api=Api(pool, installation, notifier),
         audit=Audit(pool),
         selections=Selections(pool, installation, notifier, _all_providers(settings)),
@@ -128,6 +130,7 @@ def create_app(settings: Settings, pool: asyncpg.Pool[Any], url: str, door: Door
             **dict.fromkeys(UNAVAILABLE, on_unavailable),
         },
     )
+    app.state.strangers = Strangers(addresses, metrics)
     app.router.redirect_slashes = False  # the gate cleans paths
     return app
 

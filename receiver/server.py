@@ -12,6 +12,7 @@ import structlog
 import uvicorn
 from starlette.types import ASGIApp
 
+from receiver.front import Front
 from receiver.gate import Door
 
 log = structlog.get_logger()
@@ -38,7 +39,7 @@ class Server(uvicorn.Server):
             uvicorn.Config(
                 app,
                 loop="uvloop",
-                http="httptools",
+                http=Front,
                 ws="none",
                 lifespan="on",
                 log_config=None,
