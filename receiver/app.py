@@ -35,6 +35,7 @@ from receiver.pauses import Pauses
 from receiver.problems import UNAVAILABLE, Problem, on_http_exception, on_problem, on_unavailable
 from receiver.readings import Readings
 from receiver.rights import Rights
+from receiver.room import Room
 from receiver.routes import build_routes
 from receiver.selections import Selections
 from receiver.usage import UsageReport
@@ -122,7 +123,7 @@ def create_app(settings: Settings, pool: asyncpg.Pool[Any], url: str, door: Door
 
     app = Starlette(
         lifespan=lifespan,
-        middleware=[Middleware(Gate, door=door, metrics=metrics)],
+        middleware=[Middleware(Gate, door=door, metrics=metrics, room=Room())],
         routes=[*build_routes(handlers, tokens), viewer()],
         exception_handlers={
             Problem: on_problem,
@@ -149,7 +150,7 @@ async def _write_what_was_taken(door: Door, queues: Sequence[GroupCommit[Any, An
 
 def _bytes(message: Event | Callback | CrmEvent) -> int:
     """Return the bytes of memory that *message* takes while it waits."""
-    return len(message.body)
+    return message.size
 
 
 def _all_providers(settings: Settings) -> Mapping[str, Provider]:

@@ -43,7 +43,7 @@ class Strangers:
         scope["callback"] = self._addresses.find(tidy(path))
         return scope["callback"] is None
 
-    def wait(self, now: float) -> float:
+    def delay(self, now: float) -> float:
         """Count one answer to a stranger; return the seconds until it is due, 0 at less than ANSWERS a second."""
         self._refused.inc()
         # A thirtieth of a second's worth may come at once: no flood, and no timers for it.
@@ -67,8 +67,8 @@ class Front(HttpToolsProtocol):
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGIApp) -> None:  # type: ignore[override]
         if not self._strangers.is_forged(cycle.scope):
             super()._start_asgi_task(cycle, app)  # type: ignore[arg-type]
-        elif wait := self._strangers.wait(self.loop.time()):
-            self.loop.call_later(wait, self._refuse_forged, cycle)
+        elif delay := self._strangers.delay(self.loop.time()):
+            self.loop.call_later(delay, self._refuse_forged, cycle)
         else:
             self._refuse_forged(cycle)
 

@@ -10,6 +10,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from receiver.metrics import Metrics
 from receiver.problems import RETRY_AFTER, Problem, broken, problem_response
+from receiver.room import Hold, Room
 
 # Monitoring requests these even while the process stops.
 ALWAYS_OPEN = frozenset({"/healthz", "/readyz", "/metrics"})
@@ -53,9 +54,10 @@ class Door:
 class Gate:
     """Pure ASGI: cleans paths, refuses when the door is closed, counts, and turns uncaught errors into a 500."""
 
-    def __init__(self, app: ASGIApp, *, door: Door, metrics: Metrics) -> None:
+    def __init__(self, app: ASGIApp, *, door: Door, metrics: Metrics, room: Room) -> None:
         self._app = app
         self._door = door
+        self._room = room
         self._metrics = metrics
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -72,6 +74,7 @@ class Gate:
                 message["headers"] = _with_defaults(message["headers"])
             await send(message)
 
+        hold = scope["hold"] = Hold(self._room)
         self._door.in_flight += 1
         try:
             if self._door.closed and scope["path"] not in ALWAYS_OPEN:
@@ -86,6 +89,7 @@ class Gate:
                 raise ConnectionAbortedError from None  # part of an answer was sent: cut it off
             await response(scope, receive, counting_send)
         finally:
+            hold.release()
             self._door.leave()
             self._metrics.requests.labels(_route(scope), status or "gone").inc()
 

@@ -47,6 +47,11 @@ class Callback:
     outcome: Outcome
     price: Decimal
 
+    @property
+    def size(self) -> int:
+        """Return the bytes of memory that it takes, about: what was read of it is short, or part of it."""
+        return 2 * len(self.body)
+
 
 @dataclass(frozen=True, slots=True)
 class CallbackReceipt:

@@ -84,10 +84,10 @@ def test_a_flood_waits_for_its_answers() -> None:
     """A few strangers are answered at once; more than the rate wait in turn, and none longer than the longest wait."""
     strangers = Strangers(Addresses([], {}), Metrics(lambda: 0.0))
 
-    waits = [strangers.wait(100.0) for _ in range(3 * ANSWERS)]
+    waits = [strangers.delay(100.0) for _ in range(3 * ANSWERS)]
 
     assert waits[:100] == [0.0] * 100
     assert waits == sorted(waits)
     assert waits[ANSWERS // 2] == pytest.approx(0.5, abs=0.1)
     assert max(waits) == pytest.approx(LONGEST_WAIT)
-    assert strangers.wait(102.0) == 0.0
+    assert strangers.delay(102.0) == 0.0
