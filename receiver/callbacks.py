@@ -58,6 +58,7 @@ class Callbacks:
         self._notifier = notifier
         self._sweeper = sweeper
         self._counter = metrics.callbacks
+        self._surplus = metrics.callbacks_surplus
 
     async def receive(self, request: Request) -> Response:
         """Store and apply a provider's message; a 200 means both are committed. Answer 404 to a wrong address."""
@@ -70,6 +71,8 @@ class Callbacks:
         callback = Callback(provider.name, job_id, body, provider.read_callback(body), provider.price)
         recorded = await self._commit.submit(callback, within=patience.FOR_A_CALLBACK)
         self._counter.labels(provider.name, recorded.verdict).inc()
+        if not recorded.is_kept:
+            self._surplus.labels(provider.name).inc()
         if recorded.delivers or (recorded.ended is not None and recorded.ended.next_provider is not None):
             self._notifier.wake()
         self._sweeper.add(recorded.unswept)

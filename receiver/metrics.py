@@ -26,6 +26,12 @@ class Metrics:
         self.callbacks = Counter(
             "ringback_callbacks", "Callbacks with a valid token.", ("provider", "verdict"), registry=self.registry
         )
+        self.callbacks_surplus = Counter(
+            "ringback_callbacks_surplus",
+            "Callbacks of which only the number is kept: their job has as many as are stored of one.",
+            ("provider",),
+            registry=self.registry,
+        )
         self.crm_events = Counter(
             "ringback_crm_events", "Events of CRMs that were genuine.", ("source", "verdict"), registry=self.registry
         )

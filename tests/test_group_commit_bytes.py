@@ -35,7 +35,7 @@ async def test_what_is_too_late_is_dropped_although_a_commit_hangs() -> None:
     await asyncio.sleep(0)
     disk.open.set()
 
-    assert await asyncio.gather(first, waiting) == [0, 200]
+    assert list(await asyncio.gather(first, waiting)) == [0, 200]
     assert disk.batches == [[0], [100]]
 
 
