@@ -21,6 +21,7 @@ from rig.processes import output_of, running
 
 FORGED, GENUINE = 5_000, 200  # per second
 MOST = 3.0  # times the quiet p99
+QUIET = 50.0  # ms: a machine whose quiet p99 is longer has other load, in which a flood does not show
 WARM_UP = 100  # callbacks
 CALLERS = 8
 SLACK = 20.0  # seconds for the flood's process to start and stop
@@ -99,7 +100,7 @@ async def measure(bench: Bench) -> list[Row]:
             limit=median(quiet),
             ratio=ratio,
             reach=f"≤ {MOST:.0f} x the p99 without them",
-            reached=ratio <= MOST,
+            reached=ratio <= MOST if median(quiet) <= QUIET else None,
             spread={"ours": (min(flooded), max(flooded)), "limit": (min(quiet), max(quiet))},
             note=f"{GENUINE} genuine ones a second, none lost; p50 {median(p50 for *_, p50 in rounds):.1f} ms",
         )

@@ -58,6 +58,7 @@ class Gate:
         self._app = app
         self._door = door
         self._room = room
+        metrics.watch_bodies(lambda: room.all.held, lambda: room.unverified.held)
         self._metrics = metrics
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -49,6 +49,12 @@ class Metrics:
             registry=self.registry,
         )
 
+    def watch_bodies(self, held: Callable[[], float], unverified: Callable[[], float]) -> None:
+        """Show how many bytes of bodies the process holds."""
+        gauge = Gauge("ringback_body_bytes", "Bytes of bodies held, by sender.", ("sender",), registry=self.registry)
+        gauge.labels("any").set_function(held)
+        gauge.labels("unverified").set_function(unverified)
+
     def counted(self, what: str, flush: Flush[Item, Result]) -> Flush[Item, Result]:
         """Wrap *flush* so that it counts each batch after the commit."""
         observe = self.commits.labels(what).observe

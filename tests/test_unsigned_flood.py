@@ -6,6 +6,7 @@ import asyncio
 import base64
 import json
 import time
+from pathlib import Path
 
 from pydantic import SecretStr
 
@@ -68,3 +69,53 @@ async def test_unsigned_bodies_take_little_memory_and_genuine_ones_pass(database
     refused = [answer for answer in answers if answer]
     assert {answer.partition(b"\r\n")[0] for answer in refused} == {b"HTTP/1.1 503 Service Unavailable"}
     assert STRANGERS - 8 <= len(refused) < STRANGERS
+
+
+async def test_aborted_and_lying_uploads_give_their_room_back(tmp_path: Path) -> None:
+    """Clients that reset, hang up in a chunk, announce too much or too little leave nothing held."""
+    port = free_port()
+    settings = {
+        "DATABASE_URL": f"postgresql://nobody@/nothing?host={tmp_path}", "HOST": HOST, "PORT": str(port),
+        "API_TOKENS": "token", "EVENTS_SIGNING_SECRET": SECRET,
+    }  # fmt: skip
+    unsigned = {"webhook-id": "m", "webhook-timestamp": "1", "webhook-signature": "v1,AAAA"}
+    known = {"Authorization": "Bearer token"}
+    opened = []
+    async with running("receiver", port=port, settings=settings):
+        for headers in (unsigned, known):
+            chunked = headers | {"Transfer-Encoding": "chunked"}
+            for sent in (
+                request(headers, 900_000, b"x" * 400_000),
+                request(headers, 10, b"x" * 400_000),
+                request(headers, 2 * MEBIBYTE, b"x" * 400_000),
+                request(chunked, 0, b"30000\r\n" + b"x" * 0x30000 + b"\r\n").replace(b"Content-Length: 0\r\n", b""),
+                request(chunked, 0, b"30000\r\n" + b"x" * 100).replace(b"Content-Length: 0\r\n", b""),
+            ):
+                _, writer = await asyncio.open_connection(HOST, port)
+                writer.write(sent)
+                opened.append(writer)
+        # Of each kind of sender, three bodies are waited for.
+        await until_held(port, 2 * (400_000 + 0x30000 + 100), 400_000 + 0x30000 + 100)
+        for writer in opened:
+            writer.transport.abort()
+        await until_held(port, 0, 0)
+
+
+async def until_held(port: int, known: int, unverified: int) -> None:
+    """Wait until the process holds so many bytes of bodies, those of strangers included, and of strangers alone."""
+    awaited = {'ringback_body_bytes{sender="any"}': known, 'ringback_body_bytes{sender="unverified"}': unverified}
+    async with asyncio.timeout(5):
+        while True:
+            lines = (line.rpartition(" ") for line in (await metrics(port)).decode().splitlines())
+            if awaited == {name: float(value) for name, _, value in lines if name in awaited}:
+                return
+            await asyncio.sleep(0.02)
+
+
+async def metrics(port: int) -> bytes:
+    """Return what /metrics says."""
+    reader, writer = await asyncio.open_connection(HOST, port)
+    writer.write(b"GET /metrics HTTP/1.1\r\nHost: ringback.test\r\nConnection: close\r\n\r\n")
+    said = await reader.read()
+    writer.close()
+    return said
