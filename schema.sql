@@ -39,6 +39,9 @@
 -- Open jobs are in `jobs`, which is small and busy. Ended jobs are in `finished_jobs`, and written once. So the cost of
 -- a claim, a sweep or a rescue depends on the jobs that are due, never on history.
 --
+-- Of the callbacks of one job, a few bodies are stored besides those that changed something (store/callbacks.py). The row
+-- with an empty body_hash counts the others in `times`.
+--
 -- A lookup's open status is not stored, because it could disagree with its job: `lookup_status` reads it from the open
 -- job of its search. Only the final status is a column.
 --

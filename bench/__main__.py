@@ -18,8 +18,8 @@ from bench.server import server
 from rig.machine import busy, facts
 
 ROWS = (
-    "callbacks", "events", "crm_events", "lookups", "shared", "wakeup", "writeback", "limits", "history", "memory",
-    "idle", "takeover",
+    "callbacks", "forged", "events", "crm_events", "lookups", "shared", "wakeup", "writeback", "limits", "history",
+    "memory", "idle", "takeover",
 )  # fmt: skip
 console = Console(width=None if sys.stdout.isatty() else 140)  # in a file, the table is as wide as it needs to be
 

@@ -21,12 +21,13 @@ from receiver.access import Access
 from receiver.api import Api
 from receiver.audit import Audit
 from receiver.auth import Tokens
-from receiver.callbacks import Callbacks
+from receiver.callbacks import Addresses, Callbacks
 from receiver.clients import Clients
 from receiver.crm_events import CrmEvents
 from receiver.deliveries import Deliveries
 from receiver.docs import Docs, viewer
 from receiver.events import Events
+from receiver.front import Strangers
 from receiver.gate import Door, Gate
 from receiver.health import Health
 from receiver.metrics import Metrics
@@ -36,6 +37,7 @@ from receiver.pauses import Pauses
 from receiver.problems import UNAVAILABLE, Problem, on_http_exception, on_problem, on_unavailable
 from receiver.readings import Readings
 from receiver.rights import Rights
+from receiver.room import Room
 from receiver.routes import build_routes
 from receiver.selections import Selections
 from receiver.usage import UsageReport
@@ -94,12 +96,13 @@ def create_app(
     sweeper = Sweeper(pool, installation, notifier.wake)
     connections = Connections(pool, settings)
     tokens = Tokens(settings.api_tokens, _access(settings, metrics))
+    addresses = Addresses(settings.callback_keys, _all_providers(settings))
     health = Health(pool, url, door, metrics, settings.metrics_token, settings.sweep_seconds)
     handlers = Handlers(
         events=Events(settings, tokens, build_providers(settings), intake, notifier),
         crm_events={name: CrmEvents(name, settings, tokens, connections, naming, notifier, metrics) for name in CRMS},
         readings=Readings(pool),
-        callbacks=Callbacks(settings, _all_providers(settings), inbox, notifier, sweeper, metrics),
+        callbacks=Callbacks(addresses, inbox, notifier, sweeper, metrics),
         api=Api(pool, installation, notifier),
         audit=Audit(pool),
         selections=Selections(pool, installation, notifier, _all_providers(settings)),
@@ -124,7 +127,7 @@ def create_app(
 
     app = Starlette(
         lifespan=lifespan,
-        middleware=[Middleware(Gate, door=door, metrics=metrics)],
+        middleware=[Middleware(Gate, door=door, metrics=metrics, room=Room())],
         routes=[*build_routes(handlers, tokens), viewer()],
         exception_handlers={
             Problem: on_problem,
@@ -132,6 +135,7 @@ def create_app(
             **dict.fromkeys(UNAVAILABLE, on_unavailable),
         },
     )
+    app.state.strangers = Strangers(addresses, metrics)
     app.router.redirect_slashes = False  # the gate cleans paths
     return app
 
@@ -160,7 +164,7 @@ def _access(settings: Settings, metrics: Metrics) -> Access:
 
 def _bytes(message: Event | Callback | CrmEvent) -> int:
     """Return the bytes of memory that *message* takes while it waits."""
-    return len(message.body)
+    return message.size
 
 
 def _all_providers(settings: Settings) -> Mapping[str, Provider]:

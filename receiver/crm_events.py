@@ -20,9 +20,9 @@ from enrichment.event_json import NotJson
 from enrichment.settings import Settings
 from enrichment.shown import WrongField
 from receiver.auth import Tokens
-from receiver.bodies import MOST_OF_AN_EVENT, read_body
+from receiver.bodies import MOST_OF_AN_EVENT, believe, json_of, read_body, read_unverified
 from receiver.clocks import Clocks
-from receiver.encodings import as_signed, json_text
+from receiver.encodings import as_signed
 from receiver.messages_crms import CrmEventAnswer
 from receiver.metrics import Metrics
 from receiver.patience import patience_with
@@ -69,8 +69,8 @@ class CrmEvents:
                 raise self._tokens.refusal(request, _unsigned(CRMS[self._name].label))
             self._tokens.admit(request, "events")
             return await self._take_with_token(request, await read_body(request, MOST_OF_AN_EVENT))
-        body = await read_body(request, MOST_OF_AN_EVENT)
-        crm = await self._crm()
+        crm = await self._crm()  # before the body: nothing is to be waited for while a stranger's is held
+        body = await read_unverified(request, MOST_OF_AN_EVENT)
         url, now = self._url(request), time.time()
         if not any(
             crm.verify(method=request.method, url=url, headers=headers, body=signed, now=now)
@@ -81,7 +81,8 @@ class CrmEvents:
                 if apart is not None:
                     self._clocks.note(apart)
             raise self._tokens.refusal(request, _unsigned(crm.label))
-        text = json_text(request.headers, body, MOST_OF_AN_EVENT)
+        believe(request)
+        text = json_of(request, body, MOST_OF_AN_EVENT)
         try:
             heard = crm.read_event(text)
         except (NotJson, NotAnEvent) as error:
@@ -96,7 +97,7 @@ class CrmEvents:
         """Name the contacts of a body that came with a token, as a workflow of the CRM sends it."""
         if not body and (echo := echo_query(request)):
             return echo
-        text = json_text(request.headers, body, MOST_OF_AN_EVENT)
+        text = json_of(request, body, MOST_OF_AN_EVENT)
         if echo := echo_body(text):
             return echo
         try:

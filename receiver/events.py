@@ -18,8 +18,8 @@ from enrichment.settings import Settings
 from enrichment.signatures import may_be_signed, verify_webhook, webhook_key
 from enrichment.wish import Wish
 from receiver.auth import Tokens
-from receiver.bodies import MOST_OF_AN_EVENT, read_body
-from receiver.encodings import as_signed, json_text
+from receiver.bodies import MOST_OF_AN_EVENT, believe, json_of, read_body, read_unverified
+from receiver.encodings import as_signed
 from receiver.patience import patience_with
 from receiver.pings import echo_body, echo_query, probe
 from receiver.problems import Problem, wrong_fields
@@ -55,10 +55,11 @@ class Events:
         if not self._keys or not may_be_signed(request.headers) or self._tokens.holders(request):
             self._tokens.admit(request, "events")
             return await self._take(request, source, await read_body(request, MOST_OF_AN_EVENT), None)
-        body = await read_body(request, MOST_OF_AN_EVENT)
+        body = await read_unverified(request, MOST_OF_AN_EVENT)
         for signed in as_signed(request.headers, body, MOST_OF_AN_EVENT):
             message_id = verify_webhook(request.headers, signed, keys=self._keys, now=time.time())
             if message_id is not None:
+                believe(request)
                 return await self._take(request, source, body, message_id)
         raise self._tokens.refusal(request)
 
@@ -74,7 +75,7 @@ class Events:
     async def _take(self, request: Request, source: str, body: bytes, message_id: str | None) -> Response:
         if not body and (echo := echo_query(request)):
             return echo
-        body = json_text(request.headers, body, MOST_OF_AN_EVENT)
+        body = json_of(request, body, MOST_OF_AN_EVENT)
         if echo := echo_body(body):
             return echo
         strict = _read_strict(request)

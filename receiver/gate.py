@@ -11,6 +11,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from receiver.hang_ups import hang_up_or_itself
 from receiver.metrics import Metrics
 from receiver.problems import RETRY_AFTER, Problem, broken, problem_response
+from receiver.room import Hold, Room
 from receiver.turnstile import Turnstile
 
 # Monitoring requests these even while the process stops.
@@ -55,9 +56,11 @@ class Door:
 class Gate:
     """Pure ASGI: cleans paths, refuses when the door is closed, counts, paces, and turns uncaught errors into a 500."""
 
-    def __init__(self, app: ASGIApp, *, door: Door, metrics: Metrics) -> None:
+    def __init__(self, app: ASGIApp, *, door: Door, metrics: Metrics, room: Room) -> None:
         self._app = app
         self._door = door
+        self._room = room
+        metrics.watch_bodies(lambda: room.all.held, lambda: room.unverified.held)
         self._metrics = metrics
         self._turnstile = Turnstile()
 
@@ -66,12 +69,14 @@ class Gate:
             await self._app(scope, receive, send)
             return
         status = 0
+        hold = scope["hold"] = Hold(self._room)
         scope["path"] = tidy(scope["path"])
 
         async def counting_send(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
+                hold.release()  # the body has been read, or never will be
                 await self._turnstile.wait(scope["path"], status)
                 message["headers"] = _with_defaults(message["headers"])
             try:
@@ -94,6 +99,7 @@ class Gate:
                 raise ConnectionAbortedError from None  # part of an answer was sent: cut it off
             await response(scope, receive, counting_send)
         finally:
+            hold.release()
             self._door.leave()
             self._metrics.requests.labels(_route(scope), status or "gone").inc()
 

@@ -10,7 +10,6 @@ from prometheus_client.core import CounterMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from enrichment import lines
-
 from receiver.clients import Clients
 
 Item = TypeVar("Item")
@@ -45,6 +44,12 @@ class Metrics:
         self.callbacks = Counter(
             "ringback_callbacks", "Callbacks with a valid token.", ("provider", "verdict"), registry=self.registry
         )
+        self.callbacks_surplus = Counter(
+            "ringback_callbacks_surplus",
+            "Callbacks of which only the number is kept: their job has as many as are stored of one.",
+            ("provider",),
+            registry=self.registry,
+        )
         self.crm_events = Counter(
             "ringback_crm_events", "Events of CRMs that were genuine.", ("source", "verdict"), registry=self.registry
         )
@@ -67,6 +72,12 @@ class Metrics:
             buckets=(1, 2, 4, 8, 16, 32, 64, 128, 256),
             registry=self.registry,
         )
+
+    def watch_bodies(self, held: Callable[[], float], unverified: Callable[[], float]) -> None:
+        """Show how many bytes of bodies the process holds."""
+        gauge = Gauge("ringback_body_bytes", "Bytes of bodies held, by sender.", ("sender",), registry=self.registry)
+        gauge.labels("any").set_function(held)
+        gauge.labels("unverified").set_function(unverified)
 
     def counted(self, what: str, flush: Flush[Item, Result]) -> Flush[Item, Result]:
         """Wrap *flush* so that it counts each batch after the commit."""

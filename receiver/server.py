@@ -14,7 +14,7 @@ from starlette.types import ASGIApp
 
 from enrichment.process import draining_signals
 from receiver.clients import Clients
-from receiver.connection import Connection
+from receiver.front import Front
 from receiver.gate import Door
 
 log = structlog.get_logger()
@@ -67,7 +67,7 @@ class Server(uvicorn.Server):
             uvicorn.Config(
                 app,
                 loop="uvloop",
-                http=Connection,
+                http=Front,
                 ws="none",
                 lifespan="on",
                 log_config=None,

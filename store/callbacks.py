@@ -5,10 +5,10 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from operator import getitem
+from operator import getitem, itemgetter
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
@@ -35,6 +35,10 @@ log = structlog.get_logger()
 OTHER_REQUEST = "it names another request than the one that was accepted"
 LATE = timedelta(days=1)  # the least RETAIN_DAYS: bodies of older jobs may have been emptied already
 NOT_APPLIED = "it could not be applied: the log says why"
+TOO_MANY = "more bodies than are kept of one job: only counted"
+# Bodies and bytes that are stored, besides those that change something. One body of the largest size always fits.
+MOST_OF_A_JOB = 20, 1 << 20
+MOST_OF_NO_JOB = 4, 1 << 18  # of a job that is not known here: pruned, or lost with a database
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +51,11 @@ class Callback:
     outcome: Outcome
     price: Decimal
 
+    @property
+    def size(self) -> int:
+        """Return the bytes of memory that it takes, about: what was read of it is short, or part of it."""
+        return 2 * len(self.body)
+
 
 @dataclass(frozen=True, slots=True)
 class CallbackReceipt:
@@ -58,6 +67,7 @@ class CallbackReceipt:
     unswept: Sequence[UUID] = ()  # searches whose lookups have not all followed
     flag: str | None = None  # why it was not applied
     delivers: bool = False  # its batch wrote deliveries
+    is_kept: bool = True  # False: there are too many of its job, and it was only counted
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,8 +118,9 @@ async def _record(
         kept_from = {id for id, job in jobs.items() if job.is_suppressed}
         kept_from.update(id for id, ended in applied.ended.items() if ended.is_suppressed)
         kept_from.update(id for id, late in applied.late.items() if late.is_suppressed)
-        await _insert(connection, callbacks, recorded, policy.hash, _numbers(endings), kept_from)
-        if flagged := [c.job_id for c, r in zip(callbacks, recorded, strict=True) if r.verdict == "flagged"]:
+        recorded = await _insert(connection, callbacks, recorded, policy.hash, _numbers(endings), kept_from)
+        flagged = [c.job_id for c, r in zip(callbacks, recorded, strict=True) if r.verdict == "flagged" and r.is_kept]
+        if flagged:
             await poll_now(connection, flagged)
     return recorded
 
@@ -120,7 +131,7 @@ async def _keep(pool: asyncpg.Pool[Any], callback: Callback, policy: Policy) -> 
         job = (await _jobs(connection, [callback.job_id])).get(callback.job_id)
         recorded = CallbackReceipt("flagged", job.lookup_id if job else None, flag=NOT_APPLIED)
         kept_from = {callback.job_id} if job is not None and job.is_suppressed else set()
-        await _insert(connection, [callback], [recorded], policy.hash, [None], kept_from)
+        (recorded,) = await _insert(connection, [callback], [recorded], policy.hash, [None], kept_from)
         await poll_now(connection, [callback.job_id])
     try:  # it is stored: whatever is wrong with it may be wrong here, too
         ending = _ending(callback, job, None)
@@ -205,10 +216,6 @@ async def _jobs(db: Db, ids: Iterable[UUID]) -> dict[UUID, _Job]:
     }  # fmt: skip
 
 
-def _numbers(endings: Sequence[Ending | None]) -> list[str | None]:
-    return [ending.mobile if ending else None for ending in endings]
-
-
 async def _insert(
     db: Db,
     callbacks: Sequence[Callback],
@@ -216,45 +223,89 @@ async def _insert(
     hash: Hasher,
     numbers: Sequence[str | None],
     kept_from: AbstractSet[UUID],
-) -> None:
+) -> list[CallbackReceipt]:
     """Insert each body once; update the verdict of one that was ignored before and is applied now.
 
     Leave a body empty where its number is suppressed, or its job is one of *kept_from*: there the person is. Insert
-    nothing for a job of which only a tombstone is left: its person was erased.
+    nothing for a job of which only a tombstone is left: its person was erased. Only count what is too much for its job,
+    and return the receipts, which then say so.
     """
     rows = {
-        (callback.job_id, hashlib.blake2b(callback.body, digest_size=16).digest()): (callback, record, number)
+        (callback.job_id, _hash_of(callback)): (callback, record, number)
         for callback, record, number in reversed(list(zip(callbacks, recorded, numbers, strict=True)))
     }
-    stored = [
-        {
+    stored = []
+    for (job_id, body_hash), (callback, record, number) in sorted(rows.items(), key=itemgetter(0)):
+        most_bodies, most_bytes = MOST_OF_A_JOB if record.lookup_id else MOST_OF_NO_JOB
+        stored.append({
             "job_id": job_id, "body_hash": body_hash, "provider": callback.provider, "lookup_id": record.lookup_id,
             "body": b"" if job_id in kept_from else callback.body, "verdict": record.verdict, "flag": record.flag,
             "number_hash": number_hash(number, hash) if number else None, "job_hash": job_hash(job_id, hash),
-        }
-        for (job_id, body_hash), (callback, record, number) in sorted(rows.items(), key=lambda row: row[0])
-    ]  # fmt: skip
+            "is_needed": _is_needed(callback, record), "most_bodies": most_bodies, "most_bytes": most_bytes,
+        })  # fmt: skip
     oldest = min(callback.job_id for callback in callbacks)
     if oldest < first_id(datetime.now(UTC) - LATE):
         await walk_again(db, "callbacks", oldest)  # before the rows are locked, as a pass does
-    await db.execute(f"WITH {CALLBACKS.cte('callback')} {_STORE}", *CALLBACKS.of(stored, getitem))
+    surplus = await db.fetch(f"WITH {CALLBACKS.cte('callback')} {_STORE}", *CALLBACKS.of(stored, getitem), TOO_MANY)
+    left_out = {(row["job_id"], row["body_hash"]) for row in surplus}
+    return [
+        replace(record, is_kept=False) if left_out and (callback.job_id, _hash_of(callback)) in left_out else record
+        for callback, record in zip(callbacks, recorded, strict=True)
+    ]
+
+
+def _numbers(endings: Sequence[Ending | None]) -> list[str | None]:
+    return [ending.mobile if ending else None for ending in endings]
+
+
+def _hash_of(callback: Callback) -> bytes:
+    return hashlib.blake2b(callback.body, digest_size=16).digest()
+
+
+def _is_needed(callback: Callback, record: CallbackReceipt) -> bool:
+    """Tell whether the body is stored however many there are: it changed something, or should have."""
+    should = record.flag == NOT_APPLIED and isinstance(callback.outcome, Answered | Refused)
+    return should or record.verdict in ("applied", "late")
 
 
 CALLBACKS = Columns(
     job_id="uuid", body_hash="bytea", provider="text", lookup_id="uuid", body="bytea", verdict="text", flag="text",
-    number_hash="bytea", job_hash="bytea",
-)  # fmt: skip  # fmt: skip
-_STORE = """
-        INSERT INTO callbacks (job_id, body_hash, provider, lookup_id, body, verdict, flag)
-        SELECT job_id, body_hash, provider, lookup_id,
-               CASE WHEN (SELECT EXISTS (SELECT FROM suppressions))   -- usually there are none
-                         AND EXISTS (SELECT FROM suppressions WHERE hash = callback.number_hash) THEN '' ELSE body END,
-               verdict, flag
-          FROM callback
-         WHERE NOT EXISTS (SELECT FROM tombstones WHERE tombstones.job_hash = callback.job_hash)
-            ON CONFLICT (job_id, body_hash) DO UPDATE
-           SET times = callbacks.times + 1,
-               verdict = CASE WHEN excluded.verdict IN ('applied', 'late') THEN excluded.verdict
-                              ELSE callbacks.verdict END,
-               flag = CASE WHEN excluded.verdict IN ('applied', 'late') THEN NULL ELSE callbacks.flag END
-"""
+    number_hash="bytea", job_hash="bytea", is_needed="boolean", most_bodies="integer", most_bytes="integer",
+)  # fmt: skip
+# What is too much for its job is one row, with an empty hash, that counts how often it came.
+_STORE = f"""
+        , judged AS (
+            SELECT callback.*,
+                   is_needed OR is_again
+                   OR (bodies + row_number() OVER fresh <= most_bodies
+                       AND bytes + sum(octet_length(callback.body)) OVER fresh <= most_bytes) AS is_kept
+              FROM callback
+             CROSS JOIN LATERAL (
+                   SELECT count(*) AS bodies, COALESCE(sum(octet_length(body)), 0) AS bytes,
+                          COALESCE(bool_or(there.body_hash = callback.body_hash), false) AS is_again
+                     FROM callbacks AS there
+                    WHERE there.job_id = callback.job_id) AS stored
+             WHERE NOT EXISTS (SELECT FROM tombstones WHERE tombstones.job_hash = callback.job_hash)
+            WINDOW fresh AS (PARTITION BY job_id, is_needed OR is_again ORDER BY body_hash)
+        ), written AS (
+            INSERT INTO callbacks (job_id, body_hash, provider, lookup_id, body, verdict, flag, times)
+            SELECT job_id, body_hash, provider, lookup_id,
+                   CASE WHEN (SELECT EXISTS (SELECT FROM suppressions))   -- usually there are none
+                             AND EXISTS (SELECT FROM suppressions WHERE hash = number_hash) THEN '' ELSE body END,
+                   verdict, flag, 1
+              FROM judged
+             WHERE is_kept
+             UNION ALL
+            SELECT job_id, '', min(provider), (array_agg(lookup_id))[1], '', 'flagged', ${CALLBACKS.next}, count(*)
+              FROM judged
+             WHERE NOT is_kept
+             GROUP BY job_id
+             ORDER BY job_id, body_hash   -- every process locks the rows in this order
+                ON CONFLICT (job_id, body_hash) DO UPDATE
+               SET times = callbacks.times + excluded.times,
+                   verdict = CASE WHEN excluded.verdict IN ('applied', 'late') THEN excluded.verdict
+                                  ELSE callbacks.verdict END,
+                   flag = CASE WHEN excluded.verdict IN ('applied', 'late') THEN NULL ELSE callbacks.flag END
+        )
+        SELECT job_id, body_hash FROM judged WHERE NOT is_kept
+"""  # noqa: S608  the number of a parameter

@@ -45,7 +45,8 @@ class GroupCommit(Generic[Item, Result]):
     """A queue of items and the flushers that write them through *flush*.
 
     *flush* commits a batch and returns one result per item, in order. At most *backlog* items and *backlog_bytes*, as
-    measured by *size*, may be unanswered at a time.
+    measured by *size*, may be unanswered at a time. A batch has at most *most* items, and ends with the one that
+    reaches *most_bytes*: all of it is copied for the statement and again for the connection.
     """
 
     def __init__(
@@ -57,6 +58,7 @@ class GroupCommit(Generic[Item, Result]):
         backlog: int = 20_000,
         size: Callable[[Item], int] = lambda _: 0,
         backlog_bytes: int = 64 * MEBIBYTE,
+        most_bytes: int = 4 * MEBIBYTE,
     ) -> None:
         self._flush = flush
         self._most = most
@@ -64,6 +66,7 @@ class GroupCommit(Generic[Item, Result]):
         self._backlog = backlog
         self._size = size
         self._backlog_bytes = backlog_bytes
+        self._most_bytes = most_bytes
         self._queue: deque[_Queued[Item, Result]] = deque()
         self._unanswered: set[_Queued[Item, Result]] = set()  # queued or being written
         self._bytes = 0  # of these
@@ -128,12 +131,14 @@ class GroupCommit(Generic[Item, Result]):
     def _next_batch(self) -> list[_Queued[Item, Result]]:
         now = asyncio.get_running_loop().time()
         batch: list[_Queued[Item, Result]] = []
-        while self._queue and len(batch) < self._most:
+        size = 0
+        while self._queue and len(batch) < self._most and size < self._most_bytes:
             queued = self._queue.popleft()
             if queued.deadline <= now:
-                self._refuse([queued], TimeoutError("it waited too long for the database"))
+                self._refuse([queued], _too_late())
             else:
                 batch.append(queued)
+                size += queued.size
         return batch
 
     async def _write(self, batch: list[_Queued[Item, Result]]) -> bool:
@@ -181,14 +186,24 @@ class GroupCommit(Generic[Item, Result]):
         self._bytes -= queued.size
 
     def _tick(self) -> None:
-        """Fail the futures whose deadline has passed. An item that is being written may be committed all the same."""
+        """Fail the futures whose deadline has passed, and drop their items: with a stuck commit, memory would fill.
+
+        An item that is being written is not dropped, and may be committed all the same.
+        """
         loop = asyncio.get_running_loop()
         now = loop.time()
+        if any(queued.deadline <= now for queued in self._queue):
+            self._refuse([queued for queued in self._queue if queued.deadline <= now], _too_late())
+            self._queue = deque(queued for queued in self._queue if queued.deadline > now)
         for queued in self._unanswered:
             if queued.deadline <= now:
-                _fail(queued, TimeoutError("it waited too long for the database"))
+                _fail(queued, _too_late())
         waits = any(queued.deadline < math.inf for queued in self._unanswered)
         self._clock = loop.call_later(TICK, self._tick) if waits else None
+
+
+def _too_late() -> TimeoutError:
+    return TimeoutError("it waited too long for the database")
 
 
 def _fail(queued: _Queued[Item, Result], error: Exception) -> None:

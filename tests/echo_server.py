@@ -17,10 +17,13 @@ from enrichment import logs
 from enrichment.garbage import collect_rarely
 from enrichment.settings import Settings
 from receiver.bodies import read_body
+from receiver.callbacks import Addresses
 from receiver.clients import Clients
+from receiver.front import Strangers
 from receiver.gate import Door, Gate
 from receiver.metrics import Metrics
 from receiver.problems import Problem, on_problem
+from receiver.room import Room
 from receiver.server import Server, listen
 
 MOST = 4 * 1024 * 1024  # bytes of a body
@@ -53,6 +56,7 @@ async def big(request: Request) -> Response:
 async def serve(settings: Settings) -> None:
     """Serve until SIGTERM; print the port first."""
     door, clients = Door(), Clients(settings)
+    metrics = Metrics(lambda: door.in_flight, clients)
     app = Starlette(
         routes=[
             Route("/early", early, methods=["GET", "POST"]),
@@ -60,9 +64,10 @@ async def serve(settings: Settings) -> None:
             Route("/big/{size}", big),
             Route("/{path:path}", echo, methods=["GET", "POST", "PUT"]),
         ],
-        middleware=[Middleware(Gate, door=door, metrics=Metrics(lambda: door.in_flight, clients))],
+        middleware=[Middleware(Gate, door=door, metrics=metrics, room=Room())],
         exception_handlers={Problem: on_problem},
     )
+    app.state.strangers = Strangers(Addresses([], {}), metrics)
     listener = listen(settings.host, settings.port)
     collect_rarely()
     sys.stdout.write(f"port {listener.getsockname()[1]}\n")

@@ -78,6 +78,8 @@ WRITES_A_BURST = """
 import sys, structlog
 from prometheus_client import generate_latest
 from enrichment import lines, logs
+from enrichment.settings import Settings
+from receiver.clients import Clients
 from receiver.metrics import Metrics
 logs.configure("info", "burst")
 log = structlog.get_logger()
@@ -85,7 +87,7 @@ for number in range(100_000):
     log.info("one", number=number, odd="\\udcff\\n")
 print("done", flush=True)
 lines.stderr.flush(20)
-print(generate_latest(Metrics(lambda: 0.0).registry).decode(), flush=True)
+print(generate_latest(Metrics(lambda: 0.0, Clients(Settings())).registry).decode(), flush=True)
 logs.last_words("the last words")
 sys.exit(2)
 """

@@ -57,7 +57,7 @@ NOW = 1_700_000_300.0
 LARGEST = 1 << 20
 SECRET = SecretStr("secret of the fuzzed")
 PROVIDERS = {"leadmagic": LeadMagic(api_key=SECRET), "nyne": Nyne(api_key=SECRET, api_secret=SECRET)}
-HUBSPOT = HubSpot(client_secret=SECRET, accept_v1=True)
+HUBSPOT = HubSpot(client_secrets=(SECRET,), accept_v1=True)
 EVENTS = [
     {"event_id": "evt-1", "record_id": "crm-42", "profile_url": "linkedin.com/in/janedoe", "work_email": "jane@acme.co",
      "personal_email": None, "name": "Jane Doe", "company": "Acme", "providers": ["leadmagic", "nyne"], "region": "US"},
@@ -125,9 +125,9 @@ def _crm_signature(case: list[Any]) -> None:
 def _webhook_signature(case: list[Any]) -> None:
     headers, body = case
     sent = Headers(raw=[(name.encode(), value.encode("latin-1", "replace")) for name, value in headers])
-    assert verify_webhook(sent, body, key=KEY, now=NOW) is None, "forged, and taken as genuine"
+    assert verify_webhook(sent, body, keys=[KEY], now=NOW) is None, "forged, and taken as genuine"
     signed = sign_webhook("msg_1", body, keys=[KEY], now=NOW)
-    assert verify_webhook(signed, body, key=KEY, now=NOW) == "msg_1"
+    assert verify_webhook(signed, body, keys=[KEY], now=NOW) == "msg_1"
 
 
 def _callback_token(token: str) -> None:

@@ -1,0 +1,95 @@
+"""Forged callbacks over real sockets: refused before anything is done for them, and paced when there are many."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from uuid_utils.compat import uuid7
+
+from receiver.callbacks import ROUTE, Addresses
+from receiver.clients import Clients
+from receiver.front import ANSWERS, LONGEST_WAIT, Strangers
+from receiver.metrics import Metrics
+from rig.ports import HOST, free_port
+from rig.processes import running
+from tests.conftest import MakeSettings
+
+BODY = b'{"status": "completed"}'
+
+
+@pytest.fixture
+async def port(tmp_path: Path) -> AsyncIterator[int]:
+    """Provide a receiver whose database is unreachable: strangers need none."""
+    listening = free_port()
+    settings = {
+        "DATABASE_URL": f"postgresql://nobody@/nothing?host={tmp_path}", "HOST": HOST, "PORT": str(listening),
+        "API_TOKENS": "token", "CALLBACK_KEYS": "key", "PUBLIC_URL": f"http://{HOST}:{listening}",
+    }  # fmt: skip
+    async with running("receiver", port=listening, settings=settings):
+        yield listening
+
+
+def forged(path: str = "", *headers: str) -> bytes:
+    """Return a POST to an address that was never given out."""
+    path = path or f"/callbacks/nyne/{uuid7()}/{'0f' * 32}"
+    head = [f"POST {path} HTTP/1.1", "Host: ringback.test", f"Content-Length: {len(BODY)}", *headers]
+    return ("\r\n".join(head) + "\r\n\r\n").encode() + BODY
+
+
+async def talk(port: int, sent: bytes) -> bytes:
+    """Send bytes whose last request closes the connection; return all that was answered."""
+    reader, writer = await asyncio.open_connection(HOST, port)
+    writer.write(sent)
+    async with asyncio.timeout(5):
+        answered = await reader.read()
+    writer.close()
+    return answered
+
+
+async def test_forged_callbacks_are_a_404_and_the_connection_goes_on(port: int) -> None:
+    """Each is answered in turn, without a body, and a request after them is served."""
+    paths = ("", "/callbacks/apollo/1/2", "/callbacks/nyne/x", "//callbacks//nyne/", f"/callbacks/nyne/{uuid7()}/%C3")
+    last = b"GET /healthz HTTP/1.1\r\nHost: ringback.test\r\nConnection: close\r\n\r\n"
+
+    answered = await talk(port, b"".join(map(forged, paths)) + last)
+
+    heads, _, rest = answered.partition(b"HTTP/1.1 200")
+    assert heads.count(b"HTTP/1.1 404 Not Found\r\n") == heads.count(b"\r\n\r\n") == len(paths)
+    assert heads.lower().count(b"content-length: 0\r\n") == heads.lower().count(b"\r\ndate: ") == len(paths)
+    assert rest
+
+
+async def test_forged_callbacks_behind_another_request_are_answered_too(port: int) -> None:
+    """A thousand of them, waiting for one answer, do not pile up on the stack."""
+    first = b"GET /readyz HTTP/1.1\r\nHost: ringback.test\r\n\r\n"
+
+    answered = await talk(port, first + b"".join(forged() for _ in range(1000)) + forged("", "Connection: close"))
+
+    assert answered.count(b"HTTP/1.1 404") == 1001
+
+
+async def test_forged_callbacks_are_counted(port: int) -> None:
+    """The metric has them under their route, without any id or token; one that closes its connection is the last."""
+    answered = await talk(port, forged() + forged("", "Connection: close") + forged())
+
+    metrics = await talk(port, b"GET /metrics HTTP/1.1\r\nHost: ringback.test\r\nConnection: close\r\n\r\n")
+
+    assert answered.count(b"HTTP/1.1 ") == 2
+    assert answered.count(b"\r\nconnection: close\r\n") == 1
+    assert f'ringback_http_requests_total{{route="{ROUTE}",status="404"}} 2.0'.encode() in metrics
+
+
+def test_a_flood_waits_for_its_answers(make_settings: MakeSettings) -> None:
+    """A few strangers are answered at once; more than the rate wait in turn, and none longer than the longest wait."""
+    strangers = Strangers(Addresses([], {}), Metrics(lambda: 0.0, Clients(make_settings())))
+
+    waits = [strangers.delay(100.0) for _ in range(3 * ANSWERS)]
+
+    assert waits[:100] == [0.0] * 100
+    assert waits == sorted(waits)
+    assert waits[ANSWERS // 2] == pytest.approx(0.5, abs=0.1)
+    assert max(waits) == pytest.approx(LONGEST_WAIT)
+    assert strangers.delay(102.0) == 0.0
