@@ -14,13 +14,14 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no
 WORKERS ?= $(shell expr 1 + $$(nproc 2>/dev/null || echo 2))
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test model check up chaos soak bench constraints clean
+.PHONY: help demo test model check freeze up chaos soak bench constraints clean
 
 help:  ## say this
 	@echo 'make demo         play it all against pretend vendors; KEEP=1 leaves it running, CRM=hubspot plays only that'
 	@echo 'make test         all tests; ARGS="-k callbacks -x" goes to pytest, WORKERS=0 runs them one by one'
 	@echo 'make model        simulate searches and lookups against an oracle; MINUTES=, SEED='
 	@echo 'make check        ruff, mypy'
+	@echo 'make freeze       measure the locks of a new step of schema.sql, and write store/steps.json'
 	@echo 'make chaos        ten minutes of faults against a ledger; MINUTES=, SEED=, LOOKUPS='
 	@echo 'make soak         half an hour of steady work, and whether anything grows; MINUTES=, RATE=, SEED='
 	@echo 'make bench        ours beside the limit and the peers; make bench-lookups: one row'
@@ -44,6 +45,9 @@ check: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+freeze: $(READY)
+	@$(BIN)/python -m tests.freezing
 
 up: $(or $(wildcard $(READY)),$(PRODUCT))
 	@$(BIN)/ringback up $(ARGS)

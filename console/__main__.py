@@ -76,7 +76,7 @@ def _is_told(error: Exception) -> bool:
     from rig.processes import NotRunning
     from store.database import DatabaseDown
     from store.installation import IdentityKeyError
-    from store.migrations import SchemaError
+    from store.steps import SchemaError
 
     return isinstance(error, DatabaseDown | IdentityKeyError | NotRunning | SchemaError | SettingsError)
 
