@@ -88,7 +88,7 @@ async def _apply_next(connection: Connection, beside: Beside | None, blockers: B
                 await _take_turn(connection)
                 missing = await missing_steps(connection)
                 if not missing:
-                    await _repair(beside)
+                    await _repair(connection, beside)
                 elif missing == read_steps():
                     await _apply_all(connection, missing)
                 else:
@@ -125,6 +125,7 @@ async def _apply(connection: Connection, step: Step, beside: Beside | None, bloc
     if step.is_concurrent:
         if beside is None:
             raise SchemaError(f"Step {step.number} needs a second connection. Remedy: run `ringback migrate`.")
+        await _let_go_of_snapshot(connection)
         await run_concurrently(step.sql, beside)
     else:
         async with blockers.watched(connection):
@@ -139,9 +140,16 @@ async def _record(connection: Connection, step: Step) -> None:
     )  # fmt: skip
 
 
-async def _repair(beside: Beside | None) -> None:
+async def _repair(connection: Connection, beside: Beside | None) -> None:
     if beside is not None:
+        await _let_go_of_snapshot(connection)
         await repair_indexes(beside)
+
+
+async def _let_go_of_snapshot(connection: Connection) -> None:
+    # asyncpg leaves the cursor of its last query open, and with it a snapshot: an index that is built concurrently
+    # would wait for it.
+    await connection.execute("CLOSE ALL")
 
 
 async def wait_until_current(url: str, *, name: str, stop: asyncio.Event | None = None) -> bool:
