@@ -46,9 +46,9 @@ for verb in (
 
 def _version(wanted: bool) -> None:
     if wanted:
-        from importlib.metadata import version
+        from store.steps import program
 
-        typer.echo(f"ringback {version('ringback')}")
+        typer.echo("ringback {}, schema step {}".format(*program()))
         raise typer.Exit
 
 

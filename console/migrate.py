@@ -95,12 +95,13 @@ def _lines(plan: Plan) -> Iterator[str]:
             line = " ".join(statement.split())
             yield f"  {line if len(line) <= LONGEST_STATEMENT else line[:LONGEST_STATEMENT] + ' ...'}"
             for lock in locks:
-                yield f"      {_described(lock, plan.sizes.get(lock.table))}"
+                yield f"      {described(lock, plan.sizes.get(lock.table))}"
     for name in plan.invalid_indexes:
         yield f"Invalid: index {name} would be built again."
 
 
-def _described(lock: Lock, size: Size | None) -> str:
+def described(lock: Lock, size: Size | None) -> str:
+    """Say what a lock holds up, and on how large a table."""
     table = f"{lock.table} ({size.rows:,} rows, {size.bytes / 1e6:,.1f} MB)" if size else lock.table
     does = "rewrites the table" if lock.rewrites_it else "reads the whole table" if lock.reads_it else "for a moment"
     others = "reads and writes go on" if lock.mode in LETS_WRITE else "writes wait"

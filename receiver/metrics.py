@@ -7,6 +7,8 @@ from typing import TypeVar
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
 
+from store.steps import program
+
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 Flush = Callable[[Sequence[Item]], Awaitable[Sequence[Result]]]
@@ -18,6 +20,10 @@ class Metrics:
     def __init__(self, in_flight: Callable[[], float]) -> None:
         self.registry = CollectorRegistry()
         ProcessCollector(registry=self.registry)
+        build = Gauge(
+            "ringback_build_info", "This program, always 1.", ("version", "schema_step"), registry=self.registry
+        )
+        build.labels(*program()).set(1)
         self.requests = Counter(
             "ringback_http_requests", "Requests answered.", ("route", "status"), registry=self.registry
         )

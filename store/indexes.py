@@ -88,7 +88,6 @@ async def repair_indexes(beside: Beside) -> list[str]:
                 raise SchemaError(
                     f"Index {index.name} stays invalid. Remedy: drop it, and run `ringback migrate` again."
                 )
-            log.info("index_repaired" if index.name in repaired else "index_found_invalid", index=index.name)
             await _repair(connection, index, beside)
             repaired.append(index.name)
     return list(dict.fromkeys(repaired))

@@ -143,7 +143,8 @@ async def _record(connection: Connection, step: Step) -> None:
 async def _repair(connection: Connection, beside: Beside | None) -> None:
     if beside is not None:
         await _let_go_of_snapshot(connection)
-        await repair_indexes(beside)
+        if repaired := await repair_indexes(beside):
+            log.info("indexes_repaired", indexes=repaired)
 
 
 async def _let_go_of_snapshot(connection: Connection) -> None:

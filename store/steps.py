@@ -12,6 +12,7 @@ from __future__ import annotations
 import hashlib
 import re
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 
 PACKAGE = Path(__file__).parent
@@ -53,6 +54,11 @@ class Step:
     def sql_in_a_transaction(self) -> str:
         """Return the SQL for a database that nobody uses yet."""
         return self.sql.replace(" CONCURRENTLY", "") if self.is_concurrent else self.sql
+
+
+def program() -> tuple[str, int]:
+    """Return the version of this program, and the newest step that it knows."""
+    return version("ringback"), read_steps()[-1].number
 
 
 def needed_step(title: str) -> int:

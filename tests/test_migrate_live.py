@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -10,14 +11,15 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import asyncpg
 import pytest
 
+from console.migrate import described
 from store import lock_waits
 from store.database import connect
 from store.indexes import invalid_indexes, repair_indexes
 from store.migrations import migrate, missing_steps
 from store.partitions import HISTORY, Month
-from store.plan import plan
+from store.plan import Lock, Size, plan
 from store.steps import SchemaError
-from tests.commands import empty_database
+from tests.commands import empty_database, ringback
 from tests.factories import job, lookup
 from tests.freezing import freeze
 from tests.next_schema import NEXT, beside, released, waits
@@ -86,7 +88,7 @@ async def test_an_empty_database_gets_concurrent_steps_too(server_url: str, tmp_
 async def test_an_interrupted_build_is_taken_up_again(
     db: Connection, pool: Pool, database_url: str, order: Order, tmp_path: Path, table: str, index: str
 ) -> None:
-    """The server ends the session in the middle; the step is still missing, and the next run leaves no index invalid."""
+    """The server ends the session in the middle: the step is still missing, and the next run mends the index."""
     with released(tmp_path, INDEXES):
         async with order.first() as writer:
             await writer.execute(f"LOCK TABLE {table} IN ROW EXCLUSIVE MODE")
@@ -207,3 +209,39 @@ async def test_the_plan_shows_statements_locks_and_sizes(
     assert planned.sizes["lookups"].bytes > len(HISTORY) * 8192
     assert planned.invalid_indexes == ["lookups_by_name"]
     assert planned.steps == still
+
+
+async def test_the_command_shows_the_plan_to_people_and_to_programs(database_url: str, tmp_path: Path) -> None:
+    """The invalid index is named; exit code 0, and nothing is changed."""
+    connection = await connect(database_url, name="tests")
+    await connection.execute("CREATE INDEX lookups_by_name ON ONLY lookups (name)")
+
+    told = [
+        await ringback("migrate", *as_what, cwd=tmp_path, DATABASE_URL=database_url)
+        for as_what in (["--plan"], ["--json"])
+    ]
+    left = await invalid_indexes(connection)
+    connection.terminate()
+
+    assert [one.code for one in told] == [0, 0]
+    assert (
+        told[0].out
+        == "Nothing is missing: the schema is current.\nInvalid: index lookups_by_name would be built again.\n"
+    )
+    assert json.loads(told[1].out) == {"missing": [], "invalid_indexes": ["lookups_by_name"]}
+    assert [index.name for index in left] == ["lookups_by_name"]
+
+
+def test_a_lock_is_described_by_what_it_holds_up() -> None:
+    """Who reads the plan need not know PostgreSQL's lock modes."""
+    size = Size(12_000, 3_400_000)
+
+    assert described(Lock("jobs", "ACCESS EXCLUSIVE", reads_it=False, rewrites_it=False), size) == (
+        "ACCESS EXCLUSIVE on jobs (12,000 rows, 3.4 MB): for a moment; reads and writes wait"
+    )
+    assert described(Lock("jobs", "SHARE", reads_it=True, rewrites_it=False), None) == (
+        "SHARE on jobs: reads the whole table; writes wait"
+    )
+    assert described(Lock("jobs", "SHARE UPDATE EXCLUSIVE", reads_it=True, rewrites_it=False), None) == (
+        "SHARE UPDATE EXCLUSIVE on jobs: reads the whole table; reads and writes go on"
+    )
