@@ -91,6 +91,10 @@ def _lines(plan: Plan) -> Iterator[str]:
         yield "Nothing is missing: the schema is current."
     for step in plan.steps:
         yield f"Missing: step {step.number}, {step.title}."
+        if step.number in plan.locks:
+            yield (
+                "  each statement by itself, outside a transaction:" if step.is_concurrent else "  in one transaction:"
+            )
         for statement, locks in plan.locks.get(step.number, ()):
             line = " ".join(statement.split())
             yield f"  {line if len(line) <= LONGEST_STATEMENT else line[:LONGEST_STATEMENT] + ' ...'}"

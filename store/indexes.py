@@ -68,7 +68,7 @@ async def invalid_indexes(db: Connection) -> list[Index]:
           JOIN pg_class AS index ON index.oid = pg_index.indexrelid
          WHERE NOT pg_index.indisvalid
            AND index.relnamespace = current_schema()::text::regnamespace
-         ORDER BY index.relkind = 'I', index.relname
+         ORDER BY index.relkind = 'I', index.relname !~ '_cc(new|old)\\d*$', index.relname
         """
     )
     return [Index(**row) for row in rows]

@@ -15,7 +15,7 @@ import asyncpg
 
 from store.indexes import invalid_indexes
 from store.migrations import missing_steps
-from store.steps import PACKAGE, Step, statements
+from store.steps import PACKAGE, SchemaError, Step, statements
 
 if TYPE_CHECKING:
     Connection: TypeAlias = asyncpg.Connection[Any]
@@ -74,6 +74,8 @@ async def plan(db: Connection) -> Plan:
     """Return what `migrate` would do to this database now; change nothing. Raise SchemaError as it would."""
     steps = await missing_steps(db)
     frozen = read_frozen()
+    if unmeasured := [step.number for step in steps if step.number not in frozen]:
+        raise SchemaError(f"Nobody has measured the locks of steps {unmeasured}. Remedy: run `make freeze`.")
     # An empty database has no table to lock.
     locks = {
         step.number: list(zip(statements(step.sql), frozen[step.number].locks, strict=True))
@@ -90,9 +92,8 @@ async def _sizes(db: Connection, tables: set[str]) -> dict[str, Size]:
         SELECT name, sum(GREATEST(reltuples, 0))::bigint AS rows,
                sum(pg_total_relation_size(pg_class.oid))::bigint AS bytes
           FROM unnest($1::text[]) AS name
-         CROSS JOIN LATERAL pg_partition_tree(to_regclass(quote_ident(name))) AS part
-          JOIN pg_class ON pg_class.oid = part.relid
-         WHERE part.isleaf
+          LEFT JOIN LATERAL pg_partition_tree(to_regclass(quote_ident(name))) AS part ON part.isleaf
+          JOIN pg_class ON pg_class.oid = COALESCE(part.relid, to_regclass(quote_ident(name)))
          GROUP BY name
         """,
         sorted(tables),

@@ -205,6 +205,7 @@ async def test_the_plan_shows_statements_locks_and_sizes(
         ("CREATE", "jobs", "SHARE UPDATE EXCLUSIVE", True),
         ("CREATE", "lookups", "SHARE UPDATE EXCLUSIVE", True),
     ]
+    assert planned.sizes.keys() == {"jobs", "lookups"}
     assert planned.sizes["lookups"].rows == 1
     assert planned.sizes["lookups"].bytes > len(HISTORY) * 8192
     assert planned.invalid_indexes == ["lookups_by_name"]
