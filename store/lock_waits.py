@@ -40,6 +40,7 @@ class Blockers:
         """Look from a connection of *beside*; without it, look at nothing."""
         self._beside = beside
         self.seen = "a session that could not be named"
+        self._said_at = -SAY_EVERY
 
     @asynccontextmanager
     async def watched(self, connection: Connection) -> AsyncIterator[None]:
@@ -57,7 +58,6 @@ class Blockers:
                 await looking
 
     async def _look(self, beside: Beside, pid: int) -> None:
-        said_at = -SAY_EVERY
         await asyncio.sleep(LOOK_EVERY)  # most statements have ended by then, and need no second connection
         async with beside() as other:
             while True:
@@ -75,8 +75,8 @@ class Blockers:
                 if rows:
                     self.seen = ", ".join(dict.fromkeys(row["session"] for row in rows))
                     now = asyncio.get_running_loop().time()
-                    if now - said_at >= SAY_EVERY:
-                        said_at = now
+                    if now - self._said_at >= SAY_EVERY:
+                        self._said_at = now
                         log.warning("migration_waits", behind=self.seen)
                 await asyncio.sleep(LOOK_EVERY)
 
