@@ -14,13 +14,14 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no
 WORKERS ?= $(shell expr 1 + $$(nproc 2>/dev/null || echo 2))
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test model check up chaos attacks fuzz soak bench constraints clean
+.PHONY: help demo test model check freeze up chaos attacks fuzz soak bench constraints clean
 
 help:  ## say this
 	@echo 'make demo         play it all against pretend vendors; KEEP=1 leaves it running, CRM=hubspot plays only that'
 	@echo 'make test         all tests; ARGS="-k callbacks -x" goes to pytest, WORKERS=0 runs them one by one'
 	@echo 'make model        simulate searches and lookups against an oracle; MINUTES=, SEED='
 	@echo 'make check        ruff, mypy'
+	@echo 'make freeze       measure the locks of a new step of schema.sql, and write store/steps.json'
 	@echo 'make chaos        ten minutes of faults against a ledger; MINUTES=, SEED=, LOOKUPS='
 	@echo 'make attacks      each known attack on a receiver, and the harm; ARGS="garbage idle-sockets": only these'
 	@echo 'make fuzz         hostile inputs for every parser, the API and the socket; MINUTES=, SEED='
@@ -46,6 +47,9 @@ check: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+freeze: $(READY)
+	@$(BIN)/python -m tests.freezing
 
 up: $(or $(wildcard $(READY)),$(PRODUCT))
 	@$(BIN)/ringback up $(ARGS)

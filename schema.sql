@@ -59,7 +59,18 @@
 -- table has none.
 --
 -- This file is also its own history: `ringback migrate` applies the steps in order, each once, and keeps their
--- checksums, so a released step never changes. To change the database, add a step below the last one.
+-- checksums, so a released step never changes. To change the database, add a step below the last one, and run
+-- `make freeze`, which measures its locks and writes store/steps.json. Rules for a step, each of them a test:
+--
+-- * Programs of the previous release work with it, and restart on it. So it only adds: tables, columns that are nullable
+--   or have a constant default, indexes, constraints that the previous release keeps. What a release no longer uses is
+--   taken away by a step of a later release, whose title ends with `(needs step N)`: programs that do not know step N
+--   refuse the database from then on.
+-- * It runs in one transaction and holds no lock for longer than a moment: it reads no table from end to end. A
+--   constraint is added as NOT VALID.
+-- * What reads a whole table (an index, VALIDATE CONSTRAINT) belongs into a step whose title ends with
+--   `(concurrently)`. Its statements run one by one outside a transaction, and again after a crash: IF NOT EXISTS. On a
+--   partitioned table, the index is built on each partition, and then attached.
 
 -- step 1: the job protocol
 

@@ -48,9 +48,9 @@ for verb in (
 
 def _version(wanted: bool) -> None:
     if wanted:
-        from importlib.metadata import version
+        from store.steps import program
 
-        typer.echo(f"ringback {version('ringback')}")
+        typer.echo("ringback {}, schema step {}".format(*program()))
         raise typer.Exit
 
 
@@ -79,7 +79,7 @@ def _is_told(error: Exception) -> bool:
     from rig.processes import NotRunning
     from store.database import DatabaseDown
     from store.installation import IdentityKeyError
-    from store.migrations import SchemaError
+    from store.steps import SchemaError
 
     return isinstance(error, DatabaseDown | IdentityKeyError | NotRunning | SchemaError | SettingsError)
 

@@ -21,8 +21,9 @@ from enrichment.providers.base import HttpRequest, HttpResponse, Provider
 from enrichment.settings import Role, Settings, SettingsError
 from store.database import DatabaseDown, ignored_parameters
 from store.installation import IdentityKeyError, read_hasher
-from store.migrations import SchemaError, require_current
+from store.migrations import newest_applied, require_current
 from store.reports import has_deadlines
+from store.steps import SchemaError
 from submitter.transport import Unanswered, Unsent, open_session, send
 
 PATIENCE = 10.0  # seconds for one answer
@@ -120,7 +121,7 @@ async def _check_content(connection: asyncpg.Connection[Any], settings: Settings
         await require_current(connection)
     except SchemaError as error:
         return [_failed("Schema", error)]
-    current = Finding("Schema", "ok", "current")
+    current = Finding("Schema", "ok", f"at step {await newest_applied(connection)}")
     try:
         await read_hasher(connection, settings)
     except IdentityKeyError as error:

@@ -16,7 +16,8 @@ from enrichment.crms.hubspot import LINKEDIN_FIELD
 from enrichment.settings import Settings
 from store.connections import Connection, read_connections
 from store.database import DatabaseDown
-from store.migrations import SchemaError, require_current
+from store.migrations import require_current
+from store.steps import SchemaError
 
 
 async def check_crms(session: aiohttp.ClientSession, settings: Settings) -> list[Finding]:

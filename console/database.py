@@ -11,7 +11,7 @@ import asyncpg
 
 from enrichment.settings import Settings
 from store import embedded
-from store.database import UNREACHABLE, DatabaseDown, close_pool, connect, database_url, open_pool
+from store.database import UNREACHABLE, DatabaseDown, close_pool, connect, database_url, direct_url, open_pool
 from store.migrations import require_current
 
 POOL = 4  # connections of a command that does several things at once
@@ -45,6 +45,16 @@ async def connected(settings: Settings, *, leave_running: bool = False) -> Async
     finally:
         if ours and not leave_running:
             embedded.stop(settings.ringback_home)
+
+
+@asynccontextmanager
+async def beside(settings: Settings) -> AsyncIterator[asyncpg.Connection[Any]]:
+    """Hold another connection inside the block, past any pooler and without timeouts. Raises DatabaseDown."""
+    connection = await connect(direct_url(settings, database_url(settings)), name="migrate", hurries=False)
+    try:
+        yield connection
+    finally:
+        connection.terminate()
 
 
 @asynccontextmanager

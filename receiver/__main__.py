@@ -30,7 +30,8 @@ from store.database import (
     open_pool,
 )
 from store.installation import IdentityKeyError, read_hasher
-from store.migrations import SchemaError, wait_until_current
+from store.migrations import wait_until_current
+from store.steps import SchemaError
 
 log = structlog.get_logger()
 

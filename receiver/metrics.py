@@ -11,6 +11,7 @@ from prometheus_client.registry import Collector
 
 from enrichment import lines
 from receiver.clients import Clients
+from store.steps import program
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -34,6 +35,10 @@ class Metrics:
         self.registry = CollectorRegistry()
         ProcessCollector(registry=self.registry)
         self.registry.register(_DroppedLines())
+        build = Gauge(
+            "ringback_build_info", "This program, always 1.", ("version", "schema_step"), registry=self.registry
+        )
+        build.labels(*program()).set(1)
         self.requests = Counter(
             "ringback_http_requests", "Requests answered.", ("route", "status"), registry=self.registry
         )

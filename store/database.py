@@ -42,6 +42,8 @@ SERVER_SETTINGS = {
     "jit": "off",  # our statements are short; compiling them takes longer than running them
     "max_parallel_workers_per_gather": "0",  # so does starting workers: with two years of months, ten times longer
 }
+# For statements that take long, and that nobody waits for.
+UNHURRIED = {"statement_timeout": "0", "lock_timeout": "0"}
 
 STATEMENTS_KEPT = 100  # prepared statements of one connection
 # For kept statements; as a statement, because PgBouncer refuses settings that it does not know.
@@ -183,8 +185,8 @@ def ignored_parameters(settings: Settings) -> list[str]:
     return sorted({name for url in given for name in read_postgres_url(url).ignored})
 
 
-async def connect(url: str, *, name: str) -> asyncpg.Connection[Any]:
-    """Connect outside any pool. Raise DatabaseDown."""
+async def connect(url: str, *, name: str, hurries: bool = True) -> asyncpg.Connection[Any]:
+    """Connect outside any pool; with *hurries* False, without timeouts for statements. Raise DatabaseDown."""
     try:
         url, kept = _read(url)
         connection = await asyncpg.connect(
@@ -192,8 +194,8 @@ async def connect(url: str, *, name: str) -> asyncpg.Connection[Any]:
             statement_cache_size=kept,
             connection_class=WritingConnection,
             timeout=CONNECT_TIMEOUT,
-            command_timeout=COMMAND_TIMEOUT,
-            server_settings=SERVER_SETTINGS | {"application_name": f"ringback {name}"},
+            command_timeout=COMMAND_TIMEOUT if hurries else None,
+            server_settings=SERVER_SETTINGS | ({} if hurries else UNHURRIED) | {"application_name": f"ringback {name}"},
             target_session_attrs=_wanted(url),
         )
         keep_alive(connection)

@@ -33,8 +33,9 @@ from store.database import (
     open_pool,
 )
 from store.installation import IdentityKeyError, Installation
-from store.migrations import SHORTEST_PAUSE, SchemaError, wait_until_current
+from store.migrations import SHORTEST_PAUSE, wait_until_current
 from store.providers import register_provider
+from store.steps import SchemaError
 from submitter.counting import add_up, keep_adding
 from submitter.transport import open_session
 

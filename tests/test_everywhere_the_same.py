@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gzip
 import json
 from collections.abc import Mapping
@@ -148,3 +149,25 @@ async def test_every_answer_about_people_is_kept_by_no_cache(client: Client, poo
     for answer in answers:
         assert answer.headers["cache-control"] == "no-store"
         assert answer.headers["x-content-type-options"] == "nosniff"
+async def test_what_the_server_answers_by_itself_is_kept_by_no_cache(database_url: str) -> None:
+    """Bytes that are no HTTP never reach the app; their answer has the same headers, once each."""
+    async with receiving(database_url) as receiver:
+        nonsense = await head_of(receiver.url, b"\x16\x03\x01 no HTTP\r\n\r\n")
+        usual = await head_of(receiver.url, b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+
+    assert nonsense.startswith(b"HTTP/1.1 400")
+    for head in (nonsense, usual):
+        lines = head.lower().split(b"\r\n")
+        assert lines.count(b"cache-control: no-store") == 1
+        assert lines.count(b"x-content-type-options: nosniff") == 1
+
+
+async def head_of(url: str, sent: bytes) -> bytes:
+    """The head of the answer to these bytes."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", int(url.rpartition(":")[2]))
+    writer.write(sent)
+    async with asyncio.timeout(PATIENCE):
+        head = await reader.readuntil(b"\r\n\r\n")
+    writer.close()
+    await writer.wait_closed()
+    return head

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import asyncpg
 import pytest
 
-from store.migrations import SchemaError, migrate, read_steps, require_current
+from store.migrations import migrate, missing_steps, require_current
+from store.steps import SchemaError, read_steps
 from tests.commands import empty_database
 
 if TYPE_CHECKING:
@@ -62,9 +63,9 @@ async def test_processes_that_migrate_at_once_take_turns(empty_url: str) -> None
     await asyncio.gather(*(connection.close() for connection in connections))
 
 
-async def test_a_dry_run_changes_nothing(db: Connection) -> None:
-    """A dry run names the missing steps, and the database stays as it was."""
-    missing = await migrate(db, dry_run=True)
+async def test_looking_at_what_is_missing_changes_nothing(db: Connection) -> None:
+    """The missing steps are named, and the database stays as it was."""
+    missing = await missing_steps(db)
 
     assert missing == read_steps()
     assert await tables(db) == set()
@@ -91,10 +92,23 @@ async def test_an_edited_step_is_refused(db: Connection) -> None:
         await require_current(db)
 
 
-async def test_a_newer_database_is_refused(db: Connection) -> None:
-    """An old program does not touch a database that a newer one has changed."""
+async def test_a_newer_database_is_worked_with(db: Connection) -> None:
+    """An old program may restart while a newer one is deployed, or come back in its place."""
     await migrate(db)
     await db.execute("INSERT INTO schema_steps (number, title, checksum) VALUES (999, 'of tomorrow', '')")
+
+    await require_current(db)
+    assert await migrate(db) == []
+
+
+async def test_a_step_that_needs_a_newer_program_refuses_the_older(db: Connection) -> None:
+    """The step says which step a program must know; one that knows it goes on, the others say what to do."""
+    newest = read_steps()[-1].number
+    await migrate(db)
+    insert = "INSERT INTO schema_steps (number, title, checksum) VALUES ($1, $2, '')"
+    await db.execute(insert, 998, f"without a column (needs step {newest})")
+    await require_current(db)
+    await db.execute(insert, 999, f"without another (concurrently, needs step {newest + 1})")
 
     with pytest.raises(SchemaError, match="step 999, newer than this program"):
         await migrate(db)

@@ -34,6 +34,7 @@ from tests.commands import ROOT, empty_database, ringback, running, until
 from tests.conftest import TOKEN, MakeSettings
 from tests.deployed import PROCFILE, command
 from tests.fake_provider import FakeProvider, completed, found, playing
+from tests.next_schema import NEXT, beside, released
 
 PROGRAM = os.environ.get("PGBOUNCER") or shutil.which("pgbouncer", path=f"{os.environ['PATH']}:/usr/sbin")
 POOL_SIZE = 5  # connections to PostgreSQL, however many come to PgBouncer
@@ -266,6 +267,27 @@ async def test_the_doctor_sees_that_the_deadlines_are_lost(
         return "Deadlines" in {finding.about for finding in await check_database(settings)} or None
 
     assert await until(noticed)
+
+
+@needs_pgbouncer
+async def test_indexes_are_built_through_pgbouncer(
+    bouncer: Bouncer, direct: asyncpg.Connection[Any], tmp_path: Path
+) -> None:
+    """Two migrations at once, none of which bypasses it: they take turns, and every index is valid."""
+    index = "CREATE INDEX CONCURRENTLY IF NOT EXISTS lookups_by_region ON lookups (region, id);"
+    await migrated(bouncer.url)
+    connections = [await connect(bouncer.url, name="migrate") for _ in range(2)]
+    with released(
+        tmp_path, ("an index (concurrently)", index), ("a column", "ALTER TABLE jobs ADD COLUMN novel text;")
+    ):
+        runs = (migrate(connection, beside=beside(bouncer.url)) for connection in connections)
+        applied = await asyncio.gather(*runs)
+    for connection in connections:
+        await connection.close()
+
+    assert sorted(step.number for steps in applied for step in steps) == [NEXT, NEXT + 1]
+    assert await direct.fetchval("SELECT count(*) FROM pg_index WHERE NOT indisvalid") == 0
+    assert await direct.fetchval("SELECT to_regclass('lookups_default_by_region') IS NOT NULL")
 
 
 async def migrated(url: str) -> None:
