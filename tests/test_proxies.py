@@ -8,6 +8,7 @@ import io
 import json
 import signal
 import socket
+import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -71,7 +72,7 @@ def event(number: int, size: int = 0) -> bytes:
 
 @each_proxy
 async def test_sizes_get_through_up_to_ours_and_no_further(name: str, database_url: str, tmp_path: Path) -> None:
-    """An event of 1 MiB and a head of 40 KB arrive; a larger body and head are refused; gzip is left to the receiver."""
+    """An event of 1 MiB and a head of 40 KB arrive; larger ones are refused; gzip is left to the receiver."""
     port = free_port()
     async with receiving(database_url, port), in_front(name, port, tmp_path) as front:
         largest = await post(front, "/events/generic", event(1, BODY))
@@ -136,7 +137,7 @@ async def test_a_receiver_restarts_behind_it(name: str, database_url: str, tmp_p
 
 @each_proxy
 async def test_no_log_has_a_callback_s_token_or_a_query(name: str, database_url: str, tmp_path: Path) -> None:
-    """Taken, refused, too large, oddly written, without a receiver: the logs tell of each, and name no token or person."""
+    """Taken, refused, too large, oddly written, without a receiver: logs tell of each, and name no token or person."""
     path = path_for(JOB)
     token = path.rpartition("/")[2]
     person = "ada%40acme.test"
@@ -147,7 +148,12 @@ async def test_no_log_has_a_callback_s_token_or_a_query(name: str, database_url:
             return answer.status
 
     async def everything(front: Front) -> list[int]:
-        odd = [path, path.replace("/callbacks", "//callbacks/"), path.replace("callbacks", "%63allbacks"), f"{path}?a=b"]
+        odd = [
+            path,
+            path.replace("/callbacks", "//callbacks/"),
+            path.replace("callbacks", "%63allbacks"),
+            f"{path}?a=b",
+        ]
         sent = [post(front, one, {"status": "completed"}) for one in odd]
         sent.append(post(front, path, b"x" * (BODY + 1)))
         sent.append(post(front, path, b"{}", **{f"X-{n}": "x" * 8_000 for n in range(12)}))
@@ -235,8 +241,6 @@ async def raw_status(front: Front, path: str) -> int:
 
 
 def _any_certificate(front: Front) -> Any:
-    import ssl
-
     if front.url.startswith("http:"):
         return None
     context = ssl.create_default_context()
