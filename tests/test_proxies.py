@@ -81,9 +81,11 @@ async def test_sizes_get_through_up_to_ours_and_no_further(name: str, database_u
         too_long = await post(front, "/events/generic", event(4), **{f"X-{n}": "x" * 8_000 for n in range(12)})
         packed = {"Content-Encoding": "gzip"}
         zipped = await post(front, "/events/generic", gzip.compress(event(5)), **packed)
-        async with aiohttp.ClientSession(f"http://{HOST}:{port}", headers=HEADERS | packed) as direct:
-            async with direct.post("/events/generic", data=gzip.compress(event(6))) as answer:
-                unproxied = answer.status
+        async with (
+            aiohttp.ClientSession(f"http://{HOST}:{port}", headers=HEADERS | packed) as direct,
+            direct.post("/events/generic", data=gzip.compress(event(6))) as answer,
+        ):
+            unproxied = answer.status
 
     assert (largest[0], larger[0], long_head[0]) == (202, 413, 202)
     assert too_long[0] in {400, 431}

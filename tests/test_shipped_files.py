@@ -17,7 +17,6 @@ import yaml  # type: ignore[import-untyped]
 
 from console.__main__ import cli
 from enrichment.settings import Settings, setting_fields
-from tests.bare_settings import bare  # noqa: F401  fixture
 from tests.deployed import PROCFILE
 
 ROOT = Path(__file__).parent.parent
@@ -107,7 +106,7 @@ def test_a_unit_runs_its_line_of_the_procfile(name: str) -> None:
 def test_a_unit_hands_its_process_all_that_it_needs(
     name: str,
     bare: pytest.MonkeyPatch,
-    tmp_path: Path,  # noqa: F811
+    tmp_path: Path,
 ) -> None:
     """Each credential is read from its file, and no setting is missing."""
     for key, value in unit(name):

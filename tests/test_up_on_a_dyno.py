@@ -61,9 +61,8 @@ async def test_a_group_that_is_signalled_twice_still_drains(
 ) -> None:
     """A paid question in flight is answered and stored; none is killed or started again; all end within 30 seconds."""
     port = free_port()
-    settings = sandboxed(
-        database=database_url, public_url=f"http://{HOST}:{port}", **vendors, HOST=HOST, PORT=str(port)
-    )
+    url = f"http://{HOST}:{port}"
+    settings = sandboxed(database=database_url, public_url=url, **vendors, HOST=HOST, PORT=str(port))
     async with running(python("console", "up"), environment(**settings), tmp_path) as machine:
         await machine.says('"event": "listening"')
         await machine.says('"event": "started", "process": "submitter"')
