@@ -14,7 +14,7 @@ from enrichment import lines
 from enrichment.settings import Settings
 from rig.kept import Kept
 from rig.processes import MODULES, NotRunning, python, start
-from rig.signals import call_at_the_next_signal, stop_at_signals
+from rig.signals import stop_at_signals
 from store import embedded
 
 CANNOT_START = 2  # the exit code of a process that says why it cannot start; another try would fail too
@@ -38,9 +38,12 @@ class Machine:
     async def run(self) -> None:
         """Run all processes until a signal, then stop them, and PostgreSQL if it was started here."""
         stop = stop_at_signals()
+        # Platforms signal every process of a group, some of them twice: only a keyboard's second signal is a person's.
+        # https://devcenter.heroku.com/articles/dyno-shutdown-behavior
         self._started_database = self._embedded and not embedded.runs(self._settings.ringback_home)
         try:
-            await self._migrate()
+            if not await self._migrated(stop):
+                return
             self._say("up", self._where())
             for kept in self._kept.values():
                 await kept.start()
@@ -51,7 +54,9 @@ class Machine:
                     group.create_task(self._keep_database(stop))
                 await stop.wait()
                 self._say("up", "stopping: open questions are answered and stored first; Ctrl-C again stops at once")
-                call_at_the_next_signal(self._kill)
+                asyncio.get_running_loop().add_signal_handler(signal.SIGINT, self._kill)
+                for kept in self._kept.values():
+                    kept.start_no_more()
                 await self._stop_in_order()
         finally:
             await self._stop_in_order()
@@ -68,6 +73,18 @@ class Machine:
             hopeless={CANNOT_START},
             report=partial(self._say, "up"),
         )
+
+    async def _migrated(self, stop: asyncio.Event) -> bool:
+        """Apply the missing steps; return False if *stop* is set first. Raises NotRunning."""
+        migrating, stopped = asyncio.create_task(self._migrate()), asyncio.create_task(stop.wait())
+        await asyncio.wait([migrating, stopped], return_when=asyncio.FIRST_COMPLETED)
+        stopped.cancel()
+        if stop.is_set():
+            migrating.cancel()
+            await asyncio.wait([migrating])
+            return False
+        await migrating
+        return True
 
     async def _migrate(self) -> None:
         """Apply the missing steps of the schema, as the release line of the Procfile does; start the embedded server.

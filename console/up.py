@@ -19,7 +19,7 @@ def up(
     """Run receiver, submitter and reconciler on this machine until Ctrl-C.
 
     Without DATABASE_URL they share an embedded PostgreSQL under RINGBACK_HOME. A process that dies is started
-    again. Ctrl-C or SIGTERM drains: open questions are answered and stored first; a second one stops at once.
+    again. Ctrl-C or SIGTERM drains: open questions are answered and stored first; a second Ctrl-C stops at once.
 
     \b
       API_TOKENS=... LEADMAGIC_API_KEY=... NYNE_API_KEY=... NYNE_API_SECRET=... ringback up --port 8000

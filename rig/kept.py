@@ -68,6 +68,10 @@ class Kept:
         if self._keeping is not None:
             await asyncio.shield(self._keeping)
 
+    def start_no_more(self) -> None:
+        """Let the process run on; once it ends, it stays ended."""
+        self._stopping.set()
+
     async def stop(self, patience: float = PATIENCE) -> None:
         """End the process for good: SIGTERM, and SIGKILL after *patience* seconds."""
         self._stopping.set()
