@@ -165,7 +165,7 @@ def _lay_out(terms: Terms, folder: Path, seed: int, rate: float) -> World:
         for name in LINKS
     }
     us = _address(links["crm"])
-    crm = Crm(us, TOKEN, seed)
+    crm = Crm([us], TOKEN, seed)
     return World(
         terms, Variant.of(seed), folder, breakable(database, folder / "postgres.log"), links, vendors, hubspot, crm,
         Contacts(hubspot, seed, rate * SHARE), Rights(us, TOKEN, crm), Results(seed), receivers, overheard=overheard,
