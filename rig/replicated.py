@@ -22,9 +22,7 @@ class Pair:
 
     def __init__(self, configuration: Mapping[str, str], *, ports: tuple[int, int], logs: tuple[Path, Path]) -> None:
         """Choose the places; nothing runs yet."""
-        self.servers = tuple(
-            Postgres(configuration, port=port, log=log) for port, log in zip(ports, logs, strict=True)
-        )
+        self.servers = tuple(Postgres(configuration, port=port, log=log) for port, log in zip(ports, logs, strict=True))
         self.ports = ports
         self._first = 0  # the primary
 
@@ -115,7 +113,9 @@ class Pair:
         """Cancel all waits for the standby, as an impatient administrator does; return how many waited."""
         session = await self.connect()
         try:
-            rows = await session.fetch("SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE wait_event = 'SyncRep'")
+            rows = await session.fetch(
+                "SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE wait_event = 'SyncRep'"
+            )
         finally:
             await session.close()
         return len(rows)
