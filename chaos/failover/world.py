@@ -128,7 +128,9 @@ def _lay_out(folder: Path, seed: int) -> World:
     targets = {name: [vendor.port] for name, vendor in vendors.items()} | {"callbacks": list(receivers)}
     return World(
         folder,
-        Pair(CONFIGURATION, ports=ports, logs=(folder / "postgres-0.log", folder / "postgres-1.log")),
+        Pair(
+            CONFIGURATION | {"fsync": "off"}, ports=ports, logs=(folder / "postgres-0.log", folder / "postgres-1.log")
+        ),
         (Proxy([ports[0]]), Proxy([ports[1]])),
         PgBouncer(folder / "pgbouncer.log", user=USER, ignored=SERVER_SETTINGS) if PROGRAM else None,
         vendors,
