@@ -14,7 +14,7 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no
 WORKERS ?= $(shell expr 1 + $$(nproc 2>/dev/null || echo 2))
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test model check up chaos soak bench constraints clean
+.PHONY: help demo test model check up chaos failover soak bench constraints clean
 
 help:  ## say this
 	@echo 'make demo         play it all against pretend vendors; KEEP=1 leaves it running, CRM=hubspot plays only that'
@@ -22,6 +22,7 @@ help:  ## say this
 	@echo 'make model        simulate searches and lookups against an oracle; MINUTES=, SEED='
 	@echo 'make check        ruff, mypy'
 	@echo 'make chaos        ten minutes of faults against a ledger; MINUTES=, SEED=, LOOKUPS='
+	@echo 'make failover     a primary or its standby dies, again and again, under load; ROUNDS=, SEED='
 	@echo 'make soak         half an hour of steady work, and whether anything grows; MINUTES=, RATE=, SEED='
 	@echo 'make bench        ours beside the limit and the peers; make bench-lookups: one row'
 	@echo 'make up           all processes on this machine, settings from the environment'
@@ -51,6 +52,9 @@ up: $(or $(wildcard $(READY)),$(PRODUCT))
 # Variables that are given on the command line are in the environment of what make runs.
 chaos: $(MEASURES)
 	@$(BIN)/python -m chaos $(ARGS)
+
+failover: $(READY)
+	@$(BIN)/python -m chaos.failover $(ARGS)
 
 soak: $(MEASURES)
 	@$(BIN)/python -m chaos.soak $(ARGS)

@@ -9,6 +9,7 @@ import asyncpg
 
 from rig.ports import HOST
 from rig.postgres import Postgres, execute
+from rig.replicated import Pair
 from store.migrations import migrate
 
 USER, DATABASE = "ringback", "ringback"
@@ -30,7 +31,7 @@ def breakable(port: int, log: Path) -> Postgres:
     return Postgres(CONFIGURATION, port=port, log=log)
 
 
-async def create_in(postgres: Postgres) -> None:
+async def create_in(postgres: Postgres | Pair) -> None:
     """Start the server, with an empty database at the newest step of the schema, owned by USER."""
     await asyncio.to_thread(postgres.create)
     await execute(postgres.url, f"CREATE ROLE {USER} LOGIN", f"CREATE DATABASE {DATABASE} OWNER {USER}")
@@ -41,12 +42,12 @@ async def create_in(postgres: Postgres) -> None:
         await owner.close(timeout=PATIENCE)
 
 
-async def session(postgres: Postgres, user: str = "postgres") -> asyncpg.Connection[asyncpg.Record]:
+async def session(postgres: Postgres | Pair, user: str = "postgres") -> asyncpg.Connection[asyncpg.Record]:
     """Open a session on the database of our processes, past every proxy."""
     return await postgres.connect(DATABASE, user=user)
 
 
-async def let_minutes_pass(postgres: Postgres) -> None:
+async def let_minutes_pass(postgres: Postgres | Pair) -> None:
     """Make all results and readings due: after a fault, the next try may be minutes or hours away."""
     connection = await session(postgres)
     try:
@@ -56,7 +57,7 @@ async def let_minutes_pass(postgres: Postgres) -> None:
         await connection.close(timeout=PATIENCE)
 
 
-async def let_night_fall(postgres: Postgres) -> None:
+async def let_night_fall(postgres: Postgres | Pair) -> None:
     """Let the walk over HubSpot's contacts be due, unless one is under way."""
     connection = await session(postgres)
     try:

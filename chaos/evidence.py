@@ -28,6 +28,7 @@ from chaos.results import Got
 from chaos.vendors import Books, Json
 from chaos.watch import Takeover
 from rig.postgres import Postgres
+from rig.replicated import Pair
 from sandbox.people import Person, person, slug_of
 
 PAGE = 200  # lookups; the most that a page has
@@ -287,7 +288,7 @@ class Inside:
     delivered: dict[str, float]  # deliveries: when the end was stored
 
 
-async def look_inside(postgres: Postgres) -> Inside:
+async def look_inside(postgres: Postgres | Pair) -> Inside:
     """Read the callbacks, and what is unfinished after the processes have had SWEPT_WITHIN seconds for it."""
     connection = await session(postgres)
     try:

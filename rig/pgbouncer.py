@@ -15,15 +15,21 @@ from rig.ports import HOST, free_port
 from rig.processes import Process, environment, start, until_listening
 
 PROGRAM = os.environ.get("PGBOUNCER") or shutil.which("pgbouncer", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
+# So that it follows to another server as fast as our own processes do.
+FAILOVER = """\
+server_login_retry = 1
+tcp_keepidle = 5
+tcp_keepintvl = 2
+tcp_keepcnt = 3
+tcp_user_timeout = 11000"""
 KEEPS_STATEMENTS = (1, 21)  # the first version that knows whose prepared statement is whose
 
 
 def version() -> tuple[int, int]:
     """Return the program's version: (1, 21)."""
     said = subprocess.run([str(PROGRAM), "--version"], capture_output=True, text=True, check=True).stdout  # noqa: S603
-    number = re.search(r"PgBouncer (\d+)\.(\d+)", said)
-    assert number is not None, said
-    return int(number[1]), int(number[2])
+    first, second = re.findall(r"\d+", said)[:2]
+    return int(first), int(second)
 
 
 class PgBouncer:
@@ -83,7 +89,7 @@ auth_type = any
 pool_mode = transaction
 default_pool_size = {self._pool_size}
 ignore_startup_parameters = {self._ignored}
-server_login_retry = 1
+{FAILOVER}
 {keeps}
 """,
             encoding="utf-8",

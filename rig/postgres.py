@@ -104,7 +104,7 @@ class Postgres:
                     "--write-recovery-conf", "--checkpoint", "fast", "--no-sync",
                 ],
                 capture_output=True, text=True, check=False, timeout=STARTS_WITHIN,
-                preexec_fn=_arrangement(self._user),  # noqa: PLW1509
+                preexec_fn=_arrangement(self._user),
             )  # fmt: skip
             if copying.returncode:
                 raise NotRunning(f"pg_basebackup failed: {copying.stderr}")

@@ -77,8 +77,7 @@ class Pair:
         promoted = await self.standby.connect()
         try:
             await promoted.execute("SELECT pg_promote(false)")
-            while await promoted.fetchval("SELECT pg_is_in_recovery()"):
-                await asyncio.sleep(LOOK_EVERY)
+            await _until(promoted, "SELECT NOT pg_is_in_recovery()")
         finally:
             await promoted.close()
         self._first = 1 - self._first
@@ -90,8 +89,7 @@ class Pair:
         try:
             await session.execute(f"ALTER SYSTEM SET synchronous_standby_names = '{standby}'")
             await session.execute("SELECT pg_reload_conf()")
-            while await session.fetchval("SHOW synchronous_standby_names") != standby:
-                await asyncio.sleep(LOOK_EVERY)
+            await _until(session, f"SELECT current_setting('synchronous_standby_names') = '{standby}'")
         finally:
             await session.close()
         if standby:
@@ -100,12 +98,8 @@ class Pair:
     async def until_synchronous(self) -> None:
         """Wait until the standby has everything, and commits wait for it. Raises NotRunning."""
         session = await self.connect()
-        until = time.monotonic() + FOLLOWS_WITHIN
         try:
-            while not await session.fetchval("SELECT count(*) FROM pg_stat_replication WHERE sync_state = 'sync'"):
-                if time.monotonic() > until:
-                    raise NotRunning("the standby does not follow its primary")
-                await asyncio.sleep(LOOK_EVERY)
+            await _until(session, "SELECT count(*) > 0 FROM pg_stat_replication WHERE sync_state = 'sync'")
         finally:
             await session.close()
 
@@ -119,3 +113,12 @@ class Pair:
         finally:
             await session.close()
         return len(rows)
+
+
+async def _until(session: asyncpg.Connection[Any], question: str) -> None:
+    """Ask until the answer is yes. Raises NotRunning."""
+    until = time.monotonic() + FOLLOWS_WITHIN
+    while not await session.fetchval(question):
+        if time.monotonic() > until:
+            raise NotRunning(f"PostgreSQL still says no: {question}")
+        await asyncio.sleep(LOOK_EVERY)

@@ -99,7 +99,8 @@ class PatientPool(AnyPool):
 
     def __init__(self, url: str, **kwargs: Any) -> None:
         self._hosts = Hosts(url)
-        super().__init__(url, connect=self._hosts.connect, **kwargs)
+        connect: Any = self._hosts.connect  # the stubs know no way to pass one that is asyncpg's own with more
+        super().__init__(url, connect=connect, **kwargs)
         self.stuck: set[asyncio.Future[str]] = set()  # commits that continue without their callers
         self.usable = True  # False until the schema was found to be current, where a process does not wait for that
 
@@ -191,7 +192,7 @@ async def connect(url: str, *, name: str) -> asyncpg.Connection[Any]:
     """Connect outside any pool. Raise DatabaseDown."""
     try:
         url, kept = _read(url)
-        connection = await Hosts(url).connect(
+        connection: WritingConnection = await Hosts(url).connect(
             url,
             statement_cache_size=kept,
             connection_class=WritingConnection,

@@ -25,7 +25,7 @@ class Hosts:
         self._hosts = hosts_of(url)
         self._first = 0
 
-    async def connect(self, url: str, *, timeout: float, **how: Any) -> asyncpg.Connection[Any]:
+    async def connect(self, url: str, *, timeout: float, **how: Any) -> Any:
         """Connect as asyncpg does, within *timeout* seconds. Raise what a host raised when none can be used."""
         if len(self._hosts) < 2:
             return await asyncpg.connect(url, timeout=timeout, **how)

@@ -14,12 +14,15 @@ from rich.console import Console
 from chaos.failover import report
 from chaos.failover.drill import Order, drill
 from chaos.failover.rounds import KINDS
+from rig.firewall import own_network
 from rig.signals import INTERRUPTED, run_until_interrupted
 
 
 def failover(
     *,
-    rounds: Annotated[int, typer.Option(min=1, envvar="ROUNDS", help="Of each kind.")] = 20,
+    rounds: Annotated[
+        int, typer.Option(min=1, envvar="ROUNDS", help="Of each kind; the slow ones come every fourth time.")
+    ] = 20,
     kind: Annotated[list[str] | None, typer.Option(help="Only these kinds of rounds.")] = None,
     seed: Annotated[int | None, typer.Option(envvar="SEED", help="Of the events; any.")] = None,
     rate: Annotated[float, typer.Option(min=1, envvar="RATE", help="Lookups asked for a second.")] = 60.0,
@@ -41,7 +44,10 @@ def failover(
     folder = report_folder or Path("build") / f"failover-{chosen}"
     progress = Console(stderr=True)
     progress.print(f"seed {chosen}; report and logs go to {folder}", highlight=False)
-    order = Order(chosen, rounds, kind or list(KINDS), rate, folder)
+    drops = own_network()
+    if not drops:
+        progress.print("No packet can be dropped here: what is cut off is only played by a proxy.")
+    order = Order(chosen, rounds, kind or list(KINDS), rate, folder, drops)
     run = run_until_interrupted(drill(order, lambda line: progress.print(line, highlight=False)))
     if run is None:
         progress.print("Interrupted; everything that was started has been stopped.")

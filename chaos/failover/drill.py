@@ -16,7 +16,7 @@ from chaos.check_paid import no_question_is_repeated, the_books_agree
 from chaos.check_truth import everything_is_true
 from chaos.crowd import Crowd
 from chaos.evidence import Api, Evidence, Silent, look_inside
-from chaos.failover.rounds import Round, play
+from chaos.failover.rounds import SLOW, Round, play
 from chaos.failover.world import DEADLINE, LEASE, TIMEOUT, World, running
 from chaos.journal import Happened
 from chaos.plan import Fault, Kind
@@ -26,6 +26,7 @@ from chaos.watch import Watch
 from rig.settings import TOKEN
 
 CHECKS = (events_are_kept, callbacks_are_kept, no_question_is_repeated, the_books_agree, everything_is_true)
+SLOW_EVERY = 4  # rounds
 BETWEEN = 1.0  # seconds of load between two rounds
 SETTLED_WITHIN = DEADLINE + 60.0  # seconds
 
@@ -39,6 +40,7 @@ class Order:
     kinds: Sequence[str]
     rate: float
     folder: Path
+    drops: bool = False  # packets can be dropped
 
 
 @dataclass(slots=True)
@@ -60,7 +62,7 @@ class Run:
 
 async def drill(order: Order, say: Callable[[str], None]) -> Run:
     """Run everything, and stop all processes."""
-    async with running(order.folder, order.seed) as world:
+    async with running(order.folder, order.seed, drops=order.drops) as world:
         run, watch = Run(order.seed, world.ways), Watch(world.pair)
         watching = asyncio.create_task(watch.run())
         crowd = Crowd(order.seed, order.rate, odd=0.0)
@@ -68,7 +70,7 @@ async def drill(order: Order, say: Callable[[str], None]) -> Run:
         begun = time.time()
         try:
             for turn in range(order.rounds):
-                for kind in order.kinds:
+                for kind in order.kinds if turn % SLOW_EVERY == 0 else [one for one in order.kinds if one not in SLOW]:
                     await asyncio.sleep(BETWEEN)
                     run.rounds.append(one := await play(world, kind))
                     say(f"{turn + 1:>3}  {kind}: {one.ended - one.began:.1f} s")

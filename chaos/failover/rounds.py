@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 
 from chaos.database import session
 from chaos.failover.world import World
-from rig.weather import Weather
 
 NOTICED_AFTER = 1.0  # seconds until whoever promotes a standby has noticed that the primary is gone
 ALONE = 1.5  # seconds for which a primary is left without its standby, after /readyz has said so
@@ -79,8 +78,7 @@ async def _primary_killed(world: World, one: Round) -> None:
 
 async def _primary_cut_off(world: World, one: Round) -> None:
     """Swallow every byte to and from the primary, which lives on; end it when everything works without it."""
-    cut = world.network[world.pair.at]
-    async with cut.under(Weather(black_hole=True)):
+    async with world.cut_off(world.pair.at):
         one.began = time.time()
         await asyncio.sleep(NOTICED_AFTER)
         await _promote(world, one)
@@ -184,5 +182,7 @@ KINDS: dict[str, Act] = {
     "primary cut off": _primary_cut_off,
     "primary left alive": _primary_left_alive,
 }
+# They last until somebody notices that a living host is of no use: played in every fourth round only.
+SLOW = frozenset({"primary cut off", "primary left alive"})
 # Their time counts from when a commit is possible again.
 LOSSES = frozenset(kind for kind in KINDS if kind.startswith(("standby", "waits")))

@@ -9,7 +9,7 @@ import asyncio
 import signal
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -20,6 +20,7 @@ from chaos.crm import Crm
 from chaos.database import CONFIGURATION, DATABASE, USER, create_in
 from chaos.overheard import Overheard
 from chaos.vendors import Vendor
+from rig.firewall import dropped
 from rig.kept import Kept
 from rig.pgbouncer import PROGRAM, PgBouncer
 from rig.ports import HOST, free_port
@@ -29,6 +30,7 @@ from rig.proxy import Proxy
 from rig.ready import until_answers
 from rig.replicated import Pair
 from rig.settings import TOKEN, sandboxed
+from rig.weather import Weather
 from store.database import SERVER_SETTINGS
 
 DEADLINE = 40.0  # seconds; a question without an answer is lost after that
@@ -56,6 +58,7 @@ class World:
     overheard: dict[str, Overheard]
     receivers: tuple[int, int]  # their ports
     crm: Crm
+    drops: bool  # packets can be dropped
     processes: list[Kept] = field(default_factory=list)
     props: list[Kept] = field(default_factory=list)
     submitted: dict[str, list[float]] = field(default_factory=dict)  # by submitter: when it stored that
@@ -73,6 +76,11 @@ class World:
         """Lead PgBouncer to the present primary, as whoever promoted it does."""
         if self.bouncer:
             self.bouncer.point(self.network[self.pair.at].port)
+
+    def cut_off(self, number: int) -> AbstractAsyncContextManager[None]:
+        """Let no byte reach or leave this server inside the block, without a word to anybody."""
+        link = self.network[number]
+        return dropped(link.port) if self.drops else link.under(Weather(black_hole=True))
 
     def acknowledged(self, number: int, since: float) -> float | None:
         """Return when this receiver first answered 2xx to what was sent after *since*; None if it has not yet."""
@@ -97,12 +105,12 @@ class World:
 
 
 @asynccontextmanager
-async def running(folder: Path, seed: int) -> AsyncIterator[World]:
+async def running(folder: Path, seed: int, *, drops: bool) -> AsyncIterator[World]:
     """Run everything inside the block; after it, however it is left, nothing runs."""
     folder.mkdir(parents=True, exist_ok=True)
     for log in folder.glob("*.log"):  # of a run with the same seed
         log.unlink()
-    world = _lay_out(folder, seed)
+    world = _lay_out(folder, seed, drops=drops)
     try:
         _play(world, seed)
         await asyncio.gather(_begin_database(world), *(prop.start() for prop in world.props))
@@ -121,7 +129,7 @@ async def running(folder: Path, seed: int) -> AsyncIterator[World]:
         await _end(world)
 
 
-def _lay_out(folder: Path, seed: int) -> World:
+def _lay_out(folder: Path, seed: int, *, drops: bool) -> World:
     ports, receivers = (free_port(), free_port()), (free_port(), free_port())
     vendors = {name: Vendor(name, free_port()) for name in VENDORS}
     overheard = {name: Overheard() for name in HEARD}
@@ -138,6 +146,7 @@ def _lay_out(folder: Path, seed: int) -> World:
         overheard,
         receivers,
         Crm([f"http://{HOST}:{port}" for port in receivers], TOKEN, seed),
+        drops,
     )
 
 
