@@ -25,7 +25,7 @@ def failover(
     ] = 20,
     kind: Annotated[list[str] | None, typer.Option(help="Only these kinds of rounds.")] = None,
     seed: Annotated[int | None, typer.Option(envvar="SEED", help="Of the events; any.")] = None,
-    rate: Annotated[float, typer.Option(min=1, envvar="RATE", help="Lookups asked for a second.")] = 60.0,
+    rate: Annotated[float, typer.Option(min=1, envvar="RATE", help="Lookups asked for a second.")] = 25.0,
     report_folder: Annotated[
         Path | None, typer.Option("--report", help="For report and logs; build/failover-SEED.")
     ] = None,
