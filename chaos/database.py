@@ -7,9 +7,9 @@ from pathlib import Path
 
 import asyncpg
 
+from chaos.pair import Pair
 from rig.ports import HOST
 from rig.postgres import Postgres, execute
-from rig.replicated import Pair
 from store.migrations import migrate
 
 USER, DATABASE = "ringback", "ringback"

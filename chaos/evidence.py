@@ -24,11 +24,11 @@ from chaos.database import session
 from chaos.hubspot import CrmBooks
 from chaos.journal import Happened
 from chaos.overheard import Exchange
+from chaos.pair import Pair
 from chaos.results import Got
 from chaos.vendors import Books, Json
 from chaos.watch import Takeover
 from rig.postgres import Postgres
-from rig.replicated import Pair
 from sandbox.people import Person, person, slug_of
 
 PAGE = 200  # lookups; the most that a page has

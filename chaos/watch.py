@@ -16,8 +16,8 @@ import asyncpg
 
 from chaos.database import session
 from chaos.faults import GONE
+from chaos.pair import Pair
 from rig.postgres import Postgres
-from rig.replicated import Pair
 
 LOOK_EVERY = 0.25  # seconds
 COUNT_EVERY = 1.0  # seconds

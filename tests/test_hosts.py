@@ -22,7 +22,9 @@ SOON = 10.0  # seconds, until a test is stuck
 
 
 @pytest.fixture
-async def roads(database_url: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[tuple[DatabaseProxy, DatabaseProxy]]:
+async def roads(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[tuple[DatabaseProxy, DatabaseProxy]]:
     """Two hosts that lead to the same database; a test can wait until one is given up."""
     monkeypatch.setattr(database, "CONNECT_TIMEOUT", 2.0)
     async with proxied(database_url) as first, proxied(database_url) as second:

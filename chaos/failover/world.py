@@ -19,6 +19,7 @@ import aiohttp
 from chaos.crm import Crm
 from chaos.database import CONFIGURATION, DATABASE, USER, create_in
 from chaos.overheard import Overheard
+from chaos.pair import Pair
 from chaos.vendors import Vendor
 from rig.firewall import dropped
 from rig.kept import Kept
@@ -28,7 +29,6 @@ from rig.postgres import execute
 from rig.processes import MODULES, READY_WITHIN, environment, python
 from rig.proxy import Proxy
 from rig.ready import until_answers
-from rig.replicated import Pair
 from rig.settings import TOKEN, sandboxed
 from rig.weather import Weather
 from store.database import SERVER_SETTINGS

@@ -89,7 +89,7 @@ class Pair:
         try:
             await session.execute(f"ALTER SYSTEM SET synchronous_standby_names = '{standby}'")
             await session.execute("SELECT pg_reload_conf()")
-            await _until(session, f"SELECT current_setting('synchronous_standby_names') = '{standby}'")
+            await _until(session, "SELECT current_setting('synchronous_standby_names') = $1", standby)
         finally:
             await session.close()
         if standby:
@@ -115,10 +115,10 @@ class Pair:
         return len(rows)
 
 
-async def _until(session: asyncpg.Connection[Any], question: str) -> None:
+async def _until(session: asyncpg.Connection[Any], question: str, *about: str) -> None:
     """Ask until the answer is yes. Raises NotRunning."""
     until = time.monotonic() + FOLLOWS_WITHIN
-    while not await session.fetchval(question):
+    while not await session.fetchval(question, *about):
         if time.monotonic() > until:
             raise NotRunning(f"PostgreSQL still says no: {question}")
         await asyncio.sleep(LOOK_EVERY)
