@@ -21,7 +21,7 @@ help:  ## say this
 	@echo 'make test         all tests; ARGS="-k callbacks -x" goes to pytest, WORKERS=0 runs them one by one'
 	@echo 'make model        simulate searches and lookups against an oracle; MINUTES=, SEED='
 	@echo 'make check        ruff, mypy'
-	@echo 'make chaos        ten minutes of faults against a ledger; MINUTES=, SEED=, LOOKUPS='
+	@echo 'make chaos        ten minutes of faults against a ledger; MINUTES=, SEED=, LOOKUPS=, STANDBY=1'
 	@echo 'make failover     a primary or its standby dies, again and again, under load; ROUNDS=, SEED='
 	@echo 'make soak         half an hour of steady work, and whether anything grows; MINUTES=, RATE=, SEED='
 	@echo 'make bench        ours beside the limit and the peers; make bench-lookups: one row'

@@ -31,6 +31,15 @@ def breakable(port: int, log: Path) -> Postgres:
     return Postgres(CONFIGURATION, port=port, log=log)
 
 
+def breakable_pair(ports: tuple[int, int], folder: Path) -> Pair:
+    """Return such a server and one that can become its standby; create_in() starts the first.
+
+    Servers die here, and no machine: what a server has written, the kernel keeps.
+    """
+    impatient = {"fsync": "off", "wal_retrieve_retry_interval": "200ms"}
+    return Pair(CONFIGURATION | impatient, ports=ports, logs=(folder / "postgres-0.log", folder / "postgres-1.log"))
+
+
 async def create_in(postgres: Postgres | Pair) -> None:
     """Start the server, with an empty database at the newest step of the schema, owned by USER."""
     await asyncio.to_thread(postgres.create)
@@ -66,6 +75,6 @@ async def let_night_fall(postgres: Postgres | Pair) -> None:
         await connection.close(timeout=PATIENCE)
 
 
-def url(port: int) -> str:
-    """Return the URL of that database for clients that connect to *port*."""
-    return f"postgresql://{USER}@{HOST}:{port}/{DATABASE}?sslmode=disable"
+def url(*ports: int) -> str:
+    """Return the URL of that database for clients that connect to one of *ports*."""
+    return f"postgresql://{USER}@{','.join(f'{HOST}:{port}' for port in ports)}/{DATABASE}?sslmode=disable"

@@ -17,7 +17,7 @@ from pathlib import Path
 import aiohttp
 
 from chaos.crm import Crm
-from chaos.database import CONFIGURATION, DATABASE, USER, create_in
+from chaos.database import DATABASE, USER, create_in, url
 from chaos.overheard import Overheard
 from chaos.pair import Pair
 from chaos.vendors import Vendor
@@ -136,9 +136,7 @@ def _lay_out(folder: Path, seed: int, *, drops: bool) -> World:
     targets = {name: [vendor.port] for name, vendor in vendors.items()} | {"callbacks": list(receivers)}
     return World(
         folder,
-        Pair(
-            CONFIGURATION | {"fsync": "off"}, ports=ports, logs=(folder / "postgres-0.log", folder / "postgres-1.log")
-        ),
+        breakable_pair(ports, folder),
         (Proxy([ports[0]]), Proxy([ports[1]])),
         PgBouncer(folder / "pgbouncer.log", user=USER, ignored=SERVER_SETTINGS) if PROGRAM else None,
         vendors,
@@ -162,8 +160,7 @@ def _play(world: World, seed: int) -> None:
         common = ("--port", str(vendor.port), "--seed", str(seed), "--window", "sliding", "--balance", "1000000000")
         command = python("sandbox", name, *common, *VENDORS[name])
         world.props.append(Kept(name, command, world.folder / f"{name}.log", environment(), orphaned=signal.SIGKILL))
-    hosts = ",".join(f"{HOST}:{proxy.port}" for proxy in world.network)
-    by_hosts = f"postgresql://{USER}@{hosts}/{DATABASE}?sslmode=disable"
+    by_hosts = url(*(proxy.port for proxy in world.network))
     urls = [by_hosts, world.bouncer.url(DATABASE) if world.bouncer else by_hosts]
     for kind, module in MODULES.items():
         for number, port in enumerate(world.receivers):
