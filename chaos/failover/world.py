@@ -17,7 +17,7 @@ from pathlib import Path
 import aiohttp
 
 from chaos.crm import Crm
-from chaos.database import DATABASE, USER, create_in, url
+from chaos.database import DATABASE, USER, breakable_pair, create_in, url
 from chaos.overheard import Overheard
 from chaos.pair import Pair
 from chaos.vendors import Vendor
