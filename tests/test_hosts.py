@@ -13,7 +13,7 @@ import pytest
 from rig.ports import HOST, free_port
 from rig.proxy import DatabaseProxy, proxied
 from store import database
-from store.connection import WritingConnection
+from store.connection import COMMIT_TIMEOUT, KEEPALIVE, WritingConnection
 from store.database import UNREACHABLE, DatabaseDown, close_pool, connect, open_pool
 from store.hosts import hosts_of
 from tests.commands import until
@@ -130,3 +130,10 @@ async def test_one_host_alone_is_kept(roads: tuple[DatabaseProxy, DatabaseProxy]
     assert isinstance(connection, asyncpg.Connection)
     assert connection.host is None
     await connection.close(timeout=SOON)
+
+
+def test_a_host_without_power_is_noticed_before_a_statement_is_given_up() -> None:
+    """Then the kernel ends all connections to it at once; else each would be found dead by a statement of its own."""
+    silent = KEEPALIVE["TCP_KEEPIDLE"] + KEEPALIVE["TCP_KEEPINTVL"] * KEEPALIVE["TCP_KEEPCNT"]
+
+    assert silent * 1000 == KEEPALIVE["TCP_USER_TIMEOUT"] < 1000 * min(COMMIT_TIMEOUT, database.COMMAND_TIMEOUT)
