@@ -14,6 +14,7 @@ from rig.pgbouncer import PROGRAM
 
 ROOT = Path(__file__).parent.parent
 KINDS = ("primary killed", "standby killed, and back", "waits cut short, primary killed")
+AT_LAST = 30.0  # seconds; it takes about three when nothing else runs
 PATIENCE = 200.0  # seconds; it takes about 20 when nothing else runs
 
 
@@ -49,7 +50,7 @@ def test_each_process_finds_the_new_primary(report: dict[str, Any], what: str) -
     times = slowest(report, f"{what}, by hosts")
 
     assert times.keys() == set(KINDS)
-    assert max(times.values()) < 15
+    assert max(times.values()) < AT_LAST
 
 
 @pytest.mark.skipif(PROGRAM is None, reason="there is no pgbouncer; apt-get install pgbouncer")
@@ -59,4 +60,4 @@ def test_so_does_each_process_behind_pgbouncer(report: dict[str, Any], what: str
     times = slowest(report, f"{what}, by PgBouncer")
 
     assert times.keys() == set(KINDS)
-    assert max(times.values()) < 15
+    assert max(times.values()) < AT_LAST
