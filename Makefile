@@ -14,7 +14,7 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no
 WORKERS ?= $(shell expr 1 + $$(nproc 2>/dev/null || echo 2))
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test model check freeze up chaos attacks fuzz soak bench constraints clean
+.PHONY: help demo test model check freeze up chaos attacks fuzz failover soak bench constraints clean
 
 help:  ## say this
 	@echo 'make demo         play it all against pretend vendors; KEEP=1 leaves it running, CRM=hubspot plays only that'
@@ -22,7 +22,8 @@ help:  ## say this
 	@echo 'make model        simulate searches and lookups against an oracle; MINUTES=, SEED='
 	@echo 'make check        ruff, mypy'
 	@echo 'make freeze       measure the locks of a new step of schema.sql, and write store/steps.json'
-	@echo 'make chaos        ten minutes of faults against a ledger; MINUTES=, SEED=, LOOKUPS='
+	@echo 'make chaos        ten minutes of faults against a ledger; MINUTES=, SEED=, LOOKUPS=, STANDBY=1'
+	@echo 'make failover     a primary or its standby dies, again and again, under load; ROUNDS=, SEED='
 	@echo 'make attacks      each known attack on a receiver, and the harm; ARGS="garbage idle-sockets": only these'
 	@echo 'make fuzz         hostile inputs for every parser, the API and the socket; MINUTES=, SEED='
 	@echo 'make soak         half an hour of steady work, and whether anything grows; MINUTES=, RATE=, SEED='
@@ -63,6 +64,9 @@ attacks: $(READY)
 
 fuzz: $(READY)
 	@$(BIN)/python -m tests.fuzz $(ARGS)
+
+failover: $(READY)
+	@$(BIN)/python -m chaos.failover $(ARGS)
 
 soak: $(MEASURES)
 	@$(BIN)/python -m chaos.soak $(ARGS)

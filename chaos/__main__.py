@@ -28,6 +28,10 @@ def chaos(
     report_folder: Annotated[
         Path | None, typer.Option("--report", help="For report and logs; build/chaos-SEED.")
     ] = None,
+    standby: Annotated[
+        bool,
+        typer.Option("--standby", envvar="STANDBY", help="With a synchronous standby, which dies and is promoted."),
+    ] = False,
     short: Annotated[bool, typer.Option("--short", help="A minute in all, every kind of fault once.")] = False,
 ) -> None:
     """Break everything around Ringback while it works, then check its promises from outside.
@@ -43,7 +47,7 @@ def chaos(
     folder = report_folder or Path("build") / f"chaos-{chosen}"
     console = Console()
     console.print(f"seed {chosen}; report and logs go to {folder}", highlight=False)
-    order = Order(chosen, minutes * 60, rate, folder, short=short, lookups=lookups)
+    order = Order(chosen, minutes * 60, rate, folder, short=short, lookups=lookups, standby=standby)
     run = run_until_interrupted(Drill(order, console).run())
     if run is None:
         console.print("Interrupted; everything that was started has been stopped.")

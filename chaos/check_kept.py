@@ -11,7 +11,8 @@ from chaos.watch import Takeover
 
 FINAL = frozenset({"found", "not_found", "failed", "unresolved", "suppressed", "cancelled"})
 TAKEN_OVER_WITHIN = 30.0  # seconds
-NO_CONNECTION = ("connections refused", "pool exhaustion")  # for a new process; our observer keeps its own
+# For a new process, or no commit; our observer keeps its own connection, and only reads.
+NO_CONNECTION = ("connections refused", "pool exhaustion", "standby dies")
 
 
 def events_are_kept(evidence: Evidence) -> Verdict:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import random
 import time
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 import aiohttp
@@ -31,14 +32,15 @@ class Sent:
 
 
 class Crm:
-    """A sender of events to *url*: each at its time, however long the others take."""
+    """A sender of events to *urls* in turn: each event at its time, however long the others take."""
 
-    def __init__(self, url: str, token: str, seed: int) -> None:
+    def __init__(self, urls: Sequence[str], token: str, seed: int) -> None:
         """Start without any event."""
         self.log: dict[str, Sent] = {}
         self.answers: Counter[str] = Counter()  # by status, or by the error if there was none
         self.strange: list[str] = []  # answers that a CRM cannot act on
-        self._url = f"{url}/events/generic"
+        self.acknowledged: list[tuple[str, float, float]] = []  # every 2xx: (url, asked at, answered at)
+        self._turns = itertools.cycle(urls)
         self._headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
         self._dice = random.Random(f"crm {seed}")
         self._lines = asyncio.Semaphore(AT_ONCE)
@@ -100,8 +102,9 @@ class Crm:
     async def _try(self, sent: Sent, body: bytes) -> bool:
         """Send the event once; return whether it was taken."""
         sent.tries += 1
+        url, begun = next(self._turns), time.time()
         try:
-            async with self._session.post(self._url, data=body, headers=self._headers) as response:
+            async with self._session.post(f"{url}/events/generic", data=body, headers=self._headers) as response:
                 answer = await response.read()
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
             self.answers[type(error).__name__] += 1
@@ -112,6 +115,7 @@ class Crm:
                 self.strange.append(f"{response.status} for {sent.event.id}: {answer[:200]!r}")
             return False
         self._note(sent, answer)
+        self.acknowledged.append((url, begun, time.time()))
         return True
 
     def _note(self, sent: Sent, answer: bytes) -> None:

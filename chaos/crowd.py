@@ -54,6 +54,7 @@ class Crowd:
 
     seed: int
     rate: float
+    odd: float = SHARE_WITH_WORD  # the share of people about whom a vendor does something odd
     _dice: random.Random = field(init=False)
     _people: int = 0
     _events: int = 0
@@ -108,7 +109,7 @@ class Crowd:
     def _person(self) -> tuple[int, dict[str, str]]:
         self._people += 1
         name = f"c{self.seed}-{self._people}"
-        word = f"--{self._dice.choice(WORDS)}" if self._dice.random() < SHARE_WITH_WORD else ""
+        word = f"--{self._dice.choice(WORDS)}" if self._dice.random() < self.odd else ""
         return self._people, {
             "profile_url": f"https://www.linkedin.com/in/{name}{word}",
             "work_email": f"{name}@chaos.test",

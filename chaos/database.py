@@ -7,6 +7,7 @@ from pathlib import Path
 
 import asyncpg
 
+from chaos.pair import Pair
 from rig.ports import HOST
 from rig.postgres import Postgres, execute
 from store.migrations import migrate
@@ -30,7 +31,16 @@ def breakable(port: int, log: Path) -> Postgres:
     return Postgres(CONFIGURATION, port=port, log=log)
 
 
-async def create_in(postgres: Postgres) -> None:
+def breakable_pair(ports: tuple[int, int], folder: Path) -> Pair:
+    """Return such a server and one that can become its standby; create_in() starts the first.
+
+    Servers die here, and no machine: what a server has written, the kernel keeps.
+    """
+    impatient = {"fsync": "off", "wal_retrieve_retry_interval": "200ms"}
+    return Pair(CONFIGURATION | impatient, ports=ports, logs=(folder / "postgres-0.log", folder / "postgres-1.log"))
+
+
+async def create_in(postgres: Postgres | Pair) -> None:
     """Start the server, with an empty database at the newest step of the schema, owned by USER."""
     await asyncio.to_thread(postgres.create)
     await execute(postgres.url, f"CREATE ROLE {USER} LOGIN", f"CREATE DATABASE {DATABASE} OWNER {USER}")
@@ -41,12 +51,12 @@ async def create_in(postgres: Postgres) -> None:
         await owner.close(timeout=PATIENCE)
 
 
-async def session(postgres: Postgres, user: str = "postgres") -> asyncpg.Connection[asyncpg.Record]:
+async def session(postgres: Postgres | Pair, user: str = "postgres") -> asyncpg.Connection[asyncpg.Record]:
     """Open a session on the database of our processes, past every proxy."""
     return await postgres.connect(DATABASE, user=user)
 
 
-async def let_minutes_pass(postgres: Postgres) -> None:
+async def let_minutes_pass(postgres: Postgres | Pair) -> None:
     """Make all results and readings due: after a fault, the next try may be minutes or hours away."""
     connection = await session(postgres)
     try:
@@ -56,7 +66,7 @@ async def let_minutes_pass(postgres: Postgres) -> None:
         await connection.close(timeout=PATIENCE)
 
 
-async def let_night_fall(postgres: Postgres) -> None:
+async def let_night_fall(postgres: Postgres | Pair) -> None:
     """Let the walk over HubSpot's contacts be due, unless one is under way."""
     connection = await session(postgres)
     try:
@@ -65,6 +75,6 @@ async def let_night_fall(postgres: Postgres) -> None:
         await connection.close(timeout=PATIENCE)
 
 
-def url(port: int) -> str:
-    """Return the URL of that database for clients that connect to *port*."""
-    return f"postgresql://{USER}@{HOST}:{port}/{DATABASE}?sslmode=disable"
+def url(*ports: int) -> str:
+    """Return the URL of that database for clients that connect to one of *ports*."""
+    return f"postgresql://{USER}@{','.join(f'{HOST}:{port}' for port in ports)}/{DATABASE}?sslmode=disable"

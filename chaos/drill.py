@@ -69,6 +69,7 @@ class Order:
     folder: Path
     short: bool = False
     lookups: int | None = None
+    standby: bool = False
 
     @property
     def patience(self) -> float:
@@ -91,7 +92,7 @@ class Drill:
         """Run everything, stop all processes, write the report and return it."""
         order = self.order
         terms = SHORT_TERMS if order.short else Terms()
-        async with running(terms, order.folder, order.seed, order.rate) as world:
+        async with running(terms, order.folder, order.seed, order.rate, standby=order.standby) as world:
             watch, crm = Watch(world.postgres), world.crm
             async with _beside(
                 watch.run(), show(self.console, lambda: self._view(watch, crm)), self._count(world, crm)
@@ -104,7 +105,7 @@ class Drill:
     async def _run(self, world: World, watch: Watch, crm: Crm) -> report.Run:
         order, begun = self.order, time.time()
         self.phase = "chaos"
-        faults = plan.draw(order.seed, order.seconds, short=order.short)
+        faults = plan.draw(order.seed, order.seconds, short=order.short, standby=order.standby)
         await asyncio.gather(
             crm.run(Crowd(order.seed, order.rate), seconds=order.seconds, lookups=order.lookups),
             world.contacts.run(order.seconds),

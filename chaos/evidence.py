@@ -24,6 +24,7 @@ from chaos.database import session
 from chaos.hubspot import CrmBooks
 from chaos.journal import Happened
 from chaos.overheard import Exchange
+from chaos.pair import Pair
 from chaos.results import Got
 from chaos.vendors import Books, Json
 from chaos.watch import Takeover
@@ -287,7 +288,7 @@ class Inside:
     delivered: dict[str, float]  # deliveries: when the end was stored
 
 
-async def look_inside(postgres: Postgres) -> Inside:
+async def look_inside(postgres: Postgres | Pair) -> Inside:
     """Read the callbacks, and what is unfinished after the processes have had SWEPT_WITHIN seconds for it."""
     connection = await session(postgres)
     try:

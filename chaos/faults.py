@@ -12,7 +12,8 @@ import asyncpg
 from chaos import contacts
 from chaos.contacts import Deed
 from chaos.database import MAX_CONNECTIONS, USER, session
-from chaos.plan import KINDS, Fault
+from chaos.pair import Pair
+from chaos.plan import KINDS, OF_A_STANDBY, Fault
 from chaos.results import Ill
 from chaos.world import World
 from rig.kept import Kept
@@ -20,6 +21,7 @@ from rig.weather import Weather
 
 Act = Callable[[World, Fault], AbstractAsyncContextManager[None]]
 
+SERVERS = ("database", "standby")  # lanes
 STATUSES = {
     "leadmagic": (503, 502, 500, 504), "nyne": (503, 500, 502, 504), "hubspot": (500, 502, 503, 504),
 }  # fmt: skip
@@ -31,7 +33,15 @@ GONE = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError)
 
 def act(world: World, fault: Fault) -> AbstractAsyncContextManager[None]:
     """Hold the fault inside the block; undo it afterwards."""
-    return _ACTS[fault.kind.name](world, fault)
+    what = _ACTS[fault.kind.name](world, fault)
+    return _alone(world, what) if fault.kind.lane in SERVERS and isinstance(world.postgres, Pair) else what
+
+
+@asynccontextmanager
+async def _alone(world: World, what: AbstractAsyncContextManager[None]) -> AsyncIterator[None]:
+    """Let the servers suffer one fault at a time: none of them is started again as the other one's standby."""
+    async with world.servers, what:
+        yield
 
 
 async def _target(world: World, fault: Fault, kind: str) -> Kept:
@@ -72,6 +82,39 @@ async def _crash(world: World, fault: Fault) -> AsyncIterator[None]:
         yield
     finally:
         await asyncio.to_thread(world.postgres.start)
+
+
+@asynccontextmanager
+async def _primary_dies(world: World, _: Fault) -> AsyncIterator[None]:
+    pair = world.pair
+    await asyncio.to_thread(pair.primary.kill)
+    try:
+        yield
+    finally:
+        await pair.promote()
+        await pair.replicate()
+
+
+@asynccontextmanager
+async def _standby_dies(world: World, _: Fault) -> AsyncIterator[None]:
+    pair = world.pair
+    await asyncio.to_thread(pair.standby.kill)
+    try:
+        yield
+    finally:
+        await asyncio.to_thread(pair.standby.start)
+        await pair.until_synchronous()
+
+
+@asynccontextmanager
+async def _standby_is_given_up(world: World, _: Fault) -> AsyncIterator[None]:
+    pair = world.pair
+    await asyncio.to_thread(pair.standby.kill)
+    await pair.wait_for("")
+    try:
+        yield
+    finally:
+        await pair.replicate()
 
 
 @asynccontextmanager
@@ -154,7 +197,7 @@ async def _idle_in_transaction(world: World, fault: Fault) -> AsyncIterator[None
 def _weather(link: str, weather: Callable[[Fault], Weather]) -> Act:
     @asynccontextmanager
     async def befall(world: World, fault: Fault) -> AsyncIterator[None]:
-        async with world.links[link].under(weather(fault)):
+        async with world.link(link).under(weather(fault)):
             yield
 
     return befall
@@ -263,6 +306,9 @@ def _acts() -> Iterator[tuple[str, Act]]:
         yield f"kill a {kind}", _kill(kind)
         yield f"freeze a {kind}", _freeze(kind)
     yield "PostgreSQL crash", _crash
+    yield "primary dies", _primary_dies
+    yield "standby dies", _standby_dies
+    yield "standby is given up", _standby_is_given_up
     yield "sessions terminated", _terminate
     yield "connections refused", _weather("database", lambda _: Weather(refuse=True))
     yield "pool exhaustion", _exhaust
@@ -298,4 +344,4 @@ def _acts() -> Iterator[tuple[str, Act]]:
 
 
 _ACTS: dict[str, Act] = dict(_acts())
-assert _ACTS.keys() == {kind.name for kind in KINDS}
+assert _ACTS.keys() == {kind.name for kind in (*KINDS, *OF_A_STANDBY)}

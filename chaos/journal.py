@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
-from chaos.faults import act
+from chaos.faults import SERVERS, act
 from chaos.plan import Fault
 from chaos.world import World
 
@@ -35,7 +35,7 @@ class Happened:
 
     def kept_from_storing(self, begun: float, ended: float) -> bool:
         """Tell whether this fault may have kept an answer between the two times from being stored in time."""
-        between = self.lane == "database" or self.name.startswith("database ") or self.name in SUBMITTER_GONE
+        between = self.lane in SERVERS or self.name.startswith("database ") or self.name in SUBMITTER_GONE
         return between and begun <= self.ended + FELT and self.began <= ended
 
 

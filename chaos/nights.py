@@ -7,12 +7,13 @@ import time
 
 from chaos.database import let_night_fall
 from chaos.faults import GONE
+from chaos.pair import Pair
 from rig.postgres import Postgres
 
 EVERY = 5.0  # seconds
 
 
-async def nights(postgres: Postgres, seconds: float) -> None:
+async def nights(postgres: Postgres | Pair, seconds: float) -> None:
     """Let the nightly walk be due again and again for so many *seconds*."""
     until = time.monotonic() + seconds
     while time.monotonic() < until:

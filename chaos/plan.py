@@ -130,14 +130,24 @@ def _kinds_of_the_crm() -> Iterator[Kind]:
 
 
 KINDS = tuple(_kinds())
+# Where there is a standby. Drawn apart, so that a seed's other faults stay the same.
+OF_A_STANDBY = (
+    Kind("primary dies", "standby", "SIGKILL, and its standby is promoted after so long", (0.3, 1.0), (0.5, 3)),
+    Kind("standby dies", "standby", "SIGKILL, and comes back", (1.0, 2.0), (3, 8)),
+    Kind("standby is given up", "standby", "SIGKILL, commits wait for none, and a new one", (0.5, 1.0), (3, 8)),
+)
 
 
-def draw(seed: int, seconds: float, *, short: bool) -> list[Fault]:
+def draw(seed: int, seconds: float, *, short: bool, standby: bool = False) -> list[Fault]:
     """Draw the faults of a run of *seconds*, by time: every kind once (*short*), or again and again."""
     dice = random.Random(f"plan {seed}")
     faults: list[Fault] = []
     for lane in LANES:
         kinds = [kind for kind in KINDS if kind.lane == lane]
+        faults += _once(dice, kinds, seconds) if short else _again_and_again(dice, kinds, seconds)
+    if standby:
+        dice = random.Random(f"standby {seed}")
+        kinds = list(OF_A_STANDBY)
         faults += _once(dice, kinds, seconds) if short else _again_and_again(dice, kinds, seconds)
     return sorted(faults, key=lambda fault: fault.at)
 

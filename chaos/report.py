@@ -41,7 +41,7 @@ class Run:
     def faults(self) -> Counter[str]:
         """Return how often each kind of fault was caused; 0 for those that were not."""
         done = Counter(one.name for one in self.journal.happened)
-        return Counter({kind.name: done[kind.name] for kind in KINDS})
+        return Counter({name: done[name] for name in (*(kind.name for kind in KINDS), *done)})
 
 
 def write(run: Run, folder: Path) -> str:

@@ -10,6 +10,7 @@ import aiohttp
 from pydantic import SecretStr
 
 from chaos.database import session
+from chaos.pair import Pair
 from enrichment.crms.hubspot import HubSpot
 from rig.postgres import Postgres
 from rig.ready import until_answers
@@ -42,7 +43,7 @@ class Variant:
         return f"WRITE_BACK={self.write_back}{', own properties' if self.own else ''}; HubSpot is {walk}"
 
 
-async def create_properties(url: str, postgres: Postgres) -> None:
+async def create_properties(url: str, postgres: Postgres | Pair) -> None:
     """Create our properties in the account at *url*, and connect it as `ringback connect` does."""
     crm = HubSpot(access_token=SecretStr(HUBSPOT_TOKEN), base_url=url)
     async with asyncio.timeout(READY_WITHIN), aiohttp.ClientSession() as client:

@@ -16,6 +16,7 @@ import asyncpg
 
 from chaos.database import session
 from chaos.faults import GONE
+from chaos.pair import Pair
 from rig.postgres import Postgres
 
 LOOK_EVERY = 0.25  # seconds
@@ -51,7 +52,7 @@ class Takeover:
 class Watch:
     """An observer that looks at the database every quarter of a second, on a session of its own."""
 
-    def __init__(self, postgres: Postgres) -> None:
+    def __init__(self, postgres: Postgres | Pair) -> None:
         """Start without samples."""
         self.samples: list[Sample] = []
         self.submitting: list[tuple[float, int]] = []  # (time, questions that were out)

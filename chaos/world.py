@@ -14,9 +14,10 @@ import aiohttp
 
 from chaos.contacts import SHARE, Contacts
 from chaos.crm import Crm
-from chaos.database import breakable, create_in, session, url
+from chaos.database import breakable, breakable_pair, create_in, session, url
 from chaos.hubspot import HubSpot
 from chaos.overheard import Overheard
+from chaos.pair import Pair
 from chaos.results import SECRET, Results
 from chaos.rights import Rights
 from chaos.variants import READY_WITHIN, Variant, create_properties
@@ -30,6 +31,7 @@ from rig.ready import until_answers
 from rig.settings import TOKEN, sandboxed
 
 LINKS = ("database", "leadmagic", "nyne", "hubspot", "callbacks", "crm")
+STANDBY = "standby"  # the link to the second server, where there is one
 HEARD = ("leadmagic", "nyne", "hubspot", "callbacks")
 
 
@@ -71,7 +73,7 @@ class World:
     terms: Terms
     variant: Variant
     folder: Path
-    postgres: Postgres
+    postgres: Postgres | Pair
     links: dict[str, Proxy]
     vendors: dict[str, Vendor]
     hubspot: HubSpot
@@ -83,6 +85,18 @@ class World:
     processes: list[Kept] = field(default_factory=list)  # ours
     props: list[Kept] = field(default_factory=list)  # the vendors, which no fault kills
     overheard: dict[str, Overheard] = field(default_factory=dict)
+    servers: asyncio.Lock = field(default_factory=asyncio.Lock)  # held by a fault that may exchange them
+
+    @property
+    def pair(self) -> Pair:
+        """Return the primary and its standby, in a run that has them."""
+        assert isinstance(self.postgres, Pair)
+        return self.postgres
+
+    def link(self, name: str) -> Proxy:
+        """Return the network to one of our neighbours; to the database: to the present primary."""
+        moved = name == "database" and isinstance(self.postgres, Pair) and self.postgres.at == 1
+        return self.links[STANDBY if moved else name]
 
     @property
     def url(self) -> str:
@@ -126,18 +140,20 @@ class World:
 
 
 @asynccontextmanager
-async def running(terms: Terms, folder: Path, seed: int, rate: float) -> AsyncIterator[World]:
+async def running(terms: Terms, folder: Path, seed: int, rate: float, *, standby: bool = False) -> AsyncIterator[World]:
     """Run everything inside the block; after it, however it is left, nothing runs."""
     folder.mkdir(parents=True, exist_ok=True)
     for log in folder.glob("*.log"):  # of a run with the same seed
         log.unlink()
-    world = _lay_out(terms, folder, seed, rate)
+    world = _lay_out(terms, folder, seed, rate, standby=standby)
     try:
         _play_vendors(world, seed)
         _play_hubspot(world, seed)
         _play_our_part(world)
         await world.results.open()
         await asyncio.gather(create_in(world.postgres), *(prop.start() for prop in world.props))
+        if standby:
+            await world.pair.replicate()
         for link in world.links.values():
             await link.open()
         if world.variant.own:
@@ -151,23 +167,31 @@ async def running(terms: Terms, folder: Path, seed: int, rate: float) -> AsyncIt
         await _end(world)
 
 
-def _lay_out(terms: Terms, folder: Path, seed: int, rate: float) -> World:
-    database, vendors = free_port(), {name: Vendor(name, free_port()) for name in ("leadmagic", "nyne")}
+def _lay_out(terms: Terms, folder: Path, seed: int, rate: float, *, standby: bool) -> World:
+    database, other, vendors = (
+        free_port(),
+        free_port(),
+        {name: Vendor(name, free_port()) for name in ("leadmagic", "nyne")},
+    )
     hubspot, receivers = HubSpot("hubspot", free_port()), [free_port(), free_port()]
     overheard = {name: Overheard() for name in HEARD}
-    targets = {one.name: [one.port] for one in (*vendors.values(), hubspot)} | {"database": [database]}
+    targets = {one.name: [one.port] for one in (*vendors.values(), hubspot)} | {
+        "database": [database],
+        STANDBY: [other],
+    }
     links = {
         name: Proxy(
             targets.get(name, receivers),
             dice=random.Random(f"{name} {seed}"),
             hear=overheard[name].listen if name in overheard else None,
         )
-        for name in LINKS
+        for name in (*LINKS, *([STANDBY] if standby else []))
     }
+    postgres = breakable_pair((database, other), folder) if standby else breakable(database, folder / "postgres.log")
     us = _address(links["crm"])
-    crm = Crm(us, TOKEN, seed)
+    crm = Crm([us], TOKEN, seed)
     return World(
-        terms, Variant.of(seed), folder, breakable(database, folder / "postgres.log"), links, vendors, hubspot, crm,
+        terms, Variant.of(seed), folder, postgres, links, vendors, hubspot, crm,
         Contacts(hubspot, seed, rate * SHARE), Rights(us, TOKEN, crm), Results(seed), receivers, overheard=overheard,
     )  # fmt: skip
 
@@ -212,7 +236,7 @@ def _play_our_part(world: World) -> None:
     address = {name: _address(link) for name, link in world.links.items()}
     terms = world.terms
     settings = sandboxed(
-        database=url(world.links["database"].port),
+        database=url(*(link.port for name, link in world.links.items() if name in {"database", STANDBY})),
         public_url=address["callbacks"],
         leadmagic=address["leadmagic"],
         nyne=address["nyne"],

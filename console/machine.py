@@ -137,7 +137,7 @@ def prefixed() -> Callable[[str, str], None]:
     A terminal or pipe that is not read holds nobody up: the processes are looked after, and their output is read.
     """
     width = max(map(len, COLOURS))
-    colourful = sys.stdout.isatty()
+    colourful = sys.stdout is not None and sys.stdout.isatty()  # None: it was closed at the start
 
     def text(who: str, line: str) -> str:
         name = f"{who:<{width}} |"

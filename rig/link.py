@@ -115,6 +115,7 @@ class Link:
 def reset(writer: asyncio.StreamWriter) -> None:
     """End the connection with an RST."""
     connection = writer.get_extra_info("socket")
-    with suppress(OSError, ValueError):  # uvloop's word for a socket that is closed by now
+    # A connection that its kernel has given up has no socket; ValueError is uvloop's word for a closed one.
+    with suppress(OSError, ValueError, AttributeError):
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     writer.transport.abort()

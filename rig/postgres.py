@@ -28,7 +28,8 @@ PORT = 5432
 STARTS_WITHIN = 30.0  # seconds
 PATIENCE = 10.0  # seconds for one command of ours
 LOOK_EVERY = 0.02  # seconds
-_READY = "ready"  # the last line of postmaster.pid once the server takes connections
+_READY = {"ready", "standby"}  # in postmaster.pid once the server takes connections, as a standby reading ones
+STANDBY = "standby"  # the name by which a standby is known to its primary
 
 
 class Postgres:
@@ -82,6 +83,34 @@ class Postgres:
         with self._lock:
             self._crash()
 
+    def kill(self) -> None:
+        """Kill every process of the server at once, as a power cut does."""
+        with self._lock:
+            self._kill()
+
+    def follow(self, primary: Postgres) -> None:
+        """Make the server's files a copy of *primary*'s, and start it as its standby. Raises NotRunning."""
+        with self._lock:
+            self._kill()
+            shutil.rmtree(self._data, ignore_errors=True)
+            self._binaries, self._user = primary._binaries, primary._user
+            if self._user is not None:
+                shutil.chown(self._home, self._user)
+                self._home.chmod(0o755)
+            at = f"host={primary._home} port={primary._port} user={USER} application_name={STANDBY}"
+            copying = subprocess.run(  # noqa: S603  ours
+                [
+                    self._binaries / "pg_basebackup", "--pgdata", self._data, "--dbname", at,
+                    "--write-recovery-conf", "--checkpoint", "fast", "--no-sync",
+                ],
+                capture_output=True, text=True, check=False, timeout=STARTS_WITHIN,
+                preexec_fn=_arrangement(self._user),
+            )  # fmt: skip
+            if copying.returncode:
+                raise NotRunning(f"pg_basebackup failed: {copying.stderr}")
+            self._configure()
+            self._start()
+
     def remove(self) -> None:
         """End the server and delete its files."""
         with self._lock:
@@ -117,7 +146,7 @@ class Postgres:
         with suppress(OSError):
             lines = (self._data / "postmaster.pid").read_text().split("\n")
             is_ours = self._process is not None and lines[0] == str(self._process.pid)
-            return is_ours and len(lines) > 7 and lines[7].strip() == _READY
+            return is_ours and len(lines) > 7 and lines[7].strip() in _READY
         return False
 
     def _crash(self) -> None:
@@ -129,6 +158,17 @@ class Postgres:
         except subprocess.TimeoutExpired:
             os.killpg(self._process.pid, signal.SIGKILL)
             self._process.wait()
+
+    def _kill(self) -> None:
+        if self._process is None or self._process.poll() is not None:
+            return
+        first = self._process.pid
+        self._process.send_signal(signal.SIGSTOP)  # it starts no more of them
+        with suppress(OSError):  # other kernels have no such file; there the others see that the first one is gone
+            for pid in Path(f"/proc/{first}/task/{first}/children").read_text().split():
+                os.kill(int(pid), signal.SIGKILL)
+        self._process.kill()
+        self._process.wait()
 
     def _initialise(self) -> None:
         with warnings.catch_warnings():
@@ -143,6 +183,9 @@ class Postgres:
         if self._user is not None:
             shutil.chown(self._home, self._user)  # the socket lies there
             self._home.chmod(0o755)
+        self._configure()
+
+    def _configure(self) -> None:
         with (self._data / "postgresql.conf").open("a") as file:
             file.writelines(f"{name} = '{value}'\n" for name, value in self._settings.items())
 

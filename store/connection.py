@@ -20,8 +20,8 @@ COMMIT_ABANDONED = 300.0  # seconds, until the connection of such a commit is dr
 COMMIT, ROLLBACK = "COMMIT;", "ROLLBACK;"  # as asyncpg's transactions send them
 # Only a transaction that wrote to the log waits for the standby. One message, so one round trip.
 ACKNOWLEDGING_COMMIT = "SELECT pg_logical_emit_message(true, 'ringback', ''::text); COMMIT;"
-# A dead host is noticed within 25 seconds, so that a commit does not wait for it.
-KEEPALIVE = {"TCP_KEEPIDLE": 10, "TCP_KEEPINTVL": 5, "TCP_KEEPCNT": 3, "TCP_USER_TIMEOUT": 25_000}
+# A host that is gone is noticed within 11 seconds, before a statement is given up: then all its connections end.
+KEEPALIVE = {"TCP_KEEPIDLE": 5, "TCP_KEEPINTVL": 2, "TCP_KEEPCNT": 3, "TCP_USER_TIMEOUT": 11_000}
 
 Method = TypeVar("Method", bound=Callable[..., Any])
 if TYPE_CHECKING:
@@ -71,6 +71,7 @@ class WritingConnection(AnyConnection):
 
     unreplicated = False
     acknowledges = False
+    host: int | None = None  # its number among several in the URL
     committing: asyncio.Future[str] | None = None  # the commit under way, perhaps without its caller
 
     def hear(self, _: Any, message: asyncpg.PostgresLogMessage) -> None:

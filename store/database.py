@@ -18,6 +18,7 @@ from enrichment.postgres_url import read_postgres_url
 from enrichment.settings import Settings
 from store import embedded
 from store.connection import NotReplicated, WritingConnection, keep_alive
+from store.hosts import Hosts
 
 log = structlog.get_logger()
 
@@ -98,8 +99,10 @@ class WrongDatabase(DatabaseDown):
 class PatientPool(AnyPool):
     """A pool in which every wait for a connection has a bound, also in its own fetch and execute."""
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
+    def __init__(self, url: str, **kwargs: Any) -> None:
+        self._hosts = Hosts(url)
+        connect: Any = self._hosts.connect  # the stubs know no way to pass one that is asyncpg's own with more
+        super().__init__(url, connect=connect, **kwargs)
         self.stuck: set[asyncio.Future[str]] = set()  # commits that continue without their callers
         self.usable = True  # False until the schema was found to be current, where a process does not wait for that
 
@@ -118,6 +121,8 @@ class PatientPool(AnyPool):
         # Dropping it would leave a session behind that holds locks, and the next try another one, until the server
         # has no more: this way there are never more than this pool's.
         self.stuck.add(committing)
+        if connection.host is not None and self._hosts.leave(connection.host):
+            await self.expire_connections()  # after a failover, a primary that was replaced may live on
         committing.add_done_callback(lambda _: asyncio.ensure_future(self._release_late(connection, committing)))
 
     async def _release_late(self, connection: Any, committing: asyncio.Future[str]) -> None:
@@ -189,7 +194,7 @@ async def connect(url: str, *, name: str, hurries: bool = True) -> asyncpg.Conne
     """Connect outside any pool; with *hurries* False, without timeouts for statements. Raise DatabaseDown."""
     try:
         url, kept = _read(url)
-        connection = await asyncpg.connect(
+        connection: WritingConnection = await Hosts(url).connect(
             url,
             statement_cache_size=kept,
             connection_class=WritingConnection,

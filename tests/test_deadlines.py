@@ -231,10 +231,15 @@ def test_no_connection_is_waited_for_without_a_bound() -> None:
 
 def test_every_connection_is_opened_in_one_place() -> None:
     """With a bound on connecting, and on every statement that will ever run on it."""
-    opens = [f for f in calls() if f.name in {"asyncpg.connect", "asyncpg.create_pool", "PatientPool", "asyncpg.Pool"}]
+    opens = [
+        f for f in calls() if f.name in {"Hosts(url).connect", "asyncpg.create_pool", "PatientPool", "asyncpg.Pool"}
+    ]
+    tries = [found for found in calls() if found.name == "asyncpg.connect"]
 
     assert {found.path for found in opens} == {"store/database.py"}
     assert all({"timeout", "command_timeout", "server_settings"} <= found.keywords for found in opens)
+    assert {found.path for found in tries} == {"store/hosts.py"}  # each host has a share of the time
+    assert all("timeout" in found.keywords for found in tries)
 
 
 def test_every_session_has_its_bounds() -> None:

@@ -9,8 +9,6 @@ import asyncio
 import itertools
 import os
 import re
-import shutil
-import subprocess
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -24,6 +22,7 @@ import pytest
 
 from console.checks import check_database
 from receiver.app import create_app
+from rig.pgbouncer import FAILOVER, KEEPS_STATEMENTS, PROGRAM, version
 from rig.ports import free_port
 from rig.processes import environment
 from store.database import SERVER_SETTINGS, close_pool, connect, open_pool
@@ -36,9 +35,7 @@ from tests.deployed import PROCFILE, command
 from tests.fake_provider import FakeProvider, completed, found, playing
 from tests.next_schema import NEXT, beside, released
 
-PROGRAM = os.environ.get("PGBOUNCER") or shutil.which("pgbouncer", path=f"{os.environ['PATH']}:/usr/sbin")
 POOL_SIZE = 5  # connections to PostgreSQL, however many come to PgBouncer
-CAN_KEEP_STATEMENTS = (1, 21)  # the first version that knows whose prepared statement is whose
 KEPT_BY_THE_ROLE = (
     "statement_timeout",
     "lock_timeout",
@@ -69,19 +66,11 @@ def ignored() -> list[str]:
     return line[1].split(", ")
 
 
-def version() -> tuple[int, ...]:
-    """Of the program: (1, 21, 0)."""
-    said = subprocess.run([str(PROGRAM), "--version"], capture_output=True, text=True, check=True).stdout
-    number = re.search(r"PgBouncer (\d+)\.(\d+)", said)
-    assert number is not None, said
-    return int(number[1]), int(number[2])
-
-
 def configuration(direct_url: str, role: str, port: int) -> str:
     """Return the configuration for transaction mode; every client is *role*."""
     url = urlsplit(direct_url)
     host = parse_qs(url.query).get("host", [url.hostname or "127.0.0.1"])[0]
-    keeps_statements = "max_prepared_statements = 200" if version() >= CAN_KEEP_STATEMENTS else ""
+    keeps_statements = "max_prepared_statements = 200" if version() >= KEEPS_STATEMENTS else ""
     return f"""
 [databases]
 * = host={host} port={url.port or 5432} user={role} password={role}
@@ -140,7 +129,7 @@ async def bouncer(server_url: str, tmp_path: Path) -> AsyncIterator[Bouncer]:
         )
         await program.says("listening on 127.0.0.1")
         url = f"postgresql://anybody@127.0.0.1:{port}/{database}?sslmode=disable"
-        if version() < CAN_KEEP_STATEMENTS:
+        if version() < KEEPS_STATEMENTS:
             url += "&statement_cache_size=0"
         yield Bouncer(url, direct_url, role, program.lines)
 
@@ -163,6 +152,11 @@ async def provider() -> AsyncIterator[FakeProvider]:
 def test_the_page_names_every_parameter_that_we_send() -> None:
     """PgBouncer refuses a client that sends a startup parameter that it is not told to ignore."""
     assert sorted(ignored()) == sorted(SERVER_SETTINGS)
+
+
+def test_the_page_says_how_pgbouncer_follows_a_failover() -> None:
+    """What `make failover` sets is what the page lets people paste."""
+    assert f"```ini\n{FAILOVER}\n```" in DEPLOY
 
 
 @pytest.mark.parametrize("place", ["first", "last"])
