@@ -21,12 +21,6 @@ def call_at_signals(call: Callable[[], object]) -> None:
             asyncio.get_running_loop().add_signal_handler(number, call)
 
 
-def call_at_the_next_signal(call: Callable[[], object]) -> None:
-    """Call *call* at the next signal that a person sends; a lost terminal may send several."""
-    call_at_signals(call)
-    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, lambda: None)
-
-
 def stop_at_signals() -> asyncio.Event:
     """Return an event that is set by the first signal."""
     stop = asyncio.Event()

@@ -24,11 +24,13 @@ from tests.factories import finished_job, job
 from tests.receiving import EVENT
 from tests.test_addresses import ID
 from tests.test_auth import SECRET, sign_bytes
+from tests.test_health import receiving
 
 if TYPE_CHECKING:
     from tests.wishes import Pool
 
 packed = partial(gzip.compress, mtime=0)
+PATIENCE = 10.0  # seconds for an answer
 ALL = f"all:events+read+operate+admin:{TOKEN}"
 BODIES: dict[str, Any] = {
     "/events/generic": EVENT,
@@ -149,6 +151,8 @@ async def test_every_answer_about_people_is_kept_by_no_cache(client: Client, poo
     for answer in answers:
         assert answer.headers["cache-control"] == "no-store"
         assert answer.headers["x-content-type-options"] == "nosniff"
+
+
 async def test_what_the_server_answers_by_itself_is_kept_by_no_cache(database_url: str) -> None:
     """Bytes that are no HTTP never reach the app; their answer has the same headers, once each."""
     async with receiving(database_url) as receiver:
