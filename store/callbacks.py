@@ -272,8 +272,8 @@ CALLBACKS = Columns(
     job_id="uuid", body_hash="bytea", provider="text", lookup_id="uuid", body="bytea", verdict="text", flag="text",
     number_hash="bytea", job_hash="bytea", is_needed="boolean", most_bodies="integer", most_bytes="integer",
 )  # fmt: skip
-# What is too much for its job is one row, with an empty hash, that counts how often it came.
-_STORE = f"""
+# What is too much for its job is one row, with an empty hash, that counts how often it came. $13 follows the columns.
+_STORE = """
         , judged AS (
             SELECT callback.*,
                    is_needed OR is_again
@@ -296,7 +296,7 @@ _STORE = f"""
               FROM judged
              WHERE is_kept
              UNION ALL
-            SELECT job_id, '', min(provider), (array_agg(lookup_id))[1], '', 'flagged', ${CALLBACKS.next}, count(*)
+            SELECT job_id, '', min(provider), (array_agg(lookup_id))[1], '', 'flagged', $13, count(*)
               FROM judged
              WHERE NOT is_kept
              GROUP BY job_id
@@ -308,4 +308,4 @@ _STORE = f"""
                    flag = CASE WHEN excluded.verdict IN ('applied', 'late') THEN NULL ELSE callbacks.flag END
         )
         SELECT job_id, body_hash FROM judged WHERE NOT is_kept
-"""  # noqa: S608  the number of a parameter
+"""
