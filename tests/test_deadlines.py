@@ -15,7 +15,7 @@ from enrichment.providers import waits
 from enrichment.settings import setting_fields
 from receiver import app, bodies, clients, patience, readiness, server, shared_metrics, turnstile
 from receiver.connection import LINGER
-from store import connection, database, group_commit, migrations, notify
+from store import connection, database, group_commit, indexes, lock_waits, migrations, notify
 from submitter import __main__ as submitter
 from submitter import backoff, checks, counting, leased, outcomes, poll, reconciler, submit, transport
 from tests.commands import ROOT
@@ -47,12 +47,9 @@ def on_the_server(name: str) -> float:
     return float(database.SERVER_SETTINGS[name].removesuffix("s"))
 
 
-def while_migrating() -> dict[str, float]:
-    """The bounds of a migration, out of its text."""
-    text = (ROOT / "store/migrations.py").read_text(encoding="utf-8")
-    lock, statement = (float(re.findall(rf"{one}_timeout = '(\d+)s'", text)[0]) for one in ("lock", "statement"))
-    turn, step = (float(seconds) for seconds in re.findall(r"timeout=(\d+)\)", text))
-    return {"lock": lock, "statement": statement, "turn": turn, "step": step}
+def while_migrating(name: str) -> float:
+    """The server's own bound while a step is applied, out of its statement."""
+    return float(re.findall(rf"{name}_timeout = '(\d+)s'", lock_waits.BRIEFLY)[0])
 
 
 # The longest a callback may take if the job cannot be polled.
@@ -75,8 +72,11 @@ WAITS = (
     Wait("the next try to commit what waits for it", group_commit.LONGEST_PAUSE, 2),
     Wait("an outcome that it refuses to be tried again", submit.LONGEST_PAUSE, 2 * MINUTE),
     Wait("the pool to close", database.CLOSE_TIMEOUT, 10),
-    Wait("another migration to end", while_migrating()["lock"], MINUTE),
-    Wait("a step of a migration", while_migrating()["statement"], 10 * MINUTE),
+    Wait("another migration to end", migrations.TURN_WITHIN, 6 * HOUR),
+    Wait("a lock for a migration, while others wait behind it", while_migrating("lock"), 1),
+    Wait("all locks of a step", lock_waits.TRY_FOR, MINUTE),
+    Wait("a step of a migration", migrations.STEP_WITHIN, 10 * MINUTE),
+    Wait("an index of a large table", indexes.CONCURRENTLY_WITHIN, 6 * HOUR),
     Wait("a hint to be sent, or a listener's ping", notify.PATIENCE, 10),
     Wait("a silent listener to be tried", notify.PING_EVERY, MINUTE),
     Wait("the next try of a notifier or listener", notify.LONGEST_PAUSE, MINUTE),
@@ -137,12 +137,12 @@ def test_every_wait_has_a_bound(wait: Wait) -> None:
 
 def test_bounds_are_in_order() -> None:
     """A caller waits longer than what it calls; and keepalives come often enough."""
-    lease, migrating = default("lease_seconds"), while_migrating()
+    lease = default("lease_seconds")
 
     # The server gives up first, and says why; our own bound is for when it cannot.
     assert on_the_server("lock_timeout") < on_the_server("statement_timeout") <= database.COMMAND_TIMEOUT
-    assert migrating["lock"] < migrating["turn"]
-    assert migrating["statement"] <= migrating["step"]
+    assert while_migrating("lock") < lock_waits.TRY_FOR
+    assert while_migrating("statement") <= migrations.STEP_WITHIN <= migrations.TURN_WITHIN
     assert database.CONNECT_TIMEOUT <= database.ACQUIRE_TIMEOUT
     # Five renewals may fail; and work is taken over within half a minute of a SIGKILL.
     assert lease / leased.RENEWALS_PER_LEASE * 5 < lease
