@@ -729,13 +729,13 @@ ALTER TABLE jobs ADD CONSTRAINT held_only_while_queued
         'flood',     -- its source began too many searches within an hour: until a person releases it
         'brake',     -- a person paused all, the provider or the source
         'restored'   -- it may have been paid for before the database was restored: until a person releases it
-    )));
+    ))) NOT VALID;
 
 ALTER TABLE audit DROP CONSTRAINT audit_action;
 ALTER TABLE audit ADD CONSTRAINT audit_action CHECK (action IN (
     'retry', 'cancel', 'release', 'replay', 'suppress', 'unsuppress', 'erase', 'pause', 'resume', 'connect',
     'disconnect', 'backfill', 'reveal', 'reconcile'
-));
+)) NOT VALID;
 
 -- What each provider said of its account, once an hour, and what our ledger had booked by then: after a restore, the
 -- difference between two of them is what the provider charged and the ledger does not know.
@@ -748,3 +748,8 @@ CREATE TABLE vendor_figures (
     PRIMARY KEY (provider, at),
     CONSTRAINT a_figure_is_named CHECK (balance IS NOT NULL OR used IS NOT NULL)
 );
+
+-- step 3: the constraints of step 2, checked (concurrently)
+
+ALTER TABLE jobs VALIDATE CONSTRAINT held_only_while_queued;
+ALTER TABLE audit VALIDATE CONSTRAINT audit_action;

@@ -7,7 +7,6 @@ import fcntl
 import resource
 import sys
 import termios
-from collections import Counter
 from typing import TYPE_CHECKING, cast
 
 import prometheus_client
@@ -22,6 +21,7 @@ if TYPE_CHECKING:
 log = structlog.get_logger()
 
 MOST_HELD = 32 * 1024 * 1024  # bytes of requests, over all connections, that wait unparsed or have half a head
+MOST_UNREAD = 64 * 1024 * 1024  # bytes of answers, over all connections, that clients have not read
 MOST_DESCRIPTORS = 65_536
 RESERVED = 64  # file descriptors for what is neither a client's nor PostgreSQL's: log, loop, certificates
 LEAST_CONNECTIONS = 16
@@ -42,8 +42,6 @@ class Clients(ServerState):
             1.0, *(seconds / 4 for seconds in (self.head_timeout, self.idle_timeout, self.write_timeout))
         )
         self.weight = 0
-        self._surplus = 0
-        self._refused: Counter[int] = Counter()
         self.open_connections = prometheus_client.Gauge(
             "ringback_http_connections", "Connections of clients.", registry=None
         )
@@ -62,36 +60,38 @@ class Clients(ServerState):
         """Tell whether the connections hold too much."""
         return self.weight > MOST_HELD
 
-    def count_surplus(self) -> None:
-        """Count a connection that was refused."""
-        self._surplus += 1
+    def refuse_connection(self) -> None:
+        """Count and log a connection that was refused; the log has one line a second and kind."""
         self.refused_connections.inc()
+        log.warning("connection_refused", most=self.most)
 
-    def count_refused(self, status: int) -> None:
-        """Count a request that was refused with *status* before it reached the application."""
-        self._refused[status] += 1
+    def refuse_request(self, status: int) -> None:
+        """Log a request that was refused with *status* before it reached the application."""
+        log.warning("request_refused", status=status)
 
     async def check(self) -> None:
-        """Close what stalls, and log what was refused, until cancelled."""
+        """Close what stalls, until cancelled."""
         loop = asyncio.get_running_loop()
         while True:
             await asyncio.sleep(self.interval)
             now = loop.time()
             for connection in list(self.connections):
                 cast("Connection", connection).check(now)
-            self._log()
+            self._relieve()
+
+    def _relieve(self) -> None:
+        """Abort connections while all together keep too many bytes of answers, those first that read least lately."""
+        waiting = [one for one in cast("set[Connection]", self.connections) if one.unread]
+        total = sum(one.unread for one in waiting)
+        for one in sorted(waiting, key=lambda one: one.unread_since):
+            if total <= MOST_UNREAD:
+                return
+            total -= one.unread
+            one.transport.abort()
 
     def leave(self) -> None:
         """Give clients less time to read their answers: the process stops."""
         self.write_timeout = min(self.write_timeout, LEAVING)
-
-    def _log(self) -> None:
-        if self._surplus:
-            log.warning("connections_refused", count=self._surplus, most=self.most)
-            self._surplus = 0
-        if self._refused:
-            log.info("requests_refused", counts={str(status): count for status, count in self._refused.items()})
-            self._refused.clear()
 
 
 def unacknowledged(descriptor: int) -> int:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from enum import Enum, auto
-from typing import Any
+from typing import Any, cast
 
 import httptools
 from uvicorn.config import Config
@@ -62,6 +62,15 @@ class Reading(FlowControl):
         self._advance = None
 
 
+class Answering:
+    """A connection's transport as uvicorn's answer sees it: closing it leaves the client time to read."""
+
+    def __init__(self, connection: Connection) -> None:
+        self.write = connection.transport.write
+        self.is_closing = connection.transport.is_closing
+        self.close = connection.leave
+
+
 class Connection(HttpToolsProtocol):
     """uvicorn's protocol, within limits. The clock is that of the event loop."""
 
@@ -89,7 +98,7 @@ class Connection(HttpToolsProtocol):
         self._framing: list[tuple[bytes, bytes]] = []
         # Of the answers that the client has not read:
         self._unread = 0
-        self._unread_since = 0.0
+        self.unread_since = 0.0
 
     # The transport calls these
 
@@ -97,7 +106,7 @@ class Connection(HttpToolsProtocol):
         """Take the connection, or refuse it when there are too many."""
         if self._clients.full:
             self.transport = transport
-            self._clients.count_surplus()
+            self._clients.refuse_connection()
             transport.write(farewell(self._clients, 503, "This process has no room for more connections."))
             transport.close()
             return
@@ -254,6 +263,7 @@ class Connection(HttpToolsProtocol):
         self._part = Part.BODY
         self._extra = self._discarded = 0
         super().on_headers_complete()
+        self.cycle.transport = cast("asyncio.Transport", Answering(self))
 
     def on_body(self, body: bytes) -> None:
         """Hand a part of the body to the application, or discard it when the answer is given."""
@@ -287,10 +297,25 @@ class Connection(HttpToolsProtocol):
         if self._discarded > MOST_DISCARDED:
             self.transport.close()
 
-    def _refuse(self, refused: Refused) -> None:
-        """Answer with an error, read no further, and close when the client has had time to read the answer."""
+    def leave(self) -> None:
+        """Close after the answer; when its request is still arriving, leave the client time to read the answer."""
+        if self._part is Part.BODY and not self._ended:
+            self._linger()
+        else:
+            self.transport.close()
+
+    def _linger(self) -> None:
         self._arrived.drop()
         self.flow.read_paused = False
+        self._part = Part.REFUSED
+        self._since = self.loop.time()
+        self._discarded = 0
+        if not self.transport.is_closing():
+            self.transport.write_eof()
+            self.transport.resume_reading()
+
+    def _refuse(self, refused: Refused) -> None:
+        """Answer with an error, read no further, and close when the client has had time to read the answer."""
         begun = False
         if not self._is_idle():
             begun = self.cycle.response_started
@@ -299,13 +324,9 @@ class Connection(HttpToolsProtocol):
         if begun or (self._part is Part.BODY and self._is_idle()):
             self.transport.close()  # there is an answer already
             return
-        self._part = Part.REFUSED
-        self._since = self.loop.time()
-        self._discarded = 0
-        self._clients.count_refused(refused.status)
+        self._clients.refuse_request(refused.status)
         self.transport.write(farewell(self._clients, refused.status, refused.detail))
-        if not self.transport.is_closing():
-            self.transport.write_eof()
+        self._linger()
 
     def check(self, now: float) -> None:
         """Close the connection when what it waits for did not come in time."""
@@ -327,15 +348,20 @@ class Connection(HttpToolsProtocol):
             else:
                 self.transport.close()  # the answer was given long before the end of the body
 
+    @property
+    def unread(self) -> int:
+        """Return the bytes of answers that wait for the client."""
+        return self.transport.get_write_buffer_size()
+
     def _is_stuck(self, now: float) -> bool:
         """Tell whether the client has read nothing of the answers that wait for it, for too long."""
         size = self.transport.get_write_buffer_size()
         if size:  # the kernel's part shrinks long before it takes more of ours
             size += unacknowledged(self.transport.get_extra_info("socket").fileno())
         if not self._unread or size < self._unread:
-            self._unread_since = now
+            self.unread_since = now
         self._unread = size
-        return size > 0 and now - self._unread_since > self._clients.write_timeout
+        return size > 0 and now - self.unread_since > self._clients.write_timeout
 
 
 def _too_large() -> Refused:

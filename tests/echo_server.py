@@ -76,5 +76,5 @@ async def serve(settings: Settings) -> None:
 
 
 if __name__ == "__main__":
-    logs.configure("info", "receiver")
+    logs.configure("info", "receiver", once_a_second=True)
     uvloop.run(serve(Settings.load("receiver")))

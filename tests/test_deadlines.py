@@ -256,6 +256,10 @@ def test_every_session_has_its_bounds() -> None:
 
 # Waits without a deadline of their own, and why each of them ends.
 REVIEWED = {
+    "enrichment/lines.py:_next: self._changed.wait()":
+        "a thread of its own that waits for lines; the process does not wait for it longer than its flush",
+    "receiver/gate.py:counting_send: self._turnstile.wait(scope['path'], status)":
+        "turnstile.LONGEST bounds it",
     "store/group_commit.py:close: asyncio.wait(self._running)":
         "each commit has the database's bounds, and whoever closes has one (the receiver's WRITING), or makes the "
         "flush give up (the submitter's WRITING_TIMEOUT)",

@@ -214,7 +214,7 @@ def send_garbage(port: int, times: int) -> None:
 
 def told(one: Piped) -> int:
     """Return how many invalid requests the log tells of."""
-    return sum(line.get("more", 1) for line in one.lines if line["event"] == "Invalid HTTP request received.")
+    return sum(line.get("more", 1) for line in one.lines if line["event"] == "request_refused")
 
 
 def on_a_connection(port: int, do: Callable[[socket.socket], None]) -> None:
