@@ -104,7 +104,8 @@ async def test_a_signal_while_another_migrates_is_obeyed(empty_database_url: str
 
             async def waits() -> bool | None:
                 waiting = await connection.fetchval(
-                    "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+                    "SELECT count(*) FROM pg_stat_activity "
+                    "WHERE datname = current_database() AND pid <> pg_backend_pid()"
                 )
                 return waiting > 0 or None
 
