@@ -10,12 +10,14 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import aiohttp
 import asyncpg
 
 from rig.machine import resident
 from rig.ports import HOST, free_port
 from rig.postgres import Postgres, execute, url_of
-from rig.processes import Process, environment, python, start, until_listening
+from rig.processes import READY_WITHIN, Process, environment, python, start, until_listening
+from rig.ready import until_answers
 
 TOKEN = "token-of-the-attacked"
 CALLBACK_KEY = "key-of-the-attacked-long-enough"
@@ -96,6 +98,8 @@ async def attacked(
         process = await start(python("receiver"), output=pipe or log, env=known)
         try:
             await until_listening(port, process)
+            async with aiohttp.ClientSession() as session, asyncio.timeout(READY_WITHIN):
+                await until_answers(session, [f"http://{HOST}:{port}/readyz"])
             yield Ground(port, process, url, log)
         finally:
             await process.stop(LEAVES_WITHIN)
