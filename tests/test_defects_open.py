@@ -1,0 +1,121 @@
+"""Defects that were found where parts meet which were written apart."""
+
+from __future__ import annotations
+
+import select
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+
+import asyncpg
+import pytest
+
+from store.migrations import migrate, require_current
+from store.plan import plan
+from tests.commands import empty_database
+from tests.echoed import LAST, Echo, answers, echoing, received, until
+
+FORGED = b"POST /callbacks/nyne/x/y HTTP/1.1\r\nHost: a\r\n"
+CHUNKED = b"Transfer-Encoding: chunked\r\n\r\n"
+LAST_CHUNK = b"0\r\n\r\n"
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Echo]:
+    """Provide a server with the limits as they are."""
+    with echoing() as running:
+        yield running
+
+
+def test_bodies_that_nobody_asks_for_take_no_memory() -> None:
+    """While their requests wait for something else, they wait in the kernel."""
+    with echoing() as server, ExitStack() as stack:
+        before = server.memory()
+        clients = [stack.enter_context(server.connect()) for _ in range(400)]
+        for client in clients:
+            client.sendall(b"POST /slow/3 HTTP/1.1\r\nHost: a\r\nContent-Length: 60001\r\n\r\n")
+        time.sleep(0.5)
+        for _ in range(12):
+            for client in clients:
+                client.sendall(b"x" * 5000)
+        time.sleep(0.5)
+
+        assert server.memory() - before < 24 * 1024 * len(clients)
+
+
+def test_an_answered_body_is_not_kept() -> None:
+    """Connections that idle after an early answer do not hold the bodies that came with their requests."""
+    with echoing() as server, ExitStack() as stack:
+        before = server.memory()
+        clients = [stack.enter_context(server.connect()) for _ in range(400)]
+        for client in clients:  # one by one: the allocator keeps what many took at once
+            client.sendall(b"POST /early HTTP/1.1\r\nHost: a\r\nContent-Length: 60000\r\n\r\n" + b"x" * 60_000)
+            assert client.recv(65536).startswith(b"HTTP/1.1 200")
+
+        assert server.memory() - before < 24 * 1024 * len(clients)
+
+
+def test_a_body_without_room_is_refused_at_once() -> None:
+    """While others hold what all connections may keep, a sender hears so, and does not wait for a false 408."""
+    with echoing() as server, ExitStack() as stack:
+        for _ in range(700):
+            client = stack.enter_context(server.connect())
+            client.sendall(b"GET /slow/20 HTTP/1.1\r\nHost: a\r\n\r\n" + b"GET /a HTTP/1.1\r\nHost: a\r\n\r\n" * 2000)
+        began = time.monotonic()
+        with server.connect() as client:
+            client.sendall(b"POST /a HTTP/1.1\r\nHost: a\r\nContent-Length: 300000\r\n\r\n" + b"x" * 250_000)
+
+            (answer,) = answers(received(client))
+
+        assert (answer.status, answer.headers["retry-after"]) == (503, "5")
+        assert time.monotonic() - began < 5
+
+
+def test_a_forged_callback_that_is_refused_while_it_waits_breaks_nothing(server: Echo) -> None:
+    """Its answer, which is late in a flood, is not written behind the end of the connection, and nothing is logged."""
+    with ExitStack() as stack:
+        clients = [stack.enter_context(server.connect()) for _ in range(10)]
+        for client in clients:
+            client.sendall((FORGED + CHUNKED + LAST_CHUNK) * 300 + FORGED + CHUNKED + b"no size\r\n")
+        for client in clients:
+            assert {answer.status for answer in answers(received(client))} <= {404, 400}
+    time.sleep(0.3)  # for the log
+
+    assert server.ask(LAST)[0].status == 200
+    assert "Exception" not in server.words()
+
+
+def test_a_forged_callback_that_is_still_being_sent_is_not_cut_off(server: Echo) -> None:
+    """The sender finds its 404, as everybody finds an answer that comes before the end of the body."""
+    with server.connect() as client:
+        client.sendall(FORGED + b"Connection: close\r\nContent-Length: 1000000\r\n\r\n" + b"x" * 200_000)
+        until(lambda: select.select([client], [], [], 0)[0])
+        for _ in range(4):
+            client.sendall(b"x" * 100_000)
+            time.sleep(0.05)
+
+        assert answers(received(client))[0].status == 404
+
+
+def test_a_body_behind_a_forged_callback_arrives_whole(server: Echo) -> None:
+    """What ends the one request does not touch the next, which may have begun before."""
+    body = b"0123456789" * 300
+    genuine = b"POST /a HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n" % len(body)
+
+    found = server.ask(*[FORGED + b"Content-Length: 2\r\n\r\n{}" + genuine + body] * 20, LAST)
+
+    assert [one.status for one in found] == [404, 200] * 20 + [200]
+    assert all(one.echo["body"].encode() == body for one in found[1:-1:2])
+
+
+async def test_a_schema_with_capitals_is_migrated(server_url: str) -> None:
+    """The name of the schema in which our tables are may need quotes."""
+    async with empty_database(server_url) as url:
+        db = await asyncpg.connect(url, server_settings={"search_path": '"Ring-back"'})
+        try:
+            await db.execute('CREATE SCHEMA "Ring-back"')
+            await migrate(db)
+            await require_current(db)
+            assert not (await plan(db)).invalid_indexes
+        finally:
+            await db.close()
