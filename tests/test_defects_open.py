@@ -5,12 +5,15 @@ from __future__ import annotations
 import select
 import signal
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack
+from collections.abc import Iterator, MutableMapping
+from contextlib import ExitStack, suppress
+from typing import Any
 
 import asyncpg
 import pytest
+import structlog
 
+from enrichment.log_limit import OnceASecond
 from store.migrations import migrate, require_current
 from store.plan import plan
 from tests.commands import empty_database
@@ -121,3 +124,19 @@ async def test_a_schema_with_capitals_is_migrated(server_url: str) -> None:
             assert not (await plan(db)).invalid_indexes
         finally:
             await db.close()
+
+
+async def test_lines_that_differ_in_an_address_are_of_one_kind() -> None:
+    """asyncio names the object whose callback broke: a thousand connections write one line, and not a thousand."""
+    write: list[MutableMapping[str, Any]] = []
+    limit = OnceASecond(write.append)
+    passed = 0
+    for number in range(1000):
+        text = f"Exception in callback <bound method Front.answer of <Front object at {number + 2**47:#x}>>"
+        with suppress(structlog.DropEvent):
+            limit(None, "error", {"event": text, "level": "error", "error": "RuntimeError"})
+            passed += 1
+    limit.say_the_rest()
+
+    assert passed == 1
+    assert [event["more"] for event in write] == [999]
