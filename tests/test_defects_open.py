@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
+import json
 import select
 import signal
 import time
 from collections.abc import Iterator, MutableMapping
 from contextlib import ExitStack, suppress
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import asyncpg
 import pytest
 import structlog
+from uuid_utils.compat import uuid7
 
 from enrichment.log_limit import OnceASecond
 from store.migrations import migrate, require_current
 from store.plan import plan
+from tests.asgi import Client
+from tests.called_back import path_for
 from tests.commands import empty_database
 from tests.echoed import LAST, Echo, answers, echoing, received, until
+
+if TYPE_CHECKING:
+    from tests.wishes import Pool
 
 FORGED = b"POST /callbacks/nyne/x/y HTTP/1.1\r\nHost: a\r\n"
 CHUNKED = b"Transfer-Encoding: chunked\r\n\r\n"
@@ -140,3 +147,16 @@ async def test_lines_that_differ_in_an_address_are_of_one_kind() -> None:
 
     assert passed == 1
     assert [event["more"] for event in write] == [999]
+
+
+async def test_one_body_of_an_unknown_job_is_kept_however_it_was_encoded(client: Client, pool: Pool) -> None:
+    """The first callback for a job that a restore forgot is stored, though it is longer in UTF-8 than it came."""
+    job_id = uuid7()
+    text = json.dumps({"status": "completed", "note": "\u20ac" * 200_000}, ensure_ascii=False)
+
+    answer = await client.post(
+        path_for(job_id), text.encode("cp1252"), headers={"content-type": "application/json; charset=windows-1252"}
+    )
+
+    assert answer.status == 200
+    assert await pool.fetchval("SELECT body FROM callbacks WHERE job_id = $1 AND body <> ''", job_id) == text.encode()
