@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import select
 import signal
 import time
-from collections.abc import Iterator, MutableMapping
-from contextlib import ExitStack, suppress
+from collections.abc import AsyncIterator, Iterator, MutableMapping
+from contextlib import ExitStack, asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 import asyncpg
@@ -16,7 +17,8 @@ import structlog
 from uuid_utils.compat import uuid7
 
 from enrichment.log_limit import OnceASecond
-from store.migrations import migrate, require_current
+from store import lock_waits
+from store.migrations import LOCK, migrate, require_current
 from store.plan import plan
 from tests.asgi import Client
 from tests.called_back import path_for
@@ -160,3 +162,42 @@ async def test_one_body_of_an_unknown_job_is_kept_however_it_was_encoded(client:
 
     assert answer.status == 200
     assert await pool.fetchval("SELECT body FROM callbacks WHERE job_id = $1 AND body <> ''", job_id) == text.encode()
+
+
+async def test_a_migration_that_waited_long_for_its_turn_tries_again(
+    server_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A table that is in use then, for a moment, does not end it: the wait for another process was no try."""
+    monkeypatch.setattr(lock_waits, "TRY_FOR", 2.0)
+    monkeypatch.setattr(lock_waits, "SHORTEST_PAUSE", 0.1)
+    async with empty_database(server_url) as url:
+        ours, first, reader = [await asyncpg.connect(url) for _ in range(3)]
+        try:
+            await migrate(ours)
+            await ours.execute("DELETE FROM schema_steps WHERE number > 1; DROP TABLE restores, released_searches")
+            await ours.execute("DROP TABLE marked_lookups, vendor_figures; ALTER TABLE readings DROP COLUMN may_repeat")
+            its_turn, reading = first.transaction(), reader.transaction()
+            await its_turn.start()
+            await first.execute("SELECT pg_advisory_xact_lock($1)", LOCK)
+            await reading.start()
+            await reader.execute("SELECT FROM readings")
+            migrating = asyncio.create_task(migrate(ours, beside=lambda: beside(url)))
+            await asyncio.wait([migrating], timeout=2.5)
+            await its_turn.rollback()
+            await asyncio.wait([migrating], timeout=1.3)
+            await reading.rollback()
+
+            assert [step.number for step in await migrating] == [2, 3]
+        finally:
+            for connection in (ours, first, reader):
+                connection.terminate()
+
+
+@asynccontextmanager
+async def beside(url: str) -> AsyncIterator[asyncpg.Connection[Any]]:
+    """Hold another connection inside the block."""
+    connection = await asyncpg.connect(url)
+    try:
+        yield connection
+    finally:
+        connection.terminate()
