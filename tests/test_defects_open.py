@@ -26,6 +26,7 @@ from tests.commands import empty_database
 from tests.echoed import LAST, Echo, answers, echoing, received, until
 
 if TYPE_CHECKING:
+    from tests.conftest import ClientWith
     from tests.wishes import Pool
 
 FORGED = b"POST /callbacks/nyne/x/y HTTP/1.1\r\nHost: a\r\n"
@@ -201,3 +202,14 @@ async def beside(url: str) -> AsyncIterator[asyncpg.Connection[Any]]:
         yield connection
     finally:
         connection.terminate()
+
+
+async def test_guesses_at_the_metrics_token_are_limited(client_with: ClientWith) -> None:
+    """They count against their address, like guesses at any other token; the right one is let in all the same."""
+    client = await client_with(metrics_token="metrics", address_requests_per_minute=3)
+
+    wrong = [(await client.get("/metrics", {"authorization": f"Bearer {guess}"})).status for guess in range(5)]
+    right = await client.get("/metrics", {"authorization": "Bearer metrics"})
+
+    assert wrong == [401, 401, 401, 429, 429]
+    assert right.status == 200
