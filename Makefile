@@ -10,8 +10,8 @@ MEASURES := $(VENV)/.measures
 FRESH := build/venv
 # Without byte code: the first run makes it for the few modules that it needs.
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile -c constraints.txt
-# Many tests wait for processes and sockets: one worker more than there are cores.
-WORKERS ?= $(shell expr 1 + $$(nproc 2>/dev/null || echo 2))
+# Many tests wait for processes and sockets: two workers more than there are cores.
+WORKERS ?= $(shell expr 2 + $$(nproc 2>/dev/null || echo 2))
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test model check freeze up chaos attacks fuzz failover soak bench constraints clean

@@ -11,7 +11,7 @@ import asyncio
 import time
 
 PER_SECOND = 1_000  # answers; a scrape or a check takes one
-AT_ONCE = 100  # answers
+AT_ONCE = 20  # answers; more would hold up everything else for as long as they take
 LONGEST = 0.5  # seconds; load balancers usually wait for one
 
 REFUSALS = frozenset({401, 404, 405, 429})

@@ -11,7 +11,7 @@ from uuid_utils.compat import uuid7
 
 from receiver.callbacks import ROUTE, Addresses
 from receiver.clients import Clients
-from receiver.front import ANSWERS, LONGEST_WAIT, Strangers
+from receiver.front import ANSWERS, AT_ONCE, LONGEST_WAIT, Strangers
 from receiver.metrics import Metrics
 from rig.ports import HOST, free_port
 from rig.processes import running
@@ -88,7 +88,7 @@ def test_a_flood_waits_for_its_answers(make_settings: MakeSettings) -> None:
 
     waits = [strangers.delay(100.0) for _ in range(3 * ANSWERS)]
 
-    assert waits[:100] == [0.0] * 100
+    assert waits[:AT_ONCE] == [0.0] * AT_ONCE
     assert waits == sorted(waits)
     assert waits[ANSWERS // 2] == pytest.approx(0.5, abs=0.1)
     assert max(waits) == pytest.approx(LONGEST_WAIT)

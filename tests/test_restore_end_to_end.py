@@ -36,7 +36,7 @@ AGED = [
     for column in columns
 ]
 # They were asked and paid for after the backup, or may have been.
-DOUBTFUL = ("ny-notfound404--lm-found--chained", "lm-slow--ny-found--asked", "lm-found--queued",
+DOUBTFUL = ("ny-notfound404--lm-found--chained", "lm-hang-charged--ny-found--asked", "lm-found--queued",
             "lm-none--ny-found--queued", "lm-found--since", "lm-none--ny-found--since")  # fmt: skip
 
 
@@ -114,7 +114,7 @@ async def test_a_restore_ten_minutes_back_pays_for_nothing_twice(server_url: str
         await send(service, "ny-silent--awaiting", "nyne")
         await send(service, "ny-notfound404--lm-found--chained", "nyne", "leadmagic")
         await holds(url, "(SELECT count(*) = 2 FROM jobs WHERE state = 'awaiting')")
-        await send(service, "lm-slow--ny-found--asked")
+        await send(service, "lm-hang-charged--ny-found--asked")
         await holds(url, "EXISTS (SELECT FROM jobs WHERE state = 'submitting')")
         await hubspot.until(lambda: hubspot.asked("leadmagic", 2))
         await down(service, "submitter")
