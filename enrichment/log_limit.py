@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import atexit
+import re
 from collections.abc import Callable, MutableMapping
 from typing import Any
 
@@ -11,6 +12,7 @@ import structlog
 
 SECOND = 1.0
 LIMITED = frozenset({"warning", "error", "critical"})
+_NUMBERS = re.compile(r"0x[0-9a-f]+|\d+")  # asyncio names objects by their addresses: each would be a kind of its own
 
 Event = MutableMapping[str, Any]
 Kind = tuple[str, str | None]
@@ -20,7 +22,7 @@ class OnceASecond:
     """A processor of structlog that lets the first event of a kind pass, and holds back those of the second after it.
 
     At the end of the second, *write* is called with the last of them, and with their number as `more`. A kind is the
-    text of the event with the type of its error: both come from code, so there are few.
+    text of the event, whatever its numbers, with the type of its error: both come from code, so there are few.
     """
 
     def __init__(self, write: Callable[[Event], None]) -> None:
@@ -33,7 +35,7 @@ class OnceASecond:
         """Return the event, or raise DropEvent if it is held back. Before and after the event loop, all pass."""
         if event["level"] not in LIMITED:
             return event
-        kind = (str(event["event"]), event.get("error"))
+        kind = (_NUMBERS.sub("#", str(event["event"])), event.get("error"))
         if kind in self._more:
             self._more[kind] += 1
             self._last[kind] = event

@@ -36,7 +36,7 @@ class Tokens:
     """The valid tokens, and the limits of those who send them or others."""
 
     def __init__(self, tokens: Sequence[ApiToken], access: Access | None = None) -> None:
-        self._access = access or Access()
+        self.access = access or Access()
         self._known = [
             (_digest(token.get_secret_value().encode()), Holder(token.name or f"token-{place}", token.scopes))
             for place, token in enumerate(tokens, 1)
@@ -55,14 +55,14 @@ class Tokens:
         if not holders:
             raise self.refusal(request)
         holder = next((holder for holder in holders if scope in holder.scopes), holders[0])
-        self._access.count_token(holder, holder.name)
+        self.access.count_token(holder, holder.name)
         if scope not in holder.scopes:
             raise forbidden(holder, scope)
         request.state.holder = holder
 
     def refusal(self, request: Request, problem: Problem | None = None) -> Problem:
         """Count a request without a valid token or signature; return *problem*, or else a 401, or a 429."""
-        return self._access.refusal(request, problem or unauthorized())
+        return self.access.refusal(request, problem or unauthorized())
 
     def guard(self, handler: Handler, scope: Scope) -> Handler:
         """Wrap *handler* so that it needs a token with *scope*; refuse other requests before reading their body."""

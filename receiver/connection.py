@@ -26,6 +26,7 @@ MOST_OF_A_HEAD = 64 * 1024  # bytes of a request line, its headers and its trail
 MOST_HEADERS = 256  # an object each: in 64 KiB there is room for 16,000
 HEADER_OBJECTS = 160  # bytes of memory for a header, besides its text
 MOST_OF_A_TURN = 32 * 1024  # bytes parsed before other connections get their turn: they may be thousands of chunks
+MOST_UNASKED = 4 * 1024  # bytes of a body that is parsed before the application asks for it: most need no second turn
 MOST_DISCARDED = 2 * 1024 * 1024  # bytes of a body that nobody reads, since its answer was given before it was read
 LINGER = 2.0  # seconds for a client to read why it was refused; closing at once would reset the connection
 
@@ -221,12 +222,13 @@ class Connection(HttpToolsProtocol):
         grown, self._weight = weight > self._weight, weight
         if not grown or not self._clients.overweight:
             return
-        if self._is_idle():
+        if self._is_idle() or self._part is Part.BODY:
             self._refuse(Refused(503, "This process has no memory for more requests that wait."))
-        else:  # the request in hand is answered, those after it are not
+        else:  # the request in hand, which has arrived, is answered; those after it are not
             self._arrived.drop()
             self._ended = True
             self.cycle.keep_alive = False
+        self._weigh()  # what was dropped counts no more
 
     # The parser calls these
 
@@ -264,6 +266,9 @@ class Connection(HttpToolsProtocol):
         self._extra = self._discarded = 0
         super().on_headers_complete()
         self.cycle.transport = cast("asyncio.Transport", Answering(self))
+        # uvicorn would keep 64 KiB for whoever sends them, uncounted, whether or not the body is ever asked for.
+        if not self.cycle.response_complete and (self._left is None or self._left > MOST_UNASKED):
+            self.flow.pause_reading()
 
     def on_body(self, body: bytes) -> None:
         """Hand a part of the body to the application, or discard it when the answer is given."""
@@ -277,7 +282,7 @@ class Connection(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         """End a request."""
-        if self._upgrading:
+        if self._upgrading or self._part is Part.REFUSED:
             return
         self._part = Part.NOTHING
         self._head = self._extra = 0
@@ -286,8 +291,10 @@ class Connection(HttpToolsProtocol):
     def on_response_complete(self) -> None:
         """Go on with the next request."""
         self.server_state.total_requests += 1
-        self._since = self.loop.time()
-        self.flow.read_paused = False
+        if self._is_idle():  # else the next one has begun: its answer was one that Front gave
+            self._since = self.loop.time()
+            self.cycle.body.clear()  # what the application has not asked for
+            self.flow.read_paused = False
         self.advance()
 
     # The end
@@ -299,7 +306,7 @@ class Connection(HttpToolsProtocol):
 
     def leave(self) -> None:
         """Close after the answer; when its request is still arriving, leave the client time to read the answer."""
-        if self._part is Part.BODY and not self._ended:
+        if self._part is Part.BODY and self._left != 0 and not self._ended:
             self._linger()
         else:
             self.transport.close()

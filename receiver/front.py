@@ -74,16 +74,15 @@ class Front(Connection):
             self._refuse_forged(cycle)
 
     def _refuse_forged(self, cycle: RequestResponseCycle) -> None:
-        cycle.response_started = cycle.response_complete = True
-        if self.transport.is_closing():
+        if cycle.disconnected or self.transport.is_closing():  # it was refused while it waited, or the client is gone
             return
-        # Both in a later turn of the loop: this may run inside the parser.
+        cycle.response_started = cycle.response_complete = True
         if cycle.keep_alive:
             self.transport.write(self._answer(b"\r\n"))
-            self.loop.call_soon(self.on_response_complete)
+            self.loop.call_soon(self.on_response_complete)  # not now: this may run inside the parser
         else:
             self.transport.write(self._answer(b"connection: close\r\n\r\n"))
-            self.transport.close()
+            self.leave()
 
     def _answer(self, end: bytes) -> bytes:
         given = [name + b": " + value + b"\r\n" for name, value in self.server_state.default_headers]  # Date

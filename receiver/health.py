@@ -12,6 +12,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from enrichment.setting_types import ApiToken
+from receiver.access import Access
 from receiver.auth import Tokens
 from receiver.fresh import Fresh
 from receiver.gate import Door
@@ -33,11 +34,12 @@ class Health:
         door: Door,
         metrics: Metrics,
         metrics_token: SecretStr | None,
+        access: Access,
         sweep_seconds: Mapping[str, float],
     ) -> None:
         self._door = door
         self._metrics = metrics
-        self._tokens = Tokens([ApiToken(metrics_token.get_secret_value())]) if metrics_token else None
+        self._tokens = Tokens([ApiToken(metrics_token.get_secret_value())], access) if metrics_token else None
         self._readiness = Readiness(pool, url)
         self._shared = SharedMetrics(pool, sweep_seconds)
         metrics.registry.register(self._shared)
@@ -60,12 +62,13 @@ class Health:
         return WELL
 
     async def metrics(self, request: Request) -> Response:
-        """Answer with the metrics in Prometheus's text format. Raise Problem (401)."""
+        """Answer with the metrics in Prometheus's text format. Raise Problem (401, 429)."""
         if self._tokens is not None and not self._tokens.holders(request):
-            raise Problem(
+            problem = Problem(
                 401, "Send METRICS_TOKEN as `Authorization: Bearer <token>`.",
                 headers={"WWW-Authenticate": 'Bearer realm="ringback metrics"'},
             )  # fmt: skip
+            raise self._tokens.refusal(request, problem)
         return await self._rendered.get()
 
     def close(self) -> None:

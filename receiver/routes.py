@@ -347,7 +347,7 @@ OPERATIONS = (
     Operation(
         method="get", path="/metrics", handler=lambda h: h.health.metrics, group="Health",
         summary="Numbers for Prometheus", who="anybody", answer="text",
-        problems={401: "METRICS_TOKEN is set, and was not sent."},
+        problems={401: "METRICS_TOKEN is set, and was not sent.", **LIMITED},
     ),
     Operation(
         method="get", path="/openapi.json", handler=lambda h: h.docs.document, group="Description",

@@ -277,6 +277,7 @@ _STORE = """
         , judged AS (
             SELECT callback.*,
                    is_needed OR is_again
+                   OR bodies + row_number() OVER fresh = 1   -- in UTF-8 it may be longer than it came
                    OR (bodies + row_number() OVER fresh <= most_bodies
                        AND bytes + sum(octet_length(callback.body)) OVER fresh <= most_bytes) AS is_kept
               FROM callback

@@ -67,7 +67,7 @@ async def invalid_indexes(db: Connection) -> list[Index]:
           FROM pg_index
           JOIN pg_class AS index ON index.oid = pg_index.indexrelid
          WHERE NOT pg_index.indisvalid
-           AND index.relnamespace = current_schema()::text::regnamespace
+           AND index.relnamespace = quote_ident(current_schema())::regnamespace
          ORDER BY index.relkind = 'I', index.relname !~ '_cc(new|old)\\d*$', index.relname
         """
     )

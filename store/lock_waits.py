@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
@@ -24,7 +25,7 @@ BRIEFLY = """
     SET LOCAL statement_timeout = '600s';
     SET LOCAL idle_in_transaction_session_timeout = 0;
 """
-TRY_FOR = 60.0  # seconds, for all tries of one transaction
+TRY_FOR = 60.0  # seconds from the first try of a transaction that failed
 SHORTEST_PAUSE, LONGEST_PAUSE = 1.0, 5.0  # seconds between two tries
 LOOK_EVERY = 0.4  # seconds between two looks at whom we wait for: twice before the lock times out
 SAY_EVERY = 30.0  # seconds between two log lines about it
@@ -82,17 +83,20 @@ class Blockers:
 
 
 async def retried(attempt: Callable[[], Awaitable[Result]], blockers: Blockers) -> Result:
-    """Return what *attempt* returns; when a lock was in its way, try again, for up to TRY_FOR seconds.
+    """Return what *attempt* returns; when a lock was in its way, try again, for up to TRY_FOR seconds from then on.
+
+    How long the first try took does not count: it may have waited for hours until it was our turn.
 
     Raise SchemaError, which names the sessions that hold the lock.
     """
     clock = asyncio.get_running_loop().time
-    deadline, pause = clock() + TRY_FOR, SHORTEST_PAUSE
+    deadline, pause = math.inf, SHORTEST_PAUSE
     while True:
         try:
             return await attempt()
         except (asyncpg.LockNotAvailableError, asyncpg.DeadlockDetectedError) as error:
             log.warning("migration_tried_again", behind=blockers.seen)
+            deadline = min(deadline, clock() + TRY_FOR)
             if clock() + pause > deadline:
                 raise SchemaError(
                     f"A table is in use: {blockers.seen} holds it. Nothing is lost; what was applied stays. "

@@ -63,8 +63,12 @@ class Echo:
 
     def logged(self, event: str) -> list[dict[str, Any]]:
         """Return the log's lines of one kind."""
-        lines = self._words.read_text(encoding="utf-8").splitlines()
+        lines = self.words().splitlines()
         return [line for line in map(json.loads, lines) if line["event"] == event]
+
+    def words(self) -> str:
+        """Return all that it has logged."""
+        return self._words.read_text(encoding="utf-8")
 
     def memory(self) -> int:
         """Return the bytes of memory that the process has."""
