@@ -143,13 +143,15 @@ def _refuse_mobile(contact: CrmContact, result: Result, mode: Mode, is_ours: Cal
 
 
 def was_overtaken(contact: CrmContact, number: str, region: str | None, is_ours: Callable[[str], bool]) -> bool:
-    """Tell whether our *number*, now in the mobile field, overwrote a value that a person wrote or cleared.
+    """Tell whether our *number* overwrote a value that a person wrote, whatever the mobile field holds by now.
 
     For the try after a write whose answer was lost: that write found the field empty, or with a number of ours.
     """
+    edits = contact.edits  # the newest first
     if _number(contact.mobile, region) != number:
-        return False
-    before = (_number(edit.value, region) for edit in contact.edits if _is_filled(edit.value))
+        ours = [at for at, edit in enumerate(edits) if _number(edit.value, region) == number and not edit.is_typed]
+        edits = edits[ours[-1] + 1 :] if ours else ()
+    before = (_number(edit.value, region) for edit in edits if _is_filled(edit.value))
     return any(one != number and (one is None or not is_ours(one)) for one in before)
 
 

@@ -215,11 +215,13 @@ class WriteBack:
         number = told.result.number
         wrote = number_hash(number, policy.hash) if number else None
         if isinstance(decided, Leave):
-            # An earlier try may have put it there, and died before it could say so. What a person typed is theirs.
-            if number is None or decided.reason != THERE_ALREADY or task.attempt == 1 or was_typed(contact):
+            stands = decided.reason == THERE_ALREADY
+            if number is None or task.attempt == 1 or (stands and was_typed(contact)):
                 return _end(task, decided.state, decided.reason)
+            # An earlier try may have written it, and died before it could say so. What a person typed is theirs.
             overtaken = was_overtaken(contact, number, told.result.region, is_ours)
-            return replace(_end(task, decided.state, OVERTAKEN if overtaken else decided.reason), wrote=wrote)
+            ended = _end(task, decided.state, OVERTAKEN if overtaken else decided.reason)
+            return replace(ended, wrote=wrote) if stands else ended
         if lease.is_over:
             return postponed(task, "its lease ran out")  # what was read may be old by now
         written = await self._caller.write(contact, decided.writing)

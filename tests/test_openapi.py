@@ -47,7 +47,7 @@ CHECKS = [
     ignored_auth,
     unsupported_method,
 ]
-EXAMPLES = int(os.environ.get("SCHEMATHESIS_EXAMPLES", "20"))  # of each operation; `make fuzz` takes more
+EXAMPLES = int(os.environ.get("SCHEMATHESIS_EXAMPLES", "15"))  # of each operation; `make fuzz` takes more
 schema = schemathesis.openapi.from_dict(document())
 
 

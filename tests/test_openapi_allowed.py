@@ -15,7 +15,7 @@ from receiver.openapi import document
 from tests.conftest import TOKEN
 from tests.test_openapi import base_url  # noqa: F401  fixture
 
-EXAMPLES = 15
+EXAMPLES = 8
 # By operation, the fields whose values a schema cannot tell apart: an address from a text that looks like one.
 BEYOND_A_SCHEMA = {
     ("delete", "/v1/people"): {"", "email", "profile", "number"},

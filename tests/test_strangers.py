@@ -60,7 +60,7 @@ segments = st.lists(
     bodies_sent,
     st.booleans(),
 )
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 async def test_no_request_is_a_defect(
     offline: Client, method: str, path: list[str], headers: dict[str, str], body: bytes, known: bool
 ) -> None:

@@ -24,6 +24,7 @@ from enrichment.write_back import (
     Write,
     decide_write,
     judge_reread,
+    was_overtaken,
 )
 from tests.crm_contacts import NEWS_AT, contact, edits
 
@@ -147,3 +148,22 @@ def test_the_phone_field_is_judged_by_its_value() -> None:
 def test_a_status_without_a_number_needs_no_judgement() -> None:
     """People do not edit our own properties, so the answer to a write of them is believed."""
     assert judge_reread(BEFORE, Writing("not_found"), after(THEIRS)) == Landed()
+
+
+ANOTHER = "+447700900777"
+
+
+@pytest.mark.parametrize(
+    ("case", "shown", "expected"),
+    [
+        ("ours stands, over theirs", contact(mobile=NUMBER, edits=edits(NUMBER, THEIRS, "")), True),
+        ("ours stands, over ours", contact(mobile=NUMBER, edits=edits(NUMBER, OURS)), False),
+        ("they wrote again", contact(mobile=ANOTHER, edits=edits(ANOTHER, NUMBER, THEIRS, "")), True),
+        ("they cleared it afterwards", contact(edits=edits("", NUMBER, THEIRS, "")), True),
+        ("they wrote only afterwards", contact(mobile=THEIRS, edits=edits(THEIRS, NUMBER, "")), False),
+        ("ours never came", contact(mobile=THEIRS, edits=edits(THEIRS, "")), False),
+    ],
+)
+def test_a_write_whose_answer_was_lost_is_judged_by_the_history(case: str, shown: CrmContact, expected: bool) -> None:
+    """The next try finds out whether the lost one overwrote a person's value, also when that person wrote again."""
+    assert was_overtaken(shown, NUMBER, "GB", {OURS}.__contains__) is expected, case
