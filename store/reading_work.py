@@ -173,10 +173,13 @@ async def end_read(
         mine = await lock_readings(
             connection, [*((one.id, one.attempt) for one in became), *((one.id, one.attempt) for one in skipped)]
         )
-        reasons = {one.id: one.reason for one in skipped if one.id in mine}
+        # An end that waited for the database may share the batch with the end of a later attempt.
+        became = [one for one in became if (one.id, one.attempt) in mine]
+        skipped = [one for one in skipped if (one.id, one.attempt) in mine]
+        reasons = {one.id: one.reason for one in skipped}
         suppressed = await _suppressed(connection, became, policy)
-        reasons |= dict.fromkeys(suppressed & mine.keys(), SUPPRESSED)
-        became = [one for one in became if one.id in mine.keys() - suppressed]
+        reasons |= dict.fromkeys(suppressed, SUPPRESSED)
+        became = [one for one in became if one.id not in suppressed]
         known = await _known_lookups(connection, source, became, policy)
         new = [one for one in became if one.id not in known]
         receipts = await ingest_in(
@@ -188,20 +191,20 @@ async def end_read(
         for one in became:
             if one.absorbed:
                 await move_lookups(connection, source, one.absorbed, str(one.wish.record_id))
-        if repeating := [lookups[one.id] for one in new if mine[one.id]]:
+        if repeating := [lookups[one.id] for one in new if mine[one.id, one.attempt]]:
             await mark_lookups(connection, repeating)
         await _end(connection, lookups, reasons)
-    return {id: lookups.get(id) for id in mine}
+    return {id: lookups.get(id) for id, _ in mine}
 
 
-async def lock_readings(db: Db, claimed: Sequence[tuple[UUID, int]]) -> dict[UUID, bool]:
+async def lock_readings(db: Db, claimed: Sequence[tuple[UUID, int]]) -> dict[tuple[UUID, int], bool]:
     """Lock these (id, attempt), and return those that are still being read in this attempt.
 
     With each, whether its question may have been paid for before a restore.
     """
     rows = await db.fetch(
         """
-        SELECT readings.id, readings.may_repeat
+        SELECT readings.id, readings.attempt, readings.may_repeat
           FROM readings
           JOIN unnest($1::uuid[], $2::int[]) AS mine (id, attempt) USING (id, attempt)
          WHERE readings.state = 'reading'
@@ -211,7 +214,7 @@ async def lock_readings(db: Db, claimed: Sequence[tuple[UUID, int]]) -> dict[UUI
         [id for id, _ in claimed],
         [attempt for _, attempt in claimed],
     )
-    return {row["id"]: row["may_repeat"] for row in rows}
+    return {(row["id"], row["attempt"]): row["may_repeat"] for row in rows}
 
 
 async def _suppressed(db: Db, became: Sequence[Became], policy: Policy) -> set[UUID]:

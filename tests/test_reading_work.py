@@ -143,6 +143,20 @@ async def test_a_naming_waits_for_the_end_and_queues_the_contact_again(pool: Poo
     assert await state(pool, reading.id) == "queued"
 
 
+async def test_an_old_attempt_in_the_batch_of_a_newer_one_is_dropped(pool: Pool) -> None:
+    """An end that waited for the database shares the commit with the newer end of the same reading, which counts."""
+    await queue(pool)
+    (old,) = await take(pool)
+    await name(pool, "hubspot", "sweep", {old.record_id: None})
+    (new,) = await take(pool)
+
+    ended = await end_read(pool, "hubspot", [became(old)], [Skipped(new.id, new.attempt, "erased")], POLICY)
+
+    assert ended == {new.id: None}
+    assert await state(pool, new.id) == "skipped"
+    assert await pool.fetchval("SELECT count(*) FROM lookups") == 0
+
+
 async def test_ends_of_one_batch_are_written_together(pool: Pool) -> None:
     """Lookups and reasons of a batch are one commit."""
     await queue(pool, 3)
