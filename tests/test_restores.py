@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING
@@ -12,7 +11,6 @@ import pytest
 from structlog.testing import capture_logs
 from uuid_utils.compat import uuid7
 
-from enrichment.figures import Figure, compare
 from enrichment.guards import Budget
 from enrichment.outcome import Answered
 from enrichment.providers.base import Health
@@ -352,33 +350,6 @@ async def test_the_audit_says_who_reconciled(db: Pool) -> None:
 
     rows = await db.fetch("SELECT who, subject FROM audit WHERE action = 'reconcile'")
     assert [tuple(row) for row in rows] == [("ops", str(restore.id))] * 2
-
-
-# What the vendors say.
-
-NOW = datetime(2026, 11, 29, 9, tzinfo=UTC)
-SAID = Figure(NOW, balance=Decimal(900), used=Decimal(150), charged=Decimal(120))
-BEFORE = Figure(NOW - HOUR, balance=Decimal(1000), used=Decimal(40), charged=Decimal(100))
-
-
-@pytest.mark.parametrize(
-    ("before", "now", "basis", "unexplained"),
-    [
-        (BEFORE, SAID, "credits used", 90),  # 110 were used, 20 are in the ledger
-        (BEFORE, replace(SAID, used=None), "balance", 80),
-        (replace(BEFORE, at=NOW - 30 * 24 * HOUR), SAID, "balance", 80),  # the month is another
-        (BEFORE, replace(SAID, used=None, balance=Decimal(2000)), "balance", None),  # credits were bought
-        (None, SAID, "month", 75),  # the ledger has 75 in this month
-        (None, replace(SAID, used=None), "nothing", None),
-    ],
-)
-def test_the_vendors_figures_are_compared_with_our_ledger(
-    before: Figure | None, now: Figure, basis: str, unexplained: int | None
-) -> None:
-    """What the provider charged and the ledger lacks, by the best figures that both have."""
-    found = compare(before, now, Decimal(75))
-
-    assert (found.basis, found.unexplained) == (basis, unexplained)
 
 
 async def test_a_figure_is_kept_once_an_hour(db: Pool) -> None:
