@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,12 +28,12 @@ from chaos.check_truth import everything_is_true, no_forgery_is_believed
 from chaos.crm import Crm
 from chaos.crowd import Crowd
 from chaos.database import let_minutes_pass
-from chaos.evidence import Api, Evidence, Silent, look_inside
+from chaos.evidence import Evidence
+from chaos.gather import Api, Silent, gather, nothing_is_open
 from chaos.journal import Happened, Journal
 from chaos.nights import nights
 from chaos.show import View, show
 from chaos.surprises import surprises
-from chaos.truth import Truth
 from chaos.vendors import Json
 from chaos.verdict import Verdict
 from chaos.watch import Watch
@@ -151,20 +151,15 @@ class Drill:
             await api.close()
 
     async def _is_quiet(self, world: World, watch: Watch, api: Api) -> bool:
+        if watch.following:
+            return False
         try:
-            stats = await world.vendors["nyne"].stats()
-            if stats["jobs_unfinished"] or stats["callbacks_pending"] or watch.following:
-                return False
             if (await world.hubspot.stats())["webhooks_pending"]:
                 return False
-            looked, owed = watch.owed
-            if owed or time.time() - looked > QUIET:
-                return False
-            if await api.open_lookups():
-                return False
-            return all(sums["reserved"] == 0 for sums in (await api.usage()).values())
-        except (aiohttp.ClientError, OSError, Silent):
-            return False  # a process may still be starting
+        except (aiohttp.ClientError, OSError):
+            return False
+        looked, owed = watch.owed
+        return not owed and time.time() - looked <= QUIET and await nothing_is_open(api, world.vendors["nyne"])
 
     async def _judge(self, world: World, watch: Watch, crm: Crm) -> list[Verdict]:
         try:
@@ -175,32 +170,16 @@ class Drill:
         return [check(evidence) for check in CHECKS]
 
     async def _gather(self, world: World, watch: Watch, crm: Crm) -> Evidence:
-        api = Api(world.url, TOKEN)
-        truth = Truth(world.vendors)
-        try:
-            lookups, usage = await api.lookups(), await api.usage()
-        finally:
-            await api.close()
-        inside = await look_inside(world.postgres)
-        return Evidence(
-            sent=list(crm.log.values()),
-            lookups=lookups,
-            usage=usage,
-            books={name: await vendor.books() for name, vendor in world.vendors.items()},
-            overheard={name: book.exchanges for name, book in world.overheard.items()},
-            stored=inside.stored,
-            unfinished=inside.unfinished,
-            takeovers=watch.takeovers,
-            happened=self.journal.happened,
+        common = await gather(
+            world.url, world.postgres, world.vendors, world.overheard, crm, watch, self.journal.happened
+        )
+        return replace(
+            common,
             contacts=world.contacts.made,
             hubspot=await world.hubspot.records(),
             results=world.results.got,
-            delivered=inside.delivered,
             holds=world.terms.lease + world.terms.timeout,
             has_own_properties=world.variant.own,
-            truth=truth.of,
-            lies=await truth.lies(lookup["person"] for lookup in lookups.values()),
-            most_submitting=watch.most_submitting,
         )
 
     async def _count(self, world: World, crm: Crm) -> None:

@@ -6,21 +6,18 @@ import asyncio
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-
-import aiohttp
 
 from chaos.check_kept import callbacks_are_kept, events_are_kept
 from chaos.check_paid import no_question_is_repeated, the_books_agree
 from chaos.check_truth import everything_is_true
 from chaos.crowd import Crowd
-from chaos.evidence import Api, Evidence, Silent, look_inside
 from chaos.failover.rounds import SLOW, Round, play
 from chaos.failover.world import DEADLINE, LEASE, TIMEOUT, World, running
+from chaos.gather import Api, Silent, gather, nothing_is_open
 from chaos.journal import Happened
 from chaos.plan import Fault, Kind
-from chaos.truth import Truth
 from chaos.verdict import Verdict
 from chaos.watch import Watch
 from rig.settings import TOKEN
@@ -99,20 +96,10 @@ async def _settle(world: World) -> None:
         with suppress(TimeoutError):
             async with asyncio.timeout(SETTLED_WITHIN):
                 await world.crm.finish(SETTLED_WITHIN)
-                while not await _is_quiet(world, api):
+                while not await nothing_is_open(api, world.vendors["nyne"]):
                     await asyncio.sleep(0.2)
     finally:
         await api.close()
-
-
-async def _is_quiet(world: World, api: Api) -> bool:
-    try:
-        stats = await world.vendors["nyne"].stats()
-        if stats["jobs_unfinished"] or stats["callbacks_pending"] or await api.open_lookups():
-            return False
-        return all(sums["reserved"] == 0 for sums in (await api.usage()).values())
-    except (aiohttp.ClientError, OSError, Silent):
-        return False
 
 
 def _rounds_went_well(run: Run) -> Verdict:
@@ -127,29 +114,14 @@ def _rounds_went_well(run: Run) -> Verdict:
 
 
 async def _judge(world: World, watch: Watch, run: Run, folder: Path) -> list[Verdict]:
-    api, truth = Api(world.address(0), TOKEN), Truth(world.vendors)
+    happened = [_happened(one) for one in run.rounds]
     try:
-        lookups, usage = await api.lookups(), await api.usage()
+        evidence = await gather(
+            world.address(0), world.pair, world.vendors, world.overheard, world.crm, watch, happened
+        )
     except Silent as silence:
         return [Verdict(1, "our API answers once nothing is wrong any more", offences=[str(silence)])]
-    finally:
-        await api.close()
-    inside = await look_inside(world.pair)
-    evidence = Evidence(
-        sent=list(world.crm.log.values()),
-        lookups=lookups,
-        usage=usage,
-        books={name: await vendor.books() for name, vendor in world.vendors.items()},
-        overheard={name: book.exchanges for name, book in world.overheard.items()},
-        stored=inside.stored,
-        unfinished=inside.unfinished,
-        happened=[_happened(one) for one in run.rounds],
-        delivered=inside.delivered,
-        holds=LEASE + TIMEOUT,
-        truth=truth.of,
-        lies=await truth.lies(lookup["person"] for lookup in lookups.values()),
-        most_submitting=watch.most_submitting,
-    )
+    evidence = replace(evidence, holds=LEASE + TIMEOUT)
     evidence.keep(folder / "evidence.json.gz")
     return [check(evidence) for check in CHECKS]
 
