@@ -15,6 +15,7 @@ from chaos.verdict import Verdict
 from enrichment.crms.hubspot_properties import STATUS
 from enrichment.write_back import OVERTAKEN
 
+LIES = "hubspot lies"  # the fault by which HubSpot answers 200 and writes nothing
 TELLING = ("email", "hs_linkedin_url")  # a contact with neither is not looked up
 
 
@@ -94,16 +95,29 @@ def contacts_have_their_numbers(evidence: Evidence) -> Verdict:
         elif any(record.contact["properties"].get(name) for name in TELLING):
             _has_its_number(record, verdict)
             if evidence.has_own_properties:
-                _has_its_status(record, verdict)
+                _has_its_status(evidence, calls, record, verdict)
     return verdict
 
 
-def _has_its_status(record: Record, verdict: Verdict) -> None:
-    """Check the property of our own: it says how one of the contact's lookups ended."""
+def _has_its_status(evidence: Evidence, calls: Calls, record: Record, verdict: Verdict) -> None:
+    """Check the property of our own: it says how one of the contact's lookups ended.
+
+    A write without a number is not read again, so a 200 for a write that HubSpot did not do is believed.
+    """
     status = record.contact["properties"].get(STATUS) if record.contact else None
     ended = {lookup["status"] for lookup in record.lookups}
     verdict.count(f"whose status says {status}")
+    if status is None and _was_lied_to(evidence, calls, record):
+        verdict.count("whose status HubSpot claimed to have written")
+        return
     verdict.demand(status in ended, f"{record.name} says {status}, and its lookups are {ended}: {record.reasons()}")
+
+
+def _was_lied_to(evidence: Evidence, calls: Calls, record: Record) -> bool:
+    """Tell whether each answered write of the status was answered while HubSpot lied."""
+    lies = [one for one in evidence.happened if one.name == LIES]
+    answered = [call.answered_at for id in record.ids for call in calls.statuses[id] if call.answered_at is not None]
+    return bool(answered) and all(any(one.began <= at <= one.ended + CLOCK for one in lies) for at in answered)
 
 
 def _has_its_number(record: Record, verdict: Verdict) -> None:

@@ -38,10 +38,11 @@ class Change:
 
 @dataclass(slots=True)
 class Calls:
-    """All reads, and all writes of numbers, by contact."""
+    """All reads, all writes of numbers, and all other writes, by contact."""
 
     reads: dict[str, list[Call]] = field(default_factory=lambda: defaultdict(list))
     writes: dict[str, list[Call]] = field(default_factory=lambda: defaultdict(list))
+    statuses: dict[str, list[Call]] = field(default_factory=lambda: defaultdict(list))
 
     @classmethod
     def overheard(cls, exchanges: Iterable[Exchange]) -> Calls:
@@ -59,8 +60,10 @@ class Calls:
                     calls.reads[each["id"]].append(Call(one.at, answered_at))
             elif one.method == "GET" and last.isdecimal():
                 calls.reads[last].append(Call(one.at, answered_at))
-            elif one.method == "PATCH" and (number := json.loads(one.body)["properties"].get(MOBILE)):
-                calls.writes[last].append(Call(one.at, answered_at, number, last))
+            elif one.method == "PATCH":
+                number = json.loads(one.body)["properties"].get(MOBILE)
+                kept = calls.writes if number else calls.statuses
+                kept[last].append(Call(one.at, answered_at, number, last))
         return calls
 
     def cannot_have_seen(self, ids: Collection[str], change: Change, write: Call, holds: float) -> bool:

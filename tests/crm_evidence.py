@@ -79,9 +79,10 @@ def read(at: float, *ids: str, status: int | None = 200) -> Exchange:
     return Exchange(at, "POST", path, body, written=True, status=status, answered_at=at + 0.05)
 
 
-def patch(at: float, id: str, number: str = NUMBER, status: int | None = 200) -> Exchange:
-    """Return our write."""
-    body = json.dumps({"properties": {"mobilephone": number}}).encode()
+def patch(at: float, id: str, number: str | None = NUMBER, status: int | None = 200) -> Exchange:
+    """Return our write: of a number, or of the status alone."""
+    written = {"mobilephone": number} if number else {"ringback_status": "not_found"}
+    body = json.dumps({"properties": written}).encode()
     path = f"/crm/objects/2026-09/contacts/{id}"
     return Exchange(at, "PATCH", path, body, written=True, status=status, answered_at=at + 0.05)
 

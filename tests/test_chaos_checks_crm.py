@@ -106,6 +106,16 @@ def it_does_not_say_how_it_ended(seen: Evidence) -> None:
     seen.hubspot.contacts[0]["properties"]["ringback_status"] = "not_found"
 
 
+def it_never_got_its_status(seen: Evidence) -> None:
+    """Nothing was found for Ann, HubSpot answered our write with a 200, and her contact says nothing."""
+    seen.has_own_properties = True
+    seen.hubspot.contacts[1]["properties"]["ringback_status"] = "found"
+    seen.hubspot.contacts[0]["properties"]["mobilephone"] = None
+    seen.hubspot.writes.pop(0)
+    first(seen).update(status="not_found", mobile=None)
+    seen.overheard["hubspot"][2] = patch(AT + 3, ANN, None)
+
+
 def it_was_written_over_a_person(seen: Evidence) -> None:
     """A person's number stood there before we read."""
     seen.hubspot.writes.insert(0, write(AT - 20, ANN, HUMAN, OTHER))
@@ -218,7 +228,8 @@ def the_forger_was_believed(seen: Evidence) -> None:
 
 CHANGES: list[tuple[int, Change]] = [
     *((8, change) for change in (it_never_got_the_number, it_got_another, it_was_missed)),
-    *((8, change) for change in (it_was_written_twice, it_was_written_again, it_does_not_say_how_it_ended)),
+    *((8, change) for change in (it_was_written_twice, it_was_written_again)),
+    *((8, change) for change in (it_does_not_say_how_it_ended, it_never_got_its_status)),
     *((9, change) for change in (it_was_written_over_a_person, what_was_cleared_was_written)),
     *((9, change) for change in (it_was_read_long_before, the_overtaking_is_not_named)),
     *((10, change) for change in (nobody_was_told, it_is_still_to_be_told, it_was_told_after_it_was_stored)),
@@ -271,6 +282,13 @@ def the_sender_died(seen: Evidence) -> None:
     seen.happened.append(Happened(Fault(kind, 0, 0, 0, 0.5), AT + 1.95, AT + 1.95))
 
 
+def hubspot_lied(seen: Evidence) -> None:
+    """Nothing was found for Ann, and HubSpot said that it had written so."""
+    it_never_got_its_status(seen)
+    kind = next(kind for kind in KINDS if kind.name == "hubspot lies")
+    seen.happened.append(Happened(Fault(kind, 0, 0, 0, 0.5), AT + 2, AT + 4))
+
+
 @pytest.mark.parametrize(
     ("number", "change"),
     [
@@ -278,10 +296,11 @@ def the_sender_died(seen: Evidence) -> None:
         *((number, the_answer_was_lost) for number in (8, 9)),
         (12, it_was_asked_about_before),
         (10, the_sender_died),
+        (8, hubspot_lied),
     ],
 )
 def test_what_may_happen_is_no_offence(number: int, change: Change) -> None:
-    """A merge, a lost answer, a question on the wire, and a death between a 2xx and its commit."""
+    """A merge, a lost answer, a lie, a question on the wire, and a death between a 2xx and its commit."""
     seen = evidence()
 
     change(seen)
