@@ -73,7 +73,7 @@ class Pair:
         await self.wait_for(STANDBY)
 
     async def promote(self) -> None:
-        """Make the standby the primary, whose commits wait for nobody: what a failover manager does."""
+        """Make the standby the primary, whose commits wait for no standby: what a failover manager does."""
         promoted = await self.standby.connect()
         try:
             await promoted.execute("SELECT pg_promote(false)")

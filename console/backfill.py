@@ -69,7 +69,7 @@ def backfill(
 
     require_known(crm)
     if as_json and not (yes or dry_run):
-        refuse("--json needs --yes or --dry-run: nobody can be asked.")
+        refuse("--json needs --yes or --dry-run: without a terminal there is no one to ask.")
     if since.replace(tzinfo=UTC) >= datetime.now(UTC):
         refuse("--since must be a day that has begun.")
     say = (lambda text: typer.echo(text, err=True)) if as_json else typer.echo

@@ -134,7 +134,7 @@ class Machine:
 def prefixed() -> Callable[[str, str], None]:
     """Return a function that writes a line under a name; on a terminal the names have colours.
 
-    A terminal or pipe that is not read holds nobody up: the processes are looked after, and their output is read.
+    A terminal or pipe that is not read holds no process up: the processes are looked after, and their output is read.
     """
     width = max(map(len, COLOURS))
     colourful = sys.stdout is not None and sys.stdout.isatty()  # None: it was closed at the start

@@ -39,7 +39,7 @@ class Comparison:
 
     @property
     def unexplained(self) -> Decimal | None:
-        """Return the credits that are in no ledger; None if nobody can tell, or credits were bought."""
+        """Return the credits that are in no ledger; None if the figures cannot tell, or credits were bought."""
         if self.by_vendor is None or self.by_ledger is None or self.by_vendor < 0:
             return None
         return self.by_vendor - self.by_ledger

@@ -105,11 +105,11 @@ def _write(fd: int, data: bytes) -> bytes:
     while data:
         try:
             data = data[os.write(fd, data) :]
-        except BlockingIOError:  # whoever opened it made it so, and we leave it: others write to it as well
+        except BlockingIOError:  # its opener made it so, and we leave it: others write to it as well
             poll = select.poll()
             poll.register(fd, select.POLLOUT)
             poll.poll()
-        except OSError:  # nobody reads it any more, the disk is full, or it was opened for reading
+        except OSError:  # its reader is gone, the disk is full, or it was opened for reading
             break
     return data
 

@@ -44,7 +44,7 @@ def client_of(peer: str, headers: Headers, proxies: Sequence[Network]) -> Addres
     found = {_walk(nearest, _entries(forwarded_for), proxies)} if forwarded_for else set()
     if forwarded:
         found.add(_walk(nearest, [_named(entry) for entry in _entries(forwarded)], proxies))
-    # A proxy sets one of them, and may pass on the other as the client wrote it. Nobody knows which.
+    # A proxy sets one of them, and may pass on the other as the client wrote it. Which, we cannot know.
     return found.pop() if len(found) == 1 else nearest
 
 

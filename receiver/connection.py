@@ -27,7 +27,7 @@ MOST_HEADERS = 256  # an object each: in 64 KiB there is room for 16,000
 HEADER_OBJECTS = 160  # bytes of memory for a header, besides its text
 MOST_OF_A_TURN = 32 * 1024  # bytes parsed before other connections get their turn: they may be thousands of chunks
 MOST_UNASKED = 4 * 1024  # bytes of a body that is parsed before the application asks for it: most need no second turn
-MOST_DISCARDED = 2 * 1024 * 1024  # bytes of a body that nobody reads, since its answer was given before it was read
+MOST_DISCARDED = 2 * 1024 * 1024  # bytes of a body whose answer was given before it was read
 LINGER = 2.0  # seconds for a client to read why it was refused; closing at once would reset the connection
 
 
@@ -266,7 +266,7 @@ class Connection(HttpToolsProtocol):
         self._extra = self._discarded = 0
         super().on_headers_complete()
         self.cycle.transport = cast("asyncio.Transport", Answering(self))
-        # uvicorn would keep 64 KiB for whoever sends them, uncounted, whether or not the body is ever asked for.
+        # uvicorn would keep 64 KiB for each sender, uncounted, whether or not the body is ever asked for.
         if not self.cycle.response_complete and (self._left is None or self._left > MOST_UNASKED):
             self.flow.pause_reading()
 

@@ -19,7 +19,7 @@ Flush = Callable[[Sequence[Item]], Awaitable[Sequence[Result]]]
 
 
 class _DroppedLines(Collector):
-    """The lines of this process's log that nobody read in time."""
+    """The lines of this process's log that were not read in time."""
 
     def collect(self) -> Iterable[Metric]:
         """Return their number."""

@@ -1,8 +1,8 @@
 """The room for bodies: the bytes that all requests of the process may hold together, and strangers among them.
 
-A signature can be checked only when the body is there, so whoever names a signature may send one. Those bodies share a
-small room until they are verified; senders with a token or a callback address have all of it. Room is taken as bytes
-arrive, never as they are announced, and given back when the request ends.
+A signature can be checked only when the body is there, so any client that names a signature may send one. Those bodies
+share a small room until they are verified; senders with a token or a callback address have all of it. Room is taken as
+bytes arrive, never as they are announced, and given back when the request ends.
 
 When there is none left, the bodies that are still arriving make room, the costliest first: bytes held times seconds. So
 slow or large strangers go before a genuine sender, whose body arrives within milliseconds.

@@ -1,4 +1,4 @@
-"""Slow down floods of what costs us little: refusals, and pages that anybody may ask for.
+"""Slow down floods of what costs us little: refusals, and public pages.
 
 An event takes a dozen turns of the event loop, and each turn answers every request that has arrived. Hundreds of
 callers that ask again as soon as they are answered fill each turn, however cheap their answers are. While they wait for

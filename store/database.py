@@ -43,7 +43,7 @@ SERVER_SETTINGS = {
     "jit": "off",  # our statements are short; compiling them takes longer than running them
     "max_parallel_workers_per_gather": "0",  # so does starting workers: with two years of months, ten times longer
 }
-# For statements that take long, and that nobody waits for.
+# For statements that take long, and for which no caller waits.
 UNHURRIED = {"statement_timeout": "0", "lock_timeout": "0"}
 
 STATEMENTS_KEPT = 100  # prepared statements of one connection

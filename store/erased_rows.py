@@ -336,7 +336,7 @@ async def save_bodies(db: Db, bodies: Mapping[UUID, bytes]) -> None:
 async def _erase_lookups(db: Db, ids: Sequence[UUID], chunk: Chunk) -> None:
     """Delete the lookups, their deliveries, and their places in selections."""
     deliveries = await db.fetch("DELETE FROM deliveries WHERE lookup_id = ANY($1::uuid[]) RETURNING id", ids)
-    # What a worker has taken is an id that it will not find: whoever waited for it here might wait for each other.
+    # What a worker has taken is an id that it will not find. Two sessions that waited here might wait for each other.
     await db.execute(
         """
         WITH item AS MATERIALIZED (

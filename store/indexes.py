@@ -151,7 +151,7 @@ async def _is_partitioned(connection: Connection, table: str) -> bool:
 
 
 async def _unhurried(connection: Connection, statement: str, beside: Beside) -> None:
-    """Execute a statement that may wait for long, because nobody waits for it."""
+    """Execute a statement that may wait for long, because no caller waits for it."""
     blockers = Blockers(beside)
 
     async def attempt() -> None:

@@ -1,4 +1,4 @@
-"""Wait for locks without making others wait behind us, and find out whom we wait for."""
+"""Wait for locks without making others wait behind us, and find out which session we wait for."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ BRIEFLY = """
 """
 TRY_FOR = 60.0  # seconds from the first try of a transaction that failed
 SHORTEST_PAUSE, LONGEST_PAUSE = 1.0, 5.0  # seconds between two tries
-LOOK_EVERY = 0.4  # seconds between two looks at whom we wait for: twice before the lock times out
+LOOK_EVERY = 0.4  # seconds between two looks at the sessions that we wait for: twice before the lock times out
 SAY_EVERY = 30.0  # seconds between two log lines about it
 
 Result = TypeVar("Result")

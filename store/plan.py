@@ -75,7 +75,7 @@ async def plan(db: Connection) -> Plan:
     steps = await missing_steps(db)
     frozen = read_frozen()
     if unmeasured := [step.number for step in steps if step.number not in frozen]:
-        raise SchemaError(f"Nobody has measured the locks of steps {unmeasured}. Remedy: run `make freeze`.")
+        raise SchemaError(f"The locks of steps {unmeasured} were never measured. Remedy: run `make freeze`.")
     # An empty database has no table to lock.
     locks = {
         step.number: list(zip(statements(step.sql), frozen[step.number].locks, strict=True))

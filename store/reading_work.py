@@ -134,7 +134,7 @@ _CLAIM = """
 
 
 async def claim_erasure(db: Db, overdue: timedelta, lease: timedelta) -> tuple[str, ClaimedReading] | None:
-    """Claim a reading that erases and is *overdue*, because nobody reads for its CRM. Return it with the CRM."""
+    """Claim a reading that erases and is *overdue*, because no process reads for its CRM. Return it with the CRM."""
     row = await db.fetchrow(
         """
         WITH due AS MATERIALIZED (

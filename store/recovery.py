@@ -29,7 +29,7 @@ async def hasten(db: Db, crm: str) -> int:
     return hastened
 
 
-# Each kind by itself, as the index has them. Whoever names a contact or ends a row meanwhile needs no help.
+# Each kind by itself, as the index has them. A row whose contact is named or that ends meanwhile needs no help.
 _READINGS = """
         WITH news AS MATERIALIZED (
             SELECT id

@@ -66,7 +66,7 @@ class Restore:
 
 
 async def find_open(db: Db) -> Restore | None:
-    """Return the restore that nobody has closed, if any."""
+    """Return the restore that is still open, if any."""
     row = await db.fetchrow("SELECT id, since, began_at, closed_at FROM restores WHERE closed_at IS NULL")
     return Restore(**row) if row else None
 

@@ -52,7 +52,7 @@ class Step:
 
     @property
     def sql_in_a_transaction(self) -> str:
-        """Return the SQL for a database that nobody uses yet."""
+        """Return the SQL for a database that is not in use yet."""
         return self.sql.replace(" CONCURRENTLY", "") if self.is_concurrent else self.sql
 
 

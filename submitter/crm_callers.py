@@ -29,7 +29,7 @@ class CrmCallers:
         self._settings = settings
         self._connections = connections
         self._callers: dict[str, CrmCaller] = {}
-        self._accounts: dict[str, str | None] = {}  # whose the tokens are; None: nobody can tell
+        self._accounts: dict[str, str | None] = {}  # whose the tokens are; None: the CRM does not say
         self._sessions: list[aiohttp.ClientSession] = []
         self._building: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
 
@@ -46,9 +46,9 @@ class CrmCallers:
             return caller if await self._is_of_account(caller) else None
 
     async def _is_of_account(self, caller: CrmCaller) -> bool:
-        """Tell whether the token is one of the connected account: an id of one account is anybody's in another.
+        """Tell whether the token is one of the connected account: an id of one account is another contact's in another.
 
-        It is asked once in the life of a process, which keeps its token. Where nobody can tell, the token is believed.
+        It is asked once in the life of a process, which keeps its token. If the CRM does not say, it is believed.
         """
         wanted = await self._connections.account(caller.name)
         if wanted is None or self._accounts.get(caller.name, "") is None:

@@ -23,7 +23,7 @@ from submitter.crm_callers import CrmCallers
 log = structlog.get_logger()
 
 OVERDUE = timedelta(minutes=1)  # then a submitter would have erased it
-ERASING = timedelta(minutes=30)  # an erasure reads everything; nobody renews this lease
+ERASING = timedelta(minutes=30)  # an erasure reads everything, and this lease is not renewed
 
 
 class CrmDuties:

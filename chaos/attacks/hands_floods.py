@@ -1,4 +1,4 @@
-"""Attackers that send more than anybody needs: bodies, forged callbacks, pages, garbage."""
+"""Attackers that send more than any client needs: bodies, forged callbacks, pages, garbage."""
 
 from __future__ import annotations
 

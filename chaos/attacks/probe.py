@@ -45,7 +45,7 @@ def post(path: str, body: object, *headers: str) -> bytes:
 
 
 def event(number: int) -> bytes:
-    """Return a genuine event about somebody new."""
+    """Return a genuine event about a new person."""
     contact = {"event_id": f"probe-{number}-{uuid4()}", "work_email": f"jane.{number}@acme.co", "providers": ["nyne"]}
     return post("/events/generic", contact, f"Authorization: Bearer {TOKEN}")
 

@@ -182,7 +182,7 @@ async def garbage(server: str, checkout: Path | None) -> Seen:
 
 
 async def stalled(server: str, checkout: Path | None) -> Seen:
-    """Fill the pipe of the log, which nobody reads; then ask for health, and stop the receiver."""
+    """Fill the pipe of the log, which has no reader; then ask for health, and stop the receiver."""
     with TemporaryDirectory() as folder:
         pipe = Path(folder) / "log"
         os.mkfifo(pipe)

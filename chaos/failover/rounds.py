@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from chaos.database import session
 from chaos.failover.world import World
 
-NOTICED_AFTER = 1.0  # seconds until whoever promotes a standby has noticed that the primary is gone
+NOTICED_AFTER = 1.0  # seconds until the failover manager has noticed that the primary is gone
 ALONE = 1.5  # seconds for which a primary is left without its standby, after /readyz has said so
 UNREADY_WITHIN = 12.0  # seconds
 BACK_WITHIN = 60.0  # seconds
@@ -182,7 +182,7 @@ KINDS: dict[str, Act] = {
     "primary cut off": _primary_cut_off,
     "primary left alive": _primary_left_alive,
 }
-# They last until somebody notices that a living host is of no use: played in every fourth round only.
+# They last until a process notices that a living host is of no use: played in every fourth round only.
 SLOW = frozenset({"primary cut off", "primary left alive"})
 # Their time counts from when a commit is possible again.
 LOSSES = frozenset(kind for kind in KINDS if kind.startswith(("standby", "waits")))

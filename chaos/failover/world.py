@@ -73,12 +73,12 @@ class World:
         return f"http://{HOST}:{self.receivers[number]}"
 
     def point(self) -> None:
-        """Lead PgBouncer to the present primary, as whoever promoted it does."""
+        """Lead PgBouncer to the present primary, as a failover manager does."""
         if self.bouncer:
             self.bouncer.point(self.network[self.pair.at].port)
 
     def cut_off(self, number: int) -> AbstractAsyncContextManager[None]:
-        """Let no byte reach or leave this server inside the block, without a word to anybody."""
+        """Let no byte reach or leave this server inside the block, and close no connection."""
         link = self.network[number]
         return dropped(link.port) if self.drops else link.under(Weather(black_hole=True))
 
