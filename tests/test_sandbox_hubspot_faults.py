@@ -274,6 +274,18 @@ async def test_a_contact_goes_between_our_read_and_our_write(hubspot: Client) ->
     assert (await hubspot.read(merged))[1]["properties"]["mobilephone"] == OURS
 
 
+async def test_a_contact_that_was_merged_is_not_merged_at_every_write(hubspot: Client) -> None:
+    """The people act once: the survivor of a merge takes a read and a write like any other contact."""
+    merged = await hubspot.create(email="hs-humanmerges--doe@acme.test")
+    await hubspot.read(merged)
+    _, survivor = await hubspot.patch(merged, mobilephone=OURS)
+    await hubspot.read(survivor["id"])
+
+    _, written = await hubspot.patch(survivor["id"], mobilephone=OURS)
+
+    assert written["id"] == survivor["id"]
+
+
 @pytest.mark.parametrize(
     ("fault", "status"),
     [

@@ -50,10 +50,11 @@ class Conduct:
         return self.first_time(row.word, contact)
 
     def first_time(self, word: str, contact: Contact) -> bool:
-        """Tell whether this is the word's first time for the contact, and note it."""
-        before = len(self._had_their_turn)
-        self._had_their_turn.add((word, contact.id))
-        return len(self._had_their_turn) > before
+        """Tell whether this is the word's first time for the contact and those merged into it, and note it."""
+        turns = {(word, id) for id in (contact.id, *contact.absorbed)}
+        is_first = turns.isdisjoint(self._had_their_turn)
+        self._had_their_turn |= turns
+        return is_first
 
     def as_of(self, contact: Contact) -> int | None:
         """Return the time as of which a read shows the contact; None for now."""
