@@ -44,10 +44,14 @@ class Leases:
             text.format(table=table, working=working, order=order) for text in (_RENEW, _UNDO, _REQUEUE, _RESCUE)
         )
 
-    async def renew(self, db: Db, leased: Sequence[tuple[UUID, int]], lease: timedelta) -> set[UUID]:
-        """Restart the leases of these (id, attempt), if they are still worked on. Return those that are still ours."""
+    async def renew(self, db: Db, leased: Sequence[tuple[UUID, int]], lease: timedelta) -> set[tuple[UUID, int]]:
+        """Restart the leases of these (id, attempt), if they are still worked on. Return those that are still ours.
+
+        One process may hold two attempts of one item: the earlier one is over.
+        """
         ids, attempts = [id for id, _ in leased], [attempt for _, attempt in leased]
-        return {row["id"] for row in await db.fetch(self._renew, ids, attempts, lease)}
+        rows = await db.fetch(self._renew, ids, attempts, lease)
+        return {(row["id"], row["attempt"]) for row in rows}
 
     async def undo(self, db: Db, claim_id: UUID) -> list[UUID]:
         """Queue again what a failed claim took, and return it: the process saw the commit fail, and did nothing.
@@ -85,7 +89,7 @@ _RENEW = """
            SET lease_expires_at = clock_timestamp() + $3
           FROM mine
          WHERE {table}.id = mine.id
-        RETURNING {table}.id
+        RETURNING {table}.id, {table}.attempt
 """
 
 _UNDO = """

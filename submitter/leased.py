@@ -87,8 +87,8 @@ class Source(Protocol[ItemT]):
     async def claim(self, most: int, claim_id: UUID) -> Batch[ItemT]:
         """Claim up to *most* due items, and commit."""
 
-    async def renew(self, items: Sequence[ItemT]) -> set[UUID]:
-        """Renew the leases of these items; return those that are still this process's."""
+    async def renew(self, items: Sequence[ItemT]) -> set[tuple[UUID, int]]:
+        """Renew the leases of these items; return (id, attempt) of those that are still this process's."""
 
     async def undo(self, claim_id: UUID) -> Sequence[UUID]:
         """Put back and return the items that a failed claim took nevertheless."""
@@ -248,7 +248,7 @@ class LeasedWork(Generic[ItemT]):
                 log_failure(error, source=self._source.name, leases=len(due))
                 continue
             for item, lease in due:
-                if item.id in ours:
+                if (item.id, item.attempt) in ours:
                     lease.until = lease_until
 
 

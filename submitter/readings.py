@@ -83,7 +83,7 @@ class Reader:
             return Batch((), wait=min(shut.wait, LONGEST_REST))
         return Batch(claimed, more=len(claimed) == most)
 
-    async def renew(self, items: Sequence[ClaimedReading]) -> set[UUID]:
+    async def renew(self, items: Sequence[ClaimedReading]) -> set[tuple[UUID, int]]:
         """Renew the leases of these readings; return those that are still this process's."""
         leased = [(one.id, one.attempt) for one in items]
         return await READINGS.renew(self._pool, leased, self._process.settings.lease)

@@ -135,7 +135,7 @@ class ResultSender:
         found = await suppressed_hashes(self._pool, frozenset().union(*hashes.values())) if hashes else frozenset()
         return {id for id, of_result in hashes.items() if not found.isdisjoint(of_result)}
 
-    async def renew(self, items: Sequence[Sending]) -> set[UUID]:
+    async def renew(self, items: Sequence[Sending]) -> set[tuple[UUID, int]]:
         """Renew the leases of these deliveries; return those that are still this process's."""
         return await DELIVERIES.renew(self._pool, [(item.id, item.attempt) for item in items], self._lease)
 

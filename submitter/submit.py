@@ -88,7 +88,7 @@ class Submitter:
         self._log(claimed)
         return Batch(claimed.jobs, claimed.wait, claimed.more, claimed.idle)
 
-    async def renew(self, items: Sequence[ClaimedJob]) -> set[UUID]:
+    async def renew(self, items: Sequence[ClaimedJob]) -> set[tuple[UUID, int]]:
         """Renew the leases of these jobs; return those that are still this process's."""
         return await JOBS.renew(self._pool, [(job.id, job.attempt) for job in items], self._settings.lease)
 

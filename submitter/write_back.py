@@ -129,7 +129,7 @@ class WriteBack:
         found = await suppressed_hashes(self._pool, frozenset().union(*hashes.values())) if hashes else frozenset()
         return {id for id, of_result in hashes.items() if not found.isdisjoint(of_result)}
 
-    async def renew(self, items: Sequence[Task]) -> set[UUID]:
+    async def renew(self, items: Sequence[Task]) -> set[tuple[UUID, int]]:
         """Renew the leases of these deliveries; return those that are still this process's."""
         leased = [(one.id, one.attempt) for one in items]
         return await DELIVERIES.renew(self._pool, leased, self._process.settings.lease)

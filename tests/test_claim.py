@@ -121,6 +121,6 @@ async def test_leases_are_renewed_by_their_own_attempt_only(db: Pool) -> None:
 
     ours = await JOBS.renew(db, [(mine.id, mine.attempt), (other.id, other.attempt)], LEASE)
 
-    assert ours == {mine.id}
+    assert ours == {(mine.id, mine.attempt)}
     rows = await db.fetch("SELECT id FROM jobs WHERE lease_expires_at > now() + interval '10 s'")
     assert [row["id"] for row in rows] == [mine.id]

@@ -45,7 +45,7 @@ async def accepted(db: Connection, row: asyncpg.Record) -> None:
 
 async def renewed(db: Connection, row: asyncpg.Record) -> None:
     """Renew the lease of this job."""
-    assert await JOBS.renew(db, [(row["id"], row["attempt"])], LATER) == {row["id"]}
+    assert await JOBS.renew(db, [(row["id"], row["attempt"])], LATER) == {(row["id"], row["attempt"])}
 
 
 async def requeued(db: Connection, row: asyncpg.Record) -> None:

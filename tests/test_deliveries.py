@@ -97,7 +97,7 @@ async def test_a_renewed_lease_is_the_attempts_own(pool: Pool) -> None:
     await lease_expires(pool, one.id)
 
     assert await DELIVERIES.renew(pool, [(one.id, one.attempt + 1)], LEASE) == set()
-    assert await DELIVERIES.renew(pool, [(one.id, one.attempt)], LEASE) == {one.id}
+    assert await DELIVERIES.renew(pool, [(one.id, one.attempt)], LEASE) == {(one.id, one.attempt)}
     assert (await now(pool, one.id))["lease_expires_at"] > datetime.now(UTC)
 
 

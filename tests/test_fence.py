@@ -120,4 +120,4 @@ async def test_a_renewal_does_not_wait_for_whoever_ends_the_job(world: AtWork, o
         async with asyncio.timeout(PATIENCE):
             ours = await JOBS.renew(world.pool, [(one.id, 1) for one in (running_on, ending)], timedelta(minutes=1))
 
-    assert ours == {running_on.id}
+    assert ours == {(running_on.id, 1)}

@@ -122,3 +122,33 @@ async def test_the_next_attempt_may_start_before_the_last_one_has_left(world: At
 
     assert [task.exception() for task in tasks] == [None, None]
     assert world.submitters["leadmagic"].loop._leases == {}
+
+
+async def test_a_renewal_of_the_next_attempt_does_not_revive_the_last_one(start: Start, fake: FakeProvider) -> None:
+    """A process that holds two attempts of one job has a lease for the later one only."""
+    async with start(lease_seconds=1) as world:
+        await wish_for(world)
+        replies = [held(nothing()), held(nothing())]
+        fake.questions.extend(replies)
+        await world.claim("leadmagic")
+        await world.pool.execute(
+            "UPDATE jobs SET state = 'queued', lease_expires_at = NULL, reserved = 0, reserved_on = NULL"
+        )
+        await world.claim("leadmagic")
+        await fake.arrive(2)
+        loop = world.submitters["leadmagic"].loop
+        leases = {attempt: lease for (_, attempt), (_, lease) in loop._leases.items()}
+        for lease in leases.values():
+            lease.until = 0.0
+        renewing = asyncio.create_task(loop._renew_leases())
+
+        async def renewed() -> bool:
+            return not leases[2].is_over
+
+        await until(renewed)
+        assert leases[1].is_over
+        renewing.cancel()
+        for reply in replies:
+            assert reply.release
+            reply.release.set()
+        await world.settle()
