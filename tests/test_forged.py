@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import re
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 from uuid_utils.compat import uuid7
 
-from receiver.callbacks import ROUTE, Addresses
-from receiver.clients import Clients
-from receiver.front import ANSWERS, AT_ONCE, LONGEST_WAIT, Strangers
-from receiver.metrics import Metrics
+from receiver.callbacks import ROUTE
+from receiver.front import FORGED
 from rig.ports import HOST, free_port
 from rig.processes import running
-from tests.conftest import MakeSettings
 
 BODY = b'{"status": "completed"}'
 
@@ -82,14 +81,37 @@ async def test_forged_callbacks_are_counted(port: int) -> None:
     assert f'ringback_http_requests_total{{route="{ROUTE}",status="404"}} 2.0'.encode() in metrics
 
 
-def test_a_flood_waits_for_its_answers(make_settings: MakeSettings) -> None:
-    """A few strangers are answered at once; more than the rate wait in turn, and none longer than the longest wait."""
-    strangers = Strangers(Addresses([], {}), Metrics(lambda: 0.0, Clients(make_settings())))
+async def test_a_flood_waits_in_line_and_others_do_not(port: int) -> None:
+    """Strangers are served at their rate, however many requests they send at once; a check of health is not in line."""
+    began = time.monotonic()
+    async with asyncio.TaskGroup() as group:
+        sent = b"".join(forged() for _ in range(FORGED // 4)) + forged("", "Connection: close")
+        flood = [group.create_task(talk(port, sent)) for _ in range(5)]
+        await talk(port, forged("", "Connection: close"))  # by now all of them are in line
+        health = await talk(port, b"GET /healthz HTTP/1.1\r\nHost: ringback.test\r\nConnection: close\r\n\r\n")
+        waiting = [task for task in flood if not task.done()]
 
-    waits = [strangers.delay(100.0) for _ in range(3 * ANSWERS)]
+    assert health.startswith(b"HTTP/1.1 200")
+    assert len(waiting) == len(flood)
+    assert sum(task.result().count(b"HTTP/1.1 404") for task in flood) == 5 * (FORGED // 4 + 1)
+    assert time.monotonic() - began > 1.2
 
-    assert waits[:AT_ONCE] == [0.0] * AT_ONCE
-    assert waits == sorted(waits)
-    assert waits[ANSWERS // 2] == pytest.approx(0.5, abs=0.1)
-    assert max(waits) == pytest.approx(LONGEST_WAIT)
-    assert strangers.delay(102.0) == 0.0
+
+async def test_a_genuine_request_behind_forged_ones_waits_for_its_turn_only(port: int) -> None:
+    """A proxy may send both on one connection: after a genuine request, that connection is no stranger's any more."""
+    genuine = b"GET /healthz HTTP/1.1\r\nHost: ringback.test\r\n\r\n"
+
+    answered = await talk(port, (forged() + genuine) * 50 + forged("", "Connection: close"))
+
+    assert re.findall(rb"HTTP/1.1 (\d+)", answered) == [b"404", b"200"] * 50 + [b"404"]
+
+
+async def test_a_stranger_that_leaves_the_line_harms_nothing(port: int) -> None:
+    """Connections that are reset while they wait are passed over, and the next in line is served."""
+    for _ in range(50):
+        _, writer = await asyncio.open_connection(HOST, port)
+        writer.write(forged() * 20)
+        await writer.drain()
+        writer.transport.abort()
+
+    assert (await talk(port, forged() + forged("", "Connection: close"))).count(b"HTTP/1.1 404") == 2
