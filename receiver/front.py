@@ -39,6 +39,7 @@ class Strangers:
         self._refused = metrics.requests.labels(ROUTE, 404)
         self._turnstile = Turnstile(per_second=FORGED, at_once=BURST)
         self._line: deque[Front] = deque()
+        self._is_serving = False  # `_serve` is due: it must not be twice, or each would serve at the full rate
 
     def is_forged(self, scope: Any) -> bool:
         """Tell whether this is a POST to a callback address that we never gave out; note the address if we did."""
@@ -55,7 +56,8 @@ class Strangers:
     def wait(self, connection: Front) -> None:
         """Put a connection at the end of the line."""
         self._line.append(connection)
-        if len(self._line) == 1:
+        if not self._is_serving:
+            self._is_serving = True
             get_running_loop().call_soon(self._serve)
 
     def _serve(self) -> None:
@@ -65,7 +67,8 @@ class Strangers:
         for _ in range(min(PER_TURN, len(self._line))):
             delay = self._turnstile.take_turn(loop.time())
             self._line.popleft().serve()
-        if self._line:
+        self._is_serving = bool(self._line)
+        if self._is_serving:
             loop.call_later(delay, self._serve)
 
 

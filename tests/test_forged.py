@@ -97,6 +97,17 @@ async def test_a_flood_waits_in_line_and_others_do_not(port: int) -> None:
     assert time.monotonic() - began > 1.2
 
 
+async def test_a_stranger_that_is_alone_in_line_is_served_at_the_same_rate(port: int) -> None:
+    """A connection that returns to an empty line does not have it served twice."""
+    sent = b"".join(forged() for _ in range(FORGED)) + forged("", "Connection: close")
+    began = time.monotonic()
+
+    answered = await talk(port, sent)
+
+    assert answered.count(b"HTTP/1.1 404") == FORGED + 1
+    assert time.monotonic() - began > 0.9
+
+
 async def test_a_genuine_request_behind_forged_ones_waits_for_its_turn_only(port: int) -> None:
     """A proxy may send both on one connection: after a genuine request, that connection is no stranger's any more."""
     genuine = b"GET /healthz HTTP/1.1\r\nHost: ringback.test\r\n\r\n"
