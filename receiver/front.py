@@ -100,6 +100,12 @@ class Front(Connection):
         self._is_in_line, self._may_begin = False, True
         self.advance()
 
+    def check(self, now: float) -> None:
+        """Close the connection when it stalls, which it does not while it waits in line: it waits for us."""
+        if self._is_in_line:
+            self._since = now
+        super().check(now)
+
     def _may_feed(self) -> bool:
         return (self._may_begin or self._part is not Part.NOTHING) and super()._may_feed()
 

@@ -117,11 +117,26 @@ async def test_a_genuine_request_behind_forged_ones_waits_for_its_turn_only(port
     assert re.findall(rb"HTTP/1.1 (\d+)", answered) == [b"404", b"200"] * 50 + [b"404"]
 
 
+async def test_a_connection_in_line_is_not_idle(tmp_path: Path) -> None:
+    """It is answered, however short the time that a client may keep an idle connection."""
+    listening = free_port()
+    settings = {
+        "DATABASE_URL": f"postgresql://nobody@/nothing?host={tmp_path}", "HOST": HOST, "PORT": str(listening),
+        "API_TOKENS": "token", "CALLBACK_KEYS": "key", "PUBLIC_URL": f"http://{HOST}:{listening}",
+        "IDLE_TIMEOUT_SECONDS": "0.05",
+    }  # fmt: skip
+    async with running("receiver", port=listening, settings=settings):
+        sent = forged() * 4 + forged("", "Connection: close")
+        answered = await asyncio.gather(*(talk(listening, sent) for _ in range(400)))
+
+    assert {one.count(b"HTTP/1.1 404") for one in answered} == {5}
+
+
 async def test_a_stranger_that_leaves_the_line_harms_nothing(port: int) -> None:
     """Connections that are reset while they wait are passed over, and the next in line is served."""
     for _ in range(50):
         _, writer = await asyncio.open_connection(HOST, port)
-        writer.write(forged() * 20)
+        writer.write(forged() * 4)
         await writer.drain()
         writer.transport.abort()
 
