@@ -156,6 +156,8 @@ class Connection(HttpToolsProtocol):
         if self._arrived and self._may_feed():
             self.loop.call_soon(self.advance)
         self._weigh()
+        if self._part is Part.REFUSED or self.transport.is_closing():
+            return
         if self._arrived or self.flow.read_paused:
             self.transport.pause_reading()
         elif not self._ended:
@@ -223,7 +225,10 @@ class Connection(HttpToolsProtocol):
         if not grown or not self._clients.overweight:
             return
         if self._is_idle() or self._part is Part.BODY:
+            has_begun = self._part is not Part.NOTHING
             self._refuse(Refused(503, "This process has no memory for more requests that wait."))
+            if not has_begun and not self.transport.is_closing():
+                self.transport.pause_reading()  # there is no request whose rest would have to be taken
         else:  # the request in hand, which has arrived, is answered; those after it are not
             self._arrived.drop()
             self._ended = True
