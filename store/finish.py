@@ -204,12 +204,12 @@ class Ended:
 async def finish(db: Db, endings: Sequence[Ending], configured: Sequence[str]) -> dict[UUID, Ended]:
     """End the jobs that are still open and whose attempt and request_id match; return them by id.
 
-    queued, submitting or awaiting -> answered, failed, unknown or lost. For one job, only the first of *endings*
-    counts. Providers that are not *configured* are skipped.
+    queued, submitting or awaiting -> answered, failed, unknown or lost. For one attempt of a job, only the first of
+    *endings* counts: an older attempt's must not hide a newer one's. Providers that are not *configured* are skipped.
     """
-    first: dict[UUID, Ending] = {}
+    first: dict[tuple[UUID, int | None], Ending] = {}
     for ending in endings:
-        first.setdefault(ending.job_id, ending)
+        first.setdefault((ending.job_id, ending.attempt), ending)
     rows = await db.fetch(
         f"WITH {ENDINGS.cte('ending')}, {GONE}, {BOOKED}, {HEARD}",
         list(configured),

@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 from datetime import timedelta
 
-from enrichment.outcome import Accepted, Answered, Retry
+from enrichment.outcome import Accepted, Answered, Refused, Retry
 from store.leases import JOBS
-from submitter.outcomes import Withheld
+from submitter.outcomes import JobOutcome, Withheld
 from tests.at_work import PATIENCE, AtWork, claimed_of, lease_expires, tell
 from tests.claims import take
 from tests.fake_provider import FakeProvider, completed
@@ -95,6 +95,21 @@ async def test_an_older_attempt_changes_nothing(world: AtWork) -> None:
     assert await JOBS.renew(world.pool, [(zombie.id, zombie.attempt)], timedelta(hours=1)) == set()
 
     assert await job_of(world.pool, zombie.lookup_id) == before
+
+
+async def test_an_older_attempt_in_the_same_batch_does_not_hide_the_newer_one(world: AtWork) -> None:
+    """Attempts 1 and 2 of one process end in one batch: the answer to attempt 2, which was paid for, is kept."""
+    zombie = await claimed_of(world)
+    await tell(world, zombie, Retry("HTTP 503", after=0.0))
+    await world.pool.execute("UPDATE jobs SET due_at = now()")
+    (again,) = (await take(world.pool, most=1)).jobs
+    nyne = world.process.providers["nyne"]
+    outcomes = ((zombie, Refused("HTTP 400")), (again, Answered(MOBILE)))
+
+    await world.writer.write([JobOutcome(nyne, job, outcome, b"", callback_expected=True) for job, outcome in outcomes])
+
+    told = await read(world.pool, zombie.lookup_id)
+    assert (told["status"], told["mobile"], told["credits"]) == ("found", MOBILE, 3)
 
 
 async def test_a_submitter_that_woke_up_wins_or_loses_as_a_whole(world: AtWork, order: Order) -> None:
