@@ -56,7 +56,8 @@ async def apply_endings(
     ended = await finish(db, endings, policy.providers)
     late: dict[UUID, Late] = {}
     for ending in endings:
-        if ending.state == "answered" and ending.job_id not in ended and ending.job_id not in late:
+        job = ended.get(ending.job_id)  # which another attempt may have ended just now, without an answer
+        if ending.state == "answered" and (job is None or job.state != "answered") and ending.job_id not in late:
             settled = await settle_late(db, ending, policy.hash, verified=ending.job_id in verified)
             if settled is not None:
                 late[ending.job_id] = settled

@@ -112,6 +112,21 @@ async def test_an_older_attempt_in_the_same_batch_does_not_hide_the_newer_one(wo
     assert (told["status"], told["mobile"], told["credits"]) == ("found", MOBILE, 3)
 
 
+async def test_a_newer_attempt_in_the_same_batch_does_not_hide_the_answer_to_the_older_one(world: AtWork) -> None:
+    """Attempt 2 fails and attempt 1 is answered late: as in two batches, the answer that was paid for counts."""
+    zombie = await claimed_of(world)
+    await tell(world, zombie, Retry("HTTP 503", after=0.0))
+    await world.pool.execute("UPDATE jobs SET due_at = now()")
+    (again,) = (await take(world.pool, most=1)).jobs
+    nyne = world.process.providers["nyne"]
+    outcomes = ((again, Refused("HTTP 400")), (zombie, Answered(MOBILE)))
+
+    await world.writer.write([JobOutcome(nyne, job, outcome, b"", callback_expected=True) for job, outcome in outcomes])
+
+    told = await read(world.pool, zombie.lookup_id)
+    assert (told["status"], told["mobile"]) == ("found", MOBILE)
+
+
 async def test_a_submitter_that_woke_up_wins_or_loses_as_a_whole(world: AtWork, order: Order) -> None:
     """The rescue and the slow submitter at the same instant: the rescue commits first, and the retry is fenced."""
     claimed = await claimed_of(world)
