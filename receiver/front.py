@@ -64,12 +64,14 @@ class Strangers:
         """Serve the first of the line; go on in the next turn of the event loop, or when the next ones are due."""
         loop = get_running_loop()
         delay = 0.0
-        for _ in range(min(PER_TURN, len(self._line))):
-            delay = self._turnstile.take_turn(loop.time())
-            self._line.popleft().serve()
-        self._is_serving = bool(self._line)
-        if self._is_serving:
-            loop.call_later(delay, self._serve)
+        try:
+            for _ in range(min(PER_TURN, len(self._line))):
+                delay = self._turnstile.take_turn(loop.time())
+                self._line.popleft().serve()
+        finally:  # whatever happens to one, the others are served
+            self._is_serving = bool(self._line)
+            if self._is_serving:
+                loop.call_later(delay, self._serve)
 
 
 class Front(Connection):
