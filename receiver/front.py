@@ -53,7 +53,7 @@ class Strangers:
         """Count one forged callback."""
         self._refused.inc()
 
-    def wait(self, connection: Front) -> None:
+    def line_up(self, connection: Front) -> None:
         """Put a connection at the end of the line."""
         self._line.append(connection)
         if not self._is_serving:
@@ -95,7 +95,7 @@ class Front(Connection):
         super().advance()
         if self._arrived and not self._is_in_line and not self._may_feed() and super()._may_feed():
             self._is_in_line = True
-            self._strangers.wait(self)
+            self._strangers.line_up(self)
 
     def serve(self) -> None:
         """Take the turn that the connection waited for in line."""
