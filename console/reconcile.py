@@ -106,6 +106,7 @@ async def _reconcile(settings: Settings, since: datetime | None, *, done: bool, 
             if restore is None:
                 return None
             told = await ask_providers(settings)
+            await restores.hold_all(connection)  # also what a submitter has yet to come to: the list is whole
             report = await gather(connection, settings, restore, told)
             return await _close(connection, restore, report) if done else report
         told = await ask_providers(settings)

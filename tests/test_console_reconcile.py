@@ -57,6 +57,17 @@ async def test_it_says_what_is_held_and_what_comes_next(db: Pool, database_url: 
     assert "ringback reconcile" in stands.out
 
 
+async def test_the_list_is_whole_whatever_else_holds_a_lookup(db: Pool, database_url: str, tmp_path: Path) -> None:
+    """What came in after the restore is listed before a submitter comes to it, also what the brake holds."""
+    await run(database_url, tmp_path, "--since", SINCE)
+    for held in (None, "brake"):
+        await job(db, held=held, lookup_id=(await lookup(db, record_id=f"crm-{held}"))["id"])
+
+    told = await run(database_url, tmp_path)
+
+    assert {one["record_id"] for one in told["held"]} == {"crm-None", "crm-brake"}
+
+
 async def test_done_waits_for_the_sweeps(db: Pool, database_url: str, tmp_path: Path) -> None:
     """A CRM that was last swept before the restore has yet to list what changed since; afterwards done is done."""
     await db.execute("INSERT INTO connections (crm, swept_to) VALUES ('hubspot', now() - interval '10 min')")
