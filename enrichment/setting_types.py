@@ -164,6 +164,8 @@ def _network(text: str) -> Network:
         network = ip_network(text)
     except ValueError:
         raise ValueError("must be addresses or networks, like 10.0.0.0/8 or fd00::/8, by comma") from None
+    if isinstance(network, IPv6Network) and (mapped := network.network_address.ipv4_mapped) is not None:
+        network = IPv4Network((mapped, max(0, network.prefixlen - 96)))  # as clients' addresses are read
     if network.prefixlen == 0:
         raise ValueError("must not be everybody: every client could then choose the address that it counts as")
     return network

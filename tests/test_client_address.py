@@ -146,6 +146,7 @@ def test_what_the_client_wrote_before_the_proxy_s_entry_changes_nothing(text: st
         ("10.0.0.1", ("10.0.0.1/32",)),
         ("10.0.0.0/8, fd00::/8,::1", ("10.0.0.0/8", "fd00::/8", "::1/128")),
         ('["10.0.0.1","10.0.0.2"]', ("10.0.0.1/32", "10.0.0.2/32")),
+        ("::ffff:10.0.0.1, ::ffff:10.0.0.0/104", ("10.0.0.1/32", "10.0.0.0/8")),
     ],
 )
 def test_trusted_proxies_are_addresses_and_networks(
@@ -157,7 +158,9 @@ def test_trusted_proxies_are_addresses_and_networks(
     assert tuple(map(str, Settings.load("receiver").trusted_proxies)) == expected
 
 
-@pytest.mark.parametrize("value", ["*", "proxy", "10.0.0.1/8", "10.0.0.0/33", "10.0.0", "0.0.0.0/0", "::/0", "unix"])
+@pytest.mark.parametrize(
+    "value", ["*", "proxy", "10.0.0.1/8", "10.0.0.0/33", "10.0.0", "0.0.0.0/0", "::/0", "::ffff:0:0/96", "unix"]
+)
 def test_a_wrong_proxy_is_named_at_the_start(environment: pytest.MonkeyPatch, value: str) -> None:
     """A slip would believe everybody, or count a whole platform as one client."""
     environment.setenv("TRUSTED_PROXIES", value)
