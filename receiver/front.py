@@ -86,9 +86,8 @@ class Front(Connection):
     ) -> None:
         super().__init__(config, server_state, app_state, _loop)
         self._strangers: Strangers = config.loaded_app.state.strangers
-        self._is_strange = False  # its last request was forged
         self._is_in_line = False
-        self._may_begin = True  # the next request
+        self._may_begin = True  # the next request; not after a forged one, until it is its turn
 
     def advance(self) -> None:
         """Feed the parser, or wait in line for the next request's turn."""
@@ -111,18 +110,12 @@ class Front(Connection):
     def _may_feed(self) -> bool:
         return (self._may_begin or self._part is not Part.NOTHING) and super()._may_feed()
 
-    def on_message_begin(self) -> None:
-        """Begin a request: the next one of a stranger waits in line."""
-        super().on_message_begin()
-        self._may_begin = not self._is_strange
-
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGIApp) -> None:  # type: ignore[override]
-        self._is_strange = self._strangers.is_forged(cycle.scope)
-        self._may_begin = not self._is_strange
-        if self._is_strange:
-            self._refuse_forged(cycle)
-        else:
+        self._may_begin = not self._strangers.is_forged(cycle.scope)
+        if self._may_begin:
             super()._start_asgi_task(cycle, app)  # type: ignore[arg-type]
+        else:
+            self._refuse_forged(cycle)
 
     def _refuse_forged(self, cycle: RequestResponseCycle) -> None:
         self._strangers.refused()

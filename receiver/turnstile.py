@@ -20,12 +20,11 @@ PUBLIC_FILES = "/docs/"
 
 
 class Turnstile:
-    """Delay such answers beyond *per_second* until it is their turn, and none by more than *longest* seconds."""
+    """Delay such answers beyond *per_second* until it is their turn, and none by more than LONGEST."""
 
-    def __init__(self, *, per_second: int = PER_SECOND, at_once: int = AT_ONCE, longest: float = LONGEST) -> None:
+    def __init__(self, *, per_second: int = PER_SECOND, at_once: int = AT_ONCE) -> None:
         self._every = 1 / per_second
         self._ahead = at_once / per_second  # answers that may pass without a wait after a quiet time
-        self._longest = longest
         self._turn = float("-inf")  # when the next answer may pass
 
     async def wait(self, path: str, status: int) -> None:
@@ -38,5 +37,5 @@ class Turnstile:
     def take_turn(self, now: float) -> float:
         """Take the next turn; return the seconds until it comes."""
         delay = self._turn - now
-        self._turn = min(max(self._turn, now - self._ahead) + self._every, now + self._longest)
+        self._turn = min(max(self._turn, now - self._ahead) + self._every, now + LONGEST)
         return max(delay, 0.0)
