@@ -135,8 +135,15 @@ async def claimed_of(world: AtWork, provider: str = "nyne", *, callback_expected
 
 async def tell(world: AtWork, claimed: ClaimedJob, outcome: Any, *, callback_expected: bool = True) -> None:
     """Write *outcome* as the submitter of *claimed* would."""
+    await tell_together(world, (claimed, outcome), callback_expected=callback_expected)
+
+
+async def tell_together(world: AtWork, *told: tuple[ClaimedJob, Any], callback_expected: bool = True) -> None:
+    """Write these outcomes in one batch."""
     nyne = world.process.providers["nyne"]
-    await world.writer.write([JobOutcome(nyne, claimed, outcome, b"", callback_expected=callback_expected)])
+    await world.writer.write(
+        [JobOutcome(nyne, claimed, outcome, b"", callback_expected=callback_expected) for claimed, outcome in told]
+    )
 
 
 async def due_now(world: AtWork) -> None:

@@ -6,9 +6,10 @@ import asyncio
 from datetime import timedelta
 
 from enrichment.outcome import Accepted, Answered, Refused, Retry
+from store.claim import ClaimedJob
 from store.leases import JOBS
-from submitter.outcomes import JobOutcome, Withheld
-from tests.at_work import PATIENCE, AtWork, claimed_of, lease_expires, tell
+from submitter.outcomes import Withheld
+from tests.at_work import PATIENCE, AtWork, claimed_of, lease_expires, tell, tell_together
 from tests.claims import take
 from tests.fake_provider import FakeProvider, completed
 from tests.order import Order
@@ -81,13 +82,19 @@ async def test_a_slow_submitters_202_is_polled_even_after_it_was_given_up(world:
     assert (told["status"], told["credits"]) == ("found", 3)
 
 
-async def test_an_older_attempt_changes_nothing(world: AtWork) -> None:
-    """The late answer to attempt 1 does not change attempt 2."""
+async def two_attempts(world: AtWork) -> tuple[ClaimedJob, ClaimedJob]:
+    """Return attempts 1 and 2 of one job, the second of which is under way."""
     zombie = await claimed_of(world)
     await tell(world, zombie, Retry("HTTP 503", after=0.0))
     await world.pool.execute("UPDATE jobs SET due_at = now()")
     (again,) = (await take(world.pool, most=1)).jobs
     assert (again.id, again.attempt) == (zombie.id, 2)
+    return zombie, again
+
+
+async def test_an_older_attempt_changes_nothing(world: AtWork) -> None:
+    """The late answer to attempt 1 does not change attempt 2."""
+    zombie, _ = await two_attempts(world)
     before = await job_of(world.pool, zombie.lookup_id)
 
     await tell(world, zombie, Retry("HTTP 503"))
@@ -99,14 +106,9 @@ async def test_an_older_attempt_changes_nothing(world: AtWork) -> None:
 
 async def test_an_older_attempt_in_the_same_batch_does_not_hide_the_newer_one(world: AtWork) -> None:
     """Attempts 1 and 2 of one process end in one batch: the answer to attempt 2, which was paid for, is kept."""
-    zombie = await claimed_of(world)
-    await tell(world, zombie, Retry("HTTP 503", after=0.0))
-    await world.pool.execute("UPDATE jobs SET due_at = now()")
-    (again,) = (await take(world.pool, most=1)).jobs
-    nyne = world.process.providers["nyne"]
-    outcomes = ((zombie, Refused("HTTP 400")), (again, Answered(MOBILE)))
+    zombie, again = await two_attempts(world)
 
-    await world.writer.write([JobOutcome(nyne, job, outcome, b"", callback_expected=True) for job, outcome in outcomes])
+    await tell_together(world, (zombie, Refused("HTTP 400")), (again, Answered(MOBILE)))
 
     told = await read(world.pool, zombie.lookup_id)
     assert (told["status"], told["mobile"], told["credits"]) == ("found", MOBILE, 3)
@@ -114,14 +116,9 @@ async def test_an_older_attempt_in_the_same_batch_does_not_hide_the_newer_one(wo
 
 async def test_a_newer_attempt_in_the_same_batch_does_not_hide_the_answer_to_the_older_one(world: AtWork) -> None:
     """Attempt 2 fails and attempt 1 is answered late: as in two batches, the answer that was paid for counts."""
-    zombie = await claimed_of(world)
-    await tell(world, zombie, Retry("HTTP 503", after=0.0))
-    await world.pool.execute("UPDATE jobs SET due_at = now()")
-    (again,) = (await take(world.pool, most=1)).jobs
-    nyne = world.process.providers["nyne"]
-    outcomes = ((again, Refused("HTTP 400")), (zombie, Answered(MOBILE)))
+    zombie, again = await two_attempts(world)
 
-    await world.writer.write([JobOutcome(nyne, job, outcome, b"", callback_expected=True) for job, outcome in outcomes])
+    await tell_together(world, (again, Refused("HTTP 400")), (zombie, Answered(MOBILE)))
 
     told = await read(world.pool, zombie.lookup_id)
     assert (told["status"], told["mobile"]) == ("found", MOBILE)

@@ -6,6 +6,7 @@ import asyncio
 import re
 import time
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -19,15 +20,22 @@ from rig.processes import running
 BODY = b'{"status": "completed"}'
 
 
+@asynccontextmanager
+async def receiver(folder: Path, **settings: str) -> AsyncIterator[int]:
+    """Run a receiver whose database is unreachable, because strangers need none; yield its port."""
+    port = free_port()
+    known = {
+        "DATABASE_URL": f"postgresql://ringback@/nothing?host={folder}", "HOST": HOST, "PORT": str(port),
+        "API_TOKENS": "token", "CALLBACK_KEYS": "key", "PUBLIC_URL": f"http://{HOST}:{port}",
+    }  # fmt: skip
+    async with running("receiver", port=port, settings=known | settings):
+        yield port
+
+
 @pytest.fixture
 async def port(tmp_path: Path) -> AsyncIterator[int]:
-    """Provide a receiver whose database is unreachable: strangers need none."""
-    listening = free_port()
-    settings = {
-        "DATABASE_URL": f"postgresql://nobody@/nothing?host={tmp_path}", "HOST": HOST, "PORT": str(listening),
-        "API_TOKENS": "token", "CALLBACK_KEYS": "key", "PUBLIC_URL": f"http://{HOST}:{listening}",
-    }  # fmt: skip
-    async with running("receiver", port=listening, settings=settings):
+    """Provide the port of such a receiver."""
+    async with receiver(tmp_path) as listening:
         yield listening
 
 
@@ -119,15 +127,9 @@ async def test_a_genuine_request_behind_forged_ones_waits_for_its_turn_only(port
 
 async def test_a_connection_in_line_is_not_idle(tmp_path: Path) -> None:
     """It is answered, however short the time that a client may keep an idle connection."""
-    listening = free_port()
-    settings = {
-        "DATABASE_URL": f"postgresql://nobody@/nothing?host={tmp_path}", "HOST": HOST, "PORT": str(listening),
-        "API_TOKENS": "token", "CALLBACK_KEYS": "key", "PUBLIC_URL": f"http://{HOST}:{listening}",
-        "IDLE_TIMEOUT_SECONDS": "0.05",
-    }  # fmt: skip
-    async with running("receiver", port=listening, settings=settings):
+    async with receiver(tmp_path, IDLE_TIMEOUT_SECONDS="0.05") as port:
         sent = forged() * 4 + forged("", "Connection: close")
-        answered = await asyncio.gather(*(talk(listening, sent) for _ in range(400)))
+        answered = await asyncio.gather(*(talk(port, sent) for _ in range(400)))
 
     assert {one.count(b"HTTP/1.1 404") for one in answered} == {5}
 
