@@ -43,7 +43,7 @@ class Piped:
             self.text += more
 
     def read_to_the_end(self) -> None:
-        """Read until nobody writes any more."""
+        """Read until the writers are gone."""
         while more := os.read(self.reader, 1 << 20):
             self.text += more
 

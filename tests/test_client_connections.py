@@ -72,7 +72,7 @@ def test_pipelined_requests_are_all_answered_in_order(server: Echo) -> None:
 
 
 def test_a_client_that_does_not_read_is_not_read(server: Echo) -> None:
-    """Requests whose answers nobody takes wait in the kernel, not in memory; others are served meanwhile."""
+    """Requests whose answers are not taken wait in the kernel, not in memory; others are served meanwhile."""
     before = server.memory()
     with ExitStack() as stack:
         clients = [stack.enter_context(server.connect()) for _ in range(4)]
@@ -121,7 +121,7 @@ def test_a_body_that_nobody_reads_is_passed_over(server: Echo) -> None:
 
 
 def test_a_body_without_an_end_that_nobody_reads_ends_the_connection(server: Echo) -> None:
-    """A few megabytes are passed over, not what somebody likes to send."""
+    """A few megabytes are passed over, not whatever a client likes to send."""
     with server.connect() as client:
         client.sendall(b"POST /early HTTP/1.1\r\nHost: a\r\nContent-Length: 999999999999\r\n\r\n")
         with pytest.raises(ConnectionError):
@@ -217,7 +217,7 @@ def test_a_client_that_waits_for_us_is_not_cut_off(quick: Echo) -> None:
 
 
 def test_a_client_that_does_not_read_is_cut_off(quick: Echo) -> None:
-    """Answers that nobody takes do not occupy a connection for ever."""
+    """Answers that are not taken do not occupy a connection for ever."""
     with quick.connect() as client:
         clog(client, b"GET /big/1000000 HTTP/1.1\r\nHost: a\r\n\r\n" * 1000)
 

@@ -1,4 +1,4 @@
-"""`ringback migrate` on a database that is in use: nobody waits long, and an interrupted run is taken up again."""
+"""`ringback migrate` on a database in use: no statement waits long, and an interrupted run is taken up again."""
 
 from __future__ import annotations
 

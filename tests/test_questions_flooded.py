@@ -183,7 +183,7 @@ async def test_a_description_is_not_sent_to_who_has_it(offline: Client, path: st
 
 
 def test_the_description_is_made_once() -> None:
-    """Whoever asks for it gets the same object."""
+    """Every asker gets the same object."""
     assert document() is document()
 
 

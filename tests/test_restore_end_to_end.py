@@ -2,7 +2,7 @@
 
 The Procfile's own commands, both vendors and HubSpot, and what all of them have in their own books. The backup is a
 copy of the whole database (CREATE DATABASE ... TEMPLATE) that is made while no process runs, as a base backup is; its
-times are moved ten minutes back, and nobody waits.
+times are moved ten minutes back, so that the test need not wait.
 """
 
 from __future__ import annotations

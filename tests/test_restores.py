@@ -97,7 +97,7 @@ async def test_what_is_being_asked_goes_on(db: Pool) -> None:
 
 
 async def test_what_comes_before_it_is_done_is_held_when_it_would_be_asked(db: Pool) -> None:
-    """Nobody can tell whether an event came before, so each waits, under a pause or not, until a person says done."""
+    """An event does not say whether it came before, so each waits, paused or not, until a person says done."""
     restore = await restored(db)
     async with transaction(db) as connection:
         await add_pause(connection, Scope(), reason="restored", who="ops")
@@ -274,7 +274,7 @@ async def test_a_callback_for_what_was_queued_answers_it(world: AtWork) -> None:
 
 
 async def test_a_callback_for_a_job_that_was_lost_is_listed(world: AtWork) -> None:
-    """It says that a question was asked; whose it was, nobody knows any more."""
+    """It says that a question was asked; whose it was, is not known any more."""
     since = ago(minutes=10)
     known = await job(world.pool, "awaiting")
     for id in (lost := uuid7(), known["id"]):

@@ -65,7 +65,7 @@ def objections(step: Step, frozen: Frozen) -> list[str]:
             if not text.startswith(CONCURRENT)
             or (text.startswith("ALTER TABLE ") and " VALIDATE CONSTRAINT " not in text)
         ]
-    new = {text.split()[2] for text in texts if text.startswith("CREATE TABLE ")}  # nobody uses them yet
+    new = {text.split()[2] for text in texts if text.startswith("CREATE TABLE ")}  # not in use yet
     return [
         f"step {step.number}: it {'rewrites' if lock.rewrites_it else 'reads'} all of {lock.table}: {text}"
         for text, locks in zip(texts, frozen.locks, strict=True)
