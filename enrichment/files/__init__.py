@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 
-from enrichment.files.csv_rows import open_csv, read_csv
-from enrichment.files.table import FileProblem, Row, Table
-from enrichment.files.xlsx import open_xlsx, read_xlsx
+from enrichment.files.csv_rows import csv_records, open_csv
+from enrichment.files.table import FileProblem, Row, Table, fit
+from enrichment.files.xlsx import open_xlsx, xlsx_records
 
 
 def open_table(path: Path, *, name: str, sheet: str | None = None) -> Table:
@@ -30,5 +31,12 @@ def open_table(path: Path, *, name: str, sheet: str | None = None) -> Table:
 
 
 def read_rows(path: Path, table: Table) -> Iterator[Row]:
-    """Yield each row of *path* below its header, in constant memory for csv. Raise FileProblem."""
-    return read_csv(path, table) if table.kind == "csv" else read_xlsx(path, table)
+    """Yield each row of *path* below its header, in constant memory for csv. Raise FileProblem or OSError."""
+    width = len(table.columns)
+    for number, record in enumerate(islice(table_records(path, table), 1, None), 1):
+        yield Row(number, fit(record, width))
+
+
+def table_records(path: Path, table: Table) -> Iterator[list[str]]:
+    """Yield the header and the rows as they are written, each with its own number of values. Raise as read_rows."""
+    return csv_records(path, table) if table.kind == "csv" else xlsx_records(path, table)

@@ -13,7 +13,7 @@ from itertools import islice
 from pathlib import Path
 
 from enrichment.files.encodings import OTHERS, find_encoding
-from enrichment.files.table import FileProblem, Row, Table, fit, name_columns
+from enrichment.files.table import FileProblem, Table, name_columns
 
 SEPARATORS = (",", ";", "\t", "|")
 LONGEST_ROW = 1 << 20  # characters; a quote that is never closed would make the rest of the file one row
@@ -36,13 +36,6 @@ def open_csv(path: Path) -> Table:
         raise FileProblem("the file is empty; its first row has to name the columns")
     width = max(len(header), max(map(len, records), default=0))
     return Table(name_columns(header, width), "csv", encoding, separator, None)
-
-
-def read_csv(path: Path, table: Table) -> Iterator[Row]:
-    """Yield each row of *path* below its header. Raise FileProblem if the file has changed beyond reading."""
-    width = len(table.columns)
-    for number, record in enumerate(islice(csv_records(path, table), 1, None), 1):
-        yield Row(number, fit(record, width))
 
 
 def csv_records(path: Path, table: Table) -> Iterator[list[str]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from enrichment.files.table import FileProblem, Row, Table
+from enrichment.files.table import FileProblem, Table
 
 
 def open_xlsx(path: Path, sheet: str | None) -> Table:
@@ -13,6 +13,6 @@ def open_xlsx(path: Path, sheet: str | None) -> Table:
     raise FileProblem("xlsx cannot be read yet; save it as csv (UTF-8)")
 
 
-def read_xlsx(path: Path, table: Table) -> Iterator[Row]:
-    """Yield each row of the sheet below its header. Raise FileProblem."""
+def xlsx_records(path: Path, table: Table) -> Iterator[list[str]]:
+    """Yield the header and the rows of the sheet, as text. Raise FileProblem."""
     raise FileProblem("xlsx cannot be read yet; save it as csv (UTF-8)")
