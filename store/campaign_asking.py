@@ -147,16 +147,16 @@ _SAMPLE_LEFT = """
          ORDER BY campaign_id, number
          LIMIT $2
 """
-# A lookup with a job of its own can cost what that job and those after it can; one that waits for another's search may
-# have to begin its own after that. One that has ended can cost no more than it did.
+# A lookup with a job of its own can cost what that job and those after it can. One that waits for another's search
+# costs nothing if that asks all that it would ask; else it may have to begin its own after it.
 _WAITING = """
         WITH price AS MATERIALIZED (
             SELECT * FROM unnest($2::text[], $3::numeric[]) AS price (name, credits)
         ), open AS MATERIALIZED (
-            SELECT lookup.id, lookup.final_status, lookup.providers, lookup.search_id
+            SELECT lookup.*
               FROM campaign_rows
              CROSS JOIN LATERAL (
-                   SELECT id, final_status, providers, search_id
+                   SELECT id, final_status, providers, identifiers, search_id
                      FROM lookups
                     WHERE lookups.id = campaign_rows.lookup_id   -- each in its month
                    OFFSET 0) AS lookup
@@ -167,6 +167,8 @@ _WAITING = """
                sum(spent.credits + to_come.credits) AS most
           FROM open
           LEFT JOIN jobs AS job ON job.search_id = open.search_id AND open.final_status IS NULL
+          LEFT JOIN LATERAL (
+               SELECT asked, providers FROM searches WHERE searches.id = open.search_id OFFSET 0) AS search ON true
          CROSS JOIN LATERAL (
                SELECT COALESCE(sum(credits + possible), 0) AS credits
                  FROM finished_jobs
@@ -176,6 +178,8 @@ _WAITING = """
                  FROM price
                 WHERE open.final_status IS NULL
                   AND price.name = ANY (CASE WHEN job.lookup_id = open.id THEN job.provider || job.todo
+                                             WHEN open.identifiers <@ search.asked
+                                                  AND open.providers <@ search.providers THEN '{}'
                                              ELSE open.providers END)) AS to_come
          GROUP BY 1, 2, 3
          ORDER BY 1, 2, 3

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
@@ -16,7 +16,7 @@ from uuid import UUID
 import asyncpg
 from uuid_utils.compat import uuid7
 
-from enrichment.campaign import CampaignState
+from enrichment.campaign import SLACK, CampaignState
 from store import audit
 from store.database import Db, transaction
 
@@ -63,7 +63,7 @@ async def open_campaign(pool: asyncpg.Pool[Any], *, name: str, who: str, digest:
                         anew: bool = False) -> Campaign:  # fmt: skip
     """Return the newest campaign of this file on disk with this mapping; make one if there is none.
 
-    *anew*: also if it is done.
+    *anew*: also if it is done. One of which nothing was asked is read again after a day.
     """
     async with transaction(pool) as db:
         # Two commands with one file at once: the second finds what the first makes.
@@ -73,7 +73,7 @@ async def open_campaign(pool: asyncpg.Pool[Any], *, name: str, who: str, digest:
             digest,
             json.dumps(dict(mapping)),
         )
-        if row is None or (anew and row["state"] == "done"):
+        if row is None or (anew and row["state"] == "done") or _is_stale(row):
             id = uuid7()
             await db.execute(
                 "INSERT INTO campaigns (id, name, who, digest, mapping) VALUES ($1, $2, $3, $4, $5::jsonb)",
@@ -164,7 +164,10 @@ async def approve(pool: asyncpg.Pool[Any], id: UUID, *, most: Decimal, who: str)
 
 
 async def go_on(pool: asyncpg.Pool[Any], id: UUID, *, most: Decimal | None, who: str) -> bool:
-    """Let a stopped campaign go on where it was (stopped -> ...), for *most* credits, or those approved before."""
+    """Let a stopped campaign go on where it was (stopped -> ...), for *most* credits, or those approved before.
+
+    With *most*, one that is not stopped goes on for these credits.
+    """
     async with transaction(pool) as db:
         row = await db.fetchrow(
             """
@@ -178,8 +181,7 @@ async def go_on(pool: asyncpg.Pool[Any], id: UUID, *, most: Decimal | None, who:
                    approved_credits = CASE WHEN approved_credits IS NOT NULL THEN COALESCE($2, approved_credits) END,
                    reason = NULL, due_at = now()
              WHERE id = $1
-               AND state = 'stopped'
-               AND digest IS NOT NULL
+               AND (state = 'stopped' AND digest IS NOT NULL OR $2 IS NOT NULL AND state IN ('sampling', 'running'))
             RETURNING approved_credits
             """,
             id,
@@ -251,6 +253,11 @@ async def claim(db: Db, id: UUID, lease: timedelta) -> Campaign | None:
 async def leave(db: Db, id: UUID) -> None:
     """Give the claim back: the next process may have the campaign now."""
     await db.execute("UPDATE campaigns SET due_at = now() WHERE id = $1", id)
+
+
+def _is_stale(row: asyncpg.Record) -> bool:
+    """Tell whether rows were judged so long ago, before any was asked, that they have to be judged again."""
+    return row["approved_credits"] is None and row["created_at"] < datetime.now(UTC) - SLACK
 
 
 _SELECT = """

@@ -10,16 +10,12 @@ from datetime import timedelta
 from pathlib import Path
 from uuid import UUID
 
-import structlog
-
 from enrichment.files import open_table
 from enrichment.files.table import FileProblem
 from store import campaign_files, campaigns
 from store.campaign_work import CampaignFile, CampaignWork
 from store.campaigns import Campaign
 from submitter.process import Process
-
-log = structlog.get_logger()
 
 LEASE = timedelta(seconds=60)  # of one campaign: longer than a large workbook takes to open
 WORKS_FOR = 5.0  # seconds for each: a stop does not wait for a large one
@@ -81,7 +77,6 @@ class CampaignWorker:
                 break
             else:
                 await self._pause()
-        log.info("campaign_worked_on", campaign=str(campaign.id))
 
     async def _open(self, campaign: Campaign) -> CampaignFile:
         """Put the upload into a temporary file, unless it is there already. Raise FileProblem."""
