@@ -178,10 +178,12 @@ async def go_on(pool: asyncpg.Pool[Any], id: UUID, *, most: Decimal | None, who:
                                 WHEN read_at IS NOT NULL     THEN 'read'
                                 WHEN mapping <> '{}'         THEN 'reading'
                                 ELSE 'uploaded' END::campaign_state,
-                   approved_credits = CASE WHEN approved_credits IS NOT NULL THEN COALESCE($2, approved_credits) END,
+                   approved_credits = CASE WHEN approved_credits IS NOT NULL
+                                           THEN COALESCE($2::numeric, approved_credits) END,
                    reason = NULL, due_at = now()
              WHERE id = $1
-               AND (state = 'stopped' AND digest IS NOT NULL OR $2 IS NOT NULL AND state IN ('sampling', 'running'))
+               AND (state = 'stopped' AND digest IS NOT NULL
+                    OR $2::numeric IS NOT NULL AND state IN ('sampling', 'running'))
             RETURNING approved_credits
             """,
             id,

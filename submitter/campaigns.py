@@ -19,7 +19,6 @@ from submitter.process import Process
 
 LEASE = timedelta(seconds=60)  # of one campaign: longer than a large workbook takes to open
 WORKS_FOR = 5.0  # seconds for each: a stop does not wait for a large one
-LOOK_EVERY = 0.2  # seconds between two looks while lookups are on their way
 MOST = 2  # campaigns of one pass
 STRAY_AFTER = timedelta(hours=1)  # an upload that has not become complete
 
@@ -70,13 +69,9 @@ class CampaignWorker:
         work = self._work(campaign.id, file)
         until = time.monotonic() + WORKS_FOR
         while time.monotonic() < until and not self._stop.is_set():
-            step = await work.advance()
-            if step.moved:
-                self._wake()
-            elif not step.waiting:
+            if not (await work.advance()).moved:
                 break
-            else:
-                await self._pause()
+            self._wake()
 
     async def _open(self, campaign: Campaign) -> CampaignFile:
         """Put the upload into a temporary file, unless it is there already. Raise FileProblem."""
@@ -97,10 +92,3 @@ class CampaignWorker:
     def _work(self, id: UUID, file: CampaignFile | None) -> CampaignWork:
         process = self._process
         return CampaignWork(process.pool, id, file, process.policy, process.providers)
-
-    async def _pause(self) -> None:
-        try:
-            async with asyncio.timeout(LOOK_EVERY):
-                await self._stop.wait()
-        except TimeoutError:
-            return
