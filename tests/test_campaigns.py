@@ -21,6 +21,7 @@ from tests.wishes import MOBILE, age, end, jobs, take_one
 if TYPE_CHECKING:
     from tests.wishes import Pool
 
+FOUND = Decimal(5)  # what a number costs
 KNOWN = ("known@acme.co", "", "Known Person", "Acme")
 
 
@@ -98,7 +99,8 @@ async def test_only_the_sample_is_asked_before_an_approval(ten: Campaigning) -> 
     quoted = await ten.to_the_end()
 
     assert (sampling.state, sampling.sample, sampling.approved_credits, asked) == ("sampling", 3, 3 * BOTH, 3)
-    assert (quoted.state, quoted.begun, quoted.ended, quoted.found, quoted.credits) == ("quoted", 3, 3, 1, 5)
+    assert (quoted.state, quoted.begun, quoted.ended, quoted.found) == ("quoted", 3, 3, 1)
+    assert quoted.credits == FOUND
     assert quoted.quote is not None
     assert (quoted.quote["sampled"], quoted.quote["population"]) == (3, 10)
     assert quoted.quote["rate"]["value"] == pytest.approx(1 / 3)
@@ -120,7 +122,7 @@ async def test_every_usable_row_gets_its_answer(pool: Pool, settings: Settings, 
     done = await campaign.to_the_end()
 
     shown = {number: one for page in [page async for page in results(pool, campaign.id)] for number, one in page}
-    assert (done.state, done.begun, done.ended, done.found, done.credits) == ("done", 3, 3, 3, 5)
+    assert (done.state, done.begun, done.ended, done.found, done.credits) == ("done", 3, 3, 3, FOUND)
     assert [shown[number].status for number in range(1, 5)] == ["found", "found", "found", "unusable"]
     assert [shown[number].credits for number in range(1, 5)] == [5, 0, 0, None]
     assert {shown[number].mobile for number in range(1, 4)} == {MOBILE}
@@ -148,8 +150,8 @@ async def test_no_row_begins_that_the_approved_credits_do_not_cover(ten: Campaig
     stopped = await ten.until_still()
 
     assert (first.state, first.begun) == ("running", 2)  # 16 of 20
-    assert (second.credits, second.begun) == (10, 3)  # 10 + 8 of 20
-    assert (stopped.state, stopped.reason, stopped.credits) == ("stopped", LIMIT_REACHED, 15)
+    assert (second.credits, second.begun) == (2 * FOUND, 3)  # 10 + 8 of 20
+    assert (stopped.state, stopped.reason, stopped.credits) == ("stopped", LIMIT_REACHED, 3 * FOUND)
     assert await campaigns.go_on(ten.pool, ten.id, most=Decimal(1000), who="ops")
     assert (await ten.to_the_end(MOBILE)).state == "done"
 

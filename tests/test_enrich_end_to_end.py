@@ -38,7 +38,8 @@ def contacts(folder: Path) -> Path:
 
 async def credits_of(service: Service) -> float:
     """Return the credits that both vendors charged, by their own books."""
-    return sum([(await service.charged(vendor))["totals"]["credits"] for vendor in ("leadmagic", "nyne")])
+    ledgers = [await service.charged(vendor) for vendor in ("leadmagic", "nyne")]
+    return float(sum(ledger["totals"]["credits"] for ledger in ledgers))
 
 
 async def test_a_file_is_sampled_quoted_stopped_resumed_and_paid_for_once(service: Service, tmp_path: Path) -> None:
