@@ -83,7 +83,8 @@ def as_duration(duration: timedelta | float | None) -> str:
     whole = round(seconds)
     for size, unit, smaller, small_unit in UNITS:
         if whole >= size:
-            return f"{whole // size} {unit} {whole % size // smaller} {small_unit}"
+            rest = whole % size // smaller
+            return f"{whole // size} {unit} {rest} {small_unit}" if rest else f"{whole // size} {unit}"
     return f"{seconds:.1f} s" if seconds < 10 else f"{whole} s"
 
 
