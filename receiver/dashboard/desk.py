@@ -51,8 +51,11 @@ class Desk:
         """Return what begins and checks sessions."""
         return Sessions(self.tokens, self.settings.session_key)
 
-    def guard(self, handler: Handler, scope: Scope) -> Handler:
-        """Wrap *handler* so that it needs a session of a token with *scope*, and a POST one of our own pages."""
+    def guard(self, handler: Handler, scope: Scope, *, takes_turn: bool = True) -> Handler:
+        """Wrap *handler* so that it needs a session of a token with *scope*, and a POST one of our own pages.
+
+        Without a turn, *handler* bounds by itself how much it does at once.
+        """
 
         @wraps(handler)
         async def guarded(request: Request) -> Response:
@@ -64,6 +67,8 @@ class Desk:
             try:
                 self.tokens.access.count_token(holder, holder.name)
                 _check(request, scope)
+                if not takes_turn:
+                    return await handler(request)
                 await self._wait_for_turn()
                 try:
                     return await handler(request)

@@ -9,6 +9,9 @@ from receiver.auth import Handler
 from receiver.dashboard import assets
 from receiver.dashboard.brake import Brake
 from receiver.dashboard.desk import Desk
+from receiver.dashboard.file_downloads import FileDownloads
+from receiver.dashboard.file_forms import FileForms
+from receiver.dashboard.files import Files
 from receiver.dashboard.live import Live
 from receiver.dashboard.login import Login
 from receiver.dashboard.now import NowPage
@@ -37,6 +40,24 @@ class Dashboard:
             self._page("/live", Live(self._desk, self._now).stream),
             self._form("/pause", brake.pull),
             self._form("/resume", brake.let_go),
+            *self._files(),
+        ]
+
+    def _files(self) -> list[PageRoute]:
+        files, forms = Files(self._desk), FileForms(self._desk)
+        upload = self._desk.guard(files.upload, "operate", takes_turn=False)
+        download = self._desk.guard(FileDownloads(self._desk).enriched, "operate", takes_turn=False)
+        return [
+            self._page("/files", files.page),
+            PageRoute("/files", upload, methods=["POST"]),
+            self._page("/files/{id}", files.one),
+            self._page("/files/{id}/part", files.part),
+            PageRoute("/files/{id}/enriched", download),
+            self._form("/files/{id}/columns", forms.columns),
+            self._form("/files/{id}/sample", forms.sample),
+            self._form("/files/{id}/approve", forms.approve),
+            self._form("/files/{id}/go-on", forms.go_on),
+            self._form("/files/{id}/stop", forms.stop),
         ]
 
     def close(self) -> None:

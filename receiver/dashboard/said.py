@@ -7,5 +7,6 @@ SAID = {
     "paused-already": "That is stopped already.",
     "resumed": "Let go. Waiting lookups go on now.",
     "resumed-already": "That is not stopped any more.",
+    "file-changed": "Nothing was done: the file has moved on meanwhile. This is how it is now.",
     "ended": "You are logged out.",
 }
