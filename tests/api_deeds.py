@@ -104,10 +104,11 @@ def listing(status: str | None = None, record_id: str | None = None, source: str
 
 
 async def exports(db: Db) -> None:
-    """Read two pages of all lookups, of a provider's, and of those that were created before some day."""
-    for given in ({}, {"provider": "nyne"}, {"status": "not_found", "until": NOW - timedelta(days=30)}):
+    """Read two pages of all lookups, of a provider's of some days ago, and of a status and a reason."""
+    ago = NOW - timedelta(days=30)
+    for given in ({}, {"provider": "nyne", "until": ago}, {"status": "not_found", "until": ago}, {"reason": "x"}):
         pages = export.pages(db, Filter.model_validate(given), PART)
-        assert [len(await anext(pages)) for _ in range(2)] == [PART, PART]
+        assert [len(await anext(pages)) for _ in range(2)] == [0 if "reason" in given else PART] * 2
 
 
 async def usage(db: Db) -> None:
