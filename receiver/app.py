@@ -97,7 +97,7 @@ def create_app(
     connections = Connections(pool, settings)
     tokens = Tokens(settings.api_tokens, _access(settings, metrics))
     addresses = Addresses(settings.callback_keys, _all_providers(settings))
-    health = Health(pool, url, door, metrics, settings.metrics_token, tokens.access, settings.sweep_seconds)
+    health = Health(pool, url, door, metrics, settings, tokens.access)
     handlers = Handlers(
         events=Events(settings, tokens, build_providers(settings), intake, notifier),
         crm_events={name: CrmEvents(name, settings, tokens, connections, naming, notifier, metrics) for name in CRMS},
