@@ -113,13 +113,14 @@ async def _export(settings: Settings, wanted: Filter, format: Format, columns: t
     from store.export import pages
 
     exported = 0
-    out.write(header(format, columns))
     if not embedded_exists(settings):
+        out.write(header(format, columns))
         return exported
     async with pooled(settings) as pool:
         # The filter's fields are not nested: an erasure looks for the person in the reason there.
         detail = {"format": format, "columns": columns} | wanted.model_dump(mode="json", exclude_none=True)
         await audit.record(pool, who=user(), action="export", detail=detail)
+        out.write(header(format, columns))
         with progressing(to_file=out.is_file) as advance:
             async for rows in pages(pool, wanted):
                 out.write(lines(format, columns, rows))

@@ -240,6 +240,14 @@ async def test_a_reader_may_stop_early(pool: Pool, database_url: str) -> None:
     assert (process.returncode, told) == (1, b"")
 
 
+async def test_a_database_that_is_away_leaves_stdout_empty(tmp_path: Path) -> None:
+    """A header without rows would pass for an export of nothing."""
+    told = await ringback("export", cwd=tmp_path, DATABASE_URL="postgresql://nobody@127.0.0.1:1/nothing")
+
+    assert (told.code, told.out) == (2, "")
+    assert told.err.startswith("PostgreSQL cannot be used: ")
+
+
 async def test_without_a_database_there_is_nothing_to_export(tmp_path: Path) -> None:
     """The header alone, and no server is started for it."""
     told = await ringback("export", "--columns", "id,mobile", cwd=tmp_path)
