@@ -796,6 +796,7 @@ CREATE TABLE campaigns (
     found             integer        NOT NULL DEFAULT 0,
     credits           numeric(14,2)  NOT NULL DEFAULT 0,        -- charged, or perhaps charged, by the ended ones
     reason            text,                                     -- why it is stopped
+    due_at            timestamptz    NOT NULL DEFAULT now(),    -- of an upload; claimed by moving it ahead
     created_at        timestamptz    NOT NULL DEFAULT now(),
     done_at           timestamptz,
 

@@ -13,6 +13,7 @@ from console.connect import connect
 from console.demo.command import demo
 from console.disconnect import disconnect
 from console.doctor import doctor
+from console.enrich import enrich
 from console.erase import erase
 from console.export import export
 from console.migrate import migrate
@@ -40,7 +41,7 @@ cli = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 for verb in (
-    migrate, up, demo, connect, disconnect, backfill, status, doctor, pause, resume,
+    migrate, up, demo, connect, disconnect, backfill, enrich, status, doctor, pause, resume,
     reconcile, export, retry, cancel, release, replay, suppress, erase, prune,
 ):  # fmt: skip
     cli.command()(verb)
