@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+# A number in every spreadsheet, and nothing else; an apostrophe would break imports into CRMs.
 E164 = re.compile(r"\+[1-9][0-9]{2,14}")
 # https://owasp.org/www-community/attacks/CSV_Injection: these begin a formula, also behind a separator, because a
 # spreadsheet may split at another one than ours.
