@@ -27,12 +27,10 @@ async def completed(line: str, folder: Path) -> list[str]:
     [
         ("ringback exp", ["export"]),
         ("ringback connect ", [*CRM_NAMES]),
-        ("ringback backfill h", ["hubspot"]),
         ("ringback disconnect ", [*CRM_NAMES]),
         ("ringback pause --provider ", [*PROVIDER_NAMES]),
         ("ringback resume --source ", [*SOURCE_NAMES]),
         ("ringback retry --status f", ["found", "failed"]),
-        ("ringback cancel --source ", [*SOURCE_NAMES]),
         ("ringback replay --state ", [*REPLAYED]),
         ("ringback replay --channel ", ["webhook", *CRM_NAMES]),
         ("ringback export --provider n", ["nyne"]),
