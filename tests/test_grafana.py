@@ -141,6 +141,14 @@ def test_what_every_receiver_shows_alike_is_not_added_up() -> None:
     assert shared == []
 
 
+def test_other_programs_are_left_out() -> None:
+    """Prometheus has the memory of everything that it scrapes, under the same name."""
+    common = [expression for expression, _ in expressions() if "process_" in expression]
+
+    assert common
+    assert all("and on (instance, job) ringback_build_info" in expression for expression in common)
+
+
 def test_the_panels_lie_beside_each_other() -> None:
     """No two of them overlap, and none has the id of another."""
     boxes = [panel["gridPos"] for panel in DASHBOARD["panels"]]
