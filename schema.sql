@@ -760,7 +760,7 @@ ALTER TABLE audit VALIDATE CONSTRAINT audit_action;
 
 CREATE TYPE campaign_state AS ENUM (
     'uploading',   -- its file is on the way
-    'uploaded',    -- a person has yet to say which column holds what
+    'uploaded',    -- its columns are looked at; then a person has yet to say which holds what
     'reading',     -- its rows are being recorded
     'read',        -- counted; a person has yet to let the sample be asked
     'sampling',    -- the sample is being asked
@@ -779,6 +779,7 @@ CREATE TABLE campaigns (
     state             campaign_state NOT NULL DEFAULT 'reading',
     is_uploaded       boolean        NOT NULL DEFAULT false,    -- the reconciler goes on with it
     digest            bytea,                                    -- SHA-256 of the file; NULL while it is on the way
+    layout            jsonb,                                    -- of an upload: its columns, and how it is read
     mapping           jsonb          NOT NULL DEFAULT '{}',     -- column -> field of an event
     read_to           integer        NOT NULL DEFAULT 0,        -- the number of the last row that is recorded
     read_at           timestamptz,                              -- when the last row of all was
@@ -804,6 +805,8 @@ CREATE TABLE campaigns (
         CHECK (octet_length(digest) = 32),
     CONSTRAINT read_from_a_whole_file
         CHECK (digest IS NOT NULL OR state IN ('uploading', 'stopped')),
+    CONSTRAINT read_as_it_was_looked_at
+        CHECK (layout IS NOT NULL OR NOT is_uploaded OR state IN ('uploading', 'uploaded', 'stopped')),
     CONSTRAINT campaign_read_to_its_end
         CHECK (read_at IS NOT NULL OR state IN ('uploading', 'uploaded', 'reading', 'stopped')),
     CONSTRAINT asked_with_a_limit
@@ -819,7 +822,7 @@ CREATE TABLE campaigns (
     CONSTRAINT stopped_says_why
         CHECK ((reason IS NOT NULL) = (state = 'stopped'))
 ) WITH (fillfactor = 50);
-CREATE INDEX campaigns_under_way ON campaigns (id) WHERE state IN ('reading', 'sampling', 'running');
+CREATE INDEX campaigns_under_way ON campaigns (id) WHERE state IN ('uploaded', 'reading', 'sampling', 'running');
 
 -- One row for each row of the file. No contact is here in the clear: it is in the file until it is in a lookup.
 CREATE TABLE campaign_rows (

@@ -26,6 +26,7 @@ HELD = {
 NOT_ASKED = (
     "nothing is asked. Do the processes run? Start them with `ringback up`; `ringback doctor` says what is wrong"
 )
+DATABASE = "PostgreSQL does not answer"
 AWAITED = "{provider} has yet to answer"
 
 
@@ -69,6 +70,10 @@ class Watch:
             if self._told_at is not None:
                 typer.echo(f"{campaign.state}: {done:,} rows; {words}".removesuffix("; "), err=self._err)
             self._told_at = now
+
+    def away(self) -> None:
+        """Say once that the database is away."""
+        self._say_why(DATABASE)
 
     def _say_why(self, why: str) -> None:
         if why and why != self._why:

@@ -23,9 +23,11 @@ from store import campaign_asking, campaign_reading, campaigns, notify
 from store.campaign_results import write_results
 from store.campaign_work import CampaignFile, CampaignWork
 from store.campaigns import STOPPED, Campaign
+from store.database import UNREACHABLE
 from store.installation import Installation
 
 LOOK_EVERY = 0.2  # seconds between two looks while lookups are on their way
+AWAY = 2.0  # seconds between two tries while the database is away
 UNDER_WAY = ("reading", "sampling", "running")
 REASONS = 10  # that are shown, why rows cannot be used
 
@@ -134,13 +136,18 @@ class Run:
         state = campaign.state
         with Watch(campaign, err=self._manner.as_json) as watch:
             while campaign.state == state and not self._stop.is_set():
-                step = await work.advance()
-                campaign = await self._find(campaign)
+                try:
+                    step = await work.advance()
+                    campaign = await self._find(campaign)
+                    if step.moved and state != "reading":
+                        await notify.hint(self._pool)
+                except UNREACHABLE:  # what was not committed is done again
+                    watch.away()
+                    await self._pause(AWAY)
+                    continue
                 watch.show(campaign, step.waiting, time.monotonic())
                 if not step.moved:
-                    await self._pause()
-                elif state != "reading":
-                    await notify.hint(self._pool)
+                    await self._pause(LOOK_EVERY)
 
     async def _show_counts(self, campaign: Campaign) -> None:
         reasons = await campaign_reading.reasons(self._pool, campaign.id, REASONS)
@@ -162,9 +169,9 @@ class Run:
         found = await campaigns.find(self._pool, campaign.id)
         return found or campaign
 
-    async def _pause(self) -> None:
+    async def _pause(self, seconds: float) -> None:
         try:
-            async with asyncio.timeout(LOOK_EVERY):
+            async with asyncio.timeout(seconds):
                 await self._stop.wait()
         except TimeoutError:
             return

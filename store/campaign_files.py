@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import json
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 from uuid import UUID
 
+import asyncpg
 from uuid_utils.compat import uuid7
 
-from store.database import Db
+from enrichment.files.table import Table
+from store.database import Db, transaction
 from store.partitions import first_id
 
 PIECE = 512 * 1024  # bytes
@@ -83,6 +88,35 @@ async def spool(db: Db, id: UUID, path: Path) -> bool:
         async for piece in pieces(db, id):
             written += file.write(piece)
     return written > 0
+
+
+async def describe(
+    pool: asyncpg.Pool[Any], id: UUID, table: Table, mapping: Mapping[str, str], path: Path | None = None
+) -> bool:
+    """Keep how an upload is read, and what its columns seem to hold. Return False if it is not `uploaded` any more.
+
+    *path*: a file that takes its place.
+    """
+    async with transaction(pool) as db:
+        row = await db.fetchrow(
+            """
+            UPDATE campaigns
+               SET layout = $2::jsonb, mapping = $3::jsonb
+             WHERE id = $1
+               AND state = 'uploaded'
+               AND layout IS NULL
+            RETURNING id
+            """,
+            id,
+            json.dumps(asdict(table)),
+            json.dumps(dict(mapping)),
+        )
+        if row is not None and path is not None:
+            await db.execute("DELETE FROM campaign_files WHERE campaign_id = $1", id)
+            with path.open("rb") as file:
+                for place, piece in enumerate(iter(lambda: file.read(PIECE), b"")):
+                    await add_piece(db, id, place, piece)
+    return row is not None
 
 
 async def is_kept(db: Db, id: UUID) -> bool:

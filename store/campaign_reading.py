@@ -72,6 +72,7 @@ async def map_columns(db: Db, id: UUID, mapping: Mapping[str, str]) -> bool:
            SET state = 'reading', mapping = $2::jsonb, due_at = now()
          WHERE id = $1
            AND state = 'uploaded'
+           AND layout IS NOT NULL
         RETURNING id
         """,
         id,

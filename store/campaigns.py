@@ -17,6 +17,7 @@ import asyncpg
 from uuid_utils.compat import uuid7
 
 from enrichment.campaign import SLACK, CampaignState
+from enrichment.files.table import Table
 from store import audit
 from store.database import Db, transaction
 
@@ -34,6 +35,7 @@ class Campaign:
     who: str
     state: CampaignState
     is_uploaded: bool
+    layout: Table | None
     mapping: Mapping[str, str]
     read_to: int
     fresh: int
@@ -176,8 +178,8 @@ async def go_on(pool: asyncpg.Pool[Any], id: UUID, *, most: Decimal | None, who:
                                 WHEN quote IS NOT NULL       THEN 'quoted'
                                 WHEN sample IS NOT NULL      THEN 'sampling'
                                 WHEN read_at IS NOT NULL     THEN 'read'
-                                WHEN mapping <> '{}'         THEN 'reading'
-                                ELSE 'uploaded' END::campaign_state,
+                                WHEN is_uploaded AND layout IS NULL THEN 'uploaded'
+                                ELSE 'reading' END::campaign_state,
                    approved_credits = CASE WHEN approved_credits IS NOT NULL
                                            THEN COALESCE($2::numeric, approved_credits) END,
                    reason = NULL, due_at = now()
@@ -196,13 +198,13 @@ async def go_on(pool: asyncpg.Pool[Any], id: UUID, *, most: Decimal | None, who:
 
 
 async def stop(db: Db, id: UUID, reason: str = STOPPED) -> bool:
-    """Begin no more rows, for this reason (reading, sampling or running -> stopped); those that are open go on."""
+    """Begin no more rows, for this reason (a state under way -> stopped); those that are open go on."""
     row = await db.fetchrow(
         """
         UPDATE campaigns
            SET state = 'stopped', reason = $2
          WHERE id = $1
-           AND state IN ('reading', 'sampling', 'running')
+           AND (state IN ('reading', 'sampling', 'running') OR state = 'uploaded' AND layout IS NULL)
         RETURNING id
         """,
         id,
@@ -218,7 +220,8 @@ async def under_way(db: Db, limit: int, after: UUID) -> list[UUID]:
         SELECT id
           FROM (SELECT id
                   FROM campaigns
-                 WHERE state IN ('reading', 'sampling', 'running')
+                 WHERE state IN ('uploaded', 'reading', 'sampling', 'running')
+                   AND (state <> 'uploaded' OR layout IS NULL)
                    AND is_uploaded
                    AND due_at <= now()
                  UNION
@@ -242,7 +245,7 @@ async def claim(db: Db, id: UUID, lease: timedelta) -> Campaign | None:
            SET due_at = clock_timestamp() + $2
          WHERE id = $1
            AND is_uploaded
-           AND state IN ('reading', 'sampling', 'running')
+           AND (state IN ('reading', 'sampling', 'running') OR state = 'uploaded' AND layout IS NULL)
            AND due_at <= now()
         RETURNING id
         """,
@@ -263,7 +266,7 @@ def _is_stale(row: asyncpg.Record) -> bool:
 
 
 _SELECT = """
-        SELECT id, name, who, state::text, is_uploaded, mapping, read_to, fresh, duplicate, known, unusable,
+        SELECT id, name, who, state::text, is_uploaded, layout, mapping, read_to, fresh, duplicate, known, unusable,
                most_credits, sample, quote, approved_credits, approved_at, begun, ended, found, credits, reason,
                created_at, done_at
           FROM campaigns
@@ -273,5 +276,10 @@ _SELECT = """
 def _campaign(row: asyncpg.Record) -> Campaign:
     given = dict(row)
     given["mapping"] = json.loads(row["mapping"])
+    given["layout"] = _table(json.loads(row["layout"])) if row["layout"] else None
     given["quote"] = json.loads(row["quote"]) if row["quote"] else None
     return Campaign(**given)
+
+
+def _table(layout: dict[str, Any]) -> Table:
+    return Table(**layout | {"columns": tuple(layout["columns"])})

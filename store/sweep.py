@@ -58,7 +58,8 @@ async def look(db: Db) -> Outstanding:
                EXISTS (SELECT FROM selections WHERE state IN ('previewing', 'applying')) AS selections,
                EXISTS (SELECT FROM readings WHERE state = 'reading')
                OR EXISTS (SELECT FROM deliveries WHERE state = 'sending') AS leased,
-               EXISTS (SELECT FROM campaigns WHERE state IN ('reading', 'sampling', 'running'))
+               EXISTS (SELECT FROM campaigns WHERE state IN ('uploaded', 'reading', 'sampling', 'running')
+                                                    AND (state <> 'uploaded' OR layout IS NULL))
                OR EXISTS (SELECT FROM campaign_rows WHERE lookup_id IS NOT NULL AND status IS NULL) AS campaigns
         """
     )

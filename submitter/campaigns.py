@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import csv
 import tempfile
 import time
 from collections.abc import Callable
 from datetime import timedelta
+from itertools import islice
 from pathlib import Path
 from uuid import UUID
 
-from enrichment.files import open_table
-from enrichment.files.table import FileProblem
+from enrichment.files import open_table, read_rows, table_records
+from enrichment.files.columns import guess_mapping
+from enrichment.files.table import FileProblem, Table
 from store import campaign_files, campaigns
 from store.campaign_work import CampaignFile, CampaignWork
 from store.campaigns import Campaign
@@ -19,6 +22,7 @@ from submitter.process import Process
 
 LEASE = timedelta(seconds=60)  # of one campaign: longer than a large workbook takes to open
 WORKS_FOR = 5.0  # seconds for each: a stop does not wait for a large one
+GUESSED_FROM = 200  # rows
 MOST = 2  # campaigns of one pass
 STRAY_AFTER = timedelta(hours=1)  # an upload that has not become complete
 
@@ -62,7 +66,10 @@ class CampaignWorker:
 
     async def _go_on(self, campaign: Campaign) -> None:
         try:
-            file = await self._open(campaign)
+            if campaign.layout is None:
+                await self._look(campaign)
+                return
+            file = await self._open(campaign, campaign.layout)
         except FileProblem as problem:
             await campaigns.stop(self._process.pool, campaign.id, str(problem))
             return
@@ -73,22 +80,40 @@ class CampaignWorker:
                 break
             self._wake()
 
-    async def _open(self, campaign: Campaign) -> CampaignFile:
+    async def _look(self, campaign: Campaign) -> None:
+        """Find out what is in an upload. A workbook becomes csv, which others read row by row. Raise FileProblem."""
+        path = await self._spool(campaign)
+        table = await asyncio.to_thread(open_table, path, name=campaign.name)
+        written = None
+        if table.kind == "xlsx":
+            written = path.with_name("upload.csv")
+            await asyncio.to_thread(_write_csv, path, table, written)
+            path, table = written, await asyncio.to_thread(open_table, written, name=campaign.name)
+        first = await asyncio.to_thread(lambda: list(islice(read_rows(path, table), GUESSED_FROM)))
+        await campaign_files.describe(self._process.pool, campaign.id, table, guess_mapping(table, first), written)
+        self.close()
+
+    async def _open(self, campaign: Campaign, table: Table) -> CampaignFile:
         """Put the upload into a temporary file, unless it is there already. Raise FileProblem."""
         if not await campaign_files.is_kept(self._process.pool, campaign.id):
             raise FileProblem(campaign_files.GONE)
-        if self._opened is not None and self._opened[0] == campaign.id:
-            return self._opened[1]
+        if self._opened is None or self._opened[0] != campaign.id:
+            self._opened = campaign.id, CampaignFile(await self._spool(campaign), table, campaign.mapping)
+        return self._opened[1]
+
+    async def _spool(self, campaign: Campaign) -> Path:
         self.close()
         self._folder = tempfile.TemporaryDirectory(prefix="ringback-campaign-")
         path = Path(self._folder.name) / "upload"
         if not await campaign_files.spool(self._process.pool, campaign.id, path):
             raise FileProblem(campaign_files.GONE)
-        table = await asyncio.to_thread(open_table, path, name=campaign.name)
-        file = CampaignFile(path, table, campaign.mapping)
-        self._opened = campaign.id, file
-        return file
+        return path
 
     def _work(self, id: UUID, file: CampaignFile | None) -> CampaignWork:
         process = self._process
         return CampaignWork(process.pool, id, file, process.policy, process.providers)
+
+
+def _write_csv(path: Path, table: Table, target: Path) -> None:
+    with target.open("w", encoding="utf-8", newline="") as file:
+        csv.writer(file).writerows(table_records(path, table))

@@ -234,6 +234,7 @@ IMPOSSIBLE: list[tuple[str, Break]] = [
     ("previewed_before_it_is_applied", a_selection("state = 'applied', previewed_at = now()")),
     ("campaign_digest_is_sha256", a_campaign("digest = 'x'")),
     ("read_from_a_whole_file", a_campaign("digest = NULL")),
+    ("read_as_it_was_looked_at", a_campaign("is_uploaded = true")),
     ("campaign_read_to_its_end", a_campaign("state = 'read'")),
     ("asked_with_a_limit", a_campaign("begun = 1")),
     ("asked_with_a_limit", a_campaign("state = 'sampling', read_at = now(), sample = 50")),

@@ -68,8 +68,12 @@ CSV = b"E-Mail,Name\np0@acme.co,Ada Byron\np1@acme.co,Bob Stone\n"
 async def read_upload(world: AtWork, stop: asyncio.Event) -> tuple[UUID, CampaignWorker]:
     """Upload a file, say what its columns hold, and let the reconciler read it."""
     id = await upload(world.pool, CSV)
-    assert await map_columns(world.pool, id, {"E-Mail": "work_email", "Name": "name"})
     worker = CampaignWorker(world.process, world.wake, stop)
+    await worker.work_on_campaigns()
+    looked_at = await campaigns.find(world.pool, id)
+    assert looked_at is not None
+    assert looked_at.mapping == {"E-Mail": "work_email", "Name": "name"}
+    assert await map_columns(world.pool, id, looked_at.mapping)
     await worker.work_on_campaigns()
     return id, worker
 
