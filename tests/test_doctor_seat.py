@@ -88,8 +88,9 @@ async def test_a_campaign_that_stands_still_is_named(
     """One whose reconciler, or whose command, is gone; not a young one, nor one whose questions are under way."""
     await pool.execute(
         """
-        INSERT INTO campaigns (id, name, who, state, is_uploaded, digest, read_at, approved_at, approved_credits, begun)
-        VALUES ($1, 'a.csv', 'ops', 'running', $2, sha256('a'), now(), now() - $3::interval, 10, $4)
+        INSERT INTO campaigns (id, name, who, state, is_uploaded, digest, layout, read_at, approved_at,
+                               approved_credits, begun)
+        VALUES ($1, 'a.csv', 'ops', 'running', $2, sha256('a'), '{}', now(), now() - $3::interval, 10, $4)
         """,
         uuid7(), uploaded, timedelta(hours=age), begun,
     )  # fmt: skip
