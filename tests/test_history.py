@@ -51,7 +51,8 @@ async def test_a_cancelled_lookup_lowers_no_rate(week: Pool) -> None:
     """The found rate is of the lookups that nobody stopped."""
     told = (await read(week)).lookups["all"][""]
 
-    assert (told.tried, told.rate) == (6, pytest.approx(4 / 6))
+    assert told.tried == 6
+    assert told.rate == pytest.approx(4 / 6)
     assert Lookups(cancelled=1).rate is None
 
 
@@ -93,8 +94,9 @@ async def test_waits_are_of_lookups_that_asked(week: Pool) -> None:
     told = (await read(week)).waits
 
     every, yesterday = told["all"][""], told["period"][YESTERDAYS]
-    assert (every.numbers, every.reused, every.half, every.most) == (3, 1, 10, pytest.approx(91))
-    assert (yesterday.numbers, yesterday.reused, yesterday.half, yesterday.most) == (2, 1, 6, pytest.approx(9.6))
+    assert (every.numbers, every.reused, every.half) == (3, 1, 10.0)
+    assert (yesterday.numbers, yesterday.reused, yesterday.half) == (2, 1, 6.0)
+    assert [every.most, yesterday.most] == pytest.approx([91, 9.6])
     assert told["provider"]["nyne"] == Waits(numbers=1, half=10, most=10)
     assert told["source"]["hubspot"] == Waits(reused=1)
     assert set(told["provider"]) == {"leadmagic", "nyne"}
