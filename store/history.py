@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 
 import asyncpg
 
-from store.database import Connection
+from store.database import ACQUIRE_TIMEOUT, Connection
 from store.partitions import Month, first_id
 
 MOST = 50_000  # lookups whose rows are read; with their questions, about a second
@@ -125,18 +125,20 @@ class History:
 
 
 async def read_history(
-    pool: asyncpg.Pool[Any], span: Span, *, sources: Sequence[str], provider: str | None, source: str | None,
-    most: int = MOST,
-) -> History:  # fmt: skip
+    pool: asyncpg.Pool[Any], span: Span, *, sources: Sequence[str], provider: str | None, source: str | None
+) -> History:
     """Read the figures of *span*: of one provider and of one source, or of all. *sources*: the names that exist.
 
     Raise asyncpg.QueryCanceledError when a statement takes too long.
     """
-    async with pool.acquire() as db, db.transaction(isolation="repeatable_read", readonly=True):
+    async with (
+        pool.acquire(timeout=ACQUIRE_TIMEOUT) as db,
+        db.transaction(isolation="repeatable_read", readonly=True),
+    ):
         await db.execute(PATIENCE)
         credits, reserved = await _credits(db, span, provider, source)
         ended = await _ended(db, span, sources)
-        share = await _share(db, span, sum(row["lookups"] for row in ended), most)
+        share = await _share(db, span, sum(row["lookups"] for row in ended))
         wanted = [[first_id(begin) for begin in span.begins], first_id(span.end), provider, source]
         return History(
             span=span,
@@ -213,16 +215,16 @@ def _by_status(rows: Iterable[asyncpg.Record], source: str | None) -> Mapping[st
     return found
 
 
-async def _share(db: Connection, span: Span, ended: int, most: int) -> float:
-    """Return which share of the lookups is to be read: 1 up to *most*, or so much less that both limits hold."""
-    if ended <= most:
+async def _share(db: Connection, span: Span, ended: int) -> float:
+    """Return which share of the lookups is to be read: 1 up to MOST, or so much less that both limits hold."""
+    if ended <= MOST:
         return 1.0
     months = {Month.of(begin).partition_of("lookups") for begin in span.begins}
     there: float = await db.fetchval(
         "SELECT COALESCE(sum(reltuples) FILTER (WHERE reltuples > 0), 0) FROM pg_class WHERE relname = ANY($1::text[])",
         [*months, "lookups_default"],
     )
-    return min(most / ended, MOST_PAGES_OF / max(there, 1.0))
+    return min(MOST / ended, MOST_PAGES_OF / max(there, 1.0))
 
 
 async def _sampled(db: Connection, statement: str, wanted: list[Any], share: float) -> list[asyncpg.Record]:

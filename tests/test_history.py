@@ -21,9 +21,9 @@ WEEK = Span.of_days(7, NOW)
 YESTERDAYS, TODAYS = str(YESTERDAY), str(TODAY)
 
 
-async def read(pool: Pool, provider: str | None = None, source: str | None = None, most: int = 1000) -> History:
+async def read(pool: Pool, provider: str | None = None, source: str | None = None) -> History:
     """Read the figures of the week."""
-    return await read_history(pool, WEEK, sources=SOURCE_NAMES, provider=provider, source=source, most=most)
+    return await read_history(pool, WEEK, sources=SOURCE_NAMES, provider=provider, source=source)
 
 
 @pytest.fixture
@@ -138,7 +138,9 @@ async def test_a_database_without_lookups(db: Pool) -> None:
     assert (told.credits["all"][""], told.reserved, told.share) == (Credits(), Decimal(0), 1.0)
 
 
-async def test_many_lookups_are_counted_exactly_and_their_rows_sampled(db: Pool) -> None:
+async def test_many_lookups_are_counted_exactly_and_their_rows_sampled(
+    db: Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Above the most, rows are read from a share of the pages; the share is what was asked for."""
     await db.execute(
         """
@@ -151,7 +153,9 @@ async def test_many_lookups_are_counted_exactly_and_their_rows_sampled(db: Pool)
         """
     )
 
-    told = await read(db, most=1000)
+    monkeypatch.setattr(history, "MOST", 1000)
+
+    told = await read(db)
 
     assert told.share == 0.2
     assert told.lookups["all"][""].found == 5000
@@ -164,11 +168,12 @@ async def test_a_sample_of_one_quiet_week_reads_few_pages_of_its_month(
     db: Pool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The share falls with the lookups that the planner knows of in these months, however few the span has."""
+    monkeypatch.setattr(history, "MOST", 1)
     monkeypatch.setattr(history, "MOST_PAGES_OF", 1)
     await make_week(db)
     await db.execute("ANALYZE")
 
-    assert (await read(db, most=1)).share == pytest.approx(1 / 11, abs=0.03)
+    assert (await read(db)).share == pytest.approx(1 / 11, abs=0.03)
 
 
 async def test_a_slow_statement_is_given_up(week: Pool, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -263,7 +263,7 @@ def _money(credits: Decimal | None) -> str:
 
 def _about(history: History, counted: int | Decimal) -> Cell:
     """Write a count or credits, or of a sample what they stand for."""
-    if history.share == 1.0:
+    if history.share == 1.0 or not counted:
         return Cell(as_amount(counted) if isinstance(counted, int) else _money(counted))
     about = float(counted) / history.share
     return Cell(f"≈ {as_amount(round(about, -max(0, len(str(round(about))) - 3)))}")

@@ -16,7 +16,7 @@ from store.history import History, Span, read_history
 
 KEPT = 60.0  # seconds that a history is shown before it is counted again,
 RESTS = 20.0  # or as many times the seconds that it took, so that pages never keep the database busy
-PATIENCE = 8.0  # seconds that a visitor waits
+PATIENCE = 4.0  # seconds that a visitor waits
 
 SPANS: dict[str, tuple[str, Callable[[datetime], Span]]] = {
     "7d": ("7 days", lambda now: Span.of_days(7, now)),
