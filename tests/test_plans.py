@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from functools import partial
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
@@ -22,7 +23,7 @@ from enrichment.ending import Ending, lost
 from enrichment.guards import Budget, Guards
 from enrichment.outcome import Answered
 from enrichment.wish import Wish
-from store import asked, lookups, providers, prune_keys, reopened, reports, selection_pages, selections, sweep
+from store import asked, history, lookups, providers, prune_keys, reopened, reports, selection_pages, selections, sweep
 from store.budgets import Room, release_affordable
 from store.callbacks import Callback, record_callbacks
 from store.claim import claim
@@ -371,6 +372,28 @@ async def test_the_sums_of_a_day_do_not_read_the_history(db: Connection) -> None
     read = sum(rows(node) for node in map(Node, walk(plan)) if node.table in big)
     this_month = await db.fetchval(f"SELECT count(*) FROM lookups WHERE id >= '{first_id(month_of(since))}'")  # noqa: S608
     assert ids <= read <= this_month, drawn(plan)
+
+
+@pytest.mark.parametrize("mode", ["force_custom_plan", "force_generic_plan"])
+async def test_a_history_reads_no_more_rows_than_its_sample(
+    db: Connection, monkeypatch: pytest.MonkeyPatch, mode: str
+) -> None:
+    """Lookups are counted in an index, without their rows; rows are read of the sample, and of its months alone."""
+    monkeypatch.setattr(history, "MOST", 5 * PART)
+    await db.execute(f"SET plan_cache_mode = {mode}; SET default_transaction_isolation = 'repeatable read'")
+    big = await big_tables(db)
+    span = history.Span.of_days(30, NOW)
+    deed = partial(history.read_history, span=span, sources=("generic", "api"), provider=None, source=None)
+
+    plans = await explain(db, await capture(db, deed))
+
+    nodes = [node for plan in plans for node in map(Node, walk(plan)) if node.table in big]
+    kinds = {(node.table.partition("_20")[0], node.kind) for node in nodes if node.table}
+    assert kinds == {
+        ("lookups", "Index Only Scan"), ("lookups", "Sample Scan"), ("finished_jobs", "Index Scan"),
+    }  # fmt: skip
+    # Twice a sample of the lookups, with the open ones on its pages, and the questions of one of them.
+    assert sum(rows(node) for node in nodes if node.kind != "Index Only Scan") <= 2 * READ_AT_MOST
 
 
 def month_of(moment: datetime) -> datetime:
