@@ -12,6 +12,7 @@ from receiver.dashboard.desk import Desk
 from receiver.dashboard.file_downloads import FileDownloads
 from receiver.dashboard.file_forms import FileForms
 from receiver.dashboard.files import Files
+from receiver.dashboard.history import HistoryPage
 from receiver.dashboard.live import Live
 from receiver.dashboard.login import Login
 from receiver.dashboard.now import NowPage
@@ -27,6 +28,7 @@ class Dashboard:
     def __init__(self, desk: Desk) -> None:
         self._desk = desk
         self._now = NowPage(desk)
+        self._history = HistoryPage(desk)
 
     def routes(self) -> list[PageRoute]:
         """Return the routes."""
@@ -38,6 +40,7 @@ class Dashboard:
             PageRoute("/logout", login.leave, methods=["POST"]),
             self._page("/", self._now.page),
             self._page("/live", Live(self._desk, self._now).stream),
+            self._page("/history", self._history.page),
             self._form("/pause", brake.pull),
             self._form("/resume", brake.let_go),
             *self._files(),
@@ -63,6 +66,7 @@ class Dashboard:
     def close(self) -> None:
         """End what is still under way."""
         self._now.close()
+        self._history.close()
 
     def _page(self, path: str, handler: Handler, scope: Scope = "read") -> PageRoute:
         return PageRoute(path, self._desk.guard(handler, scope))
