@@ -13,13 +13,12 @@ from itertools import islice
 from pathlib import Path
 
 from enrichment.files.encodings import OTHERS, find_encoding
-from enrichment.files.table import FileProblem, Table, name_columns
+from enrichment.files.table import FileProblem, Table, below_preamble, name_columns
 
 SEPARATORS = (",", ";", "\t", "|")
 LONGEST_ROW = 1 << 20  # characters; a quote that is never closed would make the rest of the file one row
 _SEPARATOR_LINE = re.compile(r"\ufeff?\"?sep=(.)\"?[\r\n]*", re.IGNORECASE)
 _LOOKED_AT = 50  # records, to find the separator
-_MOST_ABOVE = 10  # records above the header, as LinkedIn's export has them
 
 
 def open_csv(path: Path) -> Table:
@@ -30,7 +29,7 @@ def open_csv(path: Path) -> Table:
     encoding = find_encoding(path)
     _refuse_binary(path, encoding)
     separator = _named_separator(path, encoding) or _find_separator(path, encoding)
-    records = _below_preamble(_records(path, encoding, separator))
+    records = below_preamble(_records(path, encoding, separator))
     header = next(records, None)
     if header is None:
         raise FileProblem("the file is empty; its first row has to name the columns")
@@ -40,7 +39,7 @@ def open_csv(path: Path) -> Table:
 
 def csv_records(path: Path, table: Table) -> Iterator[list[str]]:
     """Yield the header and the rows as they are written, each with its own number of values."""
-    return _below_preamble(_records(path, table.encoding or "utf-8", table.separator or ","))
+    return below_preamble(_records(path, table.encoding or "utf-8", table.separator or ","))
 
 
 def _refuse_binary(path: Path, encoding: str) -> None:
@@ -64,7 +63,7 @@ def _find_separator(path: Path, encoding: str) -> str:
     problem: FileProblem | None = None
     for separator in SEPARATORS:
         try:
-            widths = [len(one) for one in islice(_below_preamble(_records(path, encoding, separator)), _LOOKED_AT)]
+            widths = [len(one) for one in islice(below_preamble(_records(path, encoding, separator)), _LOOKED_AT)]
         except FileProblem as error:
             problem = error
             continue
@@ -78,25 +77,6 @@ def _find_separator(path: Path, encoding: str) -> str:
     if problem and not any(best):
         raise problem
     return chosen
-
-
-def _below_preamble(records: Iterator[list[str]]) -> Iterator[list[str]]:
-    """Yield the header and what is below it, without empty lines.
-
-    LinkedIn's export of connections begins with a note of its own: lines of one value, then an empty line.
-    https://www.linkedin.com/help/linkedin/answer/a566336
-    """
-    first: list[list[str]] = []
-    for record in records:
-        if not record and not first:
-            continue
-        first.append(record)
-        if len(record) > 1 or len(first) > _MOST_ABOVE:
-            break
-    if [] in first and len(first[-1]) > 1:
-        first = first[-1:]
-    yield from filter(None, first)
-    yield from filter(None, records)
 
 
 def _records(path: Path, encoding: str, separator: str) -> Iterator[list[str]]:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Literal
 
 MOST_COLUMNS = 1000
+_MOST_ABOVE = 10  # rows above the header
 
 
 class FileProblem(ValueError):
@@ -56,3 +58,23 @@ def name_columns(header: list[str], width: int) -> tuple[str, ...]:
 def fit(values: list[str], width: int) -> tuple[str, ...]:
     """Return *values* as *width* cells; a short row ends in empty ones."""
     return (*values[:width], *[""] * (width - len(values)))
+
+
+def below_preamble(records: Iterable[list[str]]) -> Iterator[list[str]]:
+    """Yield the header and the rows below it, without empty rows and what stands above the header.
+
+    LinkedIn's export of connections begins with a note: rows of one value, then an empty row.
+    https://www.linkedin.com/help/linkedin/answer/a566336
+    """
+    rest = iter(records)
+    first: list[list[str]] = []
+    for record in rest:
+        if not record and not first:
+            continue
+        first.append(record)
+        if len(record) > 1 or len(first) > _MOST_ABOVE:
+            break
+    if [] in first and len(first[-1]) > 1:
+        first = first[-1:]
+    yield from filter(None, first)
+    yield from filter(None, rest)
