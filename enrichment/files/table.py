@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Literal
 
 MOST_COLUMNS = 1000
+_PERSONAL = re.compile(r"\S@\w[\w.-]*\.\w|linkedin\.com/", re.IGNORECASE)  # no name of a column
 _MOST_ABOVE = 10  # rows above the header
 
 
@@ -40,6 +42,10 @@ def name_columns(header: list[str], width: int) -> tuple[str, ...]:
     """Return *width* different names, those of *header* where they are names. Raise FileProblem for too many."""
     if width > MOST_COLUMNS:
         raise FileProblem(f"the file has {width} columns; at most {MOST_COLUMNS} can be read: remove those not needed")
+    if any(_PERSONAL.search(name) for name in header):
+        raise FileProblem(
+            "the first row holds a person, not the names of columns; put one above it, such as: name,email,company"
+        )
     wanted = [" ".join(name.strip("\ufeff").split()) for name in header] + [""] * (width - len(header))
     wanted = [name or f"column {place}" for place, name in enumerate(wanted, 1)]
     taken = set(wanted)
