@@ -62,7 +62,7 @@ def _named(column: str) -> str | None:
 
 
 def _comes_late(column: str) -> int:
-    """Order the columns of one field: our own name for it first; last what Close calls its leads, which are companies."""
+    """Order the columns of one field: our own name for it first; last the leads of Close, which are companies."""
     field = _named(column)
     if field and comes_first(column, field, {}):
         return 0

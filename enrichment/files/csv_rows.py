@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from itertools import islice
 from pathlib import Path
 
@@ -58,25 +59,19 @@ def _named_separator(path: Path, encoding: str) -> str | None:
 
 
 def _find_separator(path: Path, encoding: str) -> str:
-    """Return the separator with which most rows are as long as the header, and the header longest."""
-    best, chosen = (False, 0.0, 0), SEPARATORS[0]
-    problem: FileProblem | None = None
-    for separator in SEPARATORS:
-        try:
-            widths = [len(one) for one in islice(below_preamble(_records(path, encoding, separator)), _LOOKED_AT)]
-        except FileProblem as error:
-            problem = error
-            continue
-        if not widths:
-            continue
-        alike = sum(width == widths[0] for width in widths[1:]) / max(1, len(widths) - 1)
-        splits = widths[0] > 1 and (len(widths) == 1 or max(widths[1:]) > 1)
-        found = (splits, alike, widths[0])
-        if found > best:
-            best, chosen = found, separator
-    if problem and not any(best):
-        raise problem
-    return chosen
+    """Return the separator that splits the first row, or the header; most rows like it; and into most values."""
+
+    def fitness(separator: str) -> tuple[bool, bool, float, int]:
+        records: list[list[str]] = []
+        # What cannot be read with the right separator either is a problem later.
+        with suppress(FileProblem):
+            records.extend(islice(_records(path, encoding, separator), _LOOKED_AT))
+        top = next(filter(None, records), [])
+        header, *rows = [len(record) for record in below_preamble(records)] or [0]
+        alike = rows.count(header) / len(rows) if rows else 1.0
+        return header > 1 and max(rows, default=2) > 1, len(top) > 1, alike, header
+
+    return max(SEPARATORS, key=fitness)
 
 
 def _records(path: Path, encoding: str, separator: str) -> Iterator[list[str]]:
