@@ -8,7 +8,9 @@ The interval of the rate is exact: it holds each number of hits among which the 
 Those of the costs are empirical likelihood: they hold each figure that follows from some shares of the kinds of row in
 the sample, if the sample is not too unlikely under these shares. What is rare and costly may be missing in a sample.
 So one more row counts as drawn, the worst that there could be. With it, the interval of a single price holds in 95 %
-of samples whatever the rate; without it, in 83 % for some. https://doi.org/10.1093/biomet/75.2.237, https://doi.org/10.1198/106186008X321068
+of samples whatever the rate; without it, in 82 % for some.
+
+https://doi.org/10.1093/biomet/75.2.237 (Owen), https://doi.org/10.1198/106186008X321068 (Chen and others: the row)
 """
 
 from __future__ import annotations

@@ -18,8 +18,9 @@ from enrichment.files.table import FileProblem, Table, below_preamble, name_colu
 
 SEPARATORS = (",", ";", "\t", "|")
 LONGEST_ROW = 1 << 20  # characters; a quote that is never closed would make the rest of the file one row
-_SEPARATOR_LINE = re.compile(r"\ufeff?\"?sep=(.)\"?[\r\n]*", re.IGNORECASE)
+_SEPARATOR_LINE = re.compile(r"\ufeff?\"?sep=([,;\t|:])\"?[\r\n]*", re.IGNORECASE)
 _LOOKED_AT = 50  # records, to find the separator
+_UNCLOSED = "perhaps a quotation mark in or above it is not closed"
 
 
 def open_csv(path: Path) -> Table:
@@ -101,6 +102,3 @@ def _records(path: Path, encoding: str, separator: str) -> Iterator[list[str]]:
             raise FileProblem(
                 f"row {number} has a value longer than {csv.field_size_limit():,} characters; {_UNCLOSED}"
             ) from None
-
-
-_UNCLOSED = "perhaps a quotation mark in or above it is not closed"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from itertools import count
 from typing import Literal
 
 MOST_COLUMNS = 1000
@@ -48,16 +49,11 @@ def name_columns(header: list[str], width: int) -> tuple[str, ...]:
         )
     wanted = [" ".join(name.strip("\ufeff").split()) for name in header] + [""] * (width - len(header))
     wanted = [name or f"column {place}" for place, name in enumerate(wanted, 1)]
-    taken = set(wanted)
-    names: list[str] = []
-    given: set[str] = set()
+    names: dict[str, None] = {}
     for name in wanted:
-        unique, times = name, 1
-        while unique in given or (times > 1 and unique in taken):
-            times += 1
-            unique = f"{name} ({times})"
-        names.append(unique)
-        given.add(unique)
+        others = (f"{name} ({times})" for times in count(2))
+        # A repeated name must not take one that a later column has.
+        names[name if name not in names else next(o for o in others if o not in names and o not in wanted)] = None
     return tuple(names)
 
 

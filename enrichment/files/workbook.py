@@ -29,7 +29,7 @@ _READ = re.compile(r"xl/.*\.xml|(?:xl/.*)?_rels/[^/]*\.rels|\[content_types\]\.x
 _ADDRESS = re.compile(r"([A-Z]{1,3})([0-9]{1,7})")
 
 _NO_XLSX = "the file is a zip archive, but no xlsx workbook; save the table as xlsx, or as csv (UTF-8)"
-_DAMAGED = "the workbook is damaged; open it and save it again as xlsx, or as csv (UTF-8)"
+DAMAGED = "the workbook is damaged; open it and save it again as xlsx, or as csv (UTF-8)"
 _TOO_LARGE = "the workbook is too large; save it as csv (UTF-8), which may be of any length"
 
 
@@ -41,7 +41,7 @@ def copy_measured(path: Path, target: IO[bytes]) -> None:
     except FileProblem:
         raise
     except (zipfile.BadZipFile, zlib.error, struct.error, expat.ExpatError, EOFError, RuntimeError, ValueError):
-        raise FileProblem(_DAMAGED) from None  # RuntimeError: a part is encrypted
+        raise FileProblem(DAMAGED) from None  # RuntimeError: a part is encrypted
 
 
 def _copy_parts(packed: zipfile.ZipFile, plain: zipfile.ZipFile) -> None:
@@ -54,7 +54,7 @@ def _copy_parts(packed: zipfile.ZipFile, plain: zipfile.ZipFile) -> None:
     # Shared texts come first: how long they are decides how large the sheets become.
     for name in sorted(parts, key=lambda name: name != _SHARED):
         if parts[name].compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-            raise FileProblem(_DAMAGED)
+            raise FileProblem(DAMAGED)
         measure = _Measure(lengths)
         with packed.open(parts[name]) as part, plain.open(parts[name].filename, "w") as copy:
             while chunk := part.read(_CHUNK):
@@ -111,7 +111,7 @@ class _Measure:
             return
         place = _ADDRESS.fullmatch(address.upper())
         if place is None:
-            raise FileProblem(_DAMAGED)
+            raise FileProblem(DAMAGED)
         self._row = int(place[2])
         self._column = functools.reduce(lambda column, letter: column * 26 + ord(letter) - 64, place[1], 0)
 
@@ -126,7 +126,7 @@ class _Measure:
                 number = int("".join(self._heard))
                 self._heard = None
                 if not 0 <= number < len(self._lengths):
-                    raise FileProblem(_DAMAGED)
+                    raise FileProblem(DAMAGED)
                 self._shared += self._lengths[number]
                 if self._shared > MOST_SHARED:
                     raise FileProblem(_TOO_LARGE)
@@ -136,4 +136,4 @@ class _Measure:
             self._heard.append(text)
 
     def _refuse_entities(self, *_: object) -> None:
-        raise FileProblem(_DAMAGED)
+        raise FileProblem(DAMAGED)

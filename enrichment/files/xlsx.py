@@ -16,11 +16,9 @@ from typing import TypeAlias
 from python_calamine import CalamineSheet, CalamineWorkbook, SheetTypeEnum, SheetVisibleEnum
 
 from enrichment.files.table import FileProblem, Table, below_preamble, name_columns
-from enrichment.files.workbook import copy_measured
+from enrichment.files.workbook import DAMAGED, copy_measured
 
 Value: TypeAlias = int | float | str | bool | datetime.time | datetime.date | datetime.datetime | datetime.timedelta
-
-_UNREADABLE = "the workbook is damaged; open it and save it again as xlsx, or as csv (UTF-8)"
 
 
 def open_xlsx(path: Path, sheet: str | None) -> Table:
@@ -59,7 +57,7 @@ def _calamine() -> Iterator[None]:
     except (FileProblem, KeyboardInterrupt, SystemExit, GeneratorExit):
         raise
     except BaseException:  # noqa: BLE001
-        raise FileProblem(_UNREADABLE) from None
+        raise FileProblem(DAMAGED) from None
 
 
 def _choose(workbook: CalamineWorkbook, name: str | None) -> CalamineSheet:
