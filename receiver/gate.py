@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Iterable
 
 from starlette.requests import ClientDisconnect
@@ -25,10 +26,33 @@ class Door:
     """The state of the process: *ready*; then not ready, as /readyz says; then *closed*, and requests are refused."""
 
     def __init__(self) -> None:
-        self.ready = True
         self.closed = False
         self.in_flight = 0
         self._idle = asyncio.Event()
+        self._stopping = asyncio.Event()
+
+    @property
+    def ready(self) -> bool:
+        """Tell whether the process takes requests and is not about to stop."""
+        return not self._stopping.is_set()
+
+    def announce(self) -> None:
+        """Announce that the process stops: it is not ready any more, and streams end."""
+        self._stopping.set()
+
+    def close(self) -> None:
+        """Refuse requests from now on."""
+        self.announce()
+        self.closed = True
+
+    async def stops_within(self, seconds: float) -> bool:
+        """Wait for the announcement; tell whether it came within so many seconds."""
+        try:
+            async with asyncio.timeout(seconds):
+                await self._stopping.wait()
+        except TimeoutError:
+            return False
+        return True
 
     def leave(self) -> None:
         """Count one request less in flight."""
@@ -41,7 +65,7 @@ class Door:
 
         uvicorn stops the app without waiting for the handlers that it cancelled, so we wait here.
         """
-        self.ready, self.closed = False, True
+        self.close()
         self._idle.clear()
         if self.in_flight == 0:
             return True
@@ -68,7 +92,7 @@ class Gate:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        status = 0
+        status, begun = 0, time.perf_counter()
         hold = scope["hold"] = Hold(self._room)
         scope["path"] = tidy(scope["path"])
 
@@ -101,7 +125,9 @@ class Gate:
         finally:
             hold.release()
             self._door.leave()
-            self._metrics.requests.labels(_route(scope), status or "gone").inc()
+            route = _route(scope)
+            self._metrics.requests.labels(route, status or "gone").inc()
+            self._metrics.seconds.labels(route).observe(time.perf_counter() - begun)
 
 
 def tidy(path: str) -> str:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import csv
 import os
-import re
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -19,12 +18,9 @@ from typing import TextIO
 
 from enrichment.files import table_records
 from enrichment.files.table import FileProblem, Table, fit
+from enrichment.formulas import defuse
 
 COLUMNS = ("mobile", "status", "reason", "line_type", "provider", "credits", "lookup")
-# https://owasp.org/www-community/attacks/CSV_Injection, and the full-width forms that Excel takes for the same.
-_FORMULA = re.compile(r"[=+\-@\t\r\n＝＋－＠]")
-# Digits after a plus are a number in every spreadsheet, and nothing else; an apostrophe would break imports into CRMs.
-_E164 = re.compile(r"\+[1-9][0-9]{1,14}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,11 +61,6 @@ def our_columns(columns: Sequence[str]) -> list[str]:
         times += 1
         ending = f"_{times}"
     return [f"ringback_{name}{ending}" for name in COLUMNS]
-
-
-def defuse(text: str) -> str:
-    """Return *text* such that no spreadsheet computes it: with an apostrophe in front of what could be a formula."""
-    return f"'{text}" if _FORMULA.match(text) and not _E164.fullmatch(text) else text
 
 
 def _beside(
