@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from enrichment.files import open_table, read_rows
-from enrichment.files.enriched import Result, defuse, our_columns, write_enriched
+from enrichment.files.enriched import Result, our_columns, write_enriched
 from enrichment.files.table import FileProblem
 from tests.workbooks import number, row, text, write_workbook
 
@@ -89,34 +89,8 @@ def test_a_file_may_be_enriched_again(tmp_path: Path) -> None:
     assert header.startswith("Name,Ringback_Mobile,ringback_status_2,ringback_mobile_3,ringback_status_3,")
 
 
-@pytest.mark.parametrize(
-    ("value", "written"),
-    [
-        ("+4915112345678", "+4915112345678"),
-        ("+49 151", "'+49 151"),
-        ("+1+2", "'+1+2"),
-        ("+4915112345678\n", "'+4915112345678\n"),
-        ("+٤٩", "'+٤٩"),
-        ("+049", "'+049"),
-        ("=HYPERLINK(1)", "'=HYPERLINK(1)"),
-        ("-1", "'-1"),
-        ("@SUM(1)", "'@SUM(1)"),
-        ("\t=1", "'\t=1"),
-        ("\r=1", "'\r=1"),
-        ("\n=1", "'\n=1"),
-        ("＝1", "'＝1"),
-        ("no number", "no number"),
-        ("'=1", "'=1"),
-        ("", ""),
-    ],
-)
-def test_what_a_vendor_says_is_no_formula(value: str, written: str) -> None:
-    """An apostrophe makes it a text; a number in E.164 is left as it is, since a spreadsheet reads it as a number."""
-    assert defuse(value) == written
-
-
 def test_each_of_our_columns_is_defused(tmp_path: Path) -> None:
-    """Whichever of them a vendor's text comes to."""
+    """Whichever of them a vendor's text comes to; the source's cells are left as they are."""
     source = tmp_path / "a.csv"
     source.write_bytes(b"Name\n=1\n")
     result = Result(mobile="=1", status="=1", reason="=1", line_type="=1", provider="=1", lookup="=1")
