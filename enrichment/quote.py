@@ -91,7 +91,8 @@ def _cost(kinds: Mapping[Kind, int], spent: float, most: float, population: int)
     unseen = population - sampled
     low = population * _extreme(kinds, (False, 0.0), population, least=True)
     high = population * _extreme(kinds, (False, most), population)
-    return Estimate(spent / sampled * population, max(low, spent), min(high, spent + unseen * most))
+    estimate = spent * population / sampled, max(low, spent), min(high, spent + unseen * most)
+    return Estimate(*(round(credits, 2) for credits in estimate))
 
 
 def _cost_per_number(kinds: Mapping[Kind, int], spent: float, most: float, population: int) -> Estimate:
