@@ -1,0 +1,61 @@
+"""Read which questions were perhaps charged: those whose outcome is not known, or never came."""
+
+from __future__ import annotations
+
+import time
+from uuid import UUID
+
+import asyncpg
+
+from store.database import Db
+
+PAGE = 20_000  # ended jobs that one statement of a walk reads
+WALKED_FOR = 1.0  # seconds of one request
+
+
+async def perhaps_charged(db: Db, before: UUID, limit: int) -> tuple[list[asyncpg.Record], UUID | None]:
+    """Return up to *limit* jobs older than *before* that were perhaps charged, newest first, and where to go on.
+
+    There are few of them and no index of them, so the ended jobs are walked. Stop after WALKED_FOR seconds, with what
+    was found until then.
+    """
+    found: list[asyncpg.Record] = []
+    until = time.monotonic() + WALKED_FOR
+    while True:
+        rows = await db.fetch(_WALK, before, limit - len(found), PAGE)
+        found += [row for row in rows if row["id"] is not None]
+        if len(found) == limit:
+            return found, found[-1]["id"]
+        if rows[0]["walked"] < PAGE:
+            return found, None
+        before = rows[0]["last"]
+        if time.monotonic() > until:
+            return found, before
+
+
+_WALK = """
+        WITH page AS MATERIALIZED (
+            SELECT id, possible
+              FROM finished_jobs
+             WHERE id < $1
+             ORDER BY id DESC
+             LIMIT $3
+        ), doubtful AS (
+            SELECT id
+              FROM page
+             WHERE possible > 0
+             ORDER BY id DESC
+             LIMIT $2
+        )
+        SELECT (SELECT count(*) FROM page)::int AS walked, (SELECT id FROM page ORDER BY id LIMIT 1) AS last, job.*
+          FROM (SELECT) AS always
+          LEFT JOIN (SELECT finished.*
+                       FROM doubtful
+                      CROSS JOIN LATERAL (
+                            SELECT id, lookup_id, provider, source, state::text AS state, possible, submitted_at,
+                                   finished_at, error
+                              FROM finished_jobs
+                             WHERE finished_jobs.id = doubtful.id   -- each in its month
+                            OFFSET 0) AS finished) AS job ON true
+         ORDER BY job.id DESC
+"""
