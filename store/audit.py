@@ -18,7 +18,7 @@ RECORDED_WITHIN = timedelta(minutes=5)  # of a suppression: a list of them has i
 # What people do. The CHECK of the table names them too.
 ACTIONS = (
     "retry", "cancel", "release", "replay", "suppress", "unsuppress", "erase", "pause", "resume", "connect",
-    "disconnect", "backfill", "reveal",
+    "disconnect", "backfill", "reveal", "reconcile", "enrich", "export",
 )  # fmt: skip
 
 
@@ -61,8 +61,8 @@ async def page(
     return [dict(row) | {"detail": json.loads(row["detail"])} for row in rows]
 
 
-async def lookups_of(db: Db, subjects: Iterable[UUID]) -> dict[UUID, UUID]:
-    """Return the lookups that *subjects* are, or are deliveries of; leave out the others."""
+async def lookups_of(db: Db, subjects: Iterable[UUID]) -> dict[str, UUID]:
+    """Return by subject the lookup that it is, or is a delivery of; leave out the others."""
     rows = await db.fetch(
         """
         SELECT id AS subject, id AS lookup_id FROM lookups WHERE id = ANY($1::uuid[])
@@ -71,7 +71,7 @@ async def lookups_of(db: Db, subjects: Iterable[UUID]) -> dict[UUID, UUID]:
         """,
         sorted(subjects),
     )
-    return {row["subject"]: row["lookup_id"] for row in rows}
+    return {str(row["subject"]): row["lookup_id"] for row in rows}
 
 
 async def who_suppressed(db: Db, made: Sequence[tuple[UUID, datetime]]) -> dict[UUID, str]:

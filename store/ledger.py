@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from decimal import Decimal
 from uuid import UUID
 
 import asyncpg
@@ -11,9 +12,16 @@ from store.database import Db
 
 PAGE = 20_000  # ended jobs that one statement of a walk reads
 WALKED_FOR = 1.0  # seconds of one request
+NEWEST = UUID(int=2**128 - 1)  # no id is newer
 
 
-async def perhaps_charged(db: Db, before: UUID, limit: int) -> tuple[list[asyncpg.Record], UUID | None]:
+async def credits_in_doubt(db: Db) -> Decimal:
+    """Return the credits of all questions that were perhaps charged."""
+    credits: Decimal = await db.fetchval("SELECT COALESCE(sum(possible), 0) FROM usage")
+    return credits
+
+
+async def perhaps_charged(db: Db, before: UUID | None, limit: int) -> tuple[list[asyncpg.Record], UUID | None]:
     """Return up to *limit* jobs older than *before* that were perhaps charged, newest first, and where to go on.
 
     There are few of them and no index of them, so the ended jobs are walked. Stop after WALKED_FOR seconds, with what
@@ -22,7 +30,7 @@ async def perhaps_charged(db: Db, before: UUID, limit: int) -> tuple[list[asyncp
     found: list[asyncpg.Record] = []
     until = time.monotonic() + WALKED_FOR
     while True:
-        rows = await db.fetch(_WALK, before, limit - len(found), PAGE)
+        rows = await db.fetch(_WALK, before or NEWEST, limit - len(found), PAGE)
         found += [row for row in rows if row["id"] is not None]
         if len(found) == limit:
             return found, found[-1]["id"]

@@ -16,4 +16,11 @@ class Page:
     scope: Scope = "read"
 
 
-PAGES = (Page("/", "Now"),)
+PAGES = (
+    Page("/", "Now"),
+    Page("/deliveries", "Deliveries"),
+    Page("/readings", "Readings"),
+    Page("/suppressions", "Suppressions"),
+    Page("/ledger", "Ledger"),
+    Page("/audit", "Audit", "admin"),
+)

@@ -7,11 +7,16 @@ from starlette.routing import Route
 from enrichment.setting_types import Scope
 from receiver.auth import Handler
 from receiver.dashboard import assets
+from receiver.dashboard.audit import AuditPage
 from receiver.dashboard.brake import Brake
+from receiver.dashboard.deliveries import DeliveriesPage
 from receiver.dashboard.desk import Desk
+from receiver.dashboard.ledger import LedgerPage
 from receiver.dashboard.live import Live
 from receiver.dashboard.login import Login
 from receiver.dashboard.now import NowPage
+from receiver.dashboard.readings import ReadingsPage
+from receiver.dashboard.suppressions import SuppressionsPage
 
 
 class PageRoute(Route):
@@ -37,6 +42,23 @@ class Dashboard:
             self._page("/live", Live(self._desk, self._now).stream),
             self._form("/pause", brake.pull),
             self._form("/resume", brake.let_go),
+            *self._books(),
+        ]
+
+    def _books(self) -> list[PageRoute]:
+        """Return the lists of what went out, came in and was spent, and of people's rights."""
+        deliveries, suppressions = DeliveriesPage(self._desk), SuppressionsPage(self._desk)
+        return [
+            self._page("/deliveries", deliveries.page),
+            self._form("/deliveries/{id}/replay", deliveries.replay),
+            self._page("/readings", ReadingsPage(self._desk).page),
+            self._page("/suppressions", suppressions.page),
+            self._form("/suppressions", suppressions.suppress),
+            self._form("/suppressions/{id}/remove", suppressions.unsuppress),
+            self._form("/suppressions/find", suppressions.find, "admin"),
+            self._form("/suppressions/erase", suppressions.erase, "admin"),
+            self._page("/ledger", LedgerPage(self._desk).page),
+            self._page("/audit", AuditPage(self._desk).page, "admin"),
         ]
 
     def close(self) -> None:
