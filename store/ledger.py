@@ -21,11 +21,13 @@ async def credits_in_doubt(db: Db) -> Decimal:
     return credits
 
 
-async def perhaps_charged(db: Db, before: UUID | None, limit: int) -> tuple[list[asyncpg.Record], UUID | None]:
+async def perhaps_charged(
+    db: Db, before: UUID | None, limit: int, *, in_doubt: Decimal
+) -> tuple[list[asyncpg.Record], UUID | None]:
     """Return up to *limit* jobs older than *before* that were perhaps charged, newest first, and where to go on.
 
-    There are few of them and no index of them, so the ended jobs are walked. Stop after WALKED_FOR seconds, with what
-    was found until then.
+    There are few of them and no index of them, so the ended jobs are walked: until the credits *in_doubt* are found,
+    which are mostly of late, or for WALKED_FOR seconds.
     """
     found: list[asyncpg.Record] = []
     until = time.monotonic() + WALKED_FOR
@@ -34,7 +36,7 @@ async def perhaps_charged(db: Db, before: UUID | None, limit: int) -> tuple[list
         found += [row for row in rows if row["id"] is not None]
         if len(found) == limit:
             return found, found[-1]["id"]
-        if rows[0]["walked"] < PAGE:
+        if rows[0]["walked"] < PAGE or sum(row["possible"] for row in found) >= in_doubt:
             return found, None
         before = rows[0]["last"]
         if time.monotonic() > until:

@@ -72,7 +72,7 @@ class LedgerPage:
         since = midnight - timedelta(days=days - 1)
         by_day = [dict(row) for row in await reports.usage_by_day(pool, since.date())]
         in_doubt = await ledger.credits_in_doubt(pool)
-        doubtful, cursor = await self._doubtful(place) if in_doubt else ([], None)
+        doubtful, cursor = await self._doubtful(place, in_doubt) if in_doubt else ([], None)
         return as_page(
             request,
             "ledger.html",
@@ -89,9 +89,9 @@ class LedgerPage:
             cursor=cursor,
         )
 
-    async def _doubtful(self, place: Place) -> tuple[Sequence[asyncpg.Record], str | None]:
+    async def _doubtful(self, place: Place, in_doubt: Decimal) -> tuple[Sequence[asyncpg.Record], str | None]:
         """Return a page of the questions that were perhaps charged, and the cursor of the next one."""
-        found, further = await ledger.perhaps_charged(self._desk.pool, place.before, place.one_more)
+        found, further = await ledger.perhaps_charged(self._desk.pool, place.before, place.one_more, in_doubt=in_doubt)
         shown, cursor = place.cut(found, lambda row: row["id"])
         return shown, cursor or (write_cursor(further) if further else None)
 
