@@ -18,6 +18,7 @@ class Page:
 
 PAGES = (
     Page("/", "Now"),
+    Page("/history", "Over time"),
     Page("/deliveries", "Deliveries"),
     Page("/readings", "Readings"),
     Page("/suppressions", "Suppressions"),

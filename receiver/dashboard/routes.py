@@ -11,6 +11,7 @@ from receiver.dashboard.audit import AuditPage
 from receiver.dashboard.brake import Brake
 from receiver.dashboard.deliveries import DeliveriesPage
 from receiver.dashboard.desk import Desk
+from receiver.dashboard.history import HistoryPage
 from receiver.dashboard.ledger import LedgerPage
 from receiver.dashboard.live import Live
 from receiver.dashboard.login import Login
@@ -29,6 +30,7 @@ class Dashboard:
     def __init__(self, desk: Desk) -> None:
         self._desk = desk
         self._now = NowPage(desk)
+        self._history = HistoryPage(desk)
 
     def routes(self) -> list[PageRoute]:
         """Return the routes."""
@@ -40,6 +42,7 @@ class Dashboard:
             PageRoute("/logout", login.leave, methods=["POST"]),
             self._page("/", self._now.page),
             self._page("/live", Live(self._desk, self._now).stream),
+            self._page("/history", self._history.page),
             self._form("/pause", brake.pull),
             self._form("/resume", brake.let_go),
             *self._books(),
@@ -64,6 +67,7 @@ class Dashboard:
     def close(self) -> None:
         """End what is still under way."""
         self._now.close()
+        self._history.close()
 
     def _page(self, path: str, handler: Handler, scope: Scope = "read") -> PageRoute:
         return PageRoute(path, self._desk.guard(handler, scope))
