@@ -71,8 +71,9 @@ def create_app(
     providers = _all_providers(settings)
     addresses = Addresses(settings.callback_keys, providers)
     health = Health(pool, url, door, metrics, settings.metrics_token, tokens.access, settings.sweep_seconds)
+    events = Events(settings, tokens, build_providers(settings), queues.events, notifier)
     handlers = Handlers(
-        events=Events(settings, tokens, build_providers(settings), queues.events, notifier),
+        events=events,
         crm_events={
             name: CrmEvents(name, settings, tokens, connections, queues.named, notifier, metrics) for name in CRMS
         },
@@ -89,7 +90,7 @@ def create_app(
         docs=Docs(document()),
     )
 
-    dashboard = Dashboard(Desk(settings, pool, installation, notifier, providers, tokens, door))
+    dashboard = Dashboard(Desk(settings, pool, installation, notifier, providers, tokens, door, events))
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:

@@ -20,12 +20,15 @@ from enrichment.settings import Settings
 from receiver.auth import Handler, Tokens
 from receiver.dashboard.rendering import HEADERS, as_page, back_to
 from receiver.dashboard.session import Sessions, is_ours
+from receiver.events import Events
 from receiver.gate import Door
 from receiver.problems import RETRY_AFTER, UNAVAILABLE, Problem, broken
 from store.installation import Installation
 from store.notify import Notifier
 
 log = structlog.get_logger()
+
+READING = ("GET", "HEAD")
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +42,7 @@ class Desk:
     providers: Mapping[str, Provider]  # all that are known
     tokens: Tokens
     door: Door
+    events: Events
 
     @property
     def sessions(self) -> Sessions:
@@ -75,7 +79,7 @@ class Desk:
 
 def _check(request: Request, scope: Scope) -> None:
     """Raise Problem (403) for a form from elsewhere, or a token that lacks *scope*."""
-    if request.method != "GET" and not is_ours(request):
+    if request.method not in READING and not is_ours(request):
         raise from_elsewhere()
     holder = request.state.holder
     if scope not in holder.scopes:
@@ -115,7 +119,7 @@ def _to_login(request: Request) -> Response:
     if request.headers.get("accept", "").startswith("text/event-stream"):
         return Response(status_code=204, headers=HEADERS)  # the browser does not try again
     wanted = request.url.path + (f"?{request.url.query}" if request.url.query else "")
-    address = f"/login?next={quote(wanted, safe='')}" if request.method == "GET" and wanted != "/" else "/login"
+    address = f"/login?next={quote(wanted, safe='')}" if request.method in READING and wanted != "/" else "/login"
     if "hx-request" in request.headers:
         return Response(status_code=200, headers=HEADERS | {"HX-Redirect": address})  # not a part, but the whole page
     return back_to(address)

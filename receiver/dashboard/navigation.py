@@ -16,4 +16,7 @@ class Page:
     scope: Scope = "read"
 
 
-PAGES = (Page("/", "Now"),)
+PAGES = (
+    Page("/", "Now"),
+    Page("/start", "First run"),
+)

@@ -12,6 +12,7 @@ from receiver.dashboard.desk import Desk
 from receiver.dashboard.live import Live
 from receiver.dashboard.login import Login
 from receiver.dashboard.now import NowPage
+from receiver.dashboard.start import StartPage
 
 
 class PageRoute(Route):
@@ -27,7 +28,7 @@ class Dashboard:
 
     def routes(self) -> list[PageRoute]:
         """Return the routes."""
-        login, brake = Login(self._desk), Brake(self._desk)
+        login, brake, start = Login(self._desk), Brake(self._desk), StartPage(self._desk)
         return [
             PageRoute("/static/{name}", assets.serve),
             PageRoute("/login", login.page),
@@ -37,6 +38,8 @@ class Dashboard:
             self._page("/live", Live(self._desk, self._now).stream),
             self._form("/pause", brake.pull),
             self._form("/resume", brake.let_go),
+            self._page("/start", start.page),
+            self._form("/start", start.send),
         ]
 
     def close(self) -> None:

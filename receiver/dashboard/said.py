@@ -7,5 +7,6 @@ SAID = {
     "paused-already": "That is stopped already.",
     "resumed": "Let go. Waiting lookups go on now.",
     "resumed-already": "That is not stopped any more.",
+    "test-sent": "The test contact was taken. This page shows what comes of it.",
     "ended": "You are logged out.",
 }
