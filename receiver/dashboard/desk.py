@@ -49,14 +49,17 @@ class Desk:
         """Return what begins and checks sessions."""
         return Sessions(self.tokens, self.settings.session_key)
 
-    def guard(self, handler: Handler, scope: Scope) -> Handler:
-        """Wrap *handler* so that it needs a session of a token with *scope*, and a POST one of our own pages."""
+    def guard(self, handler: Handler, scope: Scope, stranger: Handler | None = None) -> Handler:
+        """Wrap *handler* so that it needs a session of a token with *scope*, and a POST one of our own pages.
+
+        *stranger* answers requests without a session; by default they are led to the login.
+        """
 
         @wraps(handler)
         async def guarded(request: Request) -> Response:
             found = self.sessions.holder(request)
             if found is None:
-                return _to_login(request)
+                return await (stranger or _to_login)(request)
             holder, request.state.until = found
             request.state.holder = holder
             try:
@@ -114,10 +117,8 @@ def as_error(request: Request, problem: Problem) -> Response:
     return response
 
 
-def _to_login(request: Request) -> Response:
+async def _to_login(request: Request) -> Response:
     """Send a browser without a session to the login, and from there back to the page that it wanted."""
-    if request.headers.get("accept", "").startswith("text/event-stream"):
-        return Response(status_code=204, headers=HEADERS)  # the browser does not try again
     wanted = request.url.path + (f"?{request.url.query}" if request.url.query else "")
     address = f"/login?next={quote(wanted, safe='')}" if request.method in READING and wanted != "/" else "/login"
     if "hx-request" in request.headers:

@@ -29,13 +29,14 @@ class Dashboard:
     def routes(self) -> list[PageRoute]:
         """Return the routes."""
         login, brake, start = Login(self._desk), Brake(self._desk), StartPage(self._desk)
+        live = Live(self._desk, self._now)
         return [
             PageRoute("/static/{name}", assets.serve),
             PageRoute("/login", login.page),
             PageRoute("/login", login.enter, methods=["POST"]),
             PageRoute("/logout", login.leave, methods=["POST"]),
             self._page("/", self._now.page),
-            self._page("/live", Live(self._desk, self._now).stream),
+            PageRoute("/live", self._desk.guard(live.stream, "read", live.goodbye)),
             self._form("/pause", brake.pull),
             self._form("/resume", brake.let_go),
             self._page("/start", start.page),
