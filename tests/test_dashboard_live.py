@@ -172,6 +172,16 @@ async def test_a_stream_ends_at_once_when_the_process_stops(
         assert await stream.event() is None
 
 
+async def test_a_stream_ends_before_a_proxy_cuts_it(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After its time it ends between two events, without a farewell: the page asks for the next one."""
+    monkeypatch.setattr(live, "LONGEST", 0.0)
+    async with following(client.app, await cookie_at(client)) as stream:
+        events = [event async for event in _all(stream)]
+
+    assert len(events) == 1
+    assert 'id="health"' in events[0]
+
+
 async def test_a_stream_ends_with_its_session(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     """The last events say so, and tell the page not to ask again; here the session has two seconds left at most."""
     monkeypatch.setattr(live, "EVERY", 10 * DEADLINE)

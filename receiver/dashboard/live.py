@@ -16,6 +16,8 @@ from receiver.problems import UNAVAILABLE, Problem
 
 EVERY = 2.0  # seconds between two looks
 QUIET = 15.0  # seconds without a change, then a comment keeps proxies from closing the connection
+# Of one stream; the page asks for the next one. The shipped Caddy cuts an answer after 60, which is an error to a page.
+LONGEST = 50.0  # seconds
 MOST_STREAMS = 100  # of this process; who comes later reads the page as it was
 TYPE = "text/event-stream"
 STREAMING = HEADERS | {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}  # nginx would wait for more
@@ -45,7 +47,7 @@ class Live:
         scopes, until = request.state.holder.scopes, request.state.until
         self._open += 1
         try:
-            sent, sent_at = "", 0.0
+            sent, sent_at, begun = "", 0.0, time.monotonic()
             while time.time() < until:
                 part = await self._part(scopes)
                 if part != sent:
@@ -55,6 +57,8 @@ class Live:
                     yield b": still here\n\n"
                     sent_at = time.monotonic()
                 if await self._desk.door.stops_within(max(0.0, min(EVERY, until - time.time()))):
+                    return
+                if time.monotonic() - begun > LONGEST:
                     return
             yield _goodbye()
         finally:
