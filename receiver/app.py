@@ -24,7 +24,7 @@ from receiver.auth import Tokens
 from receiver.callbacks import Addresses, Callbacks
 from receiver.clients import Clients
 from receiver.crm_events import CrmEvents
-from receiver.dashboard.desk import Desk
+from receiver.dashboard.desk import Desk, on_http_exception
 from receiver.dashboard.routes import Dashboard
 from receiver.deliveries import Deliveries
 from receiver.docs import Docs, viewer
@@ -36,7 +36,7 @@ from receiver.metrics import Metrics
 from receiver.openapi import document
 from receiver.operations import Handlers
 from receiver.pauses import Pauses
-from receiver.problems import UNAVAILABLE, Problem, on_http_exception, on_problem, on_unavailable
+from receiver.problems import UNAVAILABLE, Problem, on_problem, on_unavailable
 from receiver.queues import Queues
 from receiver.readings import Readings
 from receiver.rights import Rights

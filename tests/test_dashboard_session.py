@@ -290,6 +290,21 @@ async def test_a_monitor_may_ask_with_head(client: Client) -> None:
     assert statuses == [200, 200, 200]
 
 
+@pytest.mark.parametrize(("path", "status"), [("/nothing", 404), ("/logout", 405), ("/static/no.js", 404)])
+async def test_a_browser_at_a_wrong_address_gets_a_page(offline: Client, path: str, status: int) -> None:
+    """What a person typed is answered by a page with a way on; a program gets a problem as before."""
+    browser, program = Client(offline.app, {"accept": "text/html,*/*;q=0.8"}), Client(offline.app)
+
+    shown, told = await browser.get(path), await program.get(path)
+
+    assert (shown.status, told.status) == (status, status)
+    assert shown.headers["content-type"].startswith("text/html")
+    assert shown.headers.get("allow") == told.headers.get("allow")
+    assert b'<a href="/">' in shown.body
+    assert told.headers["content-type"] == "application/problem+json"
+    assert (await browser.get("/callbacks/nyne/x")).body == b""
+
+
 async def test_files_are_kept_by_the_hash_of_their_content(offline: Client) -> None:
     """An address with the hash never changes; without it, or with an older one, it is asked for again."""
     stranger = Client(offline.app)

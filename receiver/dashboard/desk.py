@@ -18,6 +18,7 @@ from starlette.responses import Response
 from enrichment.providers.base import Provider
 from enrichment.setting_types import Scope
 from enrichment.settings import Settings
+from receiver import problems
 from receiver.auth import Handler, Tokens
 from receiver.dashboard.rendering import HEADERS, as_page, back_to
 from receiver.dashboard.session import Sessions, is_ours
@@ -131,6 +132,22 @@ def as_error(request: Request, problem: Problem) -> Response:
     )  # fmt: skip
     response.headers.update(problem.headers or {})
     return response
+
+
+async def on_http_exception(request: Request, error: Exception) -> Response:
+    """Answer an unknown address or method: a browser gets a page, a program the problem, a forger nothing."""
+    response = await problems.on_http_exception(request, error)
+    if not response.body or "text/html" not in request.headers.get("accept", ""):
+        return response
+    detail = (
+        "This address takes only what a form sends it. Go to its page, and send the form there."
+        if response.status_code == 405
+        else "There is no page at this address."
+    )
+    page = as_error(request, Problem(response.status_code, detail))
+    if "allow" in response.headers:
+        page.headers["allow"] = response.headers["allow"]
+    return page
 
 
 async def _to_login(request: Request) -> Response:
