@@ -99,14 +99,35 @@ def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(now, "OFTEN", 0.0)
 
 
+class WatchedDoor(Door):
+    """The state of the process, and how often a stream has looked since."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.looks: asyncio.Queue[float] = asyncio.Queue()
+
+    async def stops_within(self, seconds: float) -> bool:
+        """Count the look after which the stream waits."""
+        self.looks.put_nowait(seconds)
+        return await super().stops_within(seconds)
+
+    async def looked(self, times: int) -> None:
+        """Wait until a stream has looked so many times."""
+        async with asyncio.timeout(DEADLINE):
+            for _ in range(times):
+                await self.looks.get()
+
+
 @pytest.fixture
-def door() -> Door:
+def door() -> WatchedDoor:
     """The state of the process."""
-    return Door()
+    return WatchedDoor()
 
 
 @pytest.fixture
-async def app(door: Door, make_settings: MakeSettings, pool: Pool, database_url: str) -> AsyncIterator[Starlette]:
+async def app(
+    door: WatchedDoor, make_settings: MakeSettings, pool: Pool, database_url: str
+) -> AsyncIterator[Starlette]:
     """The receiver, with a door that the test holds."""
     created = create_app(make_settings(), pool, database_url, door)
     async with living(created):
@@ -132,9 +153,8 @@ async def cookie_at(client: Client) -> str:
     return (await seated(client)).headers["cookie"]
 
 
-async def until_it_says(stream: Stream, text: str) -> str:
+async def until_it_says(stream: Stream, text: str, before: str | None = None) -> str:
     """Read events, each of which differs from the one before, until one says *text*."""
-    before = None
     while (event := await stream.event()) is not None:
         assert event != before
         if text in event:
@@ -143,12 +163,15 @@ async def until_it_says(stream: Stream, text: str) -> str:
     raise AssertionError(f"the stream ended before {text!r}")
 
 
-async def test_the_first_event_is_the_whole_and_the_next_comes_at_a_change(pool: Pool, client: Client) -> None:
+async def test_the_first_event_is_the_whole_and_the_next_comes_at_a_change(
+    pool: Pool, client: Client, door: WatchedDoor
+) -> None:
     """Who comes late misses nothing; while nothing changes, nothing is sent."""
     async with following(client.app, await cookie_at(client)) as stream:
         first = await stream.event()
+        await door.looked(3)
         await add_pause(pool, Scope(None, None), reason="for the test", who="ann")
-        second = await until_it_says(stream, STOPPED)
+        second = await until_it_says(stream, STOPPED, before=first)
 
     assert stream.headers["content-type"].startswith("text/event-stream")
     assert stream.headers["x-accel-buffering"] == "no"
