@@ -18,5 +18,6 @@ class Page:
 
 PAGES = (
     Page("/", "Now"),
+    Page("/history", "Over time"),
     Page("/start", "First run"),
 )
