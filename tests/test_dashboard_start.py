@@ -112,12 +112,17 @@ def test_what_is_set_is_done(make_settings: MakeSettings) -> None:
     )  # fmt: skip
     providers = {name: {"paused_at": None} for name in ("leadmagic", "nyne")}
     told = {"leadmagic": {"balance": Decimal(1234), "at": since}}
-    seen = facts(providers=providers, balances=told, processes={"submitter": running, "reconciler": running})
+    seen = facts(
+        providers=providers, balances=told, processes={"submitter": running, "reconciler": running | {"since": None}}
+    )
 
     found = [*checks(settings, seen), *later(settings)]
 
     assert set(states(found).values()) == {"done"}
-    assert "Its balance was 1,234" in {check.about: check.found for check in found}["Provider leadmagic"]
+    words = {check.about: check.found for check in found}
+    assert "Its balance was 1,234" in words["Provider leadmagic"]
+    assert "2 are connected to the database, since 2" in words["Submitter"]
+    assert "2 are connected to the database. It" in words["Reconciler"]  # as another role is told
 
 
 async def test_a_paused_provider_is_to_do(pool: Pool, client: Client, make_settings: MakeSettings) -> None:

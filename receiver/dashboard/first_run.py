@@ -87,9 +87,10 @@ def _processes(seen: Mapping[str, Mapping[str, Any]]) -> Iterator[Check]:
             found = f"No {name} is connected to the database. It {duty}."
             yield Check(about, "to do", found, f"Start one: `ringback up` starts all, `python -m {module}` this one.")
             continue
-        since = row["since"].astimezone(UTC).strftime("%Y-%m-%d %H:%M")
+        # PostgreSQL hides the moment from another role than the process's own.
+        since = f", since {row['since'].astimezone(UTC):%Y-%m-%d %H:%M}" if row["since"] else ""
         running = "1 is" if row["processes"] == 1 else f"{row['processes']} are"
-        yield Check(about, "done", f"{running} connected to the database, since {since}. It {duty}.")
+        yield Check(about, "done", f"{running} connected to the database{since}. It {duty}.")
 
 
 def _provider(name: str, needed: Sequence[str], facts: Facts) -> Check:
