@@ -17,6 +17,7 @@ from receiver.dashboard.live import Live
 from receiver.dashboard.login import Login
 from receiver.dashboard.now import NowPage
 from receiver.dashboard.readings import ReadingsPage
+from receiver.dashboard.start import StartPage
 from receiver.dashboard.suppressions import SuppressionsPage
 
 
@@ -34,18 +35,21 @@ class Dashboard:
 
     def routes(self) -> list[PageRoute]:
         """Return the routes."""
-        login, brake = Login(self._desk), Brake(self._desk)
+        login, brake, start = Login(self._desk), Brake(self._desk), StartPage(self._desk)
+        live = Live(self._desk, self._now)
         return [
             PageRoute("/static/{name}", assets.serve),
             PageRoute("/login", login.page),
             PageRoute("/login", login.enter, methods=["POST"]),
             PageRoute("/logout", login.leave, methods=["POST"]),
             self._page("/", self._now.page),
-            self._page("/live", Live(self._desk, self._now).stream),
+            PageRoute("/live", self._desk.guard(live.stream, "read", live.goodbye)),
             self._page("/history", self._history.page),
             self._form("/pause", brake.pull),
             self._form("/resume", brake.let_go),
             *self._books(),
+            self._page("/start", start.page),
+            self._form("/start", start.send),
         ]
 
     def _books(self) -> list[PageRoute]:

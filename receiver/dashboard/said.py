@@ -13,5 +13,6 @@ SAID = {
     "suppressed-already": "That was suppressed already; it stays so.",
     "unsuppressed": "Removed. The next event of it is asked about again; what has ended stays as it is.",
     "unsuppressed-already": "There is no such suppression any more.",
+    "test-sent": "The test contact was taken. This page shows what comes of it.",
     "ended": "You are logged out.",
 }
