@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import wraps
 from http import HTTPStatus
 from typing import Any
@@ -27,6 +28,10 @@ from store.notify import Notifier
 
 log = structlog.get_logger()
 
+# Pages that are made at a time, each on one connection: most of the pool is for events and callbacks.
+AT_ONCE = 3
+PATIENCE = 10.0  # seconds that a page waits for its turn
+
 
 @dataclass(frozen=True, slots=True)
 class Desk:
@@ -39,6 +44,7 @@ class Desk:
     providers: Mapping[str, Provider]  # all that are known
     tokens: Tokens
     door: Door
+    turns: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(AT_ONCE))
 
     @property
     def sessions(self) -> Sessions:
@@ -58,7 +64,11 @@ class Desk:
             try:
                 self.tokens.access.count_token(holder, holder.name)
                 _check(request, scope)
-                return await handler(request)
+                await self._wait_for_turn()
+                try:
+                    return await handler(request)
+                finally:
+                    self.turns.release()
             except Problem as problem:
                 return as_error(request, problem)
             except ClientDisconnect:
@@ -71,6 +81,13 @@ class Desk:
                 return as_error(request, Problem(500, "Something broke on our side; it has been logged."))
 
         return guarded
+
+    async def _wait_for_turn(self) -> None:
+        try:
+            async with asyncio.timeout(PATIENCE):
+                await self.turns.acquire()
+        except TimeoutError:
+            raise Problem(503, "Too many pages are being made. Load this one again in a moment.") from None
 
 
 def _check(request: Request, scope: Scope) -> None:
