@@ -20,7 +20,7 @@ from store.selections import Selection
 
 log = structlog.get_logger()
 
-WORKS_FOR = 5.0  # seconds within a request; the reconciler does the rest
+WORKS_FOR = 5.0  # seconds within a request, unless it says less; the reconciler does the rest
 
 
 class SelectionWork:
@@ -32,10 +32,13 @@ class SelectionWork:
         installation: Installation,
         notifier: Notifier,
         providers: Mapping[str, Provider],
+        *,
+        seconds: float = WORKS_FOR,
     ) -> None:
         self._pool = pool
         self._installation = installation
         self._notifier = notifier
+        self._seconds = seconds
         self._prices = {name: provider.price for name, provider in providers.items()}
 
     async def preview(self, wanted: Wanted, who: str) -> Selection:
@@ -60,9 +63,11 @@ class SelectionWork:
         return selection
 
     async def _work(self, id: UUID) -> Selection:
-        """Work on the selection for WORKS_FOR, and return it as it is then."""
+        """Work on the selection for some seconds, and return it as it is then."""
         policy = await self._installation.policy()
-        await selections.work(self._pool, id, policy, self._prices, seconds=WORKS_FOR, after_each=self._notifier.wake)
+        await selections.work(
+            self._pool, id, policy, self._prices, seconds=self._seconds, after_each=self._notifier.wake
+        )
         return await self.find(id)
 
 

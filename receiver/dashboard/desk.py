@@ -94,6 +94,11 @@ def _check(request: Request, scope: Scope) -> None:
     """Raise Problem (403) for a form from elsewhere, or a token that lacks *scope*."""
     if request.method != "GET" and not is_ours(request):
         raise from_elsewhere()
+    demand(request, scope)
+
+
+def demand(request: Request, scope: Scope) -> None:
+    """Demand a scope of the token that began the session. Raise Problem (403)."""
     holder = request.state.holder
     if scope not in holder.scopes:
         raise Problem(

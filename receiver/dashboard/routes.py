@@ -11,7 +11,10 @@ from receiver.dashboard.brake import Brake
 from receiver.dashboard.desk import Desk
 from receiver.dashboard.live import Live
 from receiver.dashboard.login import Login
+from receiver.dashboard.lookup import LookupPage
+from receiver.dashboard.lookups import LookupList
 from receiver.dashboard.now import NowPage
+from receiver.dashboard.selections import SelectionPages
 
 
 class PageRoute(Route):
@@ -28,6 +31,7 @@ class Dashboard:
     def routes(self) -> list[PageRoute]:
         """Return the routes."""
         login, brake = Login(self._desk), Brake(self._desk)
+        lists, one, selections = LookupList(self._desk), LookupPage(self._desk), SelectionPages(self._desk)
         return [
             PageRoute("/static/{name}", assets.serve),
             PageRoute("/login", login.page),
@@ -37,6 +41,14 @@ class Dashboard:
             self._page("/live", Live(self._desk, self._now).stream),
             self._form("/pause", brake.pull),
             self._form("/resume", brake.let_go),
+            self._page("/lookups", lists.page),
+            self._form("/lookups", lists.search, "read"),
+            self._page("/lookups/selection", selections.begin, "operate"),  # before /lookups/{id}, which it fits
+            self._form("/lookups/selection", selections.preview),
+            self._page("/lookups/selection/{id}", selections.page),
+            self._form("/lookups/selection/{id}", selections.apply),
+            self._page("/lookups/{id}", one.page),
+            self._form("/lookups/{id}", one.decide, "read"),  # to reveal; a decision demands more
         ]
 
     def close(self) -> None:
