@@ -86,19 +86,22 @@ def moment_of(id: UUID) -> datetime:
 
 
 def _steps(trail: Trail) -> Iterator[Step]:
-    if trail.event is not None:
-        yield Step("event", "event", f"An event of {trail.event.source} arrived", trail.event.at,
-                   texts=_texts(("the event", trail.event.body)))  # fmt: skip
     if trail.reading is not None:
         yield from _reading(trail.reading, trail.created_at)
+    if trail.event is not None:
+        source, texts = trail.event.source, _texts(("the event", trail.event.body))
+        what = f"What {source} has of the contact was kept" if trail.reading else f"An event of {source} arrived"
+        yield Step("event", "event", what, trail.event.at, texts=texts)
     yield _beginning(trail)
     for act in trail.acts:
         yield _act(act, trail)
     for search in trail.searches:
-        yield _search(search, trail)
+        yield from _search(search, trail)
+        before = f"search {search.id}"
         for question in trail.questions:
             if question.search_id == search.id:
-                yield from _question(question, trail)
+                yield from _question(question, trail, before)
+                before = f"end {question.id}"
     yield from _result(trail)
     for delivery in trail.deliveries:
         yield from _delivery(delivery)
@@ -108,7 +111,7 @@ def _reading(reading: Read, created_at: datetime) -> Iterator[Step]:
     """Tell when the CRM named the contact, and what came of it. Named again, only the last time is known."""
     again = " again, after this lookup had begun" if reading.named_at > created_at else ""
     by = NAMED_BY.get(reading.named_by, reading.named_by)
-    yield Step("named", "reading", f"The contact was named by {by}{again}", reading.named_at, state=reading.state)
+    yield Step("named", "reading", f"The contact was named by {by}{again}", reading.named_at)
     if reading.ended_at is not None:
         what = f"It was read from {reading.source}" if reading.state == "done" else "It was not read"
         yield Step("read", "reading", what, reading.ended_at, reading.reason, after=("named",))
@@ -123,33 +126,34 @@ def _beginning(trail: Trail) -> Step:
     return Step("lookup", "lookup", "The lookup began", trail.created_at, facts=tuple(facts), after=("event",))
 
 
-def _search(search: Searched, trail: Trail) -> Step:
-    """Tell whether the search began for this lookup, or which one it joined or took the answer from."""
-    facts = _facts(("providers", ", ".join(search.providers)), ("search", search.id))
-    ended = f"it ended {search.status}" if search.status else None
+def _search(search: Searched, trail: Trail) -> Iterator[Step]:
+    """Tell when the search began; and of another lookup's, that this one joined it, or took its answer."""
+    facts = _facts(("providers", ", ".join(search.providers)), ("search", search.id),
+                   ("ended", search.status and search.status.replace("_", " ")))  # fmt: skip
     why = "; ".join(filter(None, [
         "a person asked for it" if search.is_retry else None,
         "an earlier answer was in doubt when it began" if search.is_doubtful else None,
-        ended, search.reason,
+        search.reason if search.reason != trail.reason else None,
     ])) or None  # fmt: skip
     key, began = f"search {search.id}", moment_of(search.id)
     if search.begun_for == trail.id:
-        return Step(key, "search", "A search began for it", began, why, facts=facts, after=("lookup",))
+        yield Step(key, "search", "A search began for it", began, why, facts=facts, after=("lookup",))
+        return
+    yield Step(key, "search", "A search began for", began, why, facts=facts, lookup=search.begun_for)
     reused = search.ended_at is not None and search.ended_at <= trail.created_at
-    what = "It took the answer of another lookup's search" if reused else "It joined another lookup's search"
-    at = max(began, trail.created_at)
-    return Step(key, "search", what, at, why, facts=facts, lookup=search.begun_for, after=("lookup",))
+    what = "It took that search's answer" if reused else "It joined that search"
+    yield Step(f"joined {search.id}", "search", what, max(began, trail.created_at), after=("lookup", key))
 
 
-def _question(question: Question, trail: Trail) -> Iterator[Step]:
-    """Tell of one question: queued, asked, called back, and its end."""
+def _question(question: Question, trail: Trail, before: str) -> Iterator[Step]:
+    """Tell of one question, which came after the step *before*: queued, asked, called back, and its end."""
     id, name = question.id, question.provider
-    of_other = question.lookup_id if question.lookup_id != trail.id else None
-    search, queued, asked, end = f"search {question.search_id}", f"queued {id}", f"asked {id}", f"end {id}"
-    yield Step(queued, "job", f"A question to {name} was queued", moment_of(id), lookup=of_other, after=(search,),
+    queued, asked, end = f"queued {id}", f"asked {id}", f"end {id}"
+    yield Step(queued, "job", f"A question to {name} was queued", moment_of(id), after=(before,),
                facts=_facts(("job", id)))  # fmt: skip
     if question.submitted_at is not None:
-        facts = _facts(("attempt", question.attempt), ("request", question.request_id),
+        facts = _facts(("attempt", question.attempt if question.attempt > 1 else None),
+                       ("request", question.request_id),
                        ("credits reserved", question.reserved))  # fmt: skip
         why = "the attempts before did nothing; the last one is shown" if question.attempt > 1 else None
         yield Step(asked, "job", f"{name} was asked", question.submitted_at, why, facts=facts, after=(queued,))
@@ -201,10 +205,11 @@ def _result(trail: Trail) -> Iterator[Step]:
     """Tell how the lookup ended; or, where no question is open, that it has yet to be decided."""
     if trail.finished_at is not None:
         by = f", by {trail.provider}" if trail.provider else ""
-        facts = _facts(("numbers called wrong", trail.refused))
-        ends = tuple(f"end {question.id}" for question in trail.questions if question.search_id == trail.search_id)
+        search = trail.search_id
+        ends = (f"end {question.id}" for question in trail.questions if question.search_id == search)
         yield Step("result", "result", f"The lookup ended: {trail.status.replace('_', ' ')}{by}", trail.finished_at,
-                   trail.reason, trail.status, facts, after=("lookup", f"search {trail.search_id}", *ends))  # fmt: skip
+                   trail.reason, trail.status, _facts(("numbers called wrong", trail.refused)),
+                   after=("lookup", f"search {search}", f"joined {search}", *ends))  # fmt: skip
     elif not any(question.finished_at is None for question in trail.questions):
         yield Step("result", "result", "It is decided anew in a moment", None, state=trail.status)
 
