@@ -22,7 +22,6 @@ STATUSES = {
     "Open": ("queued", "running", "held"),
     "Ended": ("found", "not_found", "failed", "unresolved", "suppressed", "cancelled"),
 }
-LONGEST = 1000  # characters of a search
 
 
 class LookupList:
@@ -39,13 +38,17 @@ class LookupList:
     async def search(self, request: Request) -> Response:
         """Answer POST /lookups: find by e-mail, profile, number or record; the result is in no address."""
         given = _given(await read_form(request), (*FILTERS, "cursor", "q"))
+        text = given.get("q", "")
+        may_be_record = text != "" and "@" not in text and "/" not in text
         try:
-            given = _as_record(given) if _is_record(given.get("q", "")) else given
+            read_query(text)
         except Unusable as error:
-            return _as_page(request, given, [], None, status=422, wrong=f"Give {error}, or the id of a record.")
+            if not may_be_record:
+                return _as_page(request, given, [], None, status=422, wrong=f"Give {error}, or the id of a record.")
+            given = _as_record(given)
         rows, after = await self._find(given)
-        if not rows and "cursor" not in given and given.get("q", "").isdecimal():
-            given = _as_record(given)  # a record's id may look like a number
+        if not rows and may_be_record and given.keys() & {"q", "cursor"} == {"q"}:
+            given = _as_record(given)  # it looked like a number, or like the end of a profile's address
             rows, after = await self._find(given)
         return _as_page(request, given, rows, after)
 
@@ -61,18 +64,8 @@ def _given(fields: Mapping[str, str], names: tuple[str, ...]) -> dict[str, str]:
     return {name: value for name in names if (value := fields.get(name, "").strip())}
 
 
-def _is_record(text: str) -> bool:
-    """Tell whether *text* can only be a record's id. Raise Unusable for an e-mail or a profile with a fault."""
-    try:
-        read_query(text[:LONGEST])
-    except Unusable:
-        if "@" in text or "/" in text:
-            raise
-        return bool(text)
-    return False
-
-
 def _as_record(given: Mapping[str, str]) -> dict[str, str]:
+    """Return the search as a filter by the record."""
     return {name: value for name, value in given.items() if name != "q"} | {"record_id": given["q"]}
 
 
