@@ -45,8 +45,8 @@ async def test_a_selection_is_previewed_and_then_applied_to_exactly_that(client:
     applied = await seat.form(address, {})
     done = await seat.page(applied.headers["location"])
 
-    assert "1 lookups 3 credits at most" in text_of(preview)
-    assert "Retry exactly these 1" in text_of(preview)
+    assert "1 lookup 3 credits at most" in text_of(preview)
+    assert "Retry exactly this one" in text_of(preview)
     assert (f'href="/lookups/{row["id"]}"' in preview, "nyne: &lt;b&gt;" in preview) == (True, True)
     assert applied.status == 303
     assert "Applied to 1 of 1" in text_of(done)
@@ -102,7 +102,7 @@ async def test_results_are_chosen_by_their_own_fields(client: Client, pool: Pool
     preview = await seat.page(address)
     await seat.form(address, {})
 
-    assert "1 results" in text_of(preview)
+    assert "1 result " in text_of(preview)
     assert f'href="/lookups/{given_up["lookup_id"]}"' in preview
     assert await pool.fetchval("SELECT state FROM deliveries WHERE id = $1", given_up["id"]) == "queued"
 
