@@ -97,11 +97,11 @@ def _steps(trail: Trail) -> Iterator[Step]:
         yield _act(act, trail)
     for search in trail.searches:
         yield from _search(search, trail)
-        before = f"search {search.id}"
+        before: Question | None = None
         for question in trail.questions:
             if question.search_id == search.id:
                 yield from _question(question, trail, before)
-                before = f"end {question.id}"
+                before = question
     yield from _result(trail)
     for delivery in trail.deliveries:
         yield from _delivery(delivery)
@@ -145,11 +145,12 @@ def _search(search: Searched, trail: Trail) -> Iterator[Step]:
     yield Step(f"joined {search.id}", "search", what, max(began, trail.created_at), after=("lookup", key))
 
 
-def _question(question: Question, trail: Trail, before: str) -> Iterator[Step]:
-    """Tell of one question, which came after the step *before*: queued, asked, called back, and its end."""
+def _question(question: Question, trail: Trail, before: Question | None) -> Iterator[Step]:
+    """Tell of one question, which followed on *before*: queued, asked, called back, and its end."""
     id, name = question.id, question.provider
     queued, asked, end = f"queued {id}", f"asked {id}", f"end {id}"
-    yield Step(queued, "job", f"A question to {name} was queued", moment_of(id), after=(before,),
+    cause = f"end {before.id}" if before and not _came_late(before, question) else f"search {question.search_id}"
+    yield Step(queued, "job", f"A question to {name} was queued", moment_of(id), after=(cause,),
                facts=_facts(("job", id)))  # fmt: skip
     if question.submitted_at is not None:
         facts = _facts(("attempt", question.attempt if question.attempt > 1 else None),
@@ -170,6 +171,12 @@ def _question(question: Question, trail: Trail, before: str) -> Iterator[Step]:
                    ("possibly charged", question.possible), ("polls", question.polls))  # fmt: skip
     yield Step(end, "job", what.strip(), question.finished_at, question.error, question.state, facts,
                texts=_texts(("what could not be read", question.raw)), after=(asked, *applied))  # fmt: skip
+
+
+def _came_late(answer: Question, following: Question) -> bool:
+    """Tell whether the end of *answer* is that of a late answer: then the next question had been asked before."""
+    at, asked = answer.finished_at, following.submitted_at
+    return at is not None and asked is not None and at > asked
 
 
 def _callback(key: str, callback: CalledBack, queued: str) -> Step:
@@ -206,7 +213,11 @@ def _result(trail: Trail) -> Iterator[Step]:
     if trail.finished_at is not None:
         by = f", by {trail.provider}" if trail.provider else ""
         search = trail.search_id
-        ends = (f"end {question.id}" for question in trail.questions if question.search_id == search)
+        ends = (
+            f"end {question.id}"
+            for question in trail.questions
+            if question.finished_at is not None and question.finished_at <= trail.finished_at  # others came late
+        )
         yield Step("result", "result", f"The lookup ended: {trail.status.replace('_', ' ')}{by}", trail.finished_at,
                    trail.reason, trail.status, _facts(("numbers called wrong", trail.refused)),
                    after=("lookup", f"search {search}", f"joined {search}", *ends))  # fmt: skip

@@ -242,6 +242,25 @@ async def test_what_people_did_is_told(pool: Pool) -> None:
     assert acts[2].facts == (("with all of selection", str(selection)),)
 
 
+async def test_a_late_answer_is_told_when_it_came(pool: Pool) -> None:
+    """The question after it, and the lookup's end, stay where they were."""
+    row = await lookup(pool, id=made(AT), created_at=AT, final_status="found", finished_at=after(4))
+    await pool.execute("UPDATE events SET received_at = $1", AT)
+    for provider, begun, ended in (("leadmagic", 1, 9), ("nyne", 2, 4)):
+        await finished_job(
+            pool, id=made(after(begun)), lookup_id=row["id"], provider=provider, submitted_at=after(begun + 0.5),
+            finished_at=after(ended),
+        )  # fmt: skip
+
+    said = await told(pool, row["id"])
+
+    assert said[-6:-1] == [
+        "leadmagic was asked", "A question to nyne was queued", "nyne was asked", "nyne answered by callback",
+        "The lookup ended: found, by nyne",
+    ]  # fmt: skip
+    assert said[-1] == "leadmagic answered by callback"
+
+
 async def test_callbacks_beyond_those_that_are_kept_are_counted(pool: Pool) -> None:
     """They are one step, with how many came."""
     row = await job(pool, "awaiting")

@@ -16,4 +16,4 @@ class Page:
     scope: Scope = "read"
 
 
-PAGES = (Page("/", "Now"), Page("/lookups", "Lookups"))
+PAGES = (Page("/", "Now"), Page("/history", "Over time"), Page("/lookups", "Lookups"))
