@@ -252,14 +252,15 @@ async def test_a_decision_is_offered_with_its_consequence_and_done(
 
 
 async def test_a_delivery_is_sent_again(client: Client, pool: Pool) -> None:
-    """One of this lookup: another's is unknown here, and so is a text that is no id."""
+    """One of this lookup: another's is unknown here, and so is a text that is no id. A second form comes too late."""
     seat = await seated(client)
     sent, others = [await delivery(pool, "given_up") for _ in range(2)]
     address = f"/lookups/{sent['lookup_id']}"
 
     wrong = [await seat.form(address, {"do": "replay", "delivery": one}) for one in (str(others["id"]), "x")]
-    answer = await seat.form(address, {"do": "replay", "delivery": str(sent["id"])})
+    answer, again = [await seat.form(address, {"do": "replay", "delivery": str(sent["id"])}) for _ in range(2)]
 
+    assert again.status == 409
     assert [one.status for one in wrong] == [404, 404]
     assert answer.headers["location"] == f"{address}?said=replayed"
     assert [row[0] for row in await pool.fetch("SELECT state FROM deliveries ORDER BY id")] == ["queued", "given_up"]
