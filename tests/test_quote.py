@@ -229,3 +229,17 @@ def test_the_cost_of_one_price_is_covered_wherever_the_rate_is(sampled: int, row
             if low <= 8 * truth <= high
         )
         assert ways / comb(rows, sampled) >= 0.95
+
+
+def test_the_figure_is_always_in_its_interval() -> None:
+    """Whatever a row cost: cents, nothing, or more than it could; and however few were drawn."""
+    rng = random.Random("figures")
+    prices = [Decimal(price) for price in ("0", "0.01", "0.33", "1", "5", "8", "100")]
+    for _ in range(150):
+        drawn = rng.choice((1, 2, 5, 50))
+        sample = [Answered(found=rng.random() < 0.4, credits=rng.choice(prices)) for _ in range(drawn)]
+        quoted = quote(sample, drawn + rng.choice((0, 1, 10, 10**6)), rng.choice(prices))
+        for name in ("rate", "cost", "cost_per_number"):
+            estimate = getattr(quoted, name)
+            figure = estimate.low if estimate.value is None else estimate.value
+            assert 0 <= estimate.low <= figure <= (inf if estimate.high is None else estimate.high)

@@ -16,4 +16,15 @@ class Page:
     scope: Scope = "read"
 
 
-PAGES = (Page("/", "Now"), Page("/history", "Over time"), Page("/files", "Files"))
+PAGES = (
+    Page("/", "Now"),
+    Page("/history", "Over time"),
+    Page("/lookups", "Lookups"),
+    Page("/files", "Files"),
+    Page("/deliveries", "Deliveries"),
+    Page("/readings", "Readings"),
+    Page("/suppressions", "Suppressions"),
+    Page("/ledger", "Ledger"),
+    Page("/audit", "Audit", "admin"),
+    Page("/start", "First run"),
+)
