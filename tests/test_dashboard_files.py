@@ -22,6 +22,7 @@ from submitter.campaigns import CampaignWorker
 from tests.asgi import Answer, Client
 from tests.at_work import AtWork
 from tests.conftest import ClientWith
+from tests.pages import flaws
 from tests.seat import Seat, seated
 from tests.wishes import MOBILE, end
 
@@ -86,6 +87,13 @@ async def answer_all(pool: Pool) -> None:
         await end(pool, row["lookup_id"], mobile=MOBILE)
 
 
+async def shown(seat: Seat, path: str) -> str:
+    """Return a page, which keeps to the policy and to what every reader of pages needs."""
+    page = await seat.page(path)
+    assert flaws(page) == []
+    return page
+
+
 async def state_of(pool: Pool, path: str) -> str:
     """Return the state of the campaign at this address."""
     found = await campaigns.find(pool, UUID(path.rpartition("/")[2]))
@@ -96,12 +104,12 @@ async def state_of(pool: Pool, path: str) -> str:
 async def test_from_the_upload_to_the_download(seat: Seat, worker: CampaignWorker, pool: Pool) -> None:
     """Each page leads to the next by a form; what was found stands beside the file's own columns, and is audited."""
     path = await uploaded(seat)
-    assert "looking at the file" in await seat.page(path)
+    assert "looking at the file" in await shown(seat, path)
     await worker.work_on_campaigns()
-    assert '<option value="0" selected>E-Mail</option>' in await seat.page(path)
+    assert '<option value="0" selected>E-Mail</option>' in await shown(seat, path)
     assert (await seat.form(f"{path}/columns", {"work_email": "0", "name": "1"})).status == 303
     await worker.work_on_campaigns()
-    counted = await seat.page(path)
+    counted = await shown(seat, path)
     assert "<b>2</b> new" in counted
     assert "<b>1</b> unusable" in counted
     assert "<b>16</b> credits at most" in counted
@@ -110,12 +118,12 @@ async def test_from_the_upload_to_the_download(seat: Seat, worker: CampaignWorke
     assert "every 2s" in await seat.page(f"{path}/part")
     await answer_all(pool)
     await worker.work_on_campaigns()
-    assert "Match rate" in await seat.page(path)
+    assert "Match rate" in await shown(seat, path)
     await seat.form(f"{path}/approve", {"most": "13"})
     await worker.work_on_campaigns()
     await answer_all(pool)
     await worker.work_on_campaigns()
-    assert "the enriched file" in await seat.page(path)
+    assert "the enriched file" in await shown(seat, path)
     answer = await Seat(patient(seat.app), seat.headers).get(f"{path}/enriched")
 
     rows = list(csv.DictReader(io.StringIO(answer.body.decode("utf-8-sig")), delimiter=";"))
@@ -132,7 +140,7 @@ async def test_the_list_leads_to_every_file(seat: Seat) -> None:
     await send(seat, form(CSV, "<b>x</b>.csv"))
     await uploaded(seat)
 
-    listed = await seat.page("/files")
+    listed = await shown(seat, "/files")
 
     assert "contacts.csv" in listed
     assert "<b>x" not in listed
