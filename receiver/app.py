@@ -72,7 +72,6 @@ def create_app(
     tokens = Tokens(settings.api_tokens, _access(settings, metrics))
     providers = _all_providers(settings)
     addresses = Addresses(settings.callback_keys, providers)
-    decisions = Decisions(pool, installation, notifier)
     health = Health(pool, url, door, metrics, settings, tokens.access)
     handlers = Handlers(
         events=Events(settings, tokens, build_providers(settings), queues.events, notifier),
@@ -81,12 +80,12 @@ def create_app(
         },
         readings=Readings(pool),
         callbacks=Callbacks(addresses, queues.callbacks, notifier, sweeper, metrics),
-        api=Api(pool, installation, decisions),
+        api=Api(pool, installation, Decisions(pool, installation, notifier)),
         audit=Audit(pool),
         selections=Selections(pool, SelectionWork(pool, installation, notifier, providers)),
         pauses=Pauses(pool, notifier),
         rights=Rights(pool, installation, notifier),
-        deliveries=Deliveries(pool, decisions),
+        deliveries=Deliveries(pool, notifier),
         usage=UsageReport(pool, settings),
         health=health,
         docs=Docs(document()),

@@ -15,6 +15,7 @@ from receiver.dashboard.desk import Desk, demand
 from receiver.dashboard.forms import read_form
 from receiver.dashboard.rendering import as_page, back_to
 from receiver.decisions import Decisions
+from receiver.deliveries import send_again
 from receiver.problems import Problem, id_of, not_found, wrong_fields
 from store import audit, deliveries, lookups, reports
 from store.timeline import read_trail
@@ -41,9 +42,9 @@ class LookupPage:
         decision = form.get("do", "")
         if decision == "reveal":
             return await self._reveal(request, id)
-        demand(request, "operate")
         if decision not in DECISIONS:
             raise wrong_fields([("do", f"one of reveal, {', '.join(DECISIONS)}")])
+        demand(request, "operate")
         try:
             said = await self._carry_out(decision, id, form, who(request))
         except Problem as problem:
@@ -74,8 +75,9 @@ class LookupPage:
                 await self._decisions.release(id, who=name)
                 return "released"
             case _:
-                await self._decisions.replay(await self._delivery(id, form.get("delivery", "")), who=name)
-                return "replayed"
+                delivery = await self._delivery(id, form.get("delivery", ""))
+                await send_again(self._desk.pool, self._desk.notifier, delivery, who=name)
+                return "sent-again"
 
     async def _delivery(self, id: UUID, text: str) -> UUID:
         """Return the delivery of this lookup that the form names. Raise Problem (404)."""

@@ -7,15 +7,20 @@ from starlette.routing import Route
 from enrichment.setting_types import Scope
 from receiver.auth import Handler
 from receiver.dashboard import assets
+from receiver.dashboard.audit import AuditPage
 from receiver.dashboard.brake import Brake
+from receiver.dashboard.deliveries import DeliveriesPage
 from receiver.dashboard.desk import Desk
 from receiver.dashboard.history import HistoryPage
+from receiver.dashboard.ledger import LedgerPage
 from receiver.dashboard.live import Live
 from receiver.dashboard.login import Login
 from receiver.dashboard.lookup import LookupPage
 from receiver.dashboard.lookups import LookupList
 from receiver.dashboard.now import NowPage
+from receiver.dashboard.readings import ReadingsPage
 from receiver.dashboard.selections import SelectionPages
+from receiver.dashboard.suppressions import SuppressionsPage
 
 
 class PageRoute(Route):
@@ -33,7 +38,6 @@ class Dashboard:
     def routes(self) -> list[PageRoute]:
         """Return the routes."""
         login, brake = Login(self._desk), Brake(self._desk)
-        lists, one, selections = LookupList(self._desk), LookupPage(self._desk), SelectionPages(self._desk)
         return [
             PageRoute("/static/{name}", assets.serve),
             PageRoute("/login", login.page),
@@ -44,6 +48,14 @@ class Dashboard:
             self._page("/history", self._history.page),
             self._form("/pause", brake.pull),
             self._form("/resume", brake.let_go),
+            *self._lookups(),
+            *self._books(),
+        ]
+
+    def _lookups(self) -> list[PageRoute]:
+        """Return the pages of lookups, of one, and of selections."""
+        lists, one, selections = LookupList(self._desk), LookupPage(self._desk), SelectionPages(self._desk)
+        return [
             self._page("/lookups", lists.page),
             self._form("/lookups", lists.search, "read"),
             self._page("/lookups/selection", selections.begin, "operate"),  # before /lookups/{id}, which it fits
@@ -52,6 +64,22 @@ class Dashboard:
             self._form("/lookups/selection/{id}", selections.apply),
             self._page("/lookups/{id}", one.page),
             self._form("/lookups/{id}", one.decide, "read"),  # to reveal; a decision demands more
+        ]
+
+    def _books(self) -> list[PageRoute]:
+        """Return the lists of what went out, came in and was spent, and of people's rights."""
+        deliveries, suppressions = DeliveriesPage(self._desk), SuppressionsPage(self._desk)
+        return [
+            self._page("/deliveries", deliveries.page),
+            self._form("/deliveries/{id}/replay", deliveries.replay),
+            self._page("/readings", ReadingsPage(self._desk).page),
+            self._page("/suppressions", suppressions.page),
+            self._form("/suppressions", suppressions.suppress),
+            self._form("/suppressions/{id}/remove", suppressions.unsuppress),
+            self._form("/suppressions/find", suppressions.find, "admin"),
+            self._form("/suppressions/erase", suppressions.erase, "admin"),
+            self._page("/ledger", LedgerPage(self._desk).page),
+            self._page("/audit", AuditPage(self._desk).page, "admin"),
         ]
 
     def close(self) -> None:

@@ -12,6 +12,11 @@ SAID = {
     "number-wrong": "That number is not given again here. Other providers are asked now, if any are left.",
     "cancelled": "Cancelled. A search that others wait for goes on without it.",
     "released": "Released. The next claim may hold it again, if its reason is still there.",
-    "replayed": "Queued: the same result is sent again, under the same id.",
+    "sent-again": "It is sent again now, from the beginning of its schedule.",
+    "sent-already": "That one is on its way already.",
+    "suppressed": "Suppressed. Waiting lookups of it have ended; no provider is asked about it from now on.",
+    "suppressed-already": "That was suppressed already; it stays so.",
+    "unsuppressed": "Removed. The next event of it is asked about again; what has ended stays as it is.",
+    "unsuppressed-already": "There is no such suppression any more.",
     "ended": "You are logged out.",
 }
