@@ -1,4 +1,4 @@
-"""A person's decisions about one lookup, for the API and the dashboard: each is recorded in the audit."""
+"""A person's decisions about one lookup or delivery, for the API and the dashboard: each is recorded in the audit."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import asyncpg
 import structlog
 
 from receiver.problems import Problem, not_found
-from store import lookups, reports
+from store import deliveries, lookups, reports
 from store.installation import Installation
 from store.notify import Notifier
 
@@ -77,6 +77,16 @@ class Decisions:
         self._notifier.wake()
         log.info("released", lookup=str(id))
         return await self._status(id)
+
+    async def replay(self, id: UUID, *, who: str) -> None:
+        """Send an ended delivery again, from the beginning of its schedule."""
+        if not await deliveries.replay_one(self._pool, id, who=who):
+            rows = await deliveries.read_deliveries(self._pool, [id])
+            if not rows:
+                raise not_found("delivery")
+            raise Problem(409, f"This delivery is {rows[0]['status']}; only one that has ended can be sent again.")
+        self._notifier.wake()
+        log.info("replayed", delivery=str(id))
 
     async def _status(self, id: UUID) -> str:
         status = await reports.status_of(self._pool, id)

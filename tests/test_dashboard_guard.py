@@ -48,7 +48,7 @@ async def test_there_are_pages_and_forms(client: Client) -> None:
 async def test_a_page_without_a_session_leads_to_the_login_and_back(client: Client) -> None:
     """303, with the page that was wanted; a form leads there too, and what it would have done is not done."""
     stranger = Seat(client.app, OURS)
-    paths = addresses(client, "GET")
+    paths = [path for path in addresses(client, "GET") if path != STREAM]  # its own tests say how it takes its leave
 
     pages = {path: await stranger.get(f"{path}?a=b") for path in paths}
     forms = {path: await stranger.form(path, {}) for path in addresses(client, "POST")}
@@ -92,7 +92,7 @@ async def test_each_address_needs_one_scope(client_with: ClientWith) -> None:
                 assert answer.status != 500, (method, path)
                 if answer.status == 403:
                     needed.setdefault(f"{method} {path}", []).append(missing)
-                    assert f"`{missing}`" in answer.body.decode()
+                    assert f"<code>{missing}</code>" in answer.body.decode()
                     assert flaws(answer.body.decode()) == []
 
     assert {address: len(scopes) for address, scopes in needed.items()} == {

@@ -14,8 +14,6 @@ from receiver.auth import who
 from receiver.dashboard.desk import Desk, demand
 from receiver.dashboard.forms import read_form
 from receiver.dashboard.rendering import as_page, back_to
-from receiver.decisions import Decisions
-from receiver.deliveries import send_again
 from receiver.problems import Problem, id_of, not_found, wrong_fields
 from store import audit, deliveries, lookups, reports
 from store.timeline import read_trail
@@ -29,7 +27,7 @@ class LookupPage:
 
     def __init__(self, desk: Desk) -> None:
         self._desk = desk
-        self._decisions = Decisions(desk.pool, desk.installation, desk.notifier)
+        self._decisions = desk.decisions
 
     async def page(self, request: Request) -> Response:
         """Answer GET /lookups/{id}."""
@@ -75,8 +73,7 @@ class LookupPage:
                 await self._decisions.release(id, who=name)
                 return "released"
             case _:
-                delivery = await self._delivery(id, form.get("delivery", ""))
-                await send_again(self._desk.pool, self._desk.notifier, delivery, who=name)
+                await self._decisions.replay(await self._delivery(id, form.get("delivery", "")), who=name)
                 return "sent-again"
 
     async def _delivery(self, id: UUID, text: str) -> UUID:

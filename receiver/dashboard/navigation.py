@@ -25,4 +25,5 @@ PAGES = (
     Page("/suppressions", "Suppressions"),
     Page("/ledger", "Ledger"),
     Page("/audit", "Audit", "admin"),
+    Page("/start", "First run"),
 )

@@ -20,6 +20,7 @@ from receiver.dashboard.lookups import LookupList
 from receiver.dashboard.now import NowPage
 from receiver.dashboard.readings import ReadingsPage
 from receiver.dashboard.selections import SelectionPages
+from receiver.dashboard.start import StartPage
 from receiver.dashboard.suppressions import SuppressionsPage
 
 
@@ -37,23 +38,26 @@ class Dashboard:
 
     def routes(self) -> list[PageRoute]:
         """Return the routes."""
-        login, brake = Login(self._desk), Brake(self._desk)
+        login, brake, start = Login(self._desk), Brake(self._desk), StartPage(self._desk)
+        live = Live(self._desk, self._now)
         return [
             PageRoute("/static/{name}", assets.serve),
             PageRoute("/login", login.page),
             PageRoute("/login", login.enter, methods=["POST"]),
             PageRoute("/logout", login.leave, methods=["POST"]),
             self._page("/", self._now.page),
-            self._page("/live", Live(self._desk, self._now).stream),
+            PageRoute("/live", self._desk.guard(live.stream, "read", live.goodbye)),
             self._page("/history", self._history.page),
             self._form("/pause", brake.pull),
             self._form("/resume", brake.let_go),
             *self._lookups(),
             *self._books(),
+            self._page("/start", start.page),
+            self._form("/start", start.send),
         ]
 
     def _lookups(self) -> list[PageRoute]:
-        """Return the pages of lookups, of one, and of selections."""
+        """Return the list of lookups, the page of each, and what is done to many."""
         lists, one, selections = LookupList(self._desk), LookupPage(self._desk), SelectionPages(self._desk)
         return [
             self._page("/lookups", lists.page),
