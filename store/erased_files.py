@@ -14,9 +14,12 @@ from store.database import Db
 LOOKED_AT = 20_000  # rows of one statement
 
 
-async def erase_rows_of(db: Db, lookups: Sequence[UUID]) -> int:
-    """Erase the rows that became one of these lookups, and the uploads that they came in; return how many rows."""
-    erased: int = await db.fetchval(_ERASE.format(theirs=_OF_LOOKUPS), lookups)
+async def erase_rows_of(db: Db, lookups: Sequence[UUID], jobs: Sequence[UUID]) -> int:
+    """Erase the rows that became one of these lookups, and the uploads that they came in; return how many rows.
+
+    What the lookups' erased *jobs* cost, or perhaps cost, stays with their campaigns.
+    """
+    erased: int = await db.fetchval(_ERASE.format(theirs=_OF_LOOKUPS), jobs, lookups)
     return erased
 
 
@@ -29,7 +32,7 @@ async def erase_rows_with(db: Db, keys: Sequence[bytes]) -> int:
     while row := await db.fetchrow(_WALK, keys, campaign, number, LOOKED_AT):
         campaign, number = row["campaign_id"], row["number"]
         if row["numbers"]:
-            erased += await db.fetchval(_ERASE.format(theirs=_OF_NUMBERS), row["campaigns"], row["numbers"])
+            erased += await db.fetchval(_ERASE.format(theirs=_OF_NUMBERS), [], row["campaigns"], row["numbers"])
     await db.execute(
         """
         DELETE FROM campaign_files
@@ -39,14 +42,24 @@ async def erase_rows_with(db: Db, keys: Sequence[bytes]) -> int:
     return erased
 
 
-_OF_LOOKUPS = """
-            SELECT campaign_id, number FROM campaign_rows WHERE lookup_id = ANY($1::uuid[])
-"""
+_OF_LOOKUPS = "lookup_id = ANY($2::uuid[])"
 _OF_NUMBERS = """
-            SELECT * FROM unnest($1::uuid[], $2::integer[]) AS theirs (campaign_id, number)
+                   (campaign_id, number) IN (SELECT * FROM unnest($2::uuid[], $3::integer[]))
 """
 _ERASE = """
-        WITH theirs AS MATERIALIZED ({theirs}), erased AS (
+        WITH spent AS MATERIALIZED (
+            SELECT lookup_id, sum(CASE kind WHEN 'settled' THEN -credits ELSE credits END) AS credits
+              FROM ledger
+             WHERE job_id = ANY($1::uuid[])
+               AND kind <> 'released'
+             GROUP BY lookup_id
+        ), theirs AS MATERIALIZED (
+            SELECT campaign_id, number, lookup_id, lookup_id IS NOT NULL AND status IS NULL AS is_open
+              FROM campaign_rows
+             WHERE {theirs}
+             ORDER BY campaign_id, number
+               FOR UPDATE
+        ), erased AS (
             UPDATE campaign_rows
                SET verdict = 'erased', reason = NULL, keys = '{{}}', content = NULL, most = 0, lookup_id = NULL,
                    status = NULL, credits = NULL
@@ -54,6 +67,17 @@ _ERASE = """
              WHERE campaign_rows.campaign_id = theirs.campaign_id
                AND campaign_rows.number = theirs.number
             RETURNING campaign_rows.campaign_id
+        ), ended AS (
+            SELECT campaign_id, count(*)::int AS rows, COALESCE(sum(spent.credits), 0) AS credits
+              FROM theirs
+              LEFT JOIN spent USING (lookup_id)
+             WHERE is_open
+             GROUP BY campaign_id
+        ), counted AS (
+            UPDATE campaigns
+               SET ended = campaigns.ended + ended.rows, credits = campaigns.credits + ended.credits
+              FROM ended
+             WHERE campaigns.id = ended.campaign_id
         ), deleted AS (
             DELETE FROM campaign_files
              WHERE campaign_id IN (SELECT campaign_id FROM erased)
