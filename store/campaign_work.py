@@ -7,7 +7,7 @@ sends meanwhile is asked soon.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
@@ -36,24 +36,35 @@ CHANGED = "the file has fewer rows than before: it was changed"
 
 
 class CampaignFile:
-    """The rows of a file, read forwards; from the beginning again where an earlier row is wanted."""
+    """The rows of a file, read forwards; from the beginning again where an earlier row is wanted.
 
-    def __init__(self, path: Path, table: Table, mapping: Mapping[str, str]) -> None:
+    *check* raises FileProblem if the file has changed: rows that were read meanwhile are not used.
+    """
+
+    def __init__(
+        self, path: Path, table: Table, mapping: Mapping[str, str], check: Callable[[], None] = lambda: None
+    ) -> None:
         self.path = path
         self.table = table
         self._mapping = dict(mapping)
+        self._check = check
         self._rows: Iterator[Row] = iter(())
         self._at = -1  # the number of the last row that was read; -1: not begun
 
     async def after(self, number: int, limit: int) -> list[tuple[int, dict[str, str]]]:
         """Return the contacts of up to *limit* rows after row *number*. Raise FileProblem or OSError."""
-        return await asyncio.to_thread(lambda: list(self._pick(range(number + 1, number + 1 + limit))))
+        return await asyncio.to_thread(self._checked, range(number + 1, number + 1 + limit))
 
     async def pick(self, numbers: Sequence[int]) -> list[tuple[int, dict[str, str]]]:
         """Return the contacts of these rows, in order. Raise FileProblem, also if one is not there, or OSError."""
-        picked = await asyncio.to_thread(lambda: list(self._pick(numbers)))
+        picked = await asyncio.to_thread(self._checked, numbers)
         if len(picked) < len(numbers):
             raise FileProblem(CHANGED)
+        return picked
+
+    def _checked(self, numbers: Sequence[int]) -> list[tuple[int, dict[str, str]]]:
+        picked = list(self._pick(numbers))
+        self._check()
         return picked
 
     def _pick(self, numbers: Sequence[int]) -> Iterator[tuple[int, dict[str, str]]]:
