@@ -90,6 +90,15 @@ def ended(campaign: Campaign, output: Path | None, *, dry_run: bool, err: bool) 
         typer.echo("Nothing more is asked. The same command goes on from here.", err=err)
 
 
+def not_written(output: Path, why: str) -> None:
+    """Say why there is no enriched file, and what to do; nothing that was found is lost."""
+    typer.echo(
+        f"{output.name} is not written: {why}. Remedy: the same command again, perhaps with another --output; "
+        "no row is asked twice.",
+        err=True,
+    )
+
+
 def summary(campaign: Campaign, output: Path | None) -> dict[str, Any]:
     """Return the summary for programs."""
     return {
