@@ -53,7 +53,7 @@ def quoted(campaign: Campaign, *, err: bool) -> None:
     """Print what the sample says about the whole file."""
     quote = campaign.quote or {}
     if not quote:
-        typer.echo("No row of the sample is left: they were erased.", err=err)
+        typer.echo("No row of the sample is left: they were erased or cancelled.", err=err)
         return
     typer.echo(f"Of {quote['sampled']:,} asked at random, {campaign.found:,} have a number: "
                f"{credits(campaign.credits)} credits. For all {quote['population']:,} new rows, with 95 % "
