@@ -20,9 +20,10 @@ from store import campaign_files, campaign_reading, campaigns
 from store.campaign_reading import map_columns
 from submitter.campaigns import CampaignWorker
 from tests.at_work import AtWork
-from tests.campaigning import PRICED
+from tests.campaigning import BOTH, PRICED
 from tests.commands import ROOT
 from tests.test_campaigns_erased import erase, kept
+from tests.wishes import MOBILE, end
 
 if TYPE_CHECKING:
     from tests.wishes import Pool
@@ -96,6 +97,25 @@ async def test_a_temporary_file_goes_with_its_upload(
 
     assert not list(tmp_path.iterdir())
     assert not worker.holds_a_file
+
+
+async def test_a_campaign_whose_rows_have_all_begun_needs_no_file(world: AtWork, worker: CampaignWorker) -> None:
+    """The upload goes by retention while the last answer is on its way: the campaign is done, not stopped."""
+    pool = world.pool
+    id = await counted(pool, worker, b"E-Mail\nada@home.dev\n")
+    assert await campaigns.approve(pool, id, most=BOTH, who="ops")
+    await worker.work_on_campaigns()
+    (lookup,) = await pool.fetch("SELECT lookup_id FROM jobs")
+
+    await pool.execute("DELETE FROM campaign_files")
+    await worker.work_on_campaigns()
+    await end(pool, lookup["lookup_id"], mobile=MOBILE)
+    await worker.work_on_campaigns()
+    await worker.work_on_campaigns()
+
+    done = await campaigns.find(pool, id)
+    assert done is not None
+    assert (done.state, done.found) == ("done", 1)
 
 
 def test_what_a_killed_process_left_is_deleted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
