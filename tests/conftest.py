@@ -6,6 +6,7 @@ TEST_DATABASE_URL names a server to use; without it, an embedded one is started,
 from __future__ import annotations
 
 import asyncio
+import importlib
 import os
 import shutil
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -70,6 +71,14 @@ class ByModule(LoadScopeScheduling):  # type: ignore[misc]  # xdist has no types
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> ByModule:
     """Distribute the tests by module."""
     return ByModule(config, log)
+
+
+def pytest_collection(session: pytest.Session) -> None:
+    """Let parallel workers share the compiling of a fresh clone's tests: what one has read serves the others."""
+    if worker := getattr(session.config, "workerinput", None):
+        modules = sorted(Path(__file__).parent.glob("test_*.py"))
+        for path in modules[int(worker["workerid"].removeprefix("gw")) :: worker["workercount"]]:
+            importlib.import_module(f"tests.{path.stem}")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
