@@ -11,7 +11,7 @@ from typing import Any
 import asyncpg
 from uuid_utils.compat import uuid7
 
-import receiver.app
+import receiver.queues
 from receiver.__main__ import main
 from store.callbacks import Callback, CallbackReceipt
 from store.finish import Ended
@@ -36,5 +36,5 @@ async def _not_named(_: asyncpg.Pool[Any], events: Sequence[CrmEvent]) -> list[i
 
 
 if __name__ == "__main__":
-    vars(receiver.app).update(record_callbacks=_not_recorded, ingest=_not_ingested, name_contacts=_not_named)
+    vars(receiver.queues).update(record_callbacks=_not_recorded, ingest=_not_ingested, name_contacts=_not_named)
     main()

@@ -209,6 +209,9 @@ class Settings(BaseSettings):
     budget_credits_per_day: Credits | None = Field(None, description="credits of all providers, per UTC day")
     budget_credits_per_month: Credits | None = Field(None, description="credits of all providers, per UTC month")
 
+    session_key: Key = Field(
+        None, description="signs the dashboard's sessions, besides their token; a new one ends all"
+    )
     metrics_token: HeaderToken = Field(None, description="token for /metrics; absent: it is open")
 
     @classmethod

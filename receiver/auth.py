@@ -37,17 +37,22 @@ class Tokens:
 
     def __init__(self, tokens: Sequence[ApiToken], access: Access | None = None) -> None:
         self.access = access or Access()
-        self._known = [
-            (_digest(token.get_secret_value().encode()), Holder(token.name or f"token-{place}", token.scopes))
+        self.known = [
+            (digest(token.get_secret_value().encode()), Holder(token.name or f"token-{place}", token.scopes))
             for place, token in enumerate(tokens, 1)
         ]
 
     def holders(self, request: Request) -> list[Holder]:
         """Return, in constant time, the holders of the valid tokens that the request carries."""
-        given = [_digest(text.encode("latin-1")) for text in _given(request.headers)]
+        given = [digest(text.encode("latin-1")) for text in _given(request.headers)]
         # All digests have one length, and all are compared, so that the time reveals nothing.
-        matches = [(hmac.compare_digest(one, digest), holder) for one in given for digest, holder in self._known]
+        matches = [(hmac.compare_digest(one, known), holder) for one in given for known, holder in self.known]
         return [holder for is_equal, holder in matches if is_equal]
+
+    def holder_of(self, given: bytes) -> Holder | None:
+        """Return, in constant time, the holder of the token with this digest; None if no valid token has it."""
+        matches = [(hmac.compare_digest(given, known), holder) for known, holder in self.known]
+        return next((holder for is_equal, holder in matches if is_equal), None)
 
     def admit(self, request: Request, scope: Scope) -> None:
         """Let a request with a token of this *scope* pass, and note its holder. Raise Problem (401, 403, 429)."""
@@ -116,5 +121,6 @@ def _given(headers: Headers) -> list[str]:
     return [token for token in (*(bearer[1] for bearer in bearers if bearer), *keys) if token][:MOST_CREDENTIALS]
 
 
-def _digest(token: bytes) -> bytes:
+def digest(token: bytes) -> bytes:
+    """Return a hash of *token*, as long as any other."""
     return hashlib.blake2b(token, digest_size=32).digest()

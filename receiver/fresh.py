@@ -1,4 +1,4 @@
-"""Compute a value at most once a second, and share it among all who ask for it."""
+"""Compute a value once in a while, and share it among all who ask for it."""
 
 from __future__ import annotations
 
@@ -13,10 +13,11 @@ FRESH = 1.0  # seconds that a value is used, from when its computation began
 
 
 class Fresh(Generic[Value]):
-    """The value of *compute*, which has deadlines of its own."""
+    """The value of *compute*, which has deadlines of its own; after *fresh* seconds it is computed again."""
 
-    def __init__(self, compute: Callable[[], Coroutine[Any, Any, Value]]) -> None:
+    def __init__(self, compute: Callable[[], Coroutine[Any, Any, Value]], fresh: float = FRESH) -> None:
         self._compute = compute
+        self._fresh = fresh
         self._computing: asyncio.Task[Value] | None = None
         self._began = float("-inf")
 
@@ -26,7 +27,7 @@ class Fresh(Generic[Value]):
         A late computation is not cancelled: others wait for it, and on a dead network cancelling takes too long.
         """
         task = self._computing
-        if task is None or (task.done() and time.monotonic() - self._began >= FRESH):
+        if task is None or (task.done() and time.monotonic() - self._began >= self._fresh):
             self._began = time.monotonic()
             task = self._computing = asyncio.create_task(self._compute())
         if not task.done():

@@ -25,10 +25,33 @@ class Door:
     """The state of the process: *ready*; then not ready, as /readyz says; then *closed*, and requests are refused."""
 
     def __init__(self) -> None:
-        self.ready = True
         self.closed = False
         self.in_flight = 0
         self._idle = asyncio.Event()
+        self._stopping = asyncio.Event()
+
+    @property
+    def ready(self) -> bool:
+        """Tell whether the process takes requests and is not about to stop."""
+        return not self._stopping.is_set()
+
+    def announce(self) -> None:
+        """Announce that the process stops: it is not ready any more, and streams end."""
+        self._stopping.set()
+
+    def close(self) -> None:
+        """Refuse requests from now on."""
+        self.announce()
+        self.closed = True
+
+    async def stops_within(self, seconds: float) -> bool:
+        """Wait for the announcement; tell whether it came within so many seconds."""
+        try:
+            async with asyncio.timeout(seconds):
+                await self._stopping.wait()
+        except TimeoutError:
+            return False
+        return True
 
     def leave(self) -> None:
         """Count one request less in flight."""
@@ -41,7 +64,7 @@ class Door:
 
         uvicorn stops the app without waiting for the handlers that it cancelled, so we wait here.
         """
-        self.ready, self.closed = False, True
+        self.close()
         self._idle.clear()
         if self.in_flight == 0:
             return True

@@ -120,11 +120,11 @@ class Server(uvicorn.Server):
     def _say_so(self) -> None:
         if self._door.ready:
             log.info("draining")
-            self._door.ready = False
+            self._door.announce()
             asyncio.get_running_loop().call_later(NOTICE, self.stop)
 
     def stop(self) -> None:
         """Accept no more requests, finish those in flight, and let `serve` return."""
-        self._door.ready, self._door.closed = False, True
+        self._door.close()
         self.should_exit = True
         self._stopped.set()

@@ -15,8 +15,8 @@ AT_ONCE = 20  # answers; more would hold up everything else for as long as they 
 LONGEST = 0.5  # seconds; load balancers usually wait for one
 
 REFUSALS = frozenset({401, 404, 405, 429})
-PUBLIC = frozenset({"/healthz", "/readyz", "/metrics", "/openapi.json", "/docs"})
-PUBLIC_FILES = "/docs/"
+PUBLIC = frozenset({"/healthz", "/readyz", "/metrics", "/openapi.json", "/docs", "/", "/login"})
+PUBLIC_FILES = ("/docs/", "/static/")
 
 
 class Turnstile:

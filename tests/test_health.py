@@ -127,9 +127,9 @@ async def test_a_closed_door_refuses_work_and_answers_machines(
     app = create_app(make_settings(), pool, database_url, door)
     client = Client(app, AUTHORIZED)
     async with living(app):
-        door.ready = False
+        door.announce()
         ready, taken = await client.get("/readyz"), await client.post("/events/generic", EVENT)
-        door.closed = True
+        door.close()
         refused = await client.post("/events/generic", EVENT | {"event_id": "evt-2"})
         alive = await client.get("/healthz")
 
