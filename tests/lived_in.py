@@ -1,0 +1,283 @@
+"""An installation that has worked for a month: something in every state that a page shows.
+
+What is drawn is the same every time; only the clock differs. No name, address or number belongs to anybody: numbers are
+of the ranges that regulators keep for fiction.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import random
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+from enrichment.crms import CRMS
+from enrichment.suppression import Kind, read_identifier
+from store.audit import record
+from store.connections import connect
+from store.partitions import ensure_partitions
+from store.pauses import Scope, add_pause
+from store.providers import pause, register_crm, register_provider
+from store.suppressions import suppress
+from tests import factories
+from tests.old_history import NOW, at
+from tests.wishes import POLICY
+
+if TYPE_CHECKING:
+    from tests.wishes import Pool
+
+DAYS = 30
+PAST = 240  # lookups that have ended, most of them lately
+FIRST = ("Ada", "Grace", "Alan", "Edsger", "Barbara", "Donald", "Radia", "Ken", "Frances", "Tim", "Hedy", "Niklaus")
+LAST = (
+    "Byron",
+    "Murray",
+    "Mathison",
+    "Wybe",
+    "Huberman",
+    "Ervin",
+    "Joy",
+    "Lane",
+    "Allen",
+    "Berners",
+    "Kiesler",
+    "Emil",
+)
+COMPANIES = ("Acme", "Globex", "Initech", "Umbrella", "Hooli", "Vandelay", "Wonka", "Tyrell")
+# How often each happens: (status, provider, how it answered, share).
+FATES = (
+    ("found", "leadmagic", "inline", 30),
+    ("found", "nyne", "callback", 28),
+    ("found", "nyne", "poll", 4),
+    ("not_found", "nyne", "callback", 24),
+    ("unresolved", "nyne", None, 4),
+    ("failed", "nyne", None, 3),
+    ("suppressed", None, None, 3),
+    ("cancelled", None, None, 4),
+)
+CREDITS = {"leadmagic": Decimal(5), "nyne": Decimal(3)}
+SUPPRESSED: tuple[tuple[Kind, str, str | None], ...] = (
+    ("email", "jane@acme.co", "asked by e-mail on the 3rd"),
+    ("profile", "linkedin.com/in/john-42", None),
+    ("domain", "competitor.io", "a competitor"),
+    ("number", "+447700900123", "called us"),
+)
+
+
+@dataclass(frozen=True)
+class Person:
+    """Somebody who does not exist."""
+
+    number: int
+    name: str
+    company: str
+    source: str
+
+    @property
+    def contact(self) -> dict[str, Any]:
+        """Return the columns of the person's lookup."""
+        account, domain = self.name.lower().replace(" ", "."), f"{self.company.lower()}.example"
+        return {
+            "source": self.source, "record_id": str(18_400 + 7 * self.number), "name": self.name,
+            "company": self.company, "work_email": f"{account}{self.number}@{domain}",
+            "profile_url": f"linkedin.com/in/{account.replace('.', '-')}-{self.number}",
+        }  # fmt: skip
+
+    @property
+    def mobile(self) -> str:
+        """Return a number for fiction: of Ofcom's, or 555-01xx."""
+        return f"+447700900{self.number % 1000:03}" if self.number % 3 else f"+1415555{100 + self.number % 100:04}"
+
+
+def people(seed: int = 12) -> Iterator[Person]:
+    """Draw one after another."""
+    dice = random.Random(seed)
+    for number in range(10_000):
+        source = dice.choices(("hubspot", "generic", "api"), (6, 3, 1))[0]
+        yield Person(number, f"{dice.choice(FIRST)} {dice.choice(LAST)}", dice.choice(COMPANIES), source)
+
+
+async def fill(pool: Pool) -> None:
+    """Fill a new database."""
+    everybody = people()
+    async with pool.acquire(timeout=5) as connection:
+        await ensure_partitions(connection, since=NOW - timedelta(days=DAYS + 1))
+    await _world(pool)
+    found = await _past(pool, everybody)
+    await _present(pool, everybody)
+    await _deliveries(pool, found)
+    await _readings(pool, found)
+    await _decisions(pool, found)
+
+
+async def _world(pool: Pool) -> None:
+    """Register who is asked: one provider is well, a person stopped the other, and the CRM lost its token."""
+    for name, limits in (("leadmagic", {60: 300}), ("nyne", {60: 60, 3600: 1000})):
+        await register_provider(pool, name, (), limits)
+    await register_crm(pool, "hubspot", CRMS["hubspot"].limits)
+    await pause(pool, "hubspot", "401: The OAuth token used to make this call expired.", timedelta(minutes=1))
+    await connect(pool, "hubspot", account="8675309", learned={"fields": ["mobilephone"]})
+    await pool.executemany(
+        "INSERT INTO vendor_figures (provider, at, balance, used, charged) VALUES ($1, $2, $3, $4, 0)",
+        [("leadmagic", NOW - timedelta(minutes=12), Decimal(8_412), None), ("nyne", NOW, None, Decimal(1_377))],
+    )
+
+
+def _moments() -> Iterator[datetime]:
+    """Return when the lookups of the past came: more and more of them, the last a moment ago."""
+    for number in range(PAST):
+        left = 1 - number / PAST
+        yield NOW - timedelta(days=DAYS * left**3, seconds=30 + 5 * (PAST - number) % 60)
+
+
+async def _past(pool: Pool, everybody: Iterator[Person]) -> list[Any]:
+    """Insert what has ended; return the lookups that have a number."""
+    dice, found = random.Random(7), []
+    shares = [share for *_, share in FATES]
+    for person, moment in zip(everybody, _moments(), strict=False):
+        status, provider, by, _ = dice.choices(FATES, shares)[0]
+        ended = moment + timedelta(seconds=math.exp(dice.gauss(0.6 if by == "inline" else 3, 0.8)))
+        values = person.contact | {"final_status": status, "finished_at": ended, "created_at": moment}
+        if status == "found":
+            values |= {
+                "provider": provider,
+                "mobile": person.mobile,
+                "mobile_raw": person.mobile,
+                "line_type": "mobile",
+            }
+        elif status in ("failed", "unresolved"):
+            values["reason"] = "HTTP 400: no such field" if status == "failed" else "no answer within an hour"
+        row = await factories.lookup(pool, id=at(moment), event_id=at(moment), **values)
+        await pool.execute("UPDATE events SET body = $2 WHERE id = $1", row["event_id"], _event(person))
+        if provider is not None:
+            await _asked(pool, row, provider, by)
+        if status == "found":
+            found.append(row)
+    # The same person comes again, and takes the answer that is there.
+    for first in found[-4:]:
+        values = {name: first[name] for name in ("source", "work_email", "name", "company", "provider", "mobile")}
+        again = {"search_id": first["search_id"], "reused_from": first["id"], "final_status": "found"}
+        await factories.lookup(pool, mobile_raw=None, **values, **again)
+    return found
+
+
+def _event(person: Person) -> bytes:
+    return json.dumps({"event_id": f"evt-{person.number}", **person.contact}, indent=1).encode()
+
+
+async def _asked(pool: Pool, lookup: Any, provider: str, by: str | None) -> None:
+    """Insert the jobs that led to the lookup's end."""
+    begun, ended, status = lookup["created_at"], lookup["finished_at"], lookup["final_status"]
+    common = {"lookup_id": lookup["id"], "source": lookup["source"], "reserved_on": begun.date()}
+    if provider == "nyne":  # it comes after the other one
+        await factories.finished_job(
+            pool, provider="leadmagic", answered_by="inline", id=at(begun), submitted_at=begun,
+            finished_at=begun + (ended - begun) / 4, **common,
+        )  # fmt: skip
+    state = {"failed": "failed", "unresolved": "lost"}.get(status, "answered")
+    error = None if state == "answered" else lookup["reason"]
+    request = None if by == "inline" else f"req_{lookup['id'].hex[-12:]}"
+    job = await factories.finished_job(
+        pool, state, provider=provider, answered_by=by, id=at(begun), submitted_at=begun, finished_at=ended,
+        request_id=request, polls=2 if by == "poll" else 0, error=error,
+        credits=CREDITS[provider] if status == "found" else 0, **common,
+    )  # fmt: skip
+    if by == "callback":
+        body = {"request_id": request, "status": "completed", "result": {"phones": [lookup["mobile"]]}}
+        await callback(pool, job, json.dumps(body, indent=1).encode())
+
+
+async def callback(pool: Pool, job: Any, body: bytes, **overrides: Any) -> None:
+    """Insert a callback of the job, applied unless *overrides* say otherwise."""
+    values = {"verdict": "applied", "flag": None, "received_at": NOW} | overrides
+    await pool.execute(
+        """
+        INSERT INTO callbacks (job_id, body_hash, provider, lookup_id, body, verdict, flag, received_at)
+        VALUES ($1, sha256($4), $2, $3, $4, $5, $6, $7)
+        """,
+        *(job["id"], job["provider"], job["lookup_id"], body),
+        *(values["verdict"], values["flag"], job.get("finished_at") or values["received_at"]),
+    )
+
+
+async def _present(pool: Pool, everybody: Iterator[Person]) -> None:
+    """Insert what is under way: asked, awaited, and held for every reason."""
+    flows: list[tuple[str, str, int, dict[str, Any]]] = [
+        ("queued", "leadmagic", 3, {}),
+        ("submitting", "leadmagic", 1, {"lease_expires_at": NOW + timedelta(seconds=20)}),
+        ("awaiting", "nyne", 14, {}),
+        ("queued", "nyne", 2, {"tries": 1, "attempt": 1, "error": "HTTP 503"}),
+        ("queued", "nyne", 9, {"held": "flood"}),
+        ("queued", "nyne", 3, {"held": "budget"}),
+        ("queued", "leadmagic", 4, {"held": "brake"}),
+    ]
+    for state, provider, count, values in flows:
+        for number in range(count):
+            moment = NOW - timedelta(seconds=40 * number + 5)
+            contact = next(everybody).contact | ({"source": "hubspot"} if values.get("held") == "flood" else {})
+            row = await factories.lookup(pool, id=at(moment), event_id=at(moment), created_at=moment, **contact)
+            asked = {"submitted_at": moment} if state != "queued" else {}
+            await factories.job(
+                pool,
+                state,
+                lookup_id=row["id"],
+                provider=provider,
+                source=row["source"],
+                id=at(moment),
+                **asked,
+                **values,
+            )
+
+
+async def _deliveries(pool: Pool, found: list[Any]) -> None:
+    """Insert a delivery of each number, most of them delivered."""
+    states = ("delivered",) * 14 + ("skipped", "refused", "delivered", "given_up", "queued", "sending")
+    for number, row in enumerate(reversed(found)):
+        ended = row["finished_at"] + timedelta(seconds=1)
+        state, crm = states[number % len(states)], row["source"] == "hubspot"
+        values: dict[str, Any] = {"lookup_id": row["id"], "channel": "hubspot" if crm else "webhook", "id": at(ended)}
+        if state not in ("queued", "sending"):
+            values["ended_at"] = ended
+        if state == "skipped":
+            values["reason"] = "the contact has a number already"
+        if state in ("refused", "given_up"):
+            values |= {"reason": "HTTP 422", "answer": '{"message": "mobilephone is read-only"}', "tries": 3}
+        await factories.delivery(pool, state, **values)
+
+
+async def _readings(pool: Pool, found: list[Any]) -> None:
+    """Insert readings of contacts in every state."""
+    of_hubspot = [row for row in reversed(found) if row["source"] == "hubspot"]
+    for number, row in enumerate(of_hubspot):
+        await reading(pool, row["record_id"], "done", id=at(row["created_at"]), lookup_id=row["id"],
+                      ended_at=row["finished_at"], named_by=("event", "sweep", "walk")[number % 3])  # fmt: skip
+    skipped = ("it has a number already", "nothing in it to ask with", "it was deleted")
+    for number, reason in enumerate(skipped * 3):
+        await reading(pool, f"29{number:03}", "skipped", ended_at=NOW - timedelta(hours=number), reason=reason)
+    for number in range(4):
+        await reading(pool, f"31{number:03}", "queued", named_by="backfill")
+    await reading(pool, "32001", "reading", lease_expires_at=NOW + timedelta(seconds=20))
+    await reading(pool, "32002", "queued", tries=2, error="HTTP 502 from HubSpot")
+
+
+async def reading(pool: Pool, record_id: str, state: str, **overrides: Any) -> None:
+    """Insert one reading."""
+    values = {"id": at(NOW), "source": "hubspot", "record_id": record_id, "state": state, "named_by": "event"}
+    await factories.insert(pool, "readings", values | overrides)
+
+
+async def _decisions(pool: Pool, found: list[Any]) -> None:
+    """Insert what people decided."""
+    async with pool.acquire(timeout=5) as connection:
+        stop = "The invoice of last month is being clarified"
+        await add_pause(connection, Scope(provider="leadmagic"), reason=stop, who="ada")
+        for kind, text, note in SUPPRESSED:
+            (done,) = await suppress(connection, [read_identifier(kind, text)], POLICY, note)
+            await record(connection, who="grace", action="suppress", subject=done.id, detail={"kind": kind})
+        for number, action in enumerate(("retry", "reveal", "cancel", "release", "replay", "erase") * 3):
+            await record(connection, who="ada" if number % 2 else "ci", action=action, subject=found[number]["id"])
+    await pool.execute("UPDATE audit SET at = now() - (random() * interval '20 days') WHERE who = 'ci'")
