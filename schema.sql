@@ -8,6 +8,7 @@
 --     lookup -> the search that it waits for, or took its answer from
 --     search -> jobs, one at a time -> finished jobs
 --     CRM's event or sweep -> readings, one for each contact of the CRM -> lookups
+--     a file of contacts -> campaign, with a row for each of the file's -> lookups
 --     lookup's end -> deliveries: to the result webhook, and to the CRM that its contact came from
 --
 --     job:   queued --claim--> submitting --answer------------------------> answered   (inline)
@@ -23,6 +24,7 @@
 --
 --     reading:  queued -> reading -> done | skipped; named again, it is queued again
 --     delivery: queued -> sending -> delivered | refused | given_up | skipped
+--     campaign: reading -> read -> sampling -> quoted -> running -> done | stopped
 --
 -- There is no row for a person: searches are the only record of one. A search's answer is for lookups that themselves
 -- hold one of its keys; a key that a third contact brought passes no answer on. An address that leads to people who
@@ -752,4 +754,133 @@ CREATE TABLE vendor_figures (
 -- step 3: the constraints of step 2, checked (concurrently)
 
 ALTER TABLE jobs VALIDATE CONSTRAINT held_only_while_queued;
+ALTER TABLE audit VALIDATE CONSTRAINT audit_action;
+
+-- step 4: campaigns
+
+CREATE TYPE campaign_state AS ENUM (
+    'uploading',   -- its file is on the way
+    'uploaded',    -- its columns are looked at; then a person has yet to say which holds what
+    'reading',     -- its rows are being recorded
+    'read',        -- counted; a person has yet to let the sample be asked
+    'sampling',    -- the sample is being asked
+    'quoted',      -- the sample has its answers; a person has yet to approve the rest
+    'running',     -- all rows are being asked
+    'done',        -- every usable row has its answer
+    'stopped'      -- no row is begun until a person goes on, for this reason
+);
+
+-- A file of contacts: its wish for numbers, what it may cost, and how far it has come. The command line's file stays on
+-- disk; an upload is in campaign_files. Rows become lookups of the source `api`, a few at a time.
+CREATE TABLE campaigns (
+    id                uuid           NOT NULL PRIMARY KEY,      -- UUIDv7
+    name              text           NOT NULL,                  -- of the file
+    who               text           NOT NULL,                  -- who gave it
+    state             campaign_state NOT NULL DEFAULT 'reading',
+    is_uploaded       boolean        NOT NULL DEFAULT false,    -- the reconciler goes on with it
+    digest            bytea,                                    -- SHA-256 of the file; NULL while it is on the way
+    layout            jsonb,                                    -- of an upload: its columns, and how it is read
+    mapping           jsonb          NOT NULL DEFAULT '{}',     -- column -> field of an event
+    read_to           integer        NOT NULL DEFAULT 0,        -- the number of the last row that is recorded
+    read_at           timestamptz,                              -- when the last row of all was
+    fresh             integer        NOT NULL DEFAULT 0,        -- rows by verdict, as they were read
+    duplicate         integer        NOT NULL DEFAULT 0,
+    known             integer        NOT NULL DEFAULT 0,
+    unusable          integer        NOT NULL DEFAULT 0,
+    most_credits      numeric(14,2)  NOT NULL DEFAULT 0,        -- the most that all rows can cost
+    sample            integer,                                  -- rows of the sample
+    quote             jsonb,                                    -- what the sample says about all
+    approved_credits  numeric(14,2),                            -- what may be spent by now, the sample included
+    approved_at       timestamptz,                              -- when the rest was approved
+    begun             integer        NOT NULL DEFAULT 0,        -- rows that became lookups
+    ended             integer        NOT NULL DEFAULT 0,        -- those of them that were seen at their end
+    found             integer        NOT NULL DEFAULT 0,
+    credits           numeric(14,2)  NOT NULL DEFAULT 0,        -- charged, or perhaps charged, by the ended ones
+    reason            text,                                     -- why it is stopped
+    due_at            timestamptz    NOT NULL DEFAULT now(),    -- of an upload; claimed by moving it ahead
+    created_at        timestamptz    NOT NULL DEFAULT now(),
+    done_at           timestamptz,
+
+    CONSTRAINT campaign_digest_is_sha256
+        CHECK (octet_length(digest) = 32),
+    CONSTRAINT read_from_a_whole_file
+        CHECK (digest IS NOT NULL OR state IN ('uploading', 'stopped')),
+    CONSTRAINT read_as_it_was_looked_at
+        CHECK (layout IS NOT NULL OR NOT is_uploaded OR state IN ('uploading', 'uploaded', 'stopped')),
+    CONSTRAINT campaign_read_to_its_end
+        CHECK (read_at IS NOT NULL OR state IN ('uploading', 'uploaded', 'reading', 'stopped')),
+    CONSTRAINT asked_with_a_limit
+        CHECK (approved_credits IS NOT NULL OR begun = 0 AND state NOT IN ('sampling', 'quoted', 'running', 'done')),
+    CONSTRAINT sampled_to_a_size
+        CHECK (sample IS NOT NULL OR state NOT IN ('sampling', 'quoted')),
+    CONSTRAINT quoted_with_a_quote
+        CHECK (quote IS NOT NULL OR state <> 'quoted'),
+    CONSTRAINT run_after_an_approval
+        CHECK (approved_at IS NOT NULL OR state NOT IN ('running', 'done')),
+    CONSTRAINT campaign_done_exactly_at
+        CHECK ((done_at IS NOT NULL) = (state = 'done')),
+    CONSTRAINT stopped_says_why
+        CHECK ((reason IS NOT NULL) = (state = 'stopped'))
+) WITH (fillfactor = 50);
+CREATE INDEX campaigns_under_way ON campaigns (id) WHERE state IN ('uploaded', 'reading', 'sampling', 'running');
+
+-- One row for each row of the file. No contact is here in the clear: it is in the file until it is in a lookup.
+CREATE TABLE campaign_rows (
+    campaign_id  uuid          NOT NULL,
+    number       integer       NOT NULL,                    -- 1: the first below the header
+    verdict      text          NOT NULL,
+    reason       text,                                      -- why it cannot be used
+    keys         bytea[]       NOT NULL DEFAULT '{}',       -- hashes of its contact, as lookups have them
+    content      bytea,                                     -- hash of what would be asked: the same again is a duplicate
+    most         numeric(12,2) NOT NULL DEFAULT 0,          -- the most that it can cost
+    is_sampled   boolean       NOT NULL DEFAULT false,      -- chosen at random
+    lookup_id    uuid,                                      -- the lookup that it became
+    status       final_status,                              -- of its lookup, when its end was seen
+    credits      numeric(12,2),                             -- charged, or perhaps charged, by then
+
+    PRIMARY KEY (campaign_id, number),
+    CONSTRAINT row_verdict
+        CHECK (verdict IN (
+            'new',         -- it may cost something
+            'duplicate',   -- an earlier row asks the same
+            'known',       -- answered or being asked already
+            'unusable',    -- nothing in it can be looked up
+            'erased'       -- its person was erased: it is never begun
+        )),
+    CONSTRAINT unusable_row_says_why CHECK ((reason IS NOT NULL) = (verdict = 'unusable')),
+    CONSTRAINT a_usable_row_has_keys
+        CHECK ((content IS NOT NULL) = (verdict IN ('new', 'duplicate', 'known'))
+               AND (keys <> '{}') = (content IS NOT NULL)),
+    CONSTRAINT only_new_rows_cost CHECK (verdict = 'new' OR most = 0),
+    CONSTRAINT only_usable_rows_begin CHECK (content IS NOT NULL OR lookup_id IS NULL),
+    CONSTRAINT a_row_ends_after_its_beginning
+        CHECK ((credits IS NOT NULL) = (status IS NOT NULL) AND (status IS NULL OR lookup_id IS NOT NULL))
+) WITH (fillfactor = 80);
+CREATE INDEX campaign_rows_left       ON campaign_rows (campaign_id, number)
+    WHERE lookup_id IS NULL AND verdict IN ('new', 'duplicate', 'known');
+CREATE INDEX campaign_rows_open       ON campaign_rows (campaign_id, number)
+    WHERE lookup_id IS NOT NULL AND status IS NULL;
+CREATE INDEX campaign_rows_sampled    ON campaign_rows (campaign_id, number) WHERE is_sampled;
+CREATE INDEX campaign_rows_by_content ON campaign_rows (campaign_id, content) WHERE content IS NOT NULL;
+CREATE INDEX campaign_rows_by_reason  ON campaign_rows (campaign_id, reason) WHERE verdict = 'unusable';
+-- Those of a person who is erased.
+CREATE INDEX campaign_rows_by_lookup  ON campaign_rows (lookup_id) WHERE lookup_id IS NOT NULL;
+
+-- An upload, in pieces. A process that reads it puts them together in a temporary file.
+CREATE TABLE campaign_files (
+    campaign_id  uuid    NOT NULL,
+    place        integer NOT NULL,
+    bytes        bytea   NOT NULL,
+    PRIMARY KEY (campaign_id, place),
+    CONSTRAINT a_piece_is_small CHECK (octet_length(bytes) BETWEEN 1 AND 1048576)
+);
+
+ALTER TABLE audit DROP CONSTRAINT audit_action;
+ALTER TABLE audit ADD CONSTRAINT audit_action CHECK (action IN (
+    'retry', 'cancel', 'release', 'replay', 'suppress', 'unsuppress', 'erase', 'pause', 'resume', 'connect',
+    'disconnect', 'backfill', 'reveal', 'reconcile', 'enrich', 'export'
+)) NOT VALID;
+
+-- step 5: the constraint of step 4, checked (concurrently)
+
 ALTER TABLE audit VALIDATE CONSTRAINT audit_action;

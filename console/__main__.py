@@ -13,7 +13,9 @@ from console.connect import connect
 from console.demo.command import demo
 from console.disconnect import disconnect
 from console.doctor import doctor
+from console.enrich import enrich
 from console.erase import erase
+from console.export import export
 from console.migrate import migrate
 from console.pause import pause
 from console.prune import prune
@@ -34,14 +36,13 @@ cli = typer.Typer(
     "Something wrong  ringback doctor    says what, and what to do about it",
     epilog="Exit codes: 0 well, 1 something is wrong, 2 cannot start. Settings come from the environment.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 for verb in (
-    migrate, up, demo, connect, disconnect, backfill, status, doctor, pause, resume,
-    reconcile, retry, cancel, release, replay, suppress, erase, prune,
+    migrate, up, demo, connect, disconnect, backfill, enrich, status, doctor, pause, resume,
+    reconcile, export, retry, cancel, release, replay, suppress, erase, prune,
 ):  # fmt: skip
     cli.command()(verb)
 

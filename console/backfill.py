@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from console.completing import complete_crms
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -39,7 +41,7 @@ class Plan:
 
 
 def backfill(
-    crm: Annotated[str, typer.Argument(metavar="CRM", help="hubspot")],
+    crm: Annotated[str, typer.Argument(metavar="CRM", help="hubspot", autocompletion=complete_crms)],
     *,
     since: Annotated[datetime, typer.Option(formats=["%Y-%m-%d"], metavar="DATE", help="Created since then, UTC.")],
     where: Annotated[

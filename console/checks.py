@@ -16,6 +16,7 @@ from pydantic import SecretStr
 from console.crm_doctor import check_crms
 from console.database import connected, embedded_exists
 from console.findings import Finding, Verdict
+from console.seat_checks import check_campaigns, check_dashboard, check_files
 from enrichment.providers import build_providers
 from enrichment.providers.base import HttpRequest, HttpResponse, Provider
 from enrichment.settings import Role, Settings, SettingsError
@@ -50,6 +51,8 @@ async def examine() -> list[Finding]:
         return [*findings, Finding(rest, "warn", "not checked", "mend the settings above first")]
     findings += check_secrets("API_TOKENS", settings.api_tokens)
     findings += check_secrets("CALLBACK_KEYS", settings.callback_keys)
+    findings += check_secrets("SESSION_KEY", [settings.session_key] if settings.session_key else [])
+    findings += [*check_dashboard(settings), *check_files()]
     async with open_session(limit=10, timeout=PATIENCE) as session:
         others = await asyncio.gather(
             check_database(settings),
@@ -116,7 +119,7 @@ async def check_database(settings: Settings) -> list[Finding]:
 
 
 async def _check_content(connection: asyncpg.Connection[Any], settings: Settings) -> list[Finding]:
-    """Check that the database has our newest schema, and was filled with our identity key."""
+    """Check that the database has our newest schema, was filled with our identity key, and goes on with campaigns."""
     try:
         await require_current(connection)
     except SchemaError as error:
@@ -126,7 +129,7 @@ async def _check_content(connection: asyncpg.Connection[Any], settings: Settings
         await read_hasher(connection, settings)
     except IdentityKeyError as error:
         return [current, _failed("IDENTITY_KEY", error)]
-    return [current]
+    return [current, *await check_campaigns(connection)]
 
 
 def _failed(about: str, error: Exception) -> Finding:

@@ -11,7 +11,7 @@ import typer
 from console.crm_checks import check_token, create_properties, find_fields, read_fields
 from console.crm_event import send_test_event
 from console.crm_link import CrmLink
-from console.crm_rehearsal import rehearse
+from console.crm_rehearsal import Rehearsal, rehearse
 from console.who import user
 from enrichment.crms import build_crm
 from enrichment.crms.base import Property
@@ -104,8 +104,8 @@ async def make_own_properties(link: CrmLink, properties: Sequence[Property], *, 
     return False
 
 
-async def rehearse_month(link: CrmLink, learned: Mapping[str, Any]) -> None:
-    """Print what the contacts of the last month would have cost."""
+async def rehearse_month(link: CrmLink, learned: Mapping[str, Any]) -> Rehearsal | None:
+    """Print what the contacts of the last month would have cost. Return None if that cannot be told."""
     now = datetime.now(UTC)
     caller = link.caller(build_crm(link.crm.name, link.settings, learned))
     await link.resume()
@@ -114,8 +114,9 @@ async def rehearse_month(link: CrmLink, learned: Mapping[str, Any]) -> None:
         rehearsal = await rehearse(caller, link.asked, since=since, until=now, most=REHEARSED_MOST)
     except NotRunning as error:  # a contact that cannot be read is no reason not to connect
         typer.echo(f"The last {REHEARSED_DAYS} days could not be rehearsed: {error}", err=True)
-        return
+        return None
     typer.echo(f"Last {REHEARSED_DAYS} days: {rehearsal.words()}. None of them is asked for now.")
+    return rehearsal
 
 
 async def save(link: CrmLink, account: str | None, learned: Mapping[str, Any]) -> None:
@@ -129,14 +130,15 @@ async def save(link: CrmLink, account: str | None, learned: Mapping[str, Any]) -
     typer.echo(f"{link.crm.label} is connected. Every process knows within 10 seconds.")
 
 
-async def test_events(link: CrmLink) -> None:
-    """Send a signed event to our own receiver, if a secret and PUBLIC_URL are set."""
+async def test_events(link: CrmLink) -> bool:
+    """Send a signed event to our own receiver, if a secret and PUBLIC_URL are set. Return whether it was sent."""
     secrets, public_url = link.settings.hubspot.client_secret, link.settings.public_url
     if not secrets or public_url is None:
         missing = "PUBLIC_URL" if secrets else "HUBSPOT_CLIENT_SECRET"
         typer.echo(f"No test event was sent, because {missing} is not set: contacts are found by sweeps alone.")
-        return
+        return False
     trouble = await send_test_event(link.session, public_url, secrets[0].get_secret_value())
     if trouble is not None:
         stop(f"The signed test event did not come through: {trouble}.")
     typer.echo(f"A signed test event came through {public_url}.")
+    return True

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from console.completing import complete_crms
 
 if TYPE_CHECKING:
     from enrichment.settings import Settings
 
 
 def disconnect(
-    crm: Annotated[str, typer.Argument(metavar="CRM", help="hubspot")],
+    crm: Annotated[str, typer.Argument(metavar="CRM", help="hubspot", autocompletion=complete_crms)],
     *,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="For programs; needs --yes.")] = False,
 ) -> None:
     """Stop sweeping and reading a CRM, and forget what `ringback connect` learned of it.
 
@@ -26,16 +30,23 @@ def disconnect(
     """
     from console.asking import confirm
     from console.crm_link import require_known
+    from console.suppress import refuse
     from enrichment.settings import Settings
 
     require_known(crm)
+    if as_json and not yes:
+        refuse("--json needs --yes: without a terminal there is no one to ask.")
     settings = Settings.load("console")
     if not (yes or confirm(f"Disconnect {crm}, and forget what was learned of it?")):
         raise typer.Exit(1)
     gone = asyncio.run(_disconnect(crm, settings))
-    typer.echo(f"{crm} is disconnected." if gone else f"{crm} was not connected.")
+    if as_json:
+        typer.echo(json.dumps({"crm": crm, "disconnected": gone}))
+    else:
+        typer.echo(f"{crm} is disconnected." if gone else f"{crm} was not connected.")
     if gone and settings.hubspot.access_token is not None:
-        typer.echo("HUBSPOT_ACCESS_TOKEN is still set: a process that starts with it connects the CRM again.")
+        words = "HUBSPOT_ACCESS_TOKEN is still set: a process that starts with it connects the CRM again."
+        typer.echo(words, err=as_json)
     raise typer.Exit(0 if gone else 1)
 
 

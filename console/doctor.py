@@ -17,7 +17,7 @@ MARKS = {"ok": ("ok  ", "green"), "warn": ("warn", "yellow"), "fail": ("FAIL", "
 
 
 def doctor(*, as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False) -> None:
-    """Check settings, database, PUBLIC_URL and the providers' accounts, and say what to do about each failure.
+    """Check settings, database, PUBLIC_URL, accounts and the dashboard, and say what to do about each failure.
 
     It asks nothing that costs anything, and changes nothing. Exit code 1 if anything fails.
 

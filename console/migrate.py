@@ -25,7 +25,8 @@ def migrate(
     plan: Annotated[
         bool, typer.Option("--plan", "--dry-run", help="Show what is missing, and what it would lock; change nothing.")
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Show the plan for programs.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="With --json: not only plan.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="For programs; without --yes, the plan only.")] = False,
     leave_running: Annotated[bool, typer.Option("--leave-running", hidden=True)] = False,
 ) -> None:
     """Bring the database to the newest step of schema.sql, and repair invalid indexes.
@@ -40,11 +41,15 @@ def migrate(
     from enrichment.settings import Settings
 
     settings = Settings.load("console")
-    if plan or as_json:
+    if plan or (as_json and not yes):
         planned = asyncio.run(_plan(settings, leave_running=leave_running))
         typer.echo(json.dumps(_shown(planned), indent=2) if as_json else "\n".join(_lines(planned)))
         return
-    steps = asyncio.run(_migrate(settings, leave_running=leave_running))
+    steps = asyncio.run(_migrate(settings, leave_running=leave_running, quiet=as_json))
+    if as_json:
+        applied = [{"step": step.number, "title": step.title} for step in steps]
+        typer.echo(json.dumps({"applied": applied}, indent=2))
+        return
     for step in steps:
         typer.echo(f"Applied: step {step.number}, {step.title}.")
     if not steps:
@@ -70,12 +75,15 @@ async def _plan(settings: Settings, *, leave_running: bool) -> Plan:
         return planned
 
 
-async def _migrate(settings: Settings, *, leave_running: bool) -> list[Step]:
+async def _migrate(settings: Settings, *, leave_running: bool, quiet: bool) -> list[Step]:
+    """Apply the missing steps, and return them. *quiet*: keep stdout for programs."""
     from console.database import beside, connected
     from store import migrations
 
     if settings.database_url is None:
-        typer.echo(f"No DATABASE_URL: the embedded PostgreSQL under {settings.ringback_home.resolve()} is used.")
+        typer.echo(
+            f"No DATABASE_URL: the embedded PostgreSQL under {settings.ringback_home.resolve()} is used.", err=quiet
+        )
     async with connected(settings, leave_running=leave_running) as connection:
         key = _identity_key(settings)
         return await migrations.migrate(connection, identity_key=key, beside=partial(beside, settings))

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from console.completing import complete_providers, complete_sources
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -20,8 +22,14 @@ LONGEST_REASON = 500  # characters
 def pause(
     *,
     reason: Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why: others will see it.")],
-    provider: Annotated[str | None, typer.Option("--provider", metavar="NAME", help="Only this provider.")] = None,
-    source: Annotated[str | None, typer.Option("--source", metavar="NAME", help="Only what it pays for.")] = None,
+    provider: Annotated[
+        str | None,
+        typer.Option("--provider", metavar="NAME", help="Only this provider.", autocompletion=complete_providers),
+    ] = None,
+    source: Annotated[
+        str | None,
+        typer.Option("--source", metavar="NAME", help="Only what it pays for.", autocompletion=complete_sources),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
 ) -> None:
     """Stop paid questions within a second, in every process.

@@ -33,6 +33,7 @@ class Pruned:
     months: list[dict[str, str | int]] = field(default_factory=list)
     keys: int = 0  # deleted, because every search that they led to is gone
     fingerprints: int = 0  # deleted, because their lookup is gone
+    campaigns: int = 0  # deleted with their rows and uploads
     lookups_without_month: int = 0
 
 
@@ -44,7 +45,8 @@ def prune(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be dropped; change nothing.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
 ) -> None:
-    """Drop whole months that ended more than DAYS ago: events, lookups, searches, jobs, callbacks, ledger.
+    """Drop whole months that ended more than DAYS ago: events, lookups, searches, jobs, callbacks, ledger; and
+    campaigns that were made before then.
 
     A month that is still needed stays, and the reason is printed. The sums in `usage` stay. Safe to run while the
     processes work, and again after an interruption. Exit code 1 if a month could not be dropped now.
@@ -119,17 +121,21 @@ async def _prune(settings: Settings, pruned: Pruned, say: Callable[[str], None])
             await _forget(connection, cutoff, pruned)
         if pruned.keys or pruned.fingerprints:
             say(f"Deleted with them: {pruned.keys:,} keys, {pruned.fingerprints:,} fingerprints of events.")
+        if pruned.campaigns:
+            say(f"Deleted: {pruned.campaigns:,} older campaigns, with their rows and uploads.")
     return None
 
 
 async def _forget(connection: Connection, cutoff: datetime, pruned: Pruned) -> None:
-    """Delete the keys and fingerprints that lead only to dropped months."""
+    """Delete the keys and fingerprints that lead only to dropped months, and the campaigns of that time."""
+    from store.prune_campaigns import drop_campaigns
     from store.prune_keys import drop_fingerprints, drop_keys
 
     async for gone in drop_keys(connection, cutoff):
         pruned.keys += gone
     async for gone in drop_fingerprints(connection, cutoff):
         pruned.fingerprints += gone
+    pruned.campaigns = await drop_campaigns(connection, cutoff)
 
 
 async def _fate(connection: Connection, found: Found, pruned: Pruned) -> tuple[str, str]:

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from console.completing import complete_providers, complete_sources
+
 if TYPE_CHECKING:
     from enrichment.settings import Settings
     from store.pauses import Scope
@@ -15,8 +17,14 @@ if TYPE_CHECKING:
 
 def resume(
     *,
-    provider: Annotated[str | None, typer.Option("--provider", metavar="NAME", help="The paused provider.")] = None,
-    source: Annotated[str | None, typer.Option("--source", metavar="NAME", help="The paused source.")] = None,
+    provider: Annotated[
+        str | None,
+        typer.Option("--provider", metavar="NAME", help="The paused provider.", autocompletion=complete_providers),
+    ] = None,
+    source: Annotated[
+        str | None,
+        typer.Option("--source", metavar="NAME", help="The paused source.", autocompletion=complete_sources),
+    ] = None,
     of_all: Annotated[bool, typer.Option("--all", help="The pause of all providers.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
 ) -> None:

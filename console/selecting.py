@@ -11,7 +11,11 @@ from uuid import UUID
 
 import typer
 
+from console import completing
+
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import asyncpg
 
     from enrichment.selection import Action, Filter, Wanted
@@ -23,17 +27,42 @@ IDLE = 0.2  # seconds to wait while other processes do the rest
 PATIENCE = 60.0  # seconds without progress
 
 Id = Annotated[str | None, typer.Option("--id", metavar="ID", help="One lookup; of a replay, one delivery.")]
-Status = Annotated[str | None, typer.Option("--status", metavar="STATUS", help="Of the lookups.")]
-Source = Annotated[str | None, typer.Option("--source", metavar="NAME", help="Where their events came from.")]
+Status = Annotated[
+    str | None,
+    typer.Option("--status", metavar="STATUS", help="Of the lookups.", autocompletion=completing.complete_statuses),
+]
+Source = Annotated[
+    str | None,
+    typer.Option(
+        "--source", metavar="NAME", help="Where their events came from.", autocompletion=completing.complete_sources
+    ),
+]
 Provider = Annotated[
-    str | None, typer.Option("--provider", metavar="NAME", help="Was asked, is to be asked next, or gave the number.")
+    str | None,
+    typer.Option(
+        "--provider",
+        metavar="NAME",
+        help="Was asked, is to be asked next, or gave the number.",
+        autocompletion=completing.complete_providers,
+    ),
 ]
 Since = Annotated[str | None, typer.Option("--since", metavar="TIME", help="Created then or later, in UTC.")]
 Until = Annotated[str | None, typer.Option("--until", metavar="TIME", help="Created before then, in UTC.")]
 RecordId = Annotated[str | None, typer.Option("--record-id", metavar="ID", help="The CRM's id of the contact.")]
 Reason = Annotated[str | None, typer.Option("--reason", metavar="TEXT", help="A part of the reason, in any case.")]
-Channel = Annotated[str | None, typer.Option("--channel", metavar="NAME", help="webhook, or the CRM's name.")]
-State = Annotated[str | None, typer.Option("--state", metavar="STATE", help="Of the deliveries.")]
+Channel = Annotated[
+    str | None,
+    typer.Option(
+        "--channel",
+        metavar="NAME",
+        help="webhook, or the CRM's name.",
+        autocompletion=completing.complete_channels,
+    ),
+]
+State = Annotated[
+    str | None,
+    typer.Option("--state", metavar="STATE", help="Of the deliveries.", autocompletion=completing.complete_states),
+]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Preview only.")]
 Resume = Annotated[str | None, typer.Option("--resume", metavar="SELECTION", help="Go on with an earlier one.")]
@@ -74,6 +103,22 @@ def run(action: Action, manner: Manner, **given: str | None) -> None:
     raise typer.Exit(code)
 
 
+def read_filter(**given: str | None) -> Filter:
+    """Read the filter of a command that changes nothing. Exit with 2, naming each unusable option."""
+    from pydantic import ValidationError
+
+    from enrichment.selection import Filter
+
+    try:
+        filter = Filter.model_validate(given)
+    except ValidationError as error:
+        _refuse("\n".join(_wrong(one["loc"], one["msg"]) for one in error.errors()))
+    if filter.since and filter.until and filter.since >= filter.until:
+        _refuse("--until must be later than --since")
+    _require_known(filter)
+    return filter
+
+
 def _read(action: Action, given: dict[str, str]) -> Wanted:
     """Read the filter. Exit with 2, naming each unusable option."""
     from pydantic import ValidationError
@@ -83,11 +128,11 @@ def _read(action: Action, given: dict[str, str]) -> Wanted:
     try:
         return Wanted.model_validate({"action": action, "filter": given})
     except ValidationError as error:
-        wrong = [
-            " ".join((*(f"--{str(part).replace('_', '-')}:" for part in one["loc"][1:]), _words(one["msg"]))).strip()
-            for one in error.errors()
-        ]
-        _refuse("\n".join(wrong))
+        _refuse("\n".join(_wrong(one["loc"][1:], one["msg"]) for one in error.errors()))
+
+
+def _wrong(options: Sequence[int | str], message: str) -> str:
+    return " ".join((*(f"--{str(part).replace('_', '-')}:" for part in options), _words(message))).strip()
 
 
 def _words(message: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -14,12 +15,16 @@ import typer
 from console.guards import NOTHING, Guarded, guard_tables, read_guarded
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     import asyncpg
     from rich.table import Table
+    from rich.text import Text
 
     from enrichment.settings import Settings
 
 LOOKED_BACK = timedelta(hours=24)
+EVERY = 2.0  # seconds between two looks of --watch
 NOTHING_YET = """Nothing has come in yet. What to do first:
   ringback doctor      says whether everything is set up
   ringback up          runs the processes
@@ -44,29 +49,57 @@ class Report:
         return not (self.outstanding or self.lookups_24h or self.readings)
 
 
-def status(*, as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False) -> None:
+def status(
+    seconds: Annotated[
+        float | None, typer.Argument(metavar="SECONDS", min=0.1, help="With --watch: between two looks.  [2]")
+    ] = None,
+    *,
+    watch: Annotated[bool, typer.Option("--watch", help="Look again and again, until Ctrl-C.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="For programs; with --watch, a line for each look.")] = False,
+) -> None:
     """Show what is outstanding, how the providers are, today's credits, and how lookups ended.
 
-    It only looks, and only at the database: it works wherever DATABASE_URL leads to it.
+    It only looks, and only at the database: it works wherever DATABASE_URL leads to it. --watch goes on while the
+    database is away, and says since when.
 
     \b
       ringback status
+      ringback status --watch 5
       ringback status --json | jq '.outstanding[] | select(.oldest_seconds > 600)'
     """
     from enrichment.settings import Settings
 
-    report = asyncio.run(_report(Settings.load("console")))
+    if seconds is not None and not watch:
+        raise typer.BadParameter("only with --watch", param_hint="SECONDS")
+    settings = Settings.load("console")
+    if watch:
+        _watch(settings, seconds or EVERY, as_json=as_json)
+        return
+    report = asyncio.run(read_report(settings))
     if as_json:
-        told = asdict(report)
-        typer.echo(json.dumps(told | told.pop("guarded"), indent=2))
+        typer.echo(json.dumps(jsonable(report), indent=2))
         return
     if report.is_empty:
         typer.echo(NOTHING_YET)
     _show(report)
 
 
-async def _report(settings: Settings) -> Report:
-    """Return what `status` shows, which is nothing while there is no database."""
+def _watch(settings: Settings, seconds: float, *, as_json: bool) -> None:
+    from console.status_watch import watch
+
+    with suppress(KeyboardInterrupt):  # the way to end it
+        asyncio.run(watch(settings, seconds, as_json=as_json))
+
+
+def jsonable(report: Report) -> dict[str, Any]:
+    """Return the report for programs."""
+    told = asdict(report)
+    guarded: dict[str, Any] = told.pop("guarded")
+    return told | guarded
+
+
+async def read_report(settings: Settings) -> Report:
+    """Return what `status` shows, which is nothing while there is no database. Raise DatabaseDown and SchemaError."""
     from console.database import connected, embedded_exists
     from store import readings, reports
     from store.migrations import require_current
@@ -136,9 +169,18 @@ def _show(report: Report) -> None:
     from rich.console import Console
 
     console = Console(highlight=False)
+    for view in views(report):
+        console.print(view)
+
+
+def views(report: Report) -> Iterator[Text | Table]:
+    """Yield each table that has rows, after its title."""
+    from rich.text import Text
+
     for title, table in _tables(report).items():
         if table.row_count:
-            console.print(f"[bold]{title}[/]", table, sep="\n")
+            yield Text(title, style="bold")
+            yield table
 
 
 def _tables(report: Report) -> dict[str, Table]:

@@ -70,7 +70,7 @@ def create_app(
     tokens = Tokens(settings.api_tokens, _access(settings, metrics))
     providers = _all_providers(settings)
     addresses = Addresses(settings.callback_keys, providers)
-    health = Health(pool, url, door, metrics, settings.metrics_token, tokens.access, settings.sweep_seconds)
+    health = Health(pool, url, door, metrics, settings, tokens.access)
     handlers = Handlers(
         events=Events(settings, tokens, build_providers(settings), queues.events, notifier),
         crm_events={

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Iterable
 
 from starlette.requests import ClientDisconnect
@@ -91,7 +92,7 @@ class Gate:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        status = 0
+        status, begun = 0, time.perf_counter()
         hold = scope["hold"] = Hold(self._room)
         scope["path"] = tidy(scope["path"])
 
@@ -124,7 +125,9 @@ class Gate:
         finally:
             hold.release()
             self._door.leave()
-            self._metrics.requests.labels(_route(scope), status or "gone").inc()
+            route = _route(scope)
+            self._metrics.requests.labels(route, status or "gone").inc()
+            self._metrics.seconds.labels(route).observe(time.perf_counter() - begun)
 
 
 def tidy(path: str) -> str:

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import asyncpg
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
-from pydantic import SecretStr
 from starlette.requests import Request
 from starlette.responses import Response
 
+from enrichment.guards import read_budgets
 from enrichment.setting_types import ApiToken
+from enrichment.settings import Settings
 from receiver.access import Access
 from receiver.auth import Tokens
 from receiver.fresh import Fresh
@@ -33,15 +33,15 @@ class Health:
         url: str,
         door: Door,
         metrics: Metrics,
-        metrics_token: SecretStr | None,
+        settings: Settings,
         access: Access,
-        sweep_seconds: Mapping[str, float],
     ) -> None:
+        token = settings.metrics_token
         self._door = door
         self._metrics = metrics
-        self._tokens = Tokens([ApiToken(metrics_token.get_secret_value())], access) if metrics_token else None
+        self._tokens = Tokens([ApiToken(token.get_secret_value())], access) if token else None
         self._readiness = Readiness(pool, url)
-        self._shared = SharedMetrics(pool, sweep_seconds)
+        self._shared = SharedMetrics(pool, settings.sweep_seconds, read_budgets(settings))
         metrics.registry.register(self._shared)
         self._rendered = Fresh(self._render)
 

@@ -42,6 +42,13 @@ class Metrics:
         self.requests = Counter(
             "ringback_http_requests", "Requests answered.", ("route", "status"), registry=self.registry
         )
+        self.seconds = Histogram(
+            "ringback_http_request_seconds",
+            "Seconds from a request's head to the end of its answer.",
+            ("route",),
+            buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10),
+            registry=self.registry,
+        )
         answering = Gauge("ringback_http_requests_in_flight", "Requests being answered.", registry=self.registry)
         answering.set_function(in_flight)
         self.registry.register(clients.open_connections)

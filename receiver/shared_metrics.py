@@ -11,8 +11,10 @@ import asyncpg
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from enrichment.guards import Budget
 from receiver.problems import UNAVAILABLE
 from store import counters, deliveries, reports
+from store.budgets import read_budgets_left
 
 PATIENCE = 3.0  # seconds; a scrape usually has ten
 FRESH = 5.0  # seconds; several scrapers cost no more than one
@@ -22,6 +24,7 @@ COUNTED = {
     "questions": ("Questions asked, by what the answer said.", "outcome"),
     "polls": ("Polls, by what the answer said.", "outcome"),
     "crm_calls": ("Calls to CRMs, by what the answer said.", "outcome"),
+    "readings": ("Contacts read from CRMs, by what became of them.", "outcome"),
     "deliveries": ("Tries to deliver a result, by what became of it.", "outcome"),
     "limiter_wait_seconds": ("Seconds that submitters waited for a permit.", None),
     "lease_takeovers": ("Jobs taken over from a submitter that fell silent.", None),
@@ -31,8 +34,9 @@ COUNTED = {
 class SharedMetrics(Collector):
     """The state of the whole installation, as of the last refresh."""
 
-    def __init__(self, pool: asyncpg.Pool[Any], sweep_seconds: Mapping[str, float]) -> None:
+    def __init__(self, pool: asyncpg.Pool[Any], sweep_seconds: Mapping[str, float], budgets: Sequence[Budget]) -> None:
         self._pool = pool
+        self._budgets = budgets
         self._sweep_seconds = sweep_seconds  # by CRM; 0: not swept
         self._reading: asyncio.Task[list[Metric]] | None = None
         self._read_at = float("-inf")
@@ -70,6 +74,8 @@ class SharedMetrics(Collector):
             *_fates(await counters.read_fates(self._pool)),
             *_counted(await counters.read_counts(self._pool)),
             _sweeps(await reports.connections(self._pool), self._sweep_seconds),
+            _limits(await counters.read_limits(self._pool)),
+            *_budgets(await read_budgets_left(self._pool, self._budgets)),
         ]
 
     def collect(self) -> Iterable[Metric]:
@@ -133,6 +139,28 @@ def _sweeps(rows: Sequence[asyncpg.Record], sweep_seconds: Mapping[str, float]) 
         if every := sweep_seconds.get(row["crm"]):
             behind.add_metric([row["crm"]], row["behind"].total_seconds() / every)
     return behind
+
+
+def _limits(rows: Sequence[asyncpg.Record]) -> Metric:
+    limits = GaugeMetricFamily(
+        "ringback_limit_per_second",
+        "Calls that a rate limit allows, on average; its window in seconds.",
+        labels=["provider", "purpose", "window"],
+    )
+    for row in rows:
+        limits.add_metric([row["provider"], row["purpose"], str(row["window"])], row["allowance"] / row["window"])
+    return limits
+
+
+def _budgets(rows: Sequence[asyncpg.Record]) -> list[Metric]:
+    names = ["provider", "source", "period"]
+    credits = GaugeMetricFamily("ringback_budget_credits", "Credits of a budget; of all, unless named.", labels=names)
+    used = GaugeMetricFamily("ringback_budget_used_credits", "Credits of a budget that are used.", labels=names)
+    for row in rows:
+        of = [row["provider"] or "", row["source"] or "", row["period"]]
+        credits.add_metric(of, float(row["credits"]))
+        used.add_metric(of, float(row["used"]))
+    return [credits, used]
 
 
 def _counted(counts: dict[counters.Count, float]) -> list[Metric]:

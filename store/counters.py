@@ -56,6 +56,18 @@ async def read_fates(db: Db) -> list[asyncpg.Record]:
     return rows
 
 
+async def read_limits(db: Db) -> list[asyncpg.Record]:
+    """Return the rate limits in force: of providers and CRMs, by purpose and window."""
+    rows: list[asyncpg.Record] = await db.fetch(
+        """
+        SELECT provider, purpose, "window", allowance
+          FROM limits
+         ORDER BY provider, purpose, "window"
+        """
+    )
+    return rows
+
+
 async def read_ages(db: Db) -> list[asyncpg.Record]:
     """Return, by provider, the age in seconds of the oldest askable job and of the oldest awaiting job."""
     rows: list[asyncpg.Record] = await db.fetch(

@@ -16,6 +16,7 @@ from enrichment.forgetting import Person, without
 from enrichment.suppression import job_hash
 from enrichment.wish import Policy
 from store.database import Connection, Db
+from store.erased_files import erase_rows_of
 from store.erased_searches import Plan, find_touched, lock_touched, plan_search, read_left, save_search
 from store.erased_words import forget_texts
 
@@ -85,6 +86,7 @@ async def erase_chunk(db: Db, ids: Sequence[UUID], policy: Policy) -> Chunk:
     await forget_texts(db, plans, person)
     await _erase_events(db, lookups, person, chunk)
     await _erase_lookups(db, erased, chunk)
+    await erase_rows_of(db, erased)
     chunk.lookups = erased
     chunk.count(numbers=len(person.numbers))
     return chunk

@@ -5,6 +5,7 @@
     searches, jobs, callbacks     deleted; of each job a hashed tombstone stays, so that a late callback is not stored
     searches that others share    go on without the person; a question not yet asked is dropped, and they ask their own
     readings, deliveries          deleted, with the answers of the other side
+    rows of campaigns             their keys are deleted; an upload that holds one of them is, too
     ledger, usage                 stay: they have no personal data. What was asked, and is open, was perhaps charged
 
 Every chunk is one commit, and nothing is remembered between two: after an interruption, erase again.
@@ -25,6 +26,7 @@ from enrichment.suppression import Identifier
 from enrichment.wish import Policy
 from store.database import transaction
 from store.endings import follow_ends
+from store.erased_files import erase_rows_with
 from store.erased_rows import TRIES, Chunk, contact_of, erase_callbacks, erase_within, save_bodies
 from store.erased_words import forget_words
 from store.lookups import decide_again
@@ -91,6 +93,7 @@ async def erase_person(
             person.learn(contact_of(row), row["mobile"])
         await _erase(pool, policy, [row["id"] for row in rows], erased)
     erased.events += await _erase_bodies(pool, person)
+    await erase_rows_with(pool, [one.hashed(policy.hash) for one in identifiers])
     await forget_words(pool, person)
     return erased
 

@@ -367,6 +367,21 @@ async def lookups_by_status(db: Db, since: datetime) -> list[asyncpg.Record]:
     return rows
 
 
+async def standing_campaigns(db: Db) -> list[asyncpg.Record]:
+    """Return campaigns that are under way for an hour and have no question under way, for `ringback doctor`."""
+    rows: list[asyncpg.Record] = await db.fetch(
+        """
+        SELECT id, state::text, who, is_uploaded, COALESCE(approved_at, read_at, created_at) AS since
+          FROM campaigns
+         WHERE state IN ('reading', 'sampling', 'running')
+           AND begun = ended
+           AND COALESCE(approved_at, read_at, created_at) < now() - interval '1 hour'
+         ORDER BY id
+        """
+    )
+    return rows
+
+
 async def has_deadlines(db: Db) -> bool:
     """Tell whether the server ends a statement that hangs."""
     bound: bool = await db.fetchval("SELECT current_setting('statement_timeout') <> '0'")

@@ -1,4 +1,4 @@
-"""Empty raw bodies older than RETAIN_DAYS; results stay until their month is pruned.
+"""Empty raw bodies and uploads older than RETAIN_DAYS; results stay until their month is pruned.
 
 Each table is walked once, in the order of its ids, from where the last pass stopped.
 """
@@ -42,6 +42,15 @@ _EMPTY = {
          WHERE id IN (SELECT id FROM finished_jobs WHERE id >= $1 AND id < $2 AND raw IS NOT NULL ORDER BY id LIMIT $3)
            AND raw IS NOT NULL
         RETURNING id
+    """,
+    "campaign_files": """
+        DELETE FROM campaign_files
+         WHERE (campaign_id, place) IN (SELECT campaign_id, place
+                                          FROM campaign_files
+                                         WHERE campaign_id >= $1 AND campaign_id < $2
+                                         ORDER BY campaign_id, place
+                                         LIMIT $3)
+        RETURNING campaign_id AS id
     """,
 }
 

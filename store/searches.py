@@ -59,22 +59,36 @@ async def lock_known_keys(db: Db, keys: Iterable[bytes]) -> Locked:
 
 async def lock_searches(db: Db, keys: Sequence[asyncpg.Record], but: Iterable[UUID] = ()) -> Locked:
     """Lock the searches to which these locked rows of `keys` lead, except *but*: ids that were only proposed."""
-    stored: dict[bytes, Sequence[UUID]] = {row["key"]: row["searches"] for row in keys}
-    wanted = {id for ids in stored.values() for id in ids}.difference(but)
-    searches: dict[UUID, Search] = {}
-    if wanted:
-        rows = await db.fetch(
-            """
+    wanted = _searches_of(keys).difference(but)
+    rows = await db.fetch(f"{_SEARCHES} FOR NO KEY UPDATE", sorted(wanted)) if wanted else []
+    return _locked(keys, rows)
+
+
+async def read_known_keys(db: Db, keys: Iterable[bytes]) -> World:
+    """Return the world of *keys* as it is now, without a lock: for a forecast, not for a decision."""
+    rows = await db.fetch("SELECT key, shared, searches FROM keys WHERE key = ANY($1::bytea[])", sorted(keys))
+    wanted = _searches_of(rows)
+    searches = await db.fetch(_SEARCHES, sorted(wanted)) if wanted else []
+    return _locked(rows, searches).world
+
+
+_SEARCHES = """
             SELECT id, begun_for, keys, asked, providers, slug, member, names, is_doubtful, is_retry, said, numbers,
                    wrong, status::text, reason, ended_at
               FROM searches
              WHERE id = ANY($1::uuid[])
              ORDER BY id
-               FOR NO KEY UPDATE
-            """,
-            sorted(wanted),
-        )
-        searches = {row["id"]: _search(row) for row in rows}
+"""
+
+
+def _searches_of(keys: Iterable[asyncpg.Record]) -> set[UUID]:
+    return {id for row in keys for id in row["searches"]}
+
+
+def _locked(keys: Sequence[asyncpg.Record], rows: Sequence[asyncpg.Record]) -> Locked:
+    """Put the rows of `keys` and of `searches` together."""
+    stored: dict[bytes, Sequence[UUID]] = {row["key"]: row["searches"] for row in keys}
+    searches = {row["id"]: _search(row) for row in rows}
     links = {key: [id for id in ids if id in searches] for key, ids in stored.items()}
     return Locked(World(links, {row["key"] for row in keys if row["shared"]}, searches), stored)
 

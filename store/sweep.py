@@ -40,6 +40,7 @@ class Outstanding:
     crms: bool = True  # a CRM's sweep or walk is due
     selections: bool = True  # that are previewed or applied
     leased: bool = True  # a reading or a delivery is worked on
+    campaigns: bool = True  # with rows to read, to begin, or to see to their end
 
 
 async def look(db: Db) -> Outstanding:
@@ -56,13 +57,17 @@ async def look(db: Db) -> Outstanding:
                EXISTS (SELECT FROM connections WHERE sweep_due_at <= now() OR walk_due_at <= now()) AS crms,
                EXISTS (SELECT FROM selections WHERE state IN ('previewing', 'applying')) AS selections,
                EXISTS (SELECT FROM readings WHERE state = 'reading')
-               OR EXISTS (SELECT FROM deliveries WHERE state = 'sending') AS leased
+               OR EXISTS (SELECT FROM deliveries WHERE state = 'sending') AS leased,
+               EXISTS (SELECT FROM campaigns WHERE state IN ('uploaded', 'reading', 'sampling', 'running')
+                                                    AND (state <> 'uploaded' OR layout IS NULL))
+               OR EXISTS (SELECT FROM campaign_rows WHERE lookup_id IS NOT NULL AND status IS NULL) AS campaigns
         """
     )
     assert row is not None  # noqa: S101  it counts
     return Outstanding(
-        row["jobs"], row["held"], row["unswept"], row["joined"], row["crms"], row["selections"], row["leased"]
-    )
+        row["jobs"], row["held"], row["unswept"], row["joined"], row["crms"], row["selections"], row["leased"],
+        row["campaigns"],
+    )  # fmt: skip
 
 
 async def expired_leases(db: Db, limit: int) -> list[OverdueJob]:

@@ -35,6 +35,7 @@ from store.reopened import to_decide
 from store.retention import empty_bodies
 from store.sweep import OverdueJob, pass_over_removed
 from submitter.backoff import backoff
+from submitter.campaigns import CampaignWorker
 from submitter.checks import check
 from submitter.counting import count
 from submitter.crm_callers import CrmCallers
@@ -293,6 +294,7 @@ async def work(process: Process, stop: asyncio.Event) -> None:
     finisher = Finisher(process.pool, process.installation, notifier.wake)
     reconciler = Reconciler(process, finisher)
     worker = SelectionWorker(process, notifier.wake)
+    campaigns = CampaignWorker(process, notifier.wake, stop)
     watch = Watch(process)
     rescue_every = process.settings.lease_seconds / RENEWALS_PER_LEASE
     pollers = [Poller(p, process, finisher) for p in process.providers.values() if isinstance(p, CallsBack)]
@@ -325,6 +327,8 @@ async def work(process: Process, stop: asyncio.Event) -> None:
         repeat(when(jobs, reconciler.end_stale), STALE_EVERY, stop),
         repeat(when(lambda: watch.seen.selections, worker.work_on_selections), SETTLE_EVERY, stop),
         repeat(worker.forget_selections, BODIES_EVERY, stop),
+        repeat(when(lambda: watch.seen.campaigns, campaigns.work_on_campaigns), SETTLE_EVERY, stop),
+        repeat(campaigns.drop_stray_uploads, BODIES_EVERY, stop),
         repeat(reconciler.make_months, MONTHS_EVERY, stop),
         repeat(reconciler.empty_bodies, BODIES_EVERY, stop),
         repeat(reconciler.forget_floods, FLOODS_EVERY, stop),
@@ -334,6 +338,7 @@ async def work(process: Process, stop: asyncio.Event) -> None:
         *(repeat(when(crms, Sweep(one).sweep), SWEEP_LOOK_EVERY, stop) for one in of_crms),
         *(repeat(when(crms, Walk(one).walk), WALK_EVERY, stop) for one in of_crms),
     )
+    campaigns.close()
     await callers.close()
     await finisher.sweeper.close()
     notifying.cancel()

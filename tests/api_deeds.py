@@ -7,8 +7,8 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
-from enrichment.selection import Wanted
-from store import lookups, reports, selections
+from enrichment.selection import Filter, Wanted
+from store import export, lookups, reports, selections
 from store.find import find_by_key, find_by_number
 from tests.explained import Db, Deed
 from tests.large_history import NOW, PART, some
@@ -103,6 +103,14 @@ def listing(status: str | None = None, record_id: str | None = None, source: str
     return listed
 
 
+async def exports(db: Db) -> None:
+    """Read two pages of all lookups, of a provider's of some days ago, and of a status and a reason."""
+    ago = NOW - timedelta(days=30)
+    for given in ({}, {"provider": "nyne", "until": ago}, {"status": "not_found", "until": ago}, {"reason": "x"}):
+        pages = export.pages(db, Filter.model_validate(given), PART)
+        assert [len(await anext(pages)) for _ in range(2)] == [0 if "reason" in given else PART] * 2
+
+
 async def usage(db: Db) -> None:
     """Read the credits of a month."""
     assert len(await reports.usage_by_day(db, (NOW - timedelta(days=30)).date())) >= 60
@@ -123,6 +131,7 @@ OF_THE_API: dict[str, Deed] = {
     "list of a source's rare status": listing("cancelled", source="generic"),
     "list of a source's queued": listing("queued", source="generic"),
     "find": finds,
+    "export": exports,
     "preview": previews,
     "preview of a record": record_previews,
     "apply": applies,

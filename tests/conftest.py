@@ -57,7 +57,7 @@ Start = Callable[..., AbstractAsyncContextManager[AtWork]]
 # Modules whose tests start many processes or keep a core busy: parallel workers run one of these at a time.
 HEAVY = ("tests/test_chaos.py", "tests/test_model.py", "tests/test_demo.py", "tests/test_soak.py",
          "tests/test_end_to_end.py", "tests/test_end_to_end_hubspot.py", "tests/test_bench.py",
-         "tests/test_apart.py", "tests/test_upgrade.py")  # fmt: skip
+         "tests/test_enrich_end_to_end.py", "tests/test_apart.py", "tests/test_upgrade.py")  # fmt: skip
 
 
 class ByModule(LoadScopeScheduling):  # type: ignore[misc]  # xdist has no types

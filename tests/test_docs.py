@@ -49,7 +49,8 @@ def test_the_readme_is_short_and_in_the_order_in_which_one_needs_it() -> None:
     """Purpose first, then run and try it, then trouble, then where the rest is."""
     assert len(README.split()) <= MOST_WORDS
     assert re.findall(r"^## (.+)$", README, re.MULTILINE) == [
-        "Processes", "States", "Run it", "Try it", "Connect", "When things go wrong", "Where the rest is",
+        "Processes", "States", "Run it", "See it, feed it", "Try it", "Connect", "When things go wrong",
+        "Where the rest is",
     ]  # fmt: skip
 
 

@@ -1,0 +1,177 @@
+"""One run of `ringback enrich`: from wherever the file's campaign is to its end, a stop, or a question to a person."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import signal
+import time
+from dataclasses import dataclass
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+
+from console import enrich_report as report
+from console.enrich_progress import Watch
+from console.who import user
+from enrichment.files.table import Table
+from enrichment.providers import build_providers
+from enrichment.settings import Settings
+from store import campaign_asking, campaign_reading, campaigns, notify
+from store.campaign_results import write_results
+from store.campaign_work import CampaignFile, CampaignWork
+from store.campaigns import STOPPED, Campaign
+from store.database import UNREACHABLE
+from store.installation import Installation
+
+LOOK_EVERY = 0.2  # seconds between two looks while lookups are on their way
+AWAY = 2.0  # seconds between two tries while the database is away
+UNDER_WAY = ("reading", "sampling", "running")
+REASONS = 10  # that are shown, why rows cannot be used
+
+
+@dataclass(frozen=True, slots=True)
+class Manner:
+    """The options of the command."""
+
+    sample: int
+    max_credits: Decimal | None
+    output: Path
+    anew: bool
+    dry_run: bool
+    yes: bool
+    as_json: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """A file, how to read it, and what its columns hold."""
+
+    path: Path
+    table: Table
+    columns: dict[str, str]
+    manner: Manner
+
+    def digest(self) -> bytes:
+        """Return the SHA-256 of the file; of a workbook, with the sheet."""
+        with self.path.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256")
+        digest.update((self.table.sheet or "").encode())
+        return digest.digest()
+
+
+class Run:
+    """The run."""
+
+    def __init__(self, pool: asyncpg.Pool[Any], settings: Settings, wanted: Wanted) -> None:
+        self._pool = pool
+        self._settings = settings
+        self._wanted = wanted
+        self._manner = wanted.manner
+        self._stop = asyncio.Event()
+
+    async def to_its_end(self) -> dict[str, object]:
+        """Take the campaign as far as it goes now; return the summary."""
+        asyncio.get_running_loop().add_signal_handler(signal.SIGINT, self._stop.set)
+        campaign = await self._open()
+        policy = await Installation(self._pool, self._settings).policy()
+        file = CampaignFile(self._wanted.path, self._wanted.table, self._wanted.columns)
+        work = CampaignWork(self._pool, campaign.id, file, policy, build_providers(self._settings))
+        shown = None
+        while not self._stop.is_set():
+            campaign = await self._find(campaign)
+            if campaign.state in (UNDER_WAY[:1] if self._manner.dry_run else UNDER_WAY):
+                await self._drive(work, campaign)
+            elif campaign.state == shown or not await self._decide(campaign):
+                break
+            else:
+                shown = campaign.state
+        return await self._ended(await self._find(campaign))
+
+    async def _open(self) -> Campaign:
+        """Return the file's campaign; one that was stopped, or whose command was killed, goes on."""
+        wanted, manner = self._wanted, self._manner
+        digest = await asyncio.to_thread(wanted.digest)
+        campaign = await campaigns.open_campaign(
+            self._pool, name=wanted.path.name, who=user(), digest=digest, mapping=wanted.columns, anew=manner.anew
+        )
+        if campaign.begun:
+            report.resumed(campaign, err=manner.as_json)
+        if not manner.dry_run and (campaign.state == "stopped" or manner.max_credits is not None):
+            await campaigns.go_on(self._pool, campaign.id, most=manner.max_credits, who=user())
+        return campaign
+
+    async def _decide(self, campaign: Campaign) -> bool:
+        """Take the step that a person takes in this state. Return False if there is none, or it was declined."""
+        match campaign.state:
+            case "read":
+                await self._show_counts(campaign)
+                if self._manner.dry_run:
+                    return False
+                if not (self._manner.sample and campaign.fresh):
+                    return await self._approve(campaign)
+                return await campaigns.begin_sample(
+                    self._pool, campaign.id, size=self._manner.sample, most=self._manner.max_credits, who=user()
+                )
+            case "quoted":
+                report.quoted(campaign, err=self._manner.as_json)
+                return not self._manner.dry_run and await self._approve(campaign)
+            case _:
+                return False
+
+    async def _approve(self, campaign: Campaign) -> bool:
+        """Ask the person, unless the rest is free."""
+        rest = await campaign_asking.most_left(self._pool, campaign.id)
+        most = campaign.credits + rest
+        if self._manner.max_credits is not None:
+            most = min(most, self._manner.max_credits)
+        if rest and not self._manner.yes and not report.ask(campaign, most, self._wanted.path, self._manner.as_json):
+            return False
+        return await campaigns.approve(self._pool, campaign.id, most=most, who=user())
+
+    async def _drive(self, work: CampaignWork, campaign: Campaign) -> None:
+        """Work until the campaign leaves its state, or a person stops it."""
+        state = campaign.state
+        with Watch(campaign, err=self._manner.as_json) as watch:
+            while campaign.state == state and not self._stop.is_set():
+                try:
+                    step = await work.advance()
+                    campaign = await self._find(campaign)
+                    if step.moved and state != "reading":
+                        await notify.hint(self._pool)
+                except UNREACHABLE:  # what was not committed is done again
+                    watch.away()
+                    await self._pause(AWAY)
+                    continue
+                watch.show(campaign, step.waiting, time.monotonic())
+                if not step.moved:
+                    await self._pause(LOOK_EVERY)
+
+    async def _show_counts(self, campaign: Campaign) -> None:
+        reasons = await campaign_reading.reasons(self._pool, campaign.id, REASONS)
+        report.counted(campaign, [(row["reason"], row["rows"]) for row in reasons], err=self._manner.as_json)
+
+    async def _ended(self, campaign: Campaign) -> dict[str, object]:
+        """Stop what is under way, write the file of what is done, and say what to do next."""
+        if self._stop.is_set() and campaign.state in UNDER_WAY:
+            await campaigns.stop(self._pool, campaign.id, STOPPED)
+            campaign = await self._find(campaign)
+        output = None
+        if campaign.state == "done" or (campaign.state == "stopped" and not self._stop.is_set()):
+            output = self._manner.output
+            await write_results(self._pool, campaign.id, self._wanted.path, self._wanted.table, output)
+        report.ended(campaign, output, dry_run=self._manner.dry_run, err=self._manner.as_json)
+        return report.summary(campaign, output)
+
+    async def _find(self, campaign: Campaign) -> Campaign:
+        found = await campaigns.find(self._pool, campaign.id)
+        return found or campaign
+
+    async def _pause(self, seconds: float) -> None:
+        try:
+            async with asyncio.timeout(seconds):
+                await self._stop.wait()
+        except TimeoutError:
+            return
