@@ -51,8 +51,11 @@ class Visit:
         await self.page.get_by_role("button", name="Log in").click()
         await self.page.wait_for_url(lambda url: urlsplit(url).path != "/login")
 
-    async def addresses(self) -> list[str]:
-        """Return every page of the navigation, and of each kind of page below them the first that one leads to."""
+    async def addresses(self) -> dict[str, str]:
+        """Return every page of the navigation, and of each kind of page below them the first that one leads to.
+
+        Each by its kind: `/lookups/{id}` leads to one lookup.
+        """
         found = {page.path: page.path for page in PAGES}
         for page in PAGES:
             await self.go(page.path)
@@ -60,7 +63,7 @@ class Visit:
             below = [link for link in links if page.path != "/" and link.startswith(f"{page.path}/")]
             for link in below:
                 found.setdefault(ID.sub("{id}", link), link)
-        return list(found.values())
+        return found
 
     def hear(self, message: ConsoleMessage) -> None:
         """Keep what the console calls an error or a warning: a broken rule of the CSP is one."""

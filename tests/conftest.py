@@ -105,7 +105,7 @@ def server_url() -> Iterator[str]:
 def databases(server_url: str) -> Iterator[Databases]:
     """Provide copies of a database at the newest step."""
     name = f"ringback_template_{os.getpid()}"
-    asyncio.run(_build_template(server_url, name))
+    asyncio.run(build_template(server_url, name))
     with Databases(server_url, name) as copies:
         yield copies
     asyncio.run(execute(server_url, f"DROP DATABASE {name} WITH (FORCE)"))
@@ -259,7 +259,8 @@ def memory() -> Path | None:
     return memory if memory.is_dir() and shutil.disk_usage(memory).free > 4 << 30 else None
 
 
-async def _build_template(server_url: str, name: str) -> None:
+async def build_template(server_url: str, name: str) -> None:
+    """Make the database *name* at the newest step, with an identity key that the tests know."""
     await execute(server_url, f"DROP DATABASE IF EXISTS {name} WITH (FORCE)", f"CREATE DATABASE {name}")
     connection = await asyncpg.connect(url_of(server_url, name))
     try:

@@ -98,7 +98,7 @@ async def test_every_page_is_shown_as_it_is_meant(chromium: Browser, address: st
     """No error, nothing that the CSP refuses, no script of a stranger's, and nothing wider than the window."""
     async with seated(chromium, address, scheme=scheme, size=size) as visit:
         wide = {}
-        for path in await visit.addresses():
+        for path in (await visit.addresses()).values():
             await visit.go(path)
             over = await visit.page.evaluate("() => document.documentElement.scrollWidth - innerWidth")
             if over > 0:
@@ -124,7 +124,7 @@ async def test_axe_finds_no_violation(chromium: Browser, address: str, scheme: S
     async with browser.visit(chromium, address, scheme=scheme) as visit:
         await look(visit, "/login")
         await visit.log_in()
-        for path in await visit.addresses():
+        for path in (await visit.addresses()).values():
             await look(visit, path)
     assert not found, "\n".join(found)
 
@@ -157,7 +157,7 @@ async def test_the_keyboard_is_enough(chromium: Browser, address: str) -> None:
 async def test_no_script_is_needed(chromium: Browser, address: str) -> None:
     """Without JavaScript every page has its heading and its words, and the brake works."""
     async with seated(chromium, address, scripts=False) as visit:
-        for path in await visit.addresses():
+        for path in (await visit.addresses()).values():
             await visit.go(path)
             assert await visit.page.locator("main h1").count() == 1, path
             assert len(await visit.page.locator("main").inner_text()) > 100, path
