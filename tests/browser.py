@@ -91,6 +91,7 @@ async def receiver(database_url: str, **settings: str) -> AsyncIterator[str]:
     port = free_port()
     given = {name.upper(): str(value) for name, value in SANE.items()} | {
         "DATABASE_URL": database_url, "PORT": str(port), "IDENTITY_KEY": IDENTITY_KEY,
+        "API_TOKENS": f"ada:events+read+operate+admin:{TOKEN}",
         "BUDGET_CREDITS_PER_DAY": "600", "NYNE_BUDGET_CREDITS_PER_MONTH": "5000",
     }  # fmt: skip
     async with running(python("receiver"), environment(**given | settings)) as process:

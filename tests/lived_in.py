@@ -217,10 +217,10 @@ async def _present(pool: Pool, everybody: Iterator[Person]) -> None:
     ]
     for state, provider, count, values in flows:
         for number in range(count):
-            moment = NOW - timedelta(seconds=40 * number + 5)
+            moment = NOW - timedelta(seconds=40 * number + 35)
             contact = next(everybody).contact | ({"source": "hubspot"} if values.get("held") == "flood" else {})
             row = await factories.lookup(pool, id=at(moment), event_id=at(moment), created_at=moment, **contact)
-            asked = {"submitted_at": moment} if state != "queued" else {}
+            asked = {"submitted_at": moment} if state != "queued" else {"due_at": moment}
             await factories.job(
                 pool,
                 state,

@@ -9,16 +9,12 @@ import asyncio
 import io
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from rig.postgres import Postgres, url_of
 from store.database import close_pool, open_pool
 from tests import browser, lived_in
 from tests.browser import Scheme, Visit
 from tests.conftest import build_template, memory
-
-if TYPE_CHECKING:
-    from playwright.async_api import Browser
 
 FOLDER = Path(__file__).parent.parent / "docs" / "screenshots"
 KINDS: dict[str, tuple[Scheme, str]] = {
