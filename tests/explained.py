@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 BIG = 1_000  # rows; a smaller table may be read as a whole
 OWN = "/* the test's own */"  # marks what a test needs beside the statements under test
 STATEMENTS = (OWN, "SELECT", "WITH", "INSERT", "UPDATE", "DELETE")
-SCANS = ("Seq Scan", "Index Scan", "Index Only Scan", "Bitmap Heap Scan")
+SCANS = ("Seq Scan", "Index Scan", "Index Only Scan", "Bitmap Heap Scan", "Sample Scan")
 
 Db: TypeAlias = Any
 Deed: TypeAlias = Callable[[Db], Awaitable[object]]

@@ -15,6 +15,7 @@ from enrichment.providers import waits
 from enrichment.settings import setting_fields
 from receiver import app, bodies, clients, patience, readiness, server, shared_metrics, turnstile
 from receiver.connection import LINGER
+from receiver.dashboard import counted
 from store import connection, database, group_commit, indexes, lock_waits, migrations, notify
 from submitter import __main__ as submitter
 from submitter import backoff, checks, counting, leased, outcomes, poll, reconciler, submit, transport
@@ -91,6 +92,7 @@ WAITS = (
     Wait("a silent connection for readiness to be replaced", readiness.LONGEST, 5),
     Wait("a public page, among a flood of requests for it", turnstile.LONGEST, 1),
     Wait("the shared metrics", shared_metrics.PATIENCE, 10),
+    Wait("a history to be counted", counted.PATIENCE, 5),
     Wait("PostgreSQL to come back, for a provider's callback", patience.FOR_A_CALLBACK, 20),
     Wait("the same for a CRM's event", max(patience.FOR_AN_EVENT, *patience.FOR_AN_EVENT_OF.values()), 9),
     # those that we call

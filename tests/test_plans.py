@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from functools import partial
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
@@ -22,7 +23,7 @@ from enrichment.ending import Ending, lost
 from enrichment.guards import Budget, Guards
 from enrichment.outcome import Answered
 from enrichment.wish import Wish
-from store import asked, lookups, providers, prune_keys, reopened, reports, selection_pages, selections, sweep
+from store import asked, history, lookups, providers, prune_keys, reopened, reports, selection_pages, selections, sweep
 from store.budgets import Room, release_affordable
 from store.callbacks import Callback, record_callbacks
 from store.claim import claim
@@ -371,6 +372,28 @@ async def test_the_sums_of_a_day_do_not_read_the_history(db: Connection) -> None
     read = sum(rows(node) for node in map(Node, walk(plan)) if node.table in big)
     this_month = await db.fetchval(f"SELECT count(*) FROM lookups WHERE id >= '{first_id(month_of(since))}'")  # noqa: S608
     assert ids <= read <= this_month, drawn(plan)
+
+
+@pytest.mark.parametrize("mode", ["force_custom_plan", "force_generic_plan"])
+async def test_a_history_reads_no_more_rows_than_its_sample(
+    db: Connection, monkeypatch: pytest.MonkeyPatch, mode: str
+) -> None:
+    """Lookups are counted by an index; the rows of the sample are read, and by an index those of its questions."""
+    monkeypatch.setattr(history, "MOST", 5 * PART)
+    await db.execute(f"SET plan_cache_mode = {mode}; SET default_transaction_isolation = 'repeatable read'")
+    big = await big_tables(db)
+    span = history.Span.of_days(30, NOW)
+    deed = partial(history.read_history, span=span, sources=("generic", "api"), provider=None, source=None)
+
+    plans = await explain(db, await capture(db, deed))
+
+    read = {node: rows(node) for plan in plans for node in map(Node, walk(plan)) if node.table in big}
+    assert "Seq Scan" not in {node.kind for node in read}
+    sampled = {node: number for node, number in read.items() if node.kind == "Sample Scan"}
+    questions = {node: number for node, number in read.items() if str(node.table).startswith("finished_jobs")}
+    assert min(sum(sampled.values()), sum(questions.values())) > 0
+    # Two samples of the lookups, with the open ones on their pages, which are most here.
+    assert sum((sampled | questions).values()) <= 4 * READ_AT_MOST
 
 
 def month_of(moment: datetime) -> datetime:

@@ -1,4 +1,5 @@
-"""The dashboard's scripts and styles: our own, and vendored copies of htmx (0BSD), from this address alone.
+"""The dashboard's scripts and styles: our own, and vendored copies of htmx (0BSD) and uPlot (MIT), from this address
+alone.
 
 Their addresses hold a hash of their content, so a browser keeps them until they change.
 """

@@ -16,4 +16,4 @@ class Page:
     scope: Scope = "read"
 
 
-PAGES = (Page("/", "Now"),)
+PAGES = (Page("/", "Now"), Page("/history", "Over time"))

@@ -9,6 +9,7 @@ from receiver.auth import Handler
 from receiver.dashboard import assets
 from receiver.dashboard.brake import Brake
 from receiver.dashboard.desk import Desk
+from receiver.dashboard.history import HistoryPage
 from receiver.dashboard.live import Live
 from receiver.dashboard.login import Login
 from receiver.dashboard.now import NowPage
@@ -24,6 +25,7 @@ class Dashboard:
     def __init__(self, desk: Desk) -> None:
         self._desk = desk
         self._now = NowPage(desk)
+        self._history = HistoryPage(desk)
 
     def routes(self) -> list[PageRoute]:
         """Return the routes."""
@@ -35,6 +37,7 @@ class Dashboard:
             PageRoute("/logout", login.leave, methods=["POST"]),
             self._page("/", self._now.page),
             self._page("/live", Live(self._desk, self._now).stream),
+            self._page("/history", self._history.page),
             self._form("/pause", brake.pull),
             self._form("/resume", brake.let_go),
         ]
@@ -42,6 +45,7 @@ class Dashboard:
     def close(self) -> None:
         """End what is still under way."""
         self._now.close()
+        self._history.close()
 
     def _page(self, path: str, handler: Handler, scope: Scope = "read") -> PageRoute:
         return PageRoute(path, self._desk.guard(handler, scope))
