@@ -24,7 +24,7 @@ async def attack(pool: Pool) -> None:
     """Write it everywhere, newest of all, so that it is on the first page of each list."""
     contact = {
         "source": "generic", "record_id": TEXT, "name": TEXT, "company": TEXT, "region_hint": TEXT, "profile_url": TEXT,
-        "work_email": TEXT, "personal_email": TEXT, "problems": json.dumps({"work_email": TEXT}),
+        "work_email": TEXT, "personal_email": TEXT, "problems": json.dumps([("work_email", TEXT)]),
     }  # fmt: skip
     found = await factories.lookup(pool, id=at(NOW), event_id=at(NOW), final_status="found", mobile_raw=TEXT, **contact)
     failed = await factories.lookup(pool, id=at(NOW), event_id=at(NOW), final_status="failed", reason=TEXT, **contact)
