@@ -26,8 +26,10 @@ async def attack(pool: Pool) -> None:
         "source": "generic", "record_id": TEXT, "name": TEXT, "company": TEXT, "region_hint": TEXT, "profile_url": TEXT,
         "work_email": TEXT, "personal_email": TEXT, "problems": json.dumps([("work_email", TEXT)]),
     }  # fmt: skip
-    found = await factories.lookup(pool, id=at(NOW), event_id=at(NOW), final_status="found", mobile_raw=TEXT, **contact)
+    waiting = await factories.lookup(pool, id=at(NOW), event_id=at(NOW), **contact)
+    await factories.job(pool, "awaiting", lookup_id=waiting["id"], request_id=TEXT, error=TEXT, raw=TEXT)
     failed = await factories.lookup(pool, id=at(NOW), event_id=at(NOW), final_status="failed", reason=TEXT, **contact)
+    found = await factories.lookup(pool, id=at(NOW), event_id=at(NOW), final_status="found", mobile_raw=TEXT, **contact)
     await pool.execute(
         "UPDATE events SET body = $1 WHERE id = ANY($2)", TEXT.encode(), [found["event_id"], failed["event_id"]]
     )
@@ -35,8 +37,6 @@ async def attack(pool: Pool) -> None:
     await callback(pool, job, TEXT.encode())
     await callback(pool, job, b"\xff\xfe not even text", verdict="flagged", flag=TEXT)
     await factories.finished_job(pool, "failed", lookup_id=failed["id"], error=TEXT, raw=TEXT)
-    waiting = await factories.lookup(pool, id=at(NOW), event_id=at(NOW), **contact)
-    await factories.job(pool, "awaiting", lookup_id=waiting["id"], request_id=TEXT, error=TEXT, raw=TEXT)
     for state in ("refused", "given_up", "skipped"):
         await factories.delivery(
             pool, state, lookup_id=found["id"], record_id=TEXT, reason=TEXT, error=TEXT, answer=TEXT
