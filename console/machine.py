@@ -128,7 +128,10 @@ class Machine:
         host, port = self._settings.host, self._settings.port
         url = f"http://{'localhost' if host in {'0.0.0.0', '::'} else host}:{port}"  # noqa: S104  compared, not bound
         calls_back = self._settings.public_url or "nowhere, because PUBLIC_URL is not set: Nyne is polled"
-        return f"listening on {url}; the API describes itself at {url}/docs; callbacks go to {calls_back}"
+        return (
+            f"listening on {url}; the dashboard is there, for who has one of API_TOKENS; "
+            f"the API describes itself at {url}/docs; callbacks go to {calls_back}"
+        )
 
 
 def prefixed() -> Callable[[str, str], None]:

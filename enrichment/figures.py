@@ -47,14 +47,21 @@ class Comparison:
 
 def compare(before: Figure | None, now: Figure, charged_this_month: Decimal) -> Comparison:
     """Compare the figure from *before* the restored data ended, if there is one, with that of *now*."""
-    if before is not None and before.used is not None and now.used is not None and _month(before) == _month(now):
-        return Comparison("credits used", before.at, now.used - before.used, now.charged - before.charged)
-    if before is not None and before.balance is not None and now.balance is not None:
-        return Comparison("balance", before.at, before.balance - now.balance, now.charged - before.charged)
+    if before is not None and (found := between(before, now)) is not None:
+        return found
     if now.used is not None:
         began = now.at.astimezone(UTC).replace(day=1, hour=0, minute=0, second=0, microsecond=0)
         return Comparison("month", began, now.used, charged_this_month)
     return Comparison("nothing")
+
+
+def between(before: Figure, now: Figure) -> Comparison | None:
+    """Compare two figures of one provider; None if they cannot be compared."""
+    if before.used is not None and now.used is not None and _month(before) == _month(now):
+        return Comparison("credits used", before.at, now.used - before.used, now.charged - before.charged)
+    if before.balance is not None and now.balance is not None:
+        return Comparison("balance", before.at, before.balance - now.balance, now.charged - before.charged)
+    return None
 
 
 def _month(figure: Figure) -> tuple[int, int]:

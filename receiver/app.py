@@ -24,7 +24,7 @@ from receiver.auth import Tokens
 from receiver.callbacks import Addresses, Callbacks
 from receiver.clients import Clients
 from receiver.crm_events import CrmEvents
-from receiver.dashboard.desk import Desk
+from receiver.dashboard.desk import Desk, on_http_exception
 from receiver.dashboard.routes import Dashboard
 from receiver.deliveries import Deliveries
 from receiver.docs import Docs, viewer
@@ -36,7 +36,7 @@ from receiver.metrics import Metrics
 from receiver.openapi import document
 from receiver.operations import Handlers
 from receiver.pauses import Pauses
-from receiver.problems import UNAVAILABLE, Problem, on_http_exception, on_problem, on_unavailable
+from receiver.problems import UNAVAILABLE, Problem, on_problem, on_unavailable
 from receiver.queues import Queues
 from receiver.readings import Readings
 from receiver.rights import Rights
@@ -71,8 +71,9 @@ def create_app(
     providers = _all_providers(settings)
     addresses = Addresses(settings.callback_keys, providers)
     health = Health(pool, url, door, metrics, settings, tokens.access)
+    events = Events(settings, tokens, build_providers(settings), queues.events, notifier)
     handlers = Handlers(
-        events=Events(settings, tokens, build_providers(settings), queues.events, notifier),
+        events=events,
         crm_events={
             name: CrmEvents(name, settings, tokens, connections, queues.named, notifier, metrics) for name in CRMS
         },
@@ -89,7 +90,7 @@ def create_app(
         docs=Docs(document()),
     )
 
-    dashboard = Dashboard(Desk(settings, pool, installation, notifier, providers, tokens, door))
+    dashboard = Dashboard(Desk(settings, pool, installation, notifier, providers, tokens, door, events))
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:

@@ -20,6 +20,7 @@ from receiver.messages_deliveries import Delivery, DeliveryPage, ReplayAnswer
 from receiver.pages import Place, read_place
 from receiver.problems import Problem, id_of, not_found
 from store import deliveries
+from store.database import Db
 from store.notify import Notifier
 from store.reports import NEWEST
 
@@ -37,25 +38,33 @@ class Deliveries:
 
     async def page(self, request: Request) -> Response:
         """Answer with a page of deliveries, newest first."""
-        given, place = _read_query(request.query_params)
-        found = await deliveries.list_deliveries(
-            self._pool, **given, before=place.before or NEWEST, limit=place.one_more
-        )
-        ids, after = place.cut(found, lambda one: one)
-        rows = await deliveries.read_deliveries(self._pool, ids)
+        rows, after = await read_page(self._pool, request.query_params)
         return as_json(DeliveryPage(deliveries=[Delivery.model_validate(row) for row in rows], next_cursor=after))
 
     async def replay(self, request: Request) -> Response:
         """Send an ended delivery again, from the beginning of its schedule."""
         id = id_of(request, "delivery")
-        if not await deliveries.replay_one(self._pool, id, who=who(request)):
-            rows = await deliveries.read_deliveries(self._pool, [id])
-            if not rows:
-                raise not_found("delivery")
-            raise Problem(409, f"This delivery is {rows[0]['status']}; only one that has ended can be sent again.")
-        self._notifier.wake()
-        log.info("replayed", delivery=str(id))
+        await send_again(self._pool, self._notifier, id, who=who(request))
         return as_json(ReplayAnswer(id=id, status="queued"), 202)
+
+
+async def read_page(db: Db, query: Mapping[str, str]) -> tuple[list[dict[str, Any]], str | None]:
+    """Return the page of deliveries that *query* asks for, and the cursor of the next one. Raise Problem (422)."""
+    given, place = _read_query(query)
+    found = await deliveries.list_deliveries(db, **given, before=place.before or NEWEST, limit=place.one_more)
+    ids, after = place.cut(found, lambda one: one)
+    return await deliveries.read_deliveries(db, ids), after
+
+
+async def send_again(pool: asyncpg.Pool[Any], notifier: Notifier, id: UUID, *, who: str) -> None:
+    """Send an ended delivery again, on behalf of *who*. Raise Problem (404, 409)."""
+    if not await deliveries.replay_one(pool, id, who=who):
+        rows = await deliveries.read_deliveries(pool, [id])
+        if not rows:
+            raise not_found("delivery")
+        raise Problem(409, f"This delivery is {rows[0]['status']}; only one that has ended can be sent again.")
+    notifier.wake()
+    log.info("replayed", delivery=str(id))
 
 
 def _read_query(query: Mapping[str, str]) -> tuple[dict[str, Any], Place]:

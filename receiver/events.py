@@ -78,7 +78,17 @@ class Events:
         body = json_of(request, body, MOST_OF_AN_EVENT)
         if echo := echo_body(body):
             return echo
-        strict = _read_strict(request)
+        return _answer(*await self._store(source, body, message_id, strict=_read_strict(request)))
+
+    async def store_contact(self, fields: Mapping[str, str]) -> Receipt:
+        """Store the contact that a person typed, as an event that comes through the API. Raise Problem (422)."""
+        _, taken = await self._store(API, json.dumps(fields).encode(), None, strict=True)
+        return taken[0]
+
+    async def _store(
+        self, source: str, body: bytes, message_id: str | None, *, strict: bool
+    ) -> tuple[Sequence[ContactRead], Sequence[Receipt]]:
+        """Commit the event; return its contacts, and a receipt for each that can be used."""
         contacts = self._read(body)
         usable = [read for read in contacts if read.contact is not None]
         if not usable or (strict and any(read.problems for read in contacts)):
@@ -87,7 +97,7 @@ class Events:
         taken = await self._commit.submit(Event(source, body, wishes), within=patience_with(source))
         if not all(lookup.duplicate for lookup in taken):
             self._notifier.wake()
-        return _answer(contacts, taken)
+        return contacts, taken
 
     def _read(self, body: bytes) -> Sequence[ContactRead]:
         """Read the contacts. Raise Problem: 400 if the body is not JSON, 422 if it is not an event."""

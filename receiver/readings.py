@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import asyncpg
@@ -14,6 +14,7 @@ from receiver.api import as_json
 from receiver.messages_crms import Reading, ReadingPage
 from receiver.pages import Place, read_place, wrong_id
 from store import readings
+from store.database import Db
 
 
 class Readings:
@@ -24,15 +25,19 @@ class Readings:
 
     async def page(self, request: Request) -> Response:
         """Answer with a page of readings, newest first."""
-        query = request.query_params
-        sources, states, place = _read_query(query)
-        before = place.before
-        if (record_id := query.get("record_id")) is not None:
-            found = await readings.readings_of_record(self._pool, record_id, sources, states, before=before)
-        else:
-            found = await readings.list_readings(self._pool, sources, states, before=before, limit=place.one_more)
-        rows, after = place.cut(found, lambda row: row["id"])
+        rows, after = await read_page(self._pool, request.query_params)
         return as_json(ReadingPage(readings=[Reading.model_validate(dict(row)) for row in rows], next_cursor=after))
+
+
+async def read_page(db: Db, query: Mapping[str, str]) -> tuple[Sequence[asyncpg.Record], str | None]:
+    """Return the page of readings that *query* asks for, and the cursor of the next one. Raise Problem (422)."""
+    sources, states, place = _read_query(query)
+    before = place.before
+    if (record_id := query.get("record_id")) is not None:
+        found = await readings.readings_of_record(db, record_id, sources, states, before=before)
+    else:
+        found = await readings.list_readings(db, sources, states, before=before, limit=place.one_more)
+    return place.cut(found, lambda row: row["id"])
 
 
 def _read_query(query: Mapping[str, str]) -> tuple[list[str], list[str], Place]:

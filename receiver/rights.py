@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import asyncpg
-import structlog
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -18,19 +18,16 @@ from receiver.bodies import read_body
 from receiver.encodings import json_text
 from receiver.messages_rights import ErasedAnswer, SuppressionPage, SuppressionShown, SuppressionsMade
 from receiver.pages import read_place
+from receiver.people import ERASABLE, People
 from receiver.problems import Problem, id_of, not_found, wrong_fields
-from store import audit, suppressions
-from store.database import transaction
-from store.erasure import erase_person
+from store import suppressions
+from store.database import Db
 from store.installation import Installation
 from store.notify import Notifier
 from store.suppressions import Suppression
 
-log = structlog.get_logger()
-
 MOST_OF_A_LIST = 256 * 1024  # bytes
 MOST_AT_ONCE = 1000  # suppressions of one request
-ERASABLE: tuple[Kind, ...] = ("email", "profile", "number")
 FIELDS = (*KINDS, "note")
 
 
@@ -39,58 +36,37 @@ class Rights:
 
     def __init__(self, pool: asyncpg.Pool[Any], installation: Installation, notifier: Notifier) -> None:
         self._pool = pool
-        self._installation = installation
-        self._notifier = notifier
+        self._people = People(pool, installation, notifier)
 
     async def suppress(self, request: Request) -> Response:
         """Suppress one person or number, or a list of them, and end the waiting lookups."""
-        wanted = await _read_wanted(request)
-        policy = await self._installation.policy()
-        made: list[Suppression] = []
-        async with transaction(self._pool) as connection:
-            for note in sorted({note for _, note in wanted}, key=lambda note: note or ""):
-                these = [identifier for identifier, its in wanted if its == note]
-                made += await suppressions.suppress(connection, these, policy, note)
-            for one in {one.id: one for one in made if one.is_new}.values():
-                await audit.record(
-                    connection, who=who(request), action="suppress", subject=one.id, detail={"kind": one.kind}
-                )
-        ended = await suppressions.end_waiting(self._pool, [identifier for identifier, _ in wanted], policy)
-        if ended:
-            self._notifier.wake()
-        log.info("suppressed", suppressions=[str(one.id) for one in made], ended=ended)
+        made, ended = await self._people.suppress(await _read_wanted(request), who=who(request))
         id = made[0].id if len(made) == 1 else None
         return as_json(SuppressionsMade(id=id, suppressions=[_shown(one) for one in made], ended=ended), 201)
 
     async def page(self, request: Request) -> Response:
         """Answer with a page of suppressions, newest first."""
-        place = read_place(request.query_params)
-        found = await suppressions.list_suppressions(self._pool, before=place.before, limit=place.one_more)
-        shown, after = place.cut(found, lambda one: one.id)
-        return as_json(SuppressionPage(suppressions=[_shown(one) for one in shown], next_cursor=after))
+        found, after = await read_page(self._pool, request.query_params)
+        return as_json(SuppressionPage(suppressions=[_shown(one) for one in found], next_cursor=after))
 
     async def unsuppress(self, request: Request) -> Response:
         """Remove a suppression: the next event of that person is asked about again."""
-        id = id_of(request, "suppression")
-        async with transaction(self._pool) as connection:
-            if not await suppressions.unsuppress(connection, id):
-                raise not_found("suppression")
-            await audit.record(connection, who=who(request), action="unsuppress", subject=id)
-        log.info("unsuppressed", suppression=str(id))
+        if not await self._people.unsuppress(id_of(request, "suppression"), who=who(request)):
+            raise not_found("suppression")
         return Response(status_code=204)
 
     async def erase(self, request: Request) -> Response:
         """Erase a person everywhere, and suppress each given identifier if the request says so."""
         identifiers, suppressing = _read_person(request)
-        policy = await self._installation.policy()
-        # First, so that an interrupted erasure is recorded as well.
-        detail = {"by": sorted({identifier.kind for identifier in identifiers}), "suppress": suppressing}
-        await audit.record(self._pool, who=who(request), action="erase", detail=detail)
-        erased = await erase_person(self._pool, policy, identifiers, suppressing=suppressing)
-        counts = erased.counts()
-        self._notifier.wake()  # lookups that shared a search may ask questions of their own now
-        log.info("erased", **counts)
+        counts = await self._people.erase(identifiers, suppressing=suppressing, who=who(request))
         return as_json(ErasedAnswer(**counts))
+
+
+async def read_page(db: Db, query: Mapping[str, str]) -> tuple[Sequence[Suppression], str | None]:
+    """Return the page of suppressions that *query* asks for, and the cursor of the next one. Raise Problem (422)."""
+    place = read_place(query)
+    found = await suppressions.list_suppressions(db, before=place.before, limit=place.one_more)
+    return place.cut(found, lambda one: one.id)
 
 
 def _shown(suppression: Suppression) -> SuppressionShown:

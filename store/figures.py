@@ -61,6 +61,23 @@ async def figure_before(db: Db, provider: str, moment: datetime) -> Figure | Non
     return Figure(**row) if row else None
 
 
+async def figures_by_day(db: Db, since: datetime) -> dict[str, list[Figure]]:
+    """Return by provider the last figure of each UTC day from *since* on, oldest first."""
+    rows = await db.fetch(
+        """
+        SELECT DISTINCT ON (provider, (at AT TIME ZONE 'UTC')::date) provider, at, balance, used, charged
+          FROM vendor_figures
+         WHERE at >= $1
+         ORDER BY provider, (at AT TIME ZONE 'UTC')::date, at DESC
+        """,
+        since,
+    )
+    found: dict[str, list[Figure]] = {}
+    for row in rows:
+        found.setdefault(row["provider"], []).append(Figure(row["at"], row["balance"], row["used"], row["charged"]))
+    return found
+
+
 async def figure_now(db: Db, provider: str, told: Health) -> tuple[Figure, Decimal]:
     """Return what *provider* told as a figure of now, and what our ledger has booked for it in this month (UTC)."""
     row = await db.fetchrow(

@@ -48,6 +48,23 @@ async def balances(db: Db) -> dict[str, asyncpg.Record]:
     return {row["provider"]: row for row in rows}
 
 
+async def processes(db: Db) -> dict[str, asyncpg.Record]:
+    """Count by name the submitters and reconcilers that are connected, with the moment since when one has been.
+
+    Each has one connection of a name of its own, past any pooler: to listen for hints, or to send them.
+    """
+    rows = await db.fetch(
+        """
+        SELECT split_part(application_name, ' ', 2) AS name, count(*) AS processes, min(backend_start) AS since
+          FROM pg_stat_activity
+         WHERE datname = current_database()
+           AND application_name IN ('ringback submitter listener', 'ringback reconciler notifier')
+         GROUP BY 1
+        """
+    )
+    return {row["name"]: row for row in rows}
+
+
 @dataclass(frozen=True, slots=True)
 class LimitUsed:
     """How much of one limit is used now: *used* of *allowance* requests in the last *window* seconds.

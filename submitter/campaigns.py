@@ -7,6 +7,7 @@ import csv
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 from itertools import islice
 from pathlib import Path
@@ -88,7 +89,8 @@ class CampaignWorker:
         if table.kind == "xlsx":
             written = path.with_name("upload.csv")
             await asyncio.to_thread(_write_csv, path, table, written)
-            path, table = written, await asyncio.to_thread(open_table, written, name=campaign.name)
+            # Not guessed again: a semicolon in the name of the only column is no separator.
+            path, table = written, replace(table, kind="csv", encoding="utf-8", separator=",", sheet=None)
         first = await asyncio.to_thread(lambda: list(islice(read_rows(path, table), GUESSED_FROM)))
         await campaign_files.describe(self._process.pool, campaign.id, table, guess_mapping(table, first), written)
         self.close()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -56,9 +56,9 @@ def program(name: str) -> str | None:
 
 
 @asynccontextmanager
-async def in_front(name: str, port: int, folder: Path) -> AsyncIterator[Front]:
-    """Run the proxy called *name* in front of the server at *port* inside the block."""
-    command, url, variables = {"nginx": nginx, "caddy": caddy}[name](port, folder)
+async def in_front(name: str, port: int, folder: Path, change: Callable[[str], str] = str) -> AsyncIterator[Front]:
+    """Run the proxy called *name* in front of the server at *port* inside the block; *change* its configuration."""
+    command, url, variables = {"nginx": nginx, "caddy": caddy}[name](port, folder, change)
     async with (
         running(command, environment(**variables), folder) as started,
         aiohttp.ClientSession(
@@ -75,11 +75,11 @@ async def in_front(name: str, port: int, folder: Path) -> AsyncIterator[Front]:
         yield Front(url, session, folder, started)
 
 
-def nginx(port: int, folder: Path) -> tuple[list[str], str, Mapping[str, str]]:
+def nginx(port: int, folder: Path, change: Callable[[str], str]) -> tuple[list[str], str, Mapping[str, str]]:
     """Write ops/nginx.conf with a test's values on the lines that are the reader's; return the command and the URL."""
     plain, secure = free_port(), free_port()
     certificate, key = self_signed(folder)
-    text = (ROOT / "ops/nginx.conf").read_text(encoding="utf-8")
+    text = change((ROOT / "ops/nginx.conf").read_text(encoding="utf-8"))
     for shipped, ours in {
         "127.0.0.1:8000": f"127.0.0.1:{port}",
         "listen 80;": f"listen 127.0.0.1:{plain};",
@@ -101,7 +101,7 @@ def nginx(port: int, folder: Path) -> tuple[list[str], str, Mapping[str, str]]:
     return command, f"https://127.0.0.1:{secure}", {}
 
 
-def caddy(port: int, folder: Path) -> tuple[list[str], str, Mapping[str, str]]:
+def caddy(port: int, folder: Path, change: Callable[[str], str]) -> tuple[list[str], str, Mapping[str, str]]:
     """Return the command, the URL, and the variables that ops/Caddyfile reads."""
     url = f"http://127.0.0.1:{free_port()}"
     variables = {
@@ -112,7 +112,9 @@ def caddy(port: int, folder: Path) -> tuple[list[str], str, Mapping[str, str]]:
         "XDG_DATA_HOME": str(folder),
         "XDG_CONFIG_HOME": str(folder),
     }
-    command = [str(program("caddy")), "run", "--config", str(ROOT / "ops/Caddyfile"), "--adapter", "caddyfile"]
+    file = folder / "Caddyfile"
+    file.write_text(change((ROOT / "ops/Caddyfile").read_text(encoding="utf-8")), encoding="utf-8")
+    command = [str(program("caddy")), "run", "--config", str(file), "--adapter", "caddyfile"]
     return command, url, variables
 
 

@@ -150,6 +150,7 @@ def where_next(stage: Stage, *, kept: bool) -> str:
   curl -s "$URL/v1/lookups?record_id=crm-me-2" -H "Authorization: Bearer $TOKEN"
   curl -s "$URL/v1/usage" -H "Authorization: Bearer $TOKEN"
 
+  The dashboard                    {stage.url}  (log in with TOKEN)
   How to call back by hand         "Try it" in the README
   The API describes itself         {stage.url}/docs
   What identifiers can ask for     {leadmagic}/sandbox/behaviours  {nyne}/sandbox/behaviours

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal, Self
 
+from enrichment.crms.ways import Way
 from enrichment.event import LONGEST_ID
 from enrichment.outcome import Pause, Refused, Retry, Unclear
 from enrichment.providers.base import HttpRequest, HttpResponse, Limit, LimitNews
@@ -149,6 +150,7 @@ class Crm(ABC):
     label: str  # as its vendor writes it
     limits: tuple[CrmLimit, ...]
     most_per_read: int  # contacts of one read_many
+    ways: tuple[Way, ...]  # in which a person connects it
     has_own_properties: bool  # `ringback connect` created properties for status, source and date
 
     @classmethod

@@ -43,6 +43,7 @@ from enrichment.crms.hubspot_events import is_record_id, read_event, read_id
 from enrichment.crms.hubspot_pages import ARCHIVED, LISTED, SEARCHED, WALKED, read_page
 from enrichment.crms.hubspot_properties import FOUND_AT, GROUP, PROVIDER, STATUS, own_properties, read_properties
 from enrichment.crms.hubspot_signatures import SIGNATURE, SIGNATURE_V3, clocks_apart, verify
+from enrichment.crms.hubspot_ways import WAYS
 from enrichment.outcome import Retry, Unclear
 from enrichment.providers.base import HttpRequest, HttpResponse, Limit, LimitNews
 from enrichment.providers.replies import read_object
@@ -74,6 +75,7 @@ class HubSpot(Crm):
     has_own_properties: bool = False
     name = "hubspot"
     label = "HubSpot"
+    ways = WAYS
     # Those of the smallest plan; HubSpot's headers correct the first. Searches have a limit of the whole account.
     limits = (
         CrmLimit("any", Limit(100 - UNCOUNTED, 10)),

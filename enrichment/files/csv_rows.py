@@ -9,17 +9,18 @@ from __future__ import annotations
 import csv
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from itertools import islice
 from pathlib import Path
 
 from enrichment.files.encodings import OTHERS, find_encoding
-from enrichment.files.table import FileProblem, Table, name_columns
+from enrichment.files.table import FileProblem, Table, below_preamble, name_columns
 
 SEPARATORS = (",", ";", "\t", "|")
 LONGEST_ROW = 1 << 20  # characters; a quote that is never closed would make the rest of the file one row
-_SEPARATOR_LINE = re.compile(r"\ufeff?\"?sep=(.)\"?[\r\n]*", re.IGNORECASE)
+_SEPARATOR_LINE = re.compile(r"\ufeff?\"?sep=([,;\t|:])\"?[\r\n]*", re.IGNORECASE)
 _LOOKED_AT = 50  # records, to find the separator
-_MOST_ABOVE = 10  # records above the header, as LinkedIn's export has them
+_UNCLOSED = "perhaps a quotation mark in or above it is not closed"
 
 
 def open_csv(path: Path) -> Table:
@@ -30,7 +31,7 @@ def open_csv(path: Path) -> Table:
     encoding = find_encoding(path)
     _refuse_binary(path, encoding)
     separator = _named_separator(path, encoding) or _find_separator(path, encoding)
-    records = _below_preamble(_records(path, encoding, separator))
+    records = below_preamble(_records(path, encoding, separator))
     header = next(records, None)
     if header is None:
         raise FileProblem("the file is empty; its first row has to name the columns")
@@ -40,7 +41,7 @@ def open_csv(path: Path) -> Table:
 
 def csv_records(path: Path, table: Table) -> Iterator[list[str]]:
     """Yield the header and the rows as they are written, each with its own number of values."""
-    return _below_preamble(_records(path, table.encoding or "utf-8", table.separator or ","))
+    return below_preamble(_records(path, table.encoding or "utf-8", table.separator or ","))
 
 
 def _refuse_binary(path: Path, encoding: str) -> None:
@@ -59,44 +60,19 @@ def _named_separator(path: Path, encoding: str) -> str | None:
 
 
 def _find_separator(path: Path, encoding: str) -> str:
-    """Return the separator with which most rows are as long as the header, and the header longest."""
-    best, chosen = (False, 0.0, 0), SEPARATORS[0]
-    problem: FileProblem | None = None
-    for separator in SEPARATORS:
-        try:
-            widths = [len(one) for one in islice(_below_preamble(_records(path, encoding, separator)), _LOOKED_AT)]
-        except FileProblem as error:
-            problem = error
-            continue
-        if not widths:
-            continue
-        alike = sum(width == widths[0] for width in widths[1:]) / max(1, len(widths) - 1)
-        splits = widths[0] > 1 and (len(widths) == 1 or max(widths[1:]) > 1)
-        found = (splits, alike, widths[0])
-        if found > best:
-            best, chosen = found, separator
-    if problem and not any(best):
-        raise problem
-    return chosen
+    """Return the separator that splits the first row, or the header; most rows like it; and into most values."""
 
+    def fitness(separator: str) -> tuple[bool, bool, float, int]:
+        records: list[list[str]] = []
+        # What cannot be read with the right separator either is a problem later.
+        with suppress(FileProblem):
+            records.extend(islice(_records(path, encoding, separator), _LOOKED_AT))
+        top = next(filter(None, records), [])
+        header, *rows = [len(record) for record in below_preamble(records)] or [0]
+        alike = rows.count(header) / len(rows) if rows else 1.0
+        return header > 1 and max(rows, default=2) > 1, len(top) > 1, alike, header
 
-def _below_preamble(records: Iterator[list[str]]) -> Iterator[list[str]]:
-    """Yield the header and what is below it, without empty lines.
-
-    LinkedIn's export of connections begins with a note of its own: lines of one value, then an empty line.
-    https://www.linkedin.com/help/linkedin/answer/a566336
-    """
-    first: list[list[str]] = []
-    for record in records:
-        if not record and not first:
-            continue
-        first.append(record)
-        if len(record) > 1 or len(first) > _MOST_ABOVE:
-            break
-    if [] in first and len(first[-1]) > 1:
-        first = first[-1:]
-    yield from filter(None, first)
-    yield from filter(None, records)
+    return max(SEPARATORS, key=fitness)
 
 
 def _records(path: Path, encoding: str, separator: str) -> Iterator[list[str]]:
@@ -126,6 +102,3 @@ def _records(path: Path, encoding: str, separator: str) -> Iterator[list[str]]:
             raise FileProblem(
                 f"row {number} has a value longer than {csv.field_size_limit():,} characters; {_UNCLOSED}"
             ) from None
-
-
-_UNCLOSED = "perhaps a quotation mark in or above it is not closed"

@@ -11,7 +11,7 @@ import codecs
 from pathlib import Path
 
 OTHERS = "ringback.windows-1252"  # the error handler: bytes that are not the encoding's are Windows-1252's
-_CHUNK = 1 << 20  # bytes
+_CHUNK = 1 << 18  # bytes
 # UTF-32's mark begins with that of UTF-16.
 _MARKS = (
     (codecs.BOM_UTF32_LE, "utf-32"),

@@ -18,9 +18,11 @@ from starlette.responses import Response
 from enrichment.providers.base import Provider
 from enrichment.setting_types import Scope
 from enrichment.settings import Settings
+from receiver import problems
 from receiver.auth import Handler, Tokens
 from receiver.dashboard.rendering import HEADERS, as_page, back_to
 from receiver.dashboard.session import Sessions, is_ours
+from receiver.events import Events
 from receiver.gate import Door
 from receiver.problems import RETRY_AFTER, UNAVAILABLE, Problem, broken
 from store.installation import Installation
@@ -28,6 +30,7 @@ from store.notify import Notifier
 
 log = structlog.get_logger()
 
+READING = ("GET", "HEAD")
 # Pages that are made at a time, each on one connection: most of the pool is for events and callbacks.
 AT_ONCE = 3
 PATIENCE = 10.0  # seconds that a page waits for its turn
@@ -44,6 +47,7 @@ class Desk:
     providers: Mapping[str, Provider]  # all that are known
     tokens: Tokens
     door: Door
+    events: Events
     turns: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(AT_ONCE))
 
     @property
@@ -51,14 +55,17 @@ class Desk:
         """Return what begins and checks sessions."""
         return Sessions(self.tokens, self.settings.session_key)
 
-    def guard(self, handler: Handler, scope: Scope) -> Handler:
-        """Wrap *handler* so that it needs a session of a token with *scope*, and a POST one of our own pages."""
+    def guard(self, handler: Handler, scope: Scope, stranger: Handler | None = None) -> Handler:
+        """Wrap *handler* so that it needs a session of a token with *scope*, and a POST one of our own pages.
+
+        *stranger* answers requests without a session; by default they are led to the login.
+        """
 
         @wraps(handler)
         async def guarded(request: Request) -> Response:
             found = self.sessions.holder(request)
             if found is None:
-                return _to_login(request)
+                return await (stranger or _to_login)(request)
             holder, request.state.until = found
             request.state.holder = holder
             try:
@@ -92,7 +99,7 @@ class Desk:
 
 def _check(request: Request, scope: Scope) -> None:
     """Raise Problem (403) for a form from elsewhere, or a token that lacks *scope*."""
-    if request.method != "GET" and not is_ours(request):
+    if request.method not in READING and not is_ours(request):
         raise from_elsewhere()
     holder = request.state.holder
     if scope not in holder.scopes:
@@ -127,12 +134,26 @@ def as_error(request: Request, problem: Problem) -> Response:
     return response
 
 
-def _to_login(request: Request) -> Response:
+async def on_http_exception(request: Request, error: Exception) -> Response:
+    """Answer an unknown address or method: a browser gets a page, a program the problem, a forger nothing."""
+    response = await problems.on_http_exception(request, error)
+    if not response.body or "text/html" not in request.headers.get("accept", ""):
+        return response
+    detail = (
+        "This address takes only what a form sends it. Go to its page, and send the form there."
+        if response.status_code == 405
+        else "There is no page at this address."
+    )
+    page = as_error(request, Problem(response.status_code, detail))
+    if "allow" in response.headers:
+        page.headers["allow"] = response.headers["allow"]
+    return page
+
+
+async def _to_login(request: Request) -> Response:
     """Send a browser without a session to the login, and from there back to the page that it wanted."""
-    if request.headers.get("accept", "").startswith("text/event-stream"):
-        return Response(status_code=204, headers=HEADERS)  # the browser does not try again
     wanted = request.url.path + (f"?{request.url.query}" if request.url.query else "")
-    address = f"/login?next={quote(wanted, safe='')}" if request.method == "GET" and wanted != "/" else "/login"
+    address = f"/login?next={quote(wanted, safe='')}" if request.method in READING and wanted != "/" else "/login"
     if "hx-request" in request.headers:
         return Response(status_code=200, headers=HEADERS | {"HX-Redirect": address})  # not a part, but the whole page
     return back_to(address)

@@ -16,7 +16,11 @@ from receiver.problems import UNAVAILABLE, Problem
 
 EVERY = 2.0  # seconds between two looks
 QUIET = 15.0  # seconds without a change, then a comment keeps proxies from closing the connection
+# Of one stream; the page asks for the next one. The shipped Caddy cuts an answer after 60, which is an error to a page.
+LONGEST = 50.0  # seconds
 MOST_STREAMS = 100  # of this process; who comes later reads the page as it was
+TYPE = "text/event-stream"
+STREAMING = HEADERS | {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}  # nginx would wait for more
 
 
 class Live:
@@ -31,14 +35,19 @@ class Live:
         """Send the page at every change, until the session ends or the process stops."""
         if self._open >= MOST_STREAMS:
             raise Problem(503, "Too many pages are open that follow what happens. Load this one again to see more.")
-        headers = HEADERS | {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}  # nginx would wait for more
-        return StreamingResponse(self._events(request), headers=headers, media_type="text/event-stream")
+        if request.method == "HEAD":
+            return Response(headers=STREAMING, media_type=TYPE)
+        return StreamingResponse(self._events(request), headers=STREAMING, media_type=TYPE)
+
+    async def goodbye(self, _: Request) -> Response:
+        """Tell a page whose session has ended; htmx would connect again after any answer that is no such event."""
+        return Response(_goodbye(), headers=STREAMING, media_type=TYPE)
 
     async def _events(self, request: Request) -> AsyncIterator[bytes]:
         scopes, until = request.state.holder.scopes, request.state.until
         self._open += 1
         try:
-            sent, sent_at = "", 0.0
+            sent, sent_at, begun = "", 0.0, time.monotonic()
             while time.time() < until:
                 part = await self._part(scopes)
                 if part != sent:
@@ -47,8 +56,11 @@ class Live:
                 elif time.monotonic() - sent_at > QUIET:
                     yield b": still here\n\n"
                     sent_at = time.monotonic()
-                if await self._desk.door.stops_within(EVERY):
+                if await self._desk.door.stops_within(max(0.0, min(EVERY, until - time.time()))):
                     return
+                if time.monotonic() - begun > LONGEST:
+                    return
+            yield _goodbye()
         finally:
             self._open -= 1
 
@@ -57,6 +69,11 @@ class Live:
             return render("now_part.html", now=await self._now.read(), scopes=scopes)
         except (TimeoutError, asyncpg.PostgresError, *UNAVAILABLE):
             return render("away.html")
+
+
+def _goodbye() -> bytes:
+    """Return the last event of a session, and the one at which the page stops listening."""
+    return _event(render("session_ended.html")) + b"event: ended\ndata:\n\n"
 
 
 def _event(part: str) -> bytes:

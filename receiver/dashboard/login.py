@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from urllib.parse import urlsplit
-
 import structlog
 from starlette.requests import Request
 from starlette.responses import Response
@@ -62,7 +60,10 @@ class Login:
 
 
 def _next(address: str) -> str:
-    """Return *address* if it is a page of ours, else the first page: no link may lead through the login elsewhere."""
-    parts = urlsplit(address)
-    ours = address.startswith("/") and not address.startswith(("//", "/\\")) and not (parts.scheme or parts.netloc)
+    """Return *address* if it is a page of ours, else the first page: no link may lead through the login elsewhere.
+
+    Browsers read a backslash as a slash, two slashes as another host, and skip tabs and line ends:
+    https://url.spec.whatwg.org/#url-parsing
+    """
+    ours = address.startswith("/") and address[1:2] not in ("/", "\\")
     return address if ours and address.isprintable() and address.isascii() else "/"

@@ -16,4 +16,13 @@ class Page:
     scope: Scope = "read"
 
 
-PAGES = (Page("/", "Now"), Page("/history", "Over time"))
+PAGES = (
+    Page("/", "Now"),
+    Page("/history", "Over time"),
+    Page("/deliveries", "Deliveries"),
+    Page("/readings", "Readings"),
+    Page("/suppressions", "Suppressions"),
+    Page("/ledger", "Ledger"),
+    Page("/audit", "Audit", "admin"),
+    Page("/start", "First run"),
+)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup, escape
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
@@ -27,6 +29,7 @@ HEADERS = {
     "Referrer-Policy": "same-origin",
     "Cross-Origin-Opener-Policy": "same-origin",
 }
+CODE = re.compile(r"`([^`]+)`")
 UNITS = ((86_400, "d", 3600, "h"), (3600, "h", 60, "min"), (60, "min", 1, "s"))
 
 
@@ -93,6 +96,11 @@ def masked(number: str | None) -> str:
     return f"{number[:3]}{'•' * max(0, len(number) - 5)}{number[-2:]}" if number else ""
 
 
+def as_code(text: str) -> Markup:
+    """Escape *text*, and set what stands in backticks as code."""
+    return Markup(CODE.sub(r"<code>\1</code>", str(escape(text))))  # noqa: S704  escaped before
+
+
 def _environment() -> Environment:
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent / "templates"),
@@ -104,7 +112,7 @@ def _environment() -> Environment:
     )
     filters: Mapping[str, Any] = {
         "time": as_time, "amount": as_amount, "share": as_share, "duration": as_duration, "masked": masked,
-        "asset": address_of,
+        "asset": address_of, "code": as_code,
     }  # fmt: skip
     environment.filters.update(filters)
     return environment

@@ -7,12 +7,18 @@ from starlette.routing import Route
 from enrichment.setting_types import Scope
 from receiver.auth import Handler
 from receiver.dashboard import assets
+from receiver.dashboard.audit import AuditPage
 from receiver.dashboard.brake import Brake
+from receiver.dashboard.deliveries import DeliveriesPage
 from receiver.dashboard.desk import Desk
 from receiver.dashboard.history import HistoryPage
+from receiver.dashboard.ledger import LedgerPage
 from receiver.dashboard.live import Live
 from receiver.dashboard.login import Login
 from receiver.dashboard.now import NowPage
+from receiver.dashboard.readings import ReadingsPage
+from receiver.dashboard.start import StartPage
+from receiver.dashboard.suppressions import SuppressionsPage
 
 
 class PageRoute(Route):
@@ -29,17 +35,37 @@ class Dashboard:
 
     def routes(self) -> list[PageRoute]:
         """Return the routes."""
-        login, brake = Login(self._desk), Brake(self._desk)
+        login, brake, start = Login(self._desk), Brake(self._desk), StartPage(self._desk)
+        live = Live(self._desk, self._now)
         return [
             PageRoute("/static/{name}", assets.serve),
             PageRoute("/login", login.page),
             PageRoute("/login", login.enter, methods=["POST"]),
             PageRoute("/logout", login.leave, methods=["POST"]),
             self._page("/", self._now.page),
-            self._page("/live", Live(self._desk, self._now).stream),
+            PageRoute("/live", self._desk.guard(live.stream, "read", live.goodbye)),
             self._page("/history", self._history.page),
             self._form("/pause", brake.pull),
             self._form("/resume", brake.let_go),
+            *self._books(),
+            self._page("/start", start.page),
+            self._form("/start", start.send),
+        ]
+
+    def _books(self) -> list[PageRoute]:
+        """Return the lists of what went out, came in and was spent, and of people's rights."""
+        deliveries, suppressions = DeliveriesPage(self._desk), SuppressionsPage(self._desk)
+        return [
+            self._page("/deliveries", deliveries.page),
+            self._form("/deliveries/{id}/replay", deliveries.replay),
+            self._page("/readings", ReadingsPage(self._desk).page),
+            self._page("/suppressions", suppressions.page),
+            self._form("/suppressions", suppressions.suppress),
+            self._form("/suppressions/{id}/remove", suppressions.unsuppress),
+            self._form("/suppressions/find", suppressions.find, "admin"),
+            self._form("/suppressions/erase", suppressions.erase, "admin"),
+            self._page("/ledger", LedgerPage(self._desk).page),
+            self._page("/audit", AuditPage(self._desk).page, "admin"),
         ]
 
     def close(self) -> None:

@@ -7,5 +7,12 @@ SAID = {
     "paused-already": "That is stopped already.",
     "resumed": "Let go. Waiting lookups go on now.",
     "resumed-already": "That is not stopped any more.",
+    "sent-again": "It is sent again now, from the beginning of its schedule.",
+    "sent-already": "That one is on its way already.",
+    "suppressed": "Suppressed. Waiting lookups of it have ended; no provider is asked about it from now on.",
+    "suppressed-already": "That was suppressed already; it stays so.",
+    "unsuppressed": "Removed. The next event of it is asked about again; what has ended stays as it is.",
+    "unsuppressed-already": "There is no such suppression any more.",
+    "test-sent": "The test contact was taken. This page shows what comes of it.",
     "ended": "You are logged out.",
 }

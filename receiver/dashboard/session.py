@@ -54,6 +54,11 @@ class Sessions:
         return hmac.digest(digest, b"session\0%d\0%s" % (until, self._key), "sha256").hex()
 
 
+def came_by(request: Request) -> str:
+    """Return the address by which this browser came, as far as a server behind a proxy can tell."""
+    return f"{'https' if SECURE in request.cookies else 'http'}://{request.headers.get('host', '')}"
+
+
 def end(response: Response) -> None:
     """Remove the cookies of the session."""
     response.delete_cookie(SECURE, path="/", secure=True, httponly=True, samesite="lax")

@@ -24,9 +24,12 @@ from console.suppress import read_file, read_values
 from enrichment.contact import fingerprint
 from enrichment.crms.hubspot import HubSpot
 from enrichment.emails import read_emails
-from enrichment.event import NotAnEvent, read_event
+from enrichment.event import NotAnEvent, read_event, read_fields
 from enrichment.event_json import NotJson, parse_json
 from enrichment.facts import names_agree
+from enrichment.files import open_table, read_rows
+from enrichment.files.columns import contact_of, guess_mapping
+from enrichment.files.table import FileProblem
 from enrichment.linkedin import read_profiles
 from enrichment.names import read_company, read_name
 from enrichment.phone import is_valid, read_phone
@@ -235,6 +238,18 @@ def _csv(body: bytes) -> None:
         read_values(read_file(path, None))
 
 
+def _table(body: bytes) -> None:
+    with TemporaryDirectory() as folder, suppress(FileProblem):
+        path = Path(folder) / "contacts"
+        path.write_bytes(body)
+        table = open_table(path, name="contacts")
+        rows = list(read_rows(path, table))
+        mapping = guess_mapping(table, rows)
+        for row in rows:
+            assert len(row.values) == len(table.columns) == len(set(table.columns)), "values without a column"
+            read_fields(contact_of(row, table, mapping), providers=PROVIDERS)
+
+
 def _settings(given: dict[str, str]) -> None:
     env = {name: text for name, text in given.items() if "\0" not in text and text.isprintable()}
     with patch.dict(os.environ, env, clear=True), suppress(SettingsError):
@@ -278,5 +293,8 @@ TARGETS: dict[str, Target] = {
     "database-url": Target(texts(), _database_url),
     "address": Target(texts(), _address),
     "csv": Target(st.builds(lambda head, rest: f"{head}\n{rest}".encode(errors="replace"), columns, lines), _csv),
+    "table": Target(
+        st.binary() | st.builds(lambda *of: "\n".join(of).encode(errors="replace"), columns, lines), _table
+    ),
     "settings": Target(st.dictionaries(st.sampled_from(VARIABLES), texts(), max_size=4), _settings),
 }

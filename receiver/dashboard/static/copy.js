@@ -1,0 +1,20 @@
+// A button "Copy" beside every value to paste. Without this script one selects it: a click into the field is enough.
+document.querySelectorAll("[data-copy]").forEach((field) => {
+  const button = document.createElement("button");
+  button.type = "button";
+  button.textContent = "Copy";
+  button.setAttribute("aria-label", `Copy ${field.getAttribute("aria-label")}`);
+  button.addEventListener("click", async () => {
+    field.select();
+    try {
+      await navigator.clipboard.writeText(field.value);
+      button.textContent = "Copied";
+    } catch {
+      // No clipboard without https: the text is selected, to be copied by hand.
+      button.textContent = "Selected";
+    }
+    setTimeout(() => { button.textContent = "Copy"; }, 2000);
+  });
+  field.addEventListener("focus", () => field.select());
+  field.after(button);
+});
