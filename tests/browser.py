@@ -51,19 +51,22 @@ class Visit:
         await self.page.get_by_role("button", name="Log in").click()
         await self.page.wait_for_url(lambda url: urlsplit(url).path != "/login")
 
-    async def addresses(self) -> dict[str, str]:
-        """Return every page of the navigation, and of each kind of page below them the first that one leads to.
+    async def pages(self) -> AsyncIterator[str]:
+        """Load every page of the navigation, and then of each kind of page below them the first that one leads to.
 
-        Each by its kind: `/lookups/{id}` leads to one lookup.
+        Yield the kind of each, once it is loaded: `/lookups/{id}` is one lookup.
         """
-        found = {page.path: page.path for page in PAGES}
+        below: dict[str, str] = {}
         for page in PAGES:
             await self.go(page.path)
             links = await self.page.locator("main a[href^='/']").evaluate_all("all => all.map(a => a.pathname)")
-            below = [link for link in links if page.path != "/" and link.startswith(f"{page.path}/")]
-            for link in below:
-                found.setdefault(ID.sub("{id}", link), link)
-        return found
+            for link in links:
+                if page.path != "/" and link.startswith(f"{page.path}/"):
+                    below.setdefault(ID.sub("{id}", link), link)
+            yield page.path
+        for kind, link in below.items():
+            await self.go(link)
+            yield kind
 
     def hear(self, message: ConsoleMessage) -> None:
         """Keep what the console calls an error or a warning: a broken rule of the CSP is one."""

@@ -53,8 +53,7 @@ async def _show(visit: Visit, kind: str) -> None:
     await visit.go("/login")
     await _keep(visit, f"login-{kind}")
     await visit.log_in()
-    for kind_of_page, path in (await visit.addresses()).items():
-        await visit.go(path)
+    async for kind_of_page in visit.pages():
         await _keep(visit, f"{_name(kind_of_page)}-{kind}")
 
 

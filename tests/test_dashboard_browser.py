@@ -99,34 +99,37 @@ async def test_every_page_is_shown_as_it_is_meant(chromium: Browser, address: st
     """No error, nothing that the CSP refuses, no script of a stranger's, and nothing wider than the window."""
     async with seated(chromium, address, scheme=scheme, size=size) as visit:
         wide = {}
-        for path in (await visit.addresses()).values():
-            await visit.go(path)
+        async for path in visit.pages():
             over = await visit.page.evaluate("() => document.documentElement.scrollWidth - innerWidth")
             if over > 0:
                 wide[path] = over
         assert (visit.complaints, wide) == ([], {})
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-async def test_axe_finds_no_violation(chromium: Browser, address: str, scheme: Scheme) -> None:
+async def test_axe_finds_no_violation(chromium: Browser, address: str) -> None:
     """WCAG 2.2 AA and what is good practice beyond it, on every page; in the dark only colours are others."""
     from axe_playwright_python.async_playwright import Axe  # type: ignore[import-untyped]
 
-    run_only = {"type": "tag", "values": RULES} if scheme == "light" else {"type": "rule", "values": ["color-contrast"]}
     axe = Axe()
     found: list[str] = []
 
-    async def look(visit: Visit, path: str) -> None:
-        await visit.go(path)
-        results = await axe.run(visit.page, REPEATED, {"runOnly": run_only, "resultTypes": ["violations"]})
+    async def look(page: Page, path: str, **only: Any) -> None:
+        results = await axe.run(page, REPEATED, {"runOnly": only, "resultTypes": ["violations"]})
         for rule in results.response["violations"]:
             found.extend(f"{path}: {rule['help']} ({rule['id']}): {node['html']}" for node in rule["nodes"])
 
-    async with browser.visit(chromium, address, scheme=scheme) as visit:
-        await look(visit, "/login")
+    async def look_twice(page: Page, path: str) -> None:
+        await look(page, path, type="tag", values=RULES)
+        await page.emulate_media(color_scheme="dark")
+        await look(page, path, type="rule", values=["color-contrast"])
+        await page.emulate_media(color_scheme="light")
+
+    async with browser.visit(chromium, address) as visit:
+        await visit.go("/login")
+        await look_twice(visit.page, "/login")
         await visit.log_in()
-        for path in (await visit.addresses()).values():
-            await look(visit, path)
+        async for path in visit.pages():
+            await look_twice(visit.page, path)
     assert not found, "\n".join(found)
 
 
@@ -158,8 +161,7 @@ async def test_the_keyboard_is_enough(chromium: Browser, address: str) -> None:
 async def test_no_script_is_needed(chromium: Browser, address: str) -> None:
     """Without JavaScript every page has its heading and its words, and the brake works."""
     async with seated(chromium, address, scripts=False) as visit:
-        for path in (await visit.addresses()).values():
-            await visit.go(path)
+        async for path in visit.pages():
             assert await visit.page.locator("main h1").count() == 1, path
             assert len(await visit.page.locator("main").inner_text()) > 100, path
 
