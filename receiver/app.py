@@ -26,6 +26,7 @@ from receiver.clients import Clients
 from receiver.crm_events import CrmEvents
 from receiver.dashboard.desk import Desk, on_http_exception
 from receiver.dashboard.routes import Dashboard
+from receiver.decisions import Decisions
 from receiver.deliveries import Deliveries
 from receiver.docs import Docs, viewer
 from receiver.events import Events
@@ -42,6 +43,7 @@ from receiver.readings import Readings
 from receiver.rights import Rights
 from receiver.room import Room
 from receiver.routes import build_routes
+from receiver.selection_work import SelectionWork
 from receiver.selections import Selections
 from receiver.usage import UsageReport
 from store.connections import Connections
@@ -70,6 +72,7 @@ def create_app(
     tokens = Tokens(settings.api_tokens, _access(settings, metrics))
     providers = _all_providers(settings)
     addresses = Addresses(settings.callback_keys, providers)
+    decisions = Decisions(pool, installation, notifier)
     health = Health(pool, url, door, metrics, settings, tokens.access)
     events = Events(settings, tokens, build_providers(settings), queues.events, notifier)
     handlers = Handlers(
@@ -79,12 +82,12 @@ def create_app(
         },
         readings=Readings(pool),
         callbacks=Callbacks(addresses, queues.callbacks, notifier, sweeper, metrics),
-        api=Api(pool, installation, notifier),
+        api=Api(pool, installation, decisions),
         audit=Audit(pool),
-        selections=Selections(pool, installation, notifier, providers),
+        selections=Selections(pool, SelectionWork(pool, installation, notifier, providers)),
         pauses=Pauses(pool, notifier),
         rights=Rights(pool, installation, notifier),
-        deliveries=Deliveries(pool, notifier),
+        deliveries=Deliveries(pool, decisions),
         usage=UsageReport(pool, settings),
         health=health,
         docs=Docs(document()),

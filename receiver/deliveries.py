@@ -7,7 +7,6 @@ from typing import Any
 from uuid import UUID
 
 import asyncpg
-import structlog
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -16,15 +15,13 @@ from enrichment.states import DELIVERY_STATES
 from enrichment.wish import WEBHOOK
 from receiver.api import as_json
 from receiver.auth import who
+from receiver.decisions import Decisions
 from receiver.messages_deliveries import Delivery, DeliveryPage, ReplayAnswer
 from receiver.pages import Place, read_place
-from receiver.problems import Problem, id_of, not_found
+from receiver.problems import id_of
 from store import deliveries
 from store.database import Db
-from store.notify import Notifier
 from store.reports import NEWEST
-
-log = structlog.get_logger()
 
 CHANNELS = (WEBHOOK, *CRMS)
 
@@ -32,9 +29,9 @@ CHANNELS = (WEBHOOK, *CRMS)
 class Deliveries:
     """The handlers that list deliveries and replay them."""
 
-    def __init__(self, pool: asyncpg.Pool[Any], notifier: Notifier) -> None:
+    def __init__(self, pool: asyncpg.Pool[Any], decisions: Decisions) -> None:
         self._pool = pool
-        self._notifier = notifier
+        self._decisions = decisions
 
     async def page(self, request: Request) -> Response:
         """Answer with a page of deliveries, newest first."""
@@ -44,7 +41,7 @@ class Deliveries:
     async def replay(self, request: Request) -> Response:
         """Send an ended delivery again, from the beginning of its schedule."""
         id = id_of(request, "delivery")
-        await send_again(self._pool, self._notifier, id, who=who(request))
+        await self._decisions.replay(id, who=who(request))
         return as_json(ReplayAnswer(id=id, status="queued"), 202)
 
 
@@ -54,17 +51,6 @@ async def read_page(db: Db, query: Mapping[str, str]) -> tuple[list[dict[str, An
     found = await deliveries.list_deliveries(db, **given, before=place.before or NEWEST, limit=place.one_more)
     ids, after = place.cut(found, lambda one: one)
     return await deliveries.read_deliveries(db, ids), after
-
-
-async def send_again(pool: asyncpg.Pool[Any], notifier: Notifier, id: UUID, *, who: str) -> None:
-    """Send an ended delivery again, on behalf of *who*. Raise Problem (404, 409)."""
-    if not await deliveries.replay_one(pool, id, who=who):
-        rows = await deliveries.read_deliveries(pool, [id])
-        if not rows:
-            raise not_found("delivery")
-        raise Problem(409, f"This delivery is {rows[0]['status']}; only one that has ended can be sent again.")
-    notifier.wake()
-    log.info("replayed", delivery=str(id))
 
 
 def _read_query(query: Mapping[str, str]) -> tuple[dict[str, Any], Place]:

@@ -13,10 +13,11 @@ from enrichment.event import LONGEST_ID, MOST_CONTACTS
 from enrichment.selection import WITHOUT_NUL, Wanted
 from enrichment.shown import Lookup
 from enrichment.states import DELIVERY_STATES
-from receiver.api import MOST_OF_A_DECISION, STATUSES
+from receiver.api import MOST_OF_A_DECISION
 from receiver.auth import Handler, Tokens
 from receiver.bodies import MOST_OF_A_CALLBACK, MOST_OF_AN_EVENT
 from receiver.deliveries import CHANNELS
+from receiver.lookup_lists import STATUSES
 from receiver.messages import (
     CancelAnswer,
     EventAnswer,

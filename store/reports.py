@@ -38,6 +38,12 @@ async def read_lookups(db: Db, ids: Sequence[UUID]) -> list[dict[str, Any]]:
     return [_shaped(row, jobs.get(row["id"], []), deliveries.get(row["id"], [])) for row in rows]
 
 
+async def status_of(db: Db, id: UUID) -> str | None:
+    """Return the lookup's status, or None if there is no such lookup."""
+    status: str | None = await db.fetchval("SELECT status FROM lookup_status WHERE id = $1", id)
+    return status
+
+
 def _shaped(row: asyncpg.Record, jobs: list[dict[str, Any]], deliveries: list[dict[str, Any]]) -> dict[str, Any]:
     """Return the lookup as the API shows it, with the credits of its own jobs only: other lookups show theirs."""
     return dict(row) | {

@@ -77,7 +77,7 @@ async def find(db: Db, id: UUID) -> Selection | None:
 
 
 async def sample(db: Db, selection: Selection) -> list[asyncpg.Record]:
-    """Return the first items, each with its status now, and the reason."""
+    """Return the first items, each with its lookup, its status now, and the reason."""
     of = "replay" if selection.wanted.action == "replay" else "lookups"
     rows: list[asyncpg.Record] = await db.fetch(_SAMPLES[of], selection.id, SAMPLE)
     return rows
@@ -327,7 +327,7 @@ _SELECT = """
 """
 _SAMPLES = {
     "lookups": """
-        SELECT selected.item_id AS id, lookup_status.status,
+        SELECT selected.item_id AS id, selected.item_id AS lookup_id, lookup_status.status,
                COALESCE(lookups.reason, jobs.held, jobs.error) AS reason
           FROM (SELECT item_id FROM selected WHERE selection_id = $1 ORDER BY item_id LIMIT $2) AS selected
           JOIN lookups ON lookups.id = selected.item_id
@@ -336,7 +336,7 @@ _SAMPLES = {
          ORDER BY id
     """,
     "replay": """
-        SELECT selected.item_id AS id, deliveries.state::text AS status,
+        SELECT selected.item_id AS id, deliveries.lookup_id, deliveries.state::text AS status,
                COALESCE(deliveries.reason, deliveries.error) AS reason
           FROM (SELECT item_id FROM selected WHERE selection_id = $1 ORDER BY item_id LIMIT $2) AS selected
           JOIN deliveries ON deliveries.id = selected.item_id

@@ -10,6 +10,7 @@ from uuid import UUID
 from enrichment.selection import Filter, Wanted
 from store import export, lookups, reports, selections
 from store.find import find_by_key, find_by_number
+from store.timeline import read_trail
 from tests.explained import Db, Deed
 from tests.large_history import NOW, PART, some
 from tests.wishes import MOBILE, POLICY
@@ -116,9 +117,20 @@ async def usage(db: Db) -> None:
     assert len(await reports.usage_by_day(db, (NOW - timedelta(days=30)).date())) >= 60
 
 
+async def timelines(db: Db) -> None:
+    """Read what is stored about a lookup: one that runs, one that joined, and an old one."""
+    running = (await some(db, "awaiting"))[0]["lookup_id"]
+    joined = await db.fetchval("/* the test's own */ SELECT id FROM lookups WHERE reused_from IS NOT NULL LIMIT 1")
+    for id in (running, joined, await some_final(db, "unresolved")):
+        trail = await read_trail(db, id, with_bodies=True)
+        assert trail is not None
+        assert trail.questions
+
+
 OF_THE_API: dict[str, Deed] = {
     "by hand": decisions,
     "read": details,
+    "timeline": timelines,
     "usage_by_day": usage,
     "list": listing(),
     "list of found": listing("found"),

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from uuid_utils.compat import uuid7
 
-from receiver.api import STATUSES
+from receiver.lookup_lists import STATUSES
 from tests.asgi import Client
 from tests.factories import finished_job, job, lookup
 from tests.receiving import status_of, wrong_paths

@@ -14,7 +14,7 @@ from receiver.auth import who
 from receiver.dashboard.desk import Desk
 from receiver.dashboard.filters import given, written
 from receiver.dashboard.rendering import as_page, back_to
-from receiver.deliveries import CHANNELS, read_page, send_again
+from receiver.deliveries import CHANNELS, read_page
 from receiver.problems import Problem, id_of
 from store import deliveries
 
@@ -51,7 +51,7 @@ class DeliveriesPage:
         """Send one again, and go back to the same part of the list."""
         here = f"/deliveries?{written(given(request), *FILTERS, 'cursor')}".rstrip("?")
         try:
-            await send_again(self._desk.pool, self._desk.notifier, id_of(request, "delivery"), who=who(request))
+            await self._desk.decisions.replay(id_of(request, "delivery"), who=who(request))
         except Problem as problem:
             if problem.status != 409:
                 raise

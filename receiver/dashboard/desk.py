@@ -22,6 +22,7 @@ from receiver import problems
 from receiver.auth import Handler, Tokens
 from receiver.dashboard.rendering import HEADERS, as_page, back_to
 from receiver.dashboard.session import Sessions, is_ours
+from receiver.decisions import Decisions
 from receiver.events import Events
 from receiver.gate import Door
 from receiver.problems import RETRY_AFTER, UNAVAILABLE, Problem, broken
@@ -54,6 +55,11 @@ class Desk:
     def sessions(self) -> Sessions:
         """Return what begins and checks sessions."""
         return Sessions(self.tokens, self.settings.session_key)
+
+    @property
+    def decisions(self) -> Decisions:
+        """Return what carries out a person's decisions about lookups and deliveries."""
+        return Decisions(self.pool, self.installation, self.notifier)
 
     def guard(self, handler: Handler, scope: Scope, stranger: Handler | None = None) -> Handler:
         """Wrap *handler* so that it needs a session of a token with *scope*, and a POST one of our own pages.
@@ -101,6 +107,11 @@ def _check(request: Request, scope: Scope) -> None:
     """Raise Problem (403) for a form from elsewhere, or a token that lacks *scope*."""
     if request.method not in READING and not is_ours(request):
         raise from_elsewhere()
+    demand(request, scope)
+
+
+def demand(request: Request, scope: Scope) -> None:
+    """Demand a scope of the token that began the session. Raise Problem (403)."""
     holder = request.state.holder
     if scope not in holder.scopes:
         raise Problem(

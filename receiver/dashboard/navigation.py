@@ -19,6 +19,7 @@ class Page:
 PAGES = (
     Page("/", "Now"),
     Page("/history", "Over time"),
+    Page("/lookups", "Lookups"),
     Page("/deliveries", "Deliveries"),
     Page("/readings", "Readings"),
     Page("/suppressions", "Suppressions"),

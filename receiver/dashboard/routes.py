@@ -15,8 +15,11 @@ from receiver.dashboard.history import HistoryPage
 from receiver.dashboard.ledger import LedgerPage
 from receiver.dashboard.live import Live
 from receiver.dashboard.login import Login
+from receiver.dashboard.lookup import LookupPage
+from receiver.dashboard.lookups import LookupList
 from receiver.dashboard.now import NowPage
 from receiver.dashboard.readings import ReadingsPage
+from receiver.dashboard.selections import SelectionPages
 from receiver.dashboard.start import StartPage
 from receiver.dashboard.suppressions import SuppressionsPage
 
@@ -47,9 +50,24 @@ class Dashboard:
             self._page("/history", self._history.page),
             self._form("/pause", brake.pull),
             self._form("/resume", brake.let_go),
+            *self._lookups(),
             *self._books(),
             self._page("/start", start.page),
             self._form("/start", start.send),
+        ]
+
+    def _lookups(self) -> list[PageRoute]:
+        """Return the list of lookups, the page of each, and what is done to many."""
+        lists, one, selections = LookupList(self._desk), LookupPage(self._desk), SelectionPages(self._desk)
+        return [
+            self._page("/lookups", lists.page),
+            self._form("/lookups", lists.search, "read"),
+            self._page("/lookups/selection", selections.begin, "operate"),  # before /lookups/{id}, which it fits
+            self._form("/lookups/selection", selections.preview),
+            self._page("/lookups/selection/{id}", selections.page),
+            self._form("/lookups/selection/{id}", selections.apply),
+            self._page("/lookups/{id}", one.page),
+            self._form("/lookups/{id}", one.decide, "read"),  # to reveal; a decision demands more
         ]
 
     def _books(self) -> list[PageRoute]:

@@ -14,5 +14,11 @@ SAID = {
     "unsuppressed": "Removed. The next event of it is asked about again; what has ended stays as it is.",
     "unsuppressed-already": "There is no such suppression any more.",
     "test-sent": "The test contact was taken. This page shows what comes of it.",
+    "retried": "Tried again: the timeline shows when a provider is asked.",
+    "retried-doubtful": "Tried again. A provider that was perhaps charged already may charge a second time.",
+    "number-wrong": "That number is not given again here. Other providers are asked now, if any are left.",
+    "cancelled": "Cancelled. A search that others wait for goes on without it.",
+    "released": "Released. The next claim may hold it again, if its reason is still there.",
+    "replayed": "Queued: the same result is sent again, under the same id.",
     "ended": "You are logged out.",
 }
