@@ -112,6 +112,9 @@ async def fill(pool: Pool) -> None:
     await _deliveries(pool, found)
     await _readings(pool, found)
     await _decisions(pool, found)
+    await pool.execute(
+        "UPDATE events SET received_at = lookups.created_at FROM lookups WHERE lookups.event_id = events.id"
+    )
 
 
 async def _world(pool: Pool) -> None:
@@ -131,7 +134,7 @@ def _moments() -> Iterator[datetime]:
     """Return when the lookups of the past came: more and more of them, the last a moment ago."""
     for number in range(PAST):
         left = 1 - number / PAST
-        yield NOW - timedelta(days=DAYS * left**3, seconds=30 + 5 * (PAST - number) % 60)
+        yield NOW - timedelta(days=DAYS * left**3, seconds=25 + 7 * (PAST - number))
 
 
 async def _past(pool: Pool, everybody: Iterator[Person]) -> list[Any]:
@@ -158,10 +161,14 @@ async def _past(pool: Pool, everybody: Iterator[Person]) -> list[Any]:
         if status == "found":
             found.append(row)
     # The same person comes again, and takes the answer that is there.
-    for first in found[-4:]:
-        values = {name: first[name] for name in ("source", "work_email", "name", "company", "provider", "mobile")}
-        again = {"search_id": first["search_id"], "reused_from": first["id"], "final_status": "found"}
-        await factories.lookup(pool, mobile_raw=None, **values, **again)
+    for number, first in enumerate(found[-40:-30]):
+        moment = first["finished_at"] + timedelta(minutes=number)
+        values = {name: first[name] for name in ("source", "record_id", "work_email", "name", "company")}
+        values |= {name: first[name] for name in ("final_status", "provider", "mobile", "mobile_raw", "search_id")}
+        await factories.lookup(
+            pool, id=at(moment), event_id=at(moment), created_at=moment, finished_at=moment, reused_from=first["id"],
+            **values,
+        )  # fmt: skip
     return found
 
 
@@ -217,7 +224,7 @@ async def _present(pool: Pool, everybody: Iterator[Person]) -> None:
     ]
     for state, provider, count, values in flows:
         for number in range(count):
-            moment = NOW - timedelta(seconds=40 * number + 35)
+            moment = NOW - timedelta(seconds=40 * number + 95)
             contact = next(everybody).contact | ({"source": "hubspot"} if values.get("held") == "flood" else {})
             row = await factories.lookup(pool, id=at(moment), event_id=at(moment), created_at=moment, **contact)
             asked = {"submitted_at": moment} if state != "queued" else {"due_at": moment}
@@ -235,10 +242,12 @@ async def _present(pool: Pool, everybody: Iterator[Person]) -> None:
 
 async def _deliveries(pool: Pool, found: list[Any]) -> None:
     """Insert a delivery of each number, most of them delivered."""
-    states = ("delivered",) * 14 + ("skipped", "refused", "delivered", "given_up", "queued", "sending")
+    states = ("delivered",) * 8 + ("skipped", "delivered", "refused", "delivered", "delivered", "given_up")
     for number, row in enumerate(reversed(found)):
         ended = row["finished_at"] + timedelta(seconds=1)
         state, crm = states[number % len(states)], row["source"] == "hubspot"
+        if number in (0, 2, 3, 7):
+            state = "sending" if number == 3 else "queued"
         values: dict[str, Any] = {"lookup_id": row["id"], "channel": "hubspot" if crm else "webhook", "id": at(ended)}
         if state not in ("queued", "sending"):
             values["ended_at"] = ended
@@ -253,11 +262,12 @@ async def _readings(pool: Pool, found: list[Any]) -> None:
     """Insert readings of contacts in every state."""
     of_hubspot = [row for row in reversed(found) if row["source"] == "hubspot"]
     for number, row in enumerate(of_hubspot):
-        await reading(pool, row["record_id"], "done", id=at(row["created_at"]), lookup_id=row["id"],
-                      ended_at=row["finished_at"], named_by=("event", "sweep", "walk")[number % 3])  # fmt: skip
+        named = {"id": at(row["created_at"]), "named_at": row["created_at"], "named_by": ("event", "sweep")[number % 2]}
+        await reading(pool, row["record_id"], "done", lookup_id=row["id"], ended_at=row["finished_at"], **named)
     skipped = ("it has a number already", "nothing in it to ask with", "it was deleted")
     for number, reason in enumerate(skipped * 3):
-        await reading(pool, f"29{number:03}", "skipped", ended_at=NOW - timedelta(hours=number), reason=reason)
+        moment = NOW - timedelta(hours=number, minutes=11)
+        await reading(pool, f"29{number:03}", "skipped", id=at(moment), named_at=moment, ended_at=moment, reason=reason)
     for number in range(4):
         await reading(pool, f"31{number:03}", "queued", named_by="backfill")
     await reading(pool, "32001", "reading", lease_expires_at=NOW + timedelta(seconds=20))
@@ -278,6 +288,15 @@ async def _decisions(pool: Pool, found: list[Any]) -> None:
         for kind, text, note in SUPPRESSED:
             (done,) = await suppress(connection, [read_identifier(kind, text)], POLICY, note)
             await record(connection, who="grace", action="suppress", subject=done.id, detail={"kind": kind})
-        for number, action in enumerate(("retry", "reveal", "cancel", "release", "replay", "erase") * 3):
-            await record(connection, who="ada" if number % 2 else "ci", action=action, subject=found[number]["id"])
-    await pool.execute("UPDATE audit SET at = now() - (random() * interval '20 days') WHERE who = 'ci'")
+        for number, action in enumerate(("retry", "reveal", "cancel", "release", "replay") * 5):
+            await record(
+                connection, who=("ada", "grace", "ops")[number % 3], action=action, subject=found[number]["id"]
+            )
+    await pool.execute(
+        """
+        UPDATE audit SET at = at - nth * interval '4 hours 7 minutes'
+          FROM (SELECT id, row_number() OVER (ORDER BY id DESC) AS nth FROM audit) AS newest WHERE newest.id = audit.id
+        """
+    )
+    await pool.execute("UPDATE pauses SET created_at = now() - interval '3 hours'")
+    await pool.execute("UPDATE suppressions SET created_at = now() - interval '9 days'")
