@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 ATTACK = "<script>alert(1)</script>\"'><img src=x onerror=alert(1)>"
 BACKWARDS = "\N{RIGHT-TO-LEFT OVERRIDE}txt.exe"
 ENDLESS = "W" * 300  # without a place to break
+NUMBER = "+15551234567"  # of the one who was found
 TEXT = f"{ATTACK} {BACKWARDS} {ENDLESS}"
 
 
@@ -29,7 +30,9 @@ async def attack(pool: Pool) -> None:
     waiting = await factories.lookup(pool, id=at(NOW), event_id=at(NOW), **contact)
     await factories.job(pool, "awaiting", lookup_id=waiting["id"], request_id=TEXT, error=TEXT, raw=TEXT)
     failed = await factories.lookup(pool, id=at(NOW), event_id=at(NOW), final_status="failed", reason=TEXT, **contact)
-    found = await factories.lookup(pool, id=at(NOW), event_id=at(NOW), final_status="found", mobile_raw=TEXT, **contact)
+    found = await factories.lookup(
+        pool, id=at(NOW), event_id=at(NOW), final_status="found", mobile=NUMBER, mobile_raw=TEXT, **contact
+    )
     await pool.execute(
         "UPDATE events SET body = $1 WHERE id = ANY($2)", TEXT.encode(), [found["event_id"], failed["event_id"]]
     )

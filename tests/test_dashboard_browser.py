@@ -159,11 +159,16 @@ async def test_the_keyboard_is_enough(chromium: Browser, address: str) -> None:
 
 
 async def test_no_script_is_needed(chromium: Browser, address: str) -> None:
-    """Without JavaScript every page has its heading and its words, and the brake works."""
+    """Without JavaScript every page has its heading and its words, a number can be shown, and the brake works."""
     async with seated(chromium, address, scripts=False) as visit:
         async for path in visit.pages():
             assert await visit.page.locator("main h1").count() == 1, path
             assert len(await visit.page.locator("main").inner_text()) > 100, path
+
+        await visit.go("/lookups?status=found")
+        await visit.page.locator("main table a").first.click()
+        await visit.page.get_by_role("button", name="Show the number").click()
+        await visit.page.get_by_text(hostile.NUMBER).first.wait_for()
 
         await visit.go("/")
         for button, said in ((STOP, "Stopped."), (LET_GO, "Let go.")):
