@@ -10,24 +10,13 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from store.campaign_asking import Waiting
+from enrichment.campaign_waits import Waiting, why_it_waits
 from store.campaigns import Campaign
 
 STILL = 15.0  # seconds without an answer, until the reason is said
 TOLD_EVERY = 30.0  # seconds between two lines where there is no terminal
 
-HELD = {
-    "budget": "the budget of {provider} is used up: they go on when it returns, or when you raise it",
-    "paused": "{provider} is paused: `ringback status` says why",
-    "flood": "the flood guard holds them: `ringback release` lets them go on",
-    "brake": "the brake is on: `ringback resume` lets go of it",
-    "restored": "they may have been paid for before the database was restored: `ringback release`",
-}
-NOT_ASKED = (
-    "nothing is asked. Do the processes run? Start them with `ringback up`; `ringback doctor` says what is wrong"
-)
 DATABASE = "PostgreSQL does not answer"
-AWAITED = "{provider} has yet to answer"
 
 
 class Watch:
@@ -92,15 +81,3 @@ def progress_words(campaign: Campaign) -> str:
             ".00 ", " "
         )
     )
-
-
-def why_it_waits(waiting: Sequence[Waiting]) -> str:
-    """Say why nothing has ended for a while: what holds most lookups, first of all what a person can change."""
-    held = [one for one in waiting if one.held]
-    if held:
-        most = max(held, key=lambda one: one.lookups)
-        return f"{most.lookups:,} lookups are held; " + HELD[most.held or ""].format(provider=most.provider)
-    asked = [one for one in waiting if one.state in ("submitting", "awaiting")]
-    if asked:
-        return AWAITED.format(provider=max(asked, key=lambda one: one.lookups).provider)
-    return NOT_ASKED if waiting else ""

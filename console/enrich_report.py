@@ -68,7 +68,7 @@ def ask(campaign: Campaign, most: Decimal, path: Path, as_json: bool) -> bool:
     rest = campaign.usable - campaign.begun
     if as_json or not sys.stdin.isatty():
         typer.echo(
-            f"{rest:,} rows were not asked: nobody approved them. Remedy: the same command with --yes, "
+            f"The other {rest:,} rows are not approved. Remedy: the same command with --yes, "
             f"for at most {credits(most)} credits in all.",
             err=as_json,
         )

@@ -74,7 +74,7 @@ class Run:
 
     async def to_its_end(self) -> dict[str, object]:
         """Take the campaign as far as it goes now; return the summary."""
-        asyncio.get_running_loop().add_signal_handler(signal.SIGINT, self._stop.set)
+        self._listen()
         campaign = await self._open()
         policy = await Installation(self._pool, self._settings).policy()
         file = CampaignFile(self._wanted.path, self._wanted.table, self._wanted.columns)
@@ -127,9 +127,20 @@ class Run:
         most = campaign.credits + rest
         if self._manner.max_credits is not None:
             most = min(most, self._manner.max_credits)
-        if rest and not self._manner.yes and not report.ask(campaign, most, self._wanted.path, self._manner.as_json):
+        if rest and not self._manner.yes and not self._ask(campaign, most):
             return False
         return await campaigns.approve(self._pool, campaign.id, most=most, who=user())
+
+    def _ask(self, campaign: Campaign, most: Decimal) -> bool:
+        """Ask the person at the terminal; Ctrl-C ends the command there, as everywhere."""
+        asyncio.get_running_loop().remove_signal_handler(signal.SIGINT)
+        try:
+            return report.ask(campaign, most, self._wanted.path, self._manner.as_json)
+        finally:
+            self._listen()
+
+    def _listen(self) -> None:
+        asyncio.get_running_loop().add_signal_handler(signal.SIGINT, self._stop.set)
 
     async def _drive(self, work: CampaignWork, campaign: Campaign) -> None:
         """Work until the campaign leaves its state, or a person stops it."""

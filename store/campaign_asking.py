@@ -15,6 +15,7 @@ from uuid import UUID
 import asyncpg
 
 from enrichment.campaign import SOURCE, RowRead, body_of
+from enrichment.campaign_waits import Waiting
 from enrichment.wish import Policy
 from store.database import Db, transaction
 from store.intake import Event, ingest_in
@@ -28,17 +29,6 @@ class MovedOn(Exception):
 
 class TooDear(Exception):
     """The rows could make the campaign cost more than was approved."""
-
-
-@dataclass(frozen=True, slots=True)
-class Waiting:
-    """Open lookups in one state: *held* says why a queued one may not be asked, at *provider*."""
-
-    state: str  # queued, submitting, awaiting; or following, when its search has ended
-    held: str | None
-    provider: str | None
-    lookups: int
-    most: Decimal  # spent by them, and the most that they can still cost
 
 
 @dataclass(frozen=True, slots=True)

@@ -39,18 +39,19 @@ async def add_piece(db: Db, id: UUID, place: int, piece: bytes) -> None:
     await db.execute("INSERT INTO campaign_files (campaign_id, place, bytes) VALUES ($1, $2, $3)", id, place, piece)
 
 
-async def end_upload(db: Db, id: UUID, digest: bytes, pieces: int) -> bool:
+async def end_upload(db: Db, id: UUID, name: str, digest: bytes, pieces: int) -> bool:
     """Record that the file is complete (uploading -> uploaded). Return False if a piece was deleted meanwhile."""
     row = await db.fetchrow(
         """
         UPDATE campaigns
-           SET state = 'uploaded', digest = $2
+           SET state = 'uploaded', name = $2, digest = $3
          WHERE id = $1
            AND state = 'uploading'
-           AND (SELECT count(*) FROM campaign_files WHERE campaign_id = $1) = $3
+           AND (SELECT count(*) FROM campaign_files WHERE campaign_id = $1) = $4
         RETURNING id
         """,
         id,
+        name,
         digest,
         pieces,
     )
@@ -88,6 +89,20 @@ async def spool(db: Db, id: UUID, path: Path) -> bool:
         async for piece in pieces(db, id):
             written += file.write(piece)
     return written > 0
+
+
+async def drop_upload(db: Db, id: UUID) -> None:
+    """Delete an upload that did not become complete."""
+    await db.execute(
+        """
+        WITH gone AS (
+            DELETE FROM campaigns WHERE id = $1 AND state = 'uploading' RETURNING id
+        )
+        DELETE FROM campaign_files
+         WHERE campaign_id IN (SELECT id FROM gone)
+        """,
+        id,
+    )
 
 
 async def describe(

@@ -17,13 +17,14 @@ from uuid import UUID
 import asyncpg
 
 from enrichment.campaign import RowRead, read_row
+from enrichment.campaign_waits import Waiting
 from enrichment.files import read_rows
 from enrichment.files.columns import contact_of
 from enrichment.files.table import FileProblem, Row, Table
 from enrichment.providers.base import Provider
 from enrichment.wish import Policy
 from store import campaign_asking, campaign_reading, campaigns
-from store.campaign_asking import Left, MovedOn, TooDear, Waiting
+from store.campaign_asking import Left, MovedOn, TooDear
 from store.campaign_quotes import end, quote_sample
 from store.campaigns import LIMIT_REACHED, Campaign
 

@@ -110,11 +110,13 @@ async def begin_sample(pool: asyncpg.Pool[Any], id: UUID, *, size: int, most: De
     async with transaction(pool) as db:
         row = await db.fetchrow(
             """
-            WITH chosen AS MATERIALIZED (
+            WITH counted AS MATERIALIZED (
+                SELECT id FROM campaigns WHERE id = $1 AND state = 'read' FOR NO KEY UPDATE
+            ), chosen AS MATERIALIZED (
                 SELECT number, most
-                  FROM campaign_rows
-                 WHERE campaign_id = $1
-                   AND verdict = 'new'
+                  FROM counted
+                  JOIN campaign_rows ON campaign_id = counted.id
+                 WHERE verdict = 'new'
                  ORDER BY random()
                  LIMIT $2
             ), marked AS (

@@ -16,6 +16,7 @@ from store.campaign_results import results
 from store.campaign_work import MOST_QUEUED
 from store.campaigns import LIMIT_REACHED
 from tests.campaigning import BOTH, COLUMNS, Campaigning, begin, campaign_of, people, write_csv
+from tests.order import Order
 from tests.wishes import MOBILE, age, end, jobs, take_one
 
 if TYPE_CHECKING:
@@ -94,11 +95,13 @@ async def test_the_same_file_is_the_same_campaign(ten: Campaigning, settings: Se
 async def test_only_the_sample_is_asked_before_an_approval(ten: Campaigning) -> None:
     """The sample is chosen once; its answers make the quote, over all rows that may cost something."""
     sampling = await begin(ten, sample=3)
+    again = await campaigns.begin_sample(ten.pool, ten.id, size=3, most=None, who="ops")
     asked = await jobs(ten.pool)
     await ten.answer(MOBILE, most=1)
     quoted = await ten.to_the_end()
 
     assert (sampling.state, sampling.sample, sampling.approved_credits, asked) == ("sampling", 3, 3 * BOTH, 3)
+    assert (again, await ten.pool.fetchval("SELECT count(*) FROM campaign_rows WHERE is_sampled")) == (False, 3)
     assert (quoted.state, quoted.begun, quoted.ended, quoted.found) == ("quoted", 3, 3, 1)
     assert quoted.credits == FOUND
     assert quoted.quote is not None
@@ -179,6 +182,22 @@ async def test_two_processes_begin_no_row_twice(ten: Campaigning, settings: Sett
     await asyncio.gather(ten.until_still(), other.until_still())
 
     assert await ten.pool.fetchval("SELECT count(*) FROM lookups") == 10 == (await ten.now()).begun
+
+
+async def test_a_row_that_is_erased_while_it_begins_is_not_asked(ten: Campaigning, order: Order) -> None:
+    """The erasure commits first: nothing of that chunk is begun, and the next one goes on without the person."""
+    await ten.until_still()
+    await approved(ten, 10 * BOTH)
+    async with order.first() as first:
+        await first.execute(
+            "UPDATE campaign_rows SET verdict = 'erased', keys = '{}', content = NULL, most = 0 WHERE number = 1"
+        )
+        task = await order.waiting(ten.work.advance())
+
+    await task
+
+    assert await jobs(ten.pool) == 0
+    assert (await ten.until_still()).begun == 9 == await jobs(ten.pool)
 
 
 async def test_a_file_that_lost_rows_stops_its_campaign(ten: Campaigning) -> None:

@@ -48,7 +48,7 @@ async def upload(pool: Pool, text: bytes, *, state: str = "uploaded") -> UUID:
     for place, piece in enumerate((text[:10], text[10:])):
         await campaign_files.add_piece(pool, id, place, piece)
     if state == "uploaded":
-        assert await campaign_files.end_upload(pool, id, b"d" * 32, 2)
+        assert await campaign_files.end_upload(pool, id, "up.csv", b"d" * 32, 2)
     return id
 
 
@@ -130,7 +130,7 @@ async def test_an_upload_that_nobody_has_read_goes_with_every_erasure(pool: Pool
     await erase(pool, "somebody@else.com")
 
     assert await kept(pool) == set()
-    assert not await campaign_files.end_upload(pool, coming, b"d" * 32, 2)
+    assert not await campaign_files.end_upload(pool, coming, "up.csv", b"d" * 32, 2)
 
 
 async def test_the_reconciler_takes_an_upload_to_its_end(world: AtWork, stop: asyncio.Event) -> None:

@@ -21,7 +21,7 @@ async def test_a_workbook_becomes_csv_with_the_same_columns_and_rows(world: AtWo
     pool = world.process.pool
     id = await campaign_files.begin_upload(pool, name="people.xlsx", who="ada")
     await campaign_files.add_piece(pool, id, 0, content)
-    await campaign_files.end_upload(pool, id, hashlib.sha256(content).digest(), 1)
+    await campaign_files.end_upload(pool, id, "people.xlsx", hashlib.sha256(content).digest(), 1)
     worker = CampaignWorker(world.process, world.wake, asyncio.Event())
 
     await worker.work_on_campaigns()

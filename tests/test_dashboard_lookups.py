@@ -13,6 +13,7 @@ from uuid_utils.compat import uuid7
 from tests.asgi import Answer, Client
 from tests.conftest import TOKEN, ClientWith
 from tests.factories import delivery, finished_job, job, lookup
+from tests.pages import flaws
 from tests.seat import ELSEWHERE, Seat, seated
 from tests.wishes import MOBILE, status
 
@@ -83,6 +84,7 @@ async def test_an_empty_list_says_what_to_do(client: Client, pool: Pool) -> None
 
     assert 'href="/start"' in nothing
     assert "Nothing matches" in filtered
+    assert [flaws(page) for page in (nothing, filtered)] == [[], []]
     assert "any status" in filtered
     assert "<code>status</code>" in wrong
 
@@ -196,6 +198,7 @@ async def test_a_number_is_masked_until_somebody_asks_and_the_audit_says_who(
     assert all(text in page for text in (f"raw {MOBILE}", f"called {MOBILE}", f"got {MOBILE}", "+1-555-123-4567"))
     assert f'<pre tabindex="0">{html.escape(HOSTILE, quote=False)}{MOBILE}</pre>' in page
     assert HOSTILE not in page
+    assert flaws(page) == []
     assert revealed.headers["cache-control"] == "no-store"
     assert await acts(pool) == [("ann", "reveal", str(row["id"]))]
     assert "ann looked at the number" in again
@@ -262,7 +265,7 @@ async def test_a_delivery_is_sent_again(client: Client, pool: Pool) -> None:
 
     assert again.status == 409
     assert [one.status for one in wrong] == [404, 404]
-    assert answer.headers["location"] == f"{address}?said=replayed"
+    assert answer.headers["location"] == f"{address}?said=sent-again"
     assert [row[0] for row in await pool.fetch("SELECT state FROM deliveries ORDER BY id")] == ["queued", "given_up"]
 
 
@@ -276,6 +279,7 @@ async def test_a_decision_that_came_too_late_shows_what_is_so_now(client: Client
     asked = shown(await seat.form(f"/lookups/{running['lookup_id']}", {"do": "cancel"}), 409)
 
     assert "The lookup is not found now" in late
+    assert flaws(late) == []
     assert "will be paid for" in asked
     assert await acts(pool) == []
 
@@ -292,7 +296,7 @@ async def test_who_may_read_may_not_decide(client_with: ClientWith, pool: Pool) 
 
     assert re.findall(r'name="do" value="(\w+)"', page) == ["reveal"]
     assert "<code>operate</code>" in page
-    assert "`operate`" in html.unescape(refused)
+    assert "<code>operate</code>" in refused
     assert await status(pool, row["id"]) == "failed"
 
 

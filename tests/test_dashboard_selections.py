@@ -12,6 +12,7 @@ from uuid_utils.compat import uuid7
 from tests.asgi import Answer, Client
 from tests.conftest import TOKEN, ClientWith
 from tests.factories import delivery, finished_job, job, lookup
+from tests.pages import flaws, words
 from tests.seat import ELSEWHERE, Seat, seated
 from tests.wishes import status
 
@@ -28,11 +29,6 @@ async def chosen(seat: Seat, action: str, **given: str) -> str:
     return answer.headers["location"]
 
 
-def text_of(page: str) -> str:
-    """The page as a person reads it."""
-    return " ".join(re.sub(r"<[^>]+>", " ", page).split())
-
-
 async def test_a_selection_is_previewed_and_then_applied_to_exactly_that(client: Client, pool: Pool) -> None:
     """The preview names the count, the most that it may cost, and the first of them; what fits later is left alone."""
     seat = await seated(client)
@@ -45,11 +41,12 @@ async def test_a_selection_is_previewed_and_then_applied_to_exactly_that(client:
     applied = await seat.form(address, {})
     done = await seat.page(applied.headers["location"])
 
-    assert "1 lookup 3 credits at most" in text_of(preview)
-    assert "Retry exactly this one" in text_of(preview)
+    assert [flaws(page) for page in (preview, done)] == [[], []]
+    assert "1 lookup 3 credits at most" in words(preview)
+    assert "Retry exactly this one" in words(preview)
     assert (f'href="/lookups/{row["id"]}"' in preview, "nyne: &lt;b&gt;" in preview) == (True, True)
     assert applied.status == 303
-    assert "Applied to 1 of 1" in text_of(done)
+    assert "Applied to 1 of 1" in words(done)
     assert [await status(pool, one["id"]) for one in (row, later)] == ["queued", "failed"]
     assert await pool.fetchval("SELECT count(*) FROM audit WHERE action = 'retry'") == 1
 
@@ -75,7 +72,7 @@ async def test_a_form_that_fits_nothing_is_shown_again(client: Client, pool: Poo
     answer = await seat.form(FORM, {"action": "release", "status": "found", "id": "x", "reason": "mine"})
 
     page = answer.body.decode()
-    assert answer.status == 422
+    assert (answer.status, flaws(page)) == (422, [])
     assert "<code>id</code>" in page
     assert 'value="mine"' in page
     assert (await seat.form(FORM, {})).status == 422
@@ -102,7 +99,7 @@ async def test_results_are_chosen_by_their_own_fields(client: Client, pool: Pool
     preview = await seat.page(address)
     await seat.form(address, {})
 
-    assert "1 result " in text_of(preview)
+    assert "1 result " in words(preview)
     assert f'href="/lookups/{given_up["lookup_id"]}"' in preview
     assert await pool.fetchval("SELECT state FROM deliveries WHERE id = $1", given_up["id"]) == "queued"
 
@@ -127,7 +124,7 @@ async def test_the_part_that_changes_is_asked_for_until_it_has_ended(
     whole = await seat.page(f"{FORM}/{id}")
     part = (await seat.get(f"{FORM}/{id}", {"hx-request": "true"})).body.decode()
 
-    assert says in text_of(whole)
+    assert says in words(whole)
     assert (f'data-hx-get="{FORM}/{id}"' in part, "Look again" in part) == (asks_again, asks_again)
     assert part in whole
     assert "<html" not in part

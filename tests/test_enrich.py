@@ -8,8 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from console.enrich_progress import NOT_ASKED, why_it_waits
-from store.campaign_asking import Waiting
+from enrichment.campaign_waits import NOT_ASKED, Waiting, why_it_waits
 from tests.campaigning import people, write_csv
 from tests.commands import ringback
 

@@ -61,10 +61,13 @@ class Desk:
         """Return what carries out a person's decisions about lookups and deliveries."""
         return Decisions(self.pool, self.installation, self.notifier)
 
-    def guard(self, handler: Handler, scope: Scope, stranger: Handler | None = None) -> Handler:
+    def guard(
+        self, handler: Handler, scope: Scope, stranger: Handler | None = None, *, takes_turn: bool = True
+    ) -> Handler:
         """Wrap *handler* so that it needs a session of a token with *scope*, and a POST one of our own pages.
 
-        *stranger* answers requests without a session; by default they are led to the login.
+        *stranger* answers requests without a session; by default they are led to the login. Without a turn,
+        *handler* bounds by itself how much it does at once.
         """
 
         @wraps(handler)
@@ -77,6 +80,8 @@ class Desk:
             try:
                 self.tokens.access.count_token(holder, holder.name)
                 _check(request, scope)
+                if not takes_turn:
+                    return await handler(request)
                 await self._wait_for_turn()
                 try:
                     return await handler(request)

@@ -40,9 +40,9 @@ class LookupPage:
         decision = form.get("do", "")
         if decision == "reveal":
             return await self._reveal(request, id)
-        demand(request, "operate")
         if decision not in DECISIONS:
             raise wrong_fields([("do", f"one of reveal, {', '.join(DECISIONS)}")])
+        demand(request, "operate")
         try:
             said = await self._carry_out(decision, id, form, who(request))
         except Problem as problem:
@@ -74,7 +74,7 @@ class LookupPage:
                 return "released"
             case _:
                 await self._decisions.replay(await self._delivery(id, form.get("delivery", "")), who=name)
-                return "replayed"
+                return "sent-again"
 
     async def _delivery(self, id: UUID, text: str) -> UUID:
         """Return the delivery of this lookup that the form names. Raise Problem (404)."""

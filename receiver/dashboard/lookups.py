@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
-from urllib.parse import urlencode
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -13,6 +12,7 @@ from enrichment.query import read_query
 from enrichment.settings import SOURCE_NAMES
 from enrichment.texts import Unusable
 from receiver.dashboard.desk import Desk
+from receiver.dashboard.filters import written
 from receiver.dashboard.forms import read_form
 from receiver.dashboard.rendering import as_page
 from receiver.lookup_lists import FILTERS, list_lookups, read_wanted_list
@@ -82,6 +82,6 @@ def _as_page(
     sources = [*SOURCE_NAMES, *({given["source"]} - set(SOURCE_NAMES) if "source" in given else ())]
     return as_page(
         request, "lookups.html", status, rows=rows, after=after, filters=filters,
-        given={name: given.get(name, "") for name in FILTERS}, query=urlencode(filters),
+        given={name: given.get(name, "") for name in FILTERS}, query=written(filters, *FILTERS),
         q=given.get("q", ""), is_first="cursor" not in given, wrong=wrong, statuses=STATUSES, sources=sources,
     )  # fmt: skip

@@ -20,6 +20,7 @@ PAGES = (
     Page("/", "Now"),
     Page("/history", "Over time"),
     Page("/lookups", "Lookups"),
+    Page("/files", "Files"),
     Page("/deliveries", "Deliveries"),
     Page("/readings", "Readings"),
     Page("/suppressions", "Suppressions"),

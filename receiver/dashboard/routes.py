@@ -11,6 +11,9 @@ from receiver.dashboard.audit import AuditPage
 from receiver.dashboard.brake import Brake
 from receiver.dashboard.deliveries import DeliveriesPage
 from receiver.dashboard.desk import Desk
+from receiver.dashboard.file_downloads import FileDownloads
+from receiver.dashboard.file_forms import FileForms
+from receiver.dashboard.files import Files
 from receiver.dashboard.history import HistoryPage
 from receiver.dashboard.ledger import LedgerPage
 from receiver.dashboard.live import Live
@@ -52,6 +55,7 @@ class Dashboard:
             self._form("/resume", brake.let_go),
             *self._lookups(),
             *self._books(),
+            *self._files(),
             self._page("/start", start.page),
             self._form("/start", start.send),
         ]
@@ -84,6 +88,24 @@ class Dashboard:
             self._form("/suppressions/erase", suppressions.erase, "admin"),
             self._page("/ledger", LedgerPage(self._desk).page),
             self._page("/audit", AuditPage(self._desk).page, "admin"),
+        ]
+
+    def _files(self) -> list[PageRoute]:
+        """Return the pages of files, and what a person decides about them."""
+        files, forms = Files(self._desk), FileForms(self._desk)
+        upload = self._desk.guard(files.upload, "operate", takes_turn=False)
+        download = self._desk.guard(FileDownloads(self._desk).enriched, "operate", takes_turn=False)
+        return [
+            self._page("/files", files.page),
+            PageRoute("/files", upload, methods=["POST"]),
+            self._page("/files/{id}", files.one),
+            self._page("/files/{id}/part", files.part),
+            PageRoute("/files/{id}/enriched", download),
+            self._form("/files/{id}/columns", forms.columns),
+            self._form("/files/{id}/sample", forms.sample),
+            self._form("/files/{id}/approve", forms.approve),
+            self._form("/files/{id}/go-on", forms.go_on),
+            self._form("/files/{id}/stop", forms.stop),
         ]
 
     def close(self) -> None:

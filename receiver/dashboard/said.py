@@ -19,6 +19,6 @@ SAID = {
     "number-wrong": "That number is not given again here. Other providers are asked now, if any are left.",
     "cancelled": "Cancelled. A search that others wait for goes on without it.",
     "released": "Released. The next claim may hold it again, if its reason is still there.",
-    "replayed": "Queued: the same result is sent again, under the same id.",
+    "file-changed": "Nothing was done: the file has moved on meanwhile. This is how it is now.",
     "ended": "You are logged out.",
 }
