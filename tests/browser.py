@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 PROGRAM = shutil.which("chromium") or shutil.which("google-chrome")
 MISSING = "there is no chromium: apt-get install chromium, and these tests run"
-PATIENCE = 15_000.0  # milliseconds, for anything; a busy machine needs most of it
+PATIENCE = 30_000.0  # milliseconds, for anything; a busy machine needs most of it
 SIZES = {"desk": {"width": 1200, "height": 800}, "phone": {"width": 390, "height": 844}}
 ID = re.compile(r"[0-9a-f]{8}-[0-9a-f-]{27}|\b\d+\b")
 
