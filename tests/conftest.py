@@ -58,6 +58,7 @@ Start = Callable[..., AbstractAsyncContextManager[AtWork]]
 HEAVY = ("tests/test_chaos.py", "tests/test_model.py", "tests/test_demo.py", "tests/test_soak.py",
          "tests/test_end_to_end.py", "tests/test_end_to_end_hubspot.py", "tests/test_bench.py",
          "tests/test_enrich_end_to_end.py", "tests/test_apart.py", "tests/test_upgrade.py")  # fmt: skip
+FIRST = (*HEAVY, "tests/test_dashboard_browser.py")
 
 
 class ByModule(LoadScopeScheduling):  # type: ignore[misc]  # xdist has no types

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from store.audit import record
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 ATTACK = "<script>alert(1)</script>\"'><img src=x onerror=alert(1)>"
 BACKWARDS = "\N{RIGHT-TO-LEFT OVERRIDE}txt.exe"
 ENDLESS = "W" * 300  # without a place to break
+LAST = NOW + timedelta(minutes=2)  # after all that is made meanwhile
 NUMBER = "+15551234567"  # of the one who was found
 TEXT = f"{ATTACK} {BACKWARDS} {ENDLESS}"
 
@@ -27,11 +29,11 @@ async def attack(pool: Pool) -> None:
         "source": "generic", "record_id": TEXT, "name": TEXT, "company": TEXT, "region_hint": TEXT, "profile_url": TEXT,
         "work_email": TEXT, "personal_email": TEXT, "problems": json.dumps([("work_email", TEXT)]),
     }  # fmt: skip
-    waiting = await factories.lookup(pool, id=at(NOW), event_id=at(NOW), **contact)
+    waiting = await factories.lookup(pool, id=at(LAST), event_id=at(LAST), **contact)
     await factories.job(pool, "awaiting", lookup_id=waiting["id"], request_id=TEXT, error=TEXT, raw=TEXT)
-    failed = await factories.lookup(pool, id=at(NOW), event_id=at(NOW), final_status="failed", reason=TEXT, **contact)
+    failed = await factories.lookup(pool, id=at(LAST), event_id=at(LAST), final_status="failed", reason=TEXT, **contact)
     found = await factories.lookup(
-        pool, id=at(NOW), event_id=at(NOW), final_status="found", mobile=NUMBER, mobile_raw=TEXT, **contact
+        pool, id=at(LAST), event_id=at(LAST), final_status="found", mobile=NUMBER, mobile_raw=TEXT, **contact
     )
     await pool.execute(
         "UPDATE events SET body = $1 WHERE id = ANY($2)", TEXT.encode(), [found["event_id"], failed["event_id"]]
@@ -48,6 +50,8 @@ async def attack(pool: Pool) -> None:
     await reading(pool, f"{TEXT} again", "queued", tries=1, error=TEXT)
     await pool.execute("UPDATE providers SET paused_reason = $1 WHERE paused_reason IS NOT NULL", TEXT)
     await pool.execute("UPDATE connections SET account = $1, error = $1", TEXT)
+    mapping = json.dumps({TEXT: "work_email", f"{TEXT} 2": "name"})
+    await pool.execute("UPDATE campaigns SET name = $1, who = $1, mapping = $2 WHERE state = 'quoted'", TEXT, mapping)
     await pool.execute("UPDATE suppressions SET note = $1 WHERE kind = 'email'", TEXT)
     async with pool.acquire(timeout=5) as connection:
         await add_pause(connection, Scope(source="api"), reason=TEXT, who=TEXT)

@@ -10,12 +10,13 @@ import json
 import math
 import random
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from enrichment.crms import CRMS
+from enrichment.quote import Answered, quote
 from enrichment.suppression import Kind, read_identifier
 from store.audit import record
 from store.connections import connect
@@ -24,6 +25,7 @@ from store.pauses import Scope, add_pause
 from store.providers import pause, register_crm, register_provider
 from store.suppressions import suppress
 from tests import factories
+from tests.campaigning import COLUMNS
 from tests.old_history import NOW, at
 from tests.wishes import POLICY
 
@@ -112,6 +114,7 @@ async def fill(pool: Pool) -> None:
     await _deliveries(pool, found)
     await _readings(pool, found)
     await _decisions(pool, found)
+    await _files(pool)
     await pool.execute(
         "UPDATE events SET received_at = lookups.created_at FROM lookups WHERE lookups.event_id = events.id"
     )
@@ -300,3 +303,29 @@ async def _decisions(pool: Pool, found: list[Any]) -> None:
     )
     await pool.execute("UPDATE pauses SET created_at = now() - interval '3 hours'")
     await pool.execute("UPDATE suppressions SET created_at = now() - interval '9 days'")
+
+
+async def _files(pool: Pool) -> None:
+    """Insert a file whose quote waits for somebody, and one that is done."""
+    await _file(pool, "webinar.csv", "quoted", rows=1_840, began=NOW - timedelta(minutes=26))
+    await _file(pool, "trade-fair.csv", "done", rows=412, began=NOW - timedelta(days=6))
+
+
+async def _file(pool: Pool, name: str, state: str, *, rows: int, began: datetime) -> None:
+    new = rows * 9 // 10
+    sample = [Answered(number % 3 != 0, Decimal(5) if number % 3 else Decimal(0)) for number in range(50)]
+    asked, found = (new, new * 2 // 3) if state == "done" else (50, 33)
+    values: dict[str, Any] = {
+        "id": at(began), "name": name, "who": "grace", "state": state, "is_uploaded": True, "digest": bytes(32),
+        "layout": json.dumps({
+            "columns": list(COLUMNS), "kind": "csv", "encoding": "utf-8", "separator": ",", "sheet": None,
+        }),
+        "mapping": json.dumps(COLUMNS), "read_to": rows, "read_at": began, "fresh": new, "duplicate": rows // 40,
+        "known": rows // 30, "unusable": rows - new - rows // 40 - rows // 30, "most_credits": 8 * new, "sample": 50,
+        "quote": json.dumps(asdict(quote(sample, new, Decimal(8))), default=float), "approved_credits": 8 * asked,
+        "begun": asked, "ended": asked, "found": found, "credits": 5 * found, "created_at": began,
+    }  # fmt: skip
+    if state == "done":
+        values |= {"approved_at": began, "done_at": began + timedelta(minutes=19)}
+    await factories.insert(pool, "campaigns", values)
+    await factories.insert(pool, "campaign_files", {"campaign_id": values["id"], "place": 0, "bytes": b"not read here"})
