@@ -6,6 +6,7 @@ import json
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
+from enrichment.event import LONGEST_ID
 from store.audit import record
 from store.pauses import Scope, add_pause
 from tests import factories
@@ -26,8 +27,8 @@ TEXT = f"{ATTACK} {BACKWARDS} {ENDLESS}"
 async def attack(pool: Pool) -> None:
     """Write it everywhere, newest of all, so that it is on the first page of each list."""
     contact = {
-        "source": "generic", "record_id": TEXT, "name": TEXT, "company": TEXT, "region_hint": TEXT, "profile_url": TEXT,
-        "work_email": TEXT, "personal_email": TEXT, "problems": json.dumps([("work_email", TEXT)]),
+        "source": "generic", "record_id": TEXT[:LONGEST_ID], "name": TEXT, "company": TEXT, "region_hint": TEXT,
+        "profile_url": TEXT, "work_email": TEXT, "personal_email": TEXT, "problems": json.dumps([("work_email", TEXT)]),
     }  # fmt: skip
     waiting = await factories.lookup(pool, id=at(LAST), event_id=at(LAST), **contact)
     await factories.job(pool, "awaiting", lookup_id=waiting["id"], request_id=TEXT, error=TEXT, raw=TEXT)
@@ -46,8 +47,8 @@ async def attack(pool: Pool) -> None:
         await factories.delivery(
             pool, state, lookup_id=found["id"], record_id=TEXT, reason=TEXT, error=TEXT, answer=TEXT
         )
-    await reading(pool, TEXT, "skipped", ended_at=NOW, reason=TEXT)
-    await reading(pool, f"{TEXT} again", "queued", tries=1, error=TEXT)
+    await reading(pool, TEXT[:LONGEST_ID], "skipped", ended_at=NOW, reason=TEXT)
+    await reading(pool, f"again {TEXT}"[:LONGEST_ID], "queued", tries=1, error=TEXT)
     await pool.execute("UPDATE providers SET paused_reason = $1 WHERE paused_reason IS NOT NULL", TEXT)
     await pool.execute("UPDATE connections SET account = $1, error = $1", TEXT)
     mapping = json.dumps({TEXT: "work_email", f"{TEXT} 2": "name"})

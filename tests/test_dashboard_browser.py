@@ -12,7 +12,7 @@ import pytest_asyncio
 from receiver.dashboard.navigation import PAGES
 from store.database import close_pool, open_pool
 from tests import browser, hostile, lived_in
-from tests.browser import PROGRAM, Scheme, Visit
+from tests.browser import ID, PROGRAM, Scheme, Visit
 from tests.conftest import TOKEN
 from tests.databases import Databases
 
@@ -104,6 +104,18 @@ async def test_every_page_is_shown_as_it_is_meant(chromium: Browser, address: st
             if over > 0:
                 wide[path] = over
         assert (visit.complaints, wide) == ([], {})
+
+
+async def test_no_link_leads_nowhere(chromium: Browser, address: str) -> None:
+    """Of each kind of link on each page, the first leads to a page."""
+    async with seated(chromium, address) as visit:
+        links: dict[str, str] = {}
+        async for _ in visit.pages():
+            for link in await visit.page.locator("a[href^='/']").evaluate_all("all => all.map(a => a.href)"):
+                links.setdefault(ID.sub("{id}", link.removeprefix(address)), link)
+        answers = {kind: (await visit.page.request.get(link)).status for kind, link in links.items()}
+    assert len(answers) > len(PAGES)
+    assert {kind: status for kind, status in answers.items() if status != 200} == {}
 
 
 async def test_axe_finds_no_violation(chromium: Browser, address: str) -> None:
