@@ -33,12 +33,11 @@ CHECKS = [
     ignored_auth,
     unsupported_method,
 ]
-EXAMPLES = int(os.environ.get("SCHEMATHESIS_EXAMPLES", "5"))  # of each operation, drawn; `make fuzz` takes more
 schema = schemathesis.openapi.from_dict(document())
 
 
 @schema.parametrize()
-@settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=int(os.environ["EXAMPLES"]), deadline=None, suppress_health_check=list(HealthCheck))
 def test_the_receiver_keeps_to_its_description(case: Any) -> None:
     """Every request to an operation, valid or not, gets an answer that the description names."""
     authorization = {"Authorization": f"Bearer {os.environ['RECEIVER_TOKEN']}"}

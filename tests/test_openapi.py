@@ -25,7 +25,8 @@ from tests.wishes import IDENTITY_KEY
 
 ROOT = Path(__file__).parent.parent
 ALL = "events+read+operate+admin"
-PATIENCE = 900.0  # seconds, for as many examples as `make fuzz` takes; five take ten
+EXAMPLES = int(os.environ.get("SCHEMATHESIS_EXAMPLES", "5"))  # of each operation, drawn; `make fuzz` takes more
+PATIENCE = 120.0 + 20.0 * EXAMPLES  # seconds; five take about ten
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +64,7 @@ def test_the_receiver_keeps_to_its_description(base_url: str, request: pytest.Fi
 
     played = subprocess.run(
         [*command, *([f"--hypothesis-seed={seed}"] if seed is not None else []), "tests/described.py"],
-        cwd=ROOT, env=os.environ | {"RECEIVER_URL": base_url, "RECEIVER_TOKEN": TOKEN},
+        cwd=ROOT, env=os.environ | {"RECEIVER_URL": base_url, "RECEIVER_TOKEN": TOKEN, "EXAMPLES": str(EXAMPLES)},
         capture_output=True, text=True, timeout=PATIENCE, check=False,
     )  # fmt: skip
 
