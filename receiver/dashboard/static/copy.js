@@ -1,4 +1,4 @@
-// A button "Copy" beside every value to paste. Without this script one selects it: a click into the field is enough.
+// A button "Copy" beside every value to paste.
 document.querySelectorAll("[data-copy]").forEach((field) => {
   const button = document.createElement("button");
   button.type = "button";
@@ -10,7 +10,7 @@ document.querySelectorAll("[data-copy]").forEach((field) => {
       await navigator.clipboard.writeText(field.value);
       button.textContent = "Copied";
     } catch {
-      // No clipboard without https: the text is selected, to be copied by hand.
+      // No clipboard without https: the text is selected.
       button.textContent = "Selected";
     }
     setTimeout(() => { button.textContent = "Copy"; }, 2000);
