@@ -138,11 +138,18 @@ class CampaignWork:
             return await quote_sample(self._pool, campaign)
         return await end(self._pool, self._id)
 
+    async def wants_rows(self, campaign: Campaign) -> bool:
+        """Tell whether the next step of *campaign* reads its file."""
+        if campaign.state not in ("sampling", "running"):
+            return True
+        waiting = await campaign_asking.waiting(self._pool, self._id, self._policy.guards.prices)
+        is_sampling = campaign.state == "sampling"
+        return _room(waiting) > 0 and bool(await campaign_asking.left(self._pool, self._id, 1, sampled=is_sampling))
+
     async def _begin(self, campaign: Campaign, waiting: Sequence[Waiting], file: CampaignFile) -> bool:
         """Begin the next rows, as many as may wait and as the approved credits cover."""
         is_open = sum(one.lookups for one in waiting)
-        queued = sum(one.lookups for one in waiting if one.state == "queued")
-        room = min(BEGUN_AT_ONCE, MOST_QUEUED - queued, MOST_OPEN - is_open)
+        room = _room(waiting)
         if room <= 0:
             return False
         left = await campaign_asking.left(self._pool, self._id, room, sampled=campaign.state == "sampling")
@@ -172,6 +179,13 @@ class CampaignWork:
 
     def _rows(self, given: Sequence[tuple[int, dict[str, str]]]) -> list[RowRead]:
         return [read_row(self._id, number, one, self._providers, self._policy.hash) for number, one in given]
+
+
+def _room(waiting: Sequence[Waiting]) -> int:
+    """Return how many more lookups may be begun at once, beside those that wait; none if it is not positive."""
+    is_open = sum(one.lookups for one in waiting)
+    queued = sum(one.lookups for one in waiting if one.state == "queued")
+    return min(BEGUN_AT_ONCE, MOST_QUEUED - queued, MOST_OPEN - is_open)
 
 
 def _credits_left(campaign: Campaign, waiting: Sequence[Waiting]) -> Decimal:

@@ -16,7 +16,7 @@ from enrichment.files import open_table, read_rows, table_records
 from enrichment.files.columns import guess_mapping
 from enrichment.files.spool import Spool, delete_strays
 from enrichment.files.table import FileProblem, Table
-from store import campaign_asking, campaign_files, campaigns
+from store import campaign_files, campaigns
 from store.campaign_work import CampaignFile, CampaignWork
 from store.campaigns import Campaign
 from submitter.process import Process
@@ -79,9 +79,11 @@ class CampaignWorker:
             if campaign.layout is None:
                 await self._look(campaign)
                 return
-            file = await self._open(campaign, campaign.layout)
+            # While lookups are held, or the last ones on their way, nobody has to fetch 64 MiB each second.
+            wants_rows = await self._work(campaign.id, None).wants_rows(campaign)
+            file = await self._open(campaign, campaign.layout) if wants_rows else None
         except FileProblem as problem:
-            await self._go_on_without(campaign, str(problem))
+            await campaigns.stop(self._process.pool, campaign.id, str(problem))
             return
         work = self._work(campaign.id, file)
         until = time.monotonic() + WORKS_FOR
@@ -89,15 +91,6 @@ class CampaignWorker:
             if not (await work.advance()).moved:
                 break
             self._wake()
-
-    async def _go_on_without(self, campaign: Campaign, problem: str) -> None:
-        """Stop a campaign whose file is gone, unless all its rows have begun: these are seen to their end."""
-        pool, is_sampling = self._process.pool, campaign.state == "sampling"
-        asks = is_sampling or campaign.state == "running"
-        if asks and not await campaign_asking.left(pool, campaign.id, 1, sampled=is_sampling):
-            await self._work(campaign.id, None).advance()
-        else:
-            await campaigns.stop(pool, campaign.id, problem)
 
     async def _look(self, campaign: Campaign) -> None:
         """Find out what is in an upload. A workbook becomes csv, which others read row by row. Raise FileProblem."""

@@ -107,6 +107,9 @@ async def test_a_campaign_whose_rows_have_all_begun_needs_no_file(world: AtWork,
     await worker.work_on_campaigns()
     (lookup,) = await pool.fetch("SELECT lookup_id FROM jobs")
 
+    worker.close()
+    await worker.work_on_campaigns()
+    assert not worker.holds_a_file  # which would be fetched each second, for as long as the lookup waits
     await pool.execute("DELETE FROM campaign_files")
     await worker.work_on_campaigns()
     await end(pool, lookup["lookup_id"], mobile=MOBILE)
