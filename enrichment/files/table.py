@@ -47,7 +47,10 @@ def name_columns(header: list[str], width: int) -> tuple[str, ...]:
         raise FileProblem(
             "the first row holds a person, not the names of columns; put one above it, such as: name,email,company"
         )
-    wanted = [" ".join(name.strip("\ufeff").split()) for name in header] + [""] * (width - len(header))
+    # No database keeps a NUL in a text.
+    wanted = [" ".join(name.strip("\ufeff").replace("\0", "").split()) for name in header] + [""] * (
+        width - len(header)
+    )
     wanted = [name or f"column {place}" for place, name in enumerate(wanted, 1)]
     names: dict[str, None] = {}
     for name in wanted:

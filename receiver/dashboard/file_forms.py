@@ -53,7 +53,7 @@ class FileForms:
         campaign = await self._find(request)
         form = await read_form(request)
         given = form.get("sample", str(SAMPLE)).strip()
-        if not (given.isascii() and given.isdecimal() and 0 < int(given[:9]) <= MOST_OF_A_SAMPLE):
+        if not (given.isascii() and given.isdecimal() and len(given) < 9 and 0 < int(given) <= MOST_OF_A_SAMPLE):
             raise wrong_fields([("sample", f"a number of rows from 1 to {MOST_OF_A_SAMPLE:,}")])
         done = await campaigns.begin_sample(self._desk.pool, campaign.id, size=int(given), most=None, who=who(request))
         log.info("campaign_sampled", campaign=str(campaign.id), who=who(request))

@@ -1,0 +1,71 @@
+"""What a form or a file brings, however odd it is, is a page that says what to do; and no upload waits for ever."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import TYPE_CHECKING
+
+import pytest
+
+from submitter.campaigns import CampaignWorker
+from tests.seat import Seat, seated
+from tests.test_dashboard_files import BOUNDARY, CSV, form, send, state_of, uploaded
+
+if TYPE_CHECKING:
+    from tests.asgi import Client
+    from tests.at_work import AtWork
+    from tests.wishes import Pool
+
+CLOSING = f"\r\n--{BOUNDARY}--\r\n".encode()
+FAR = "000000001" + "9" * 30  # its first nine digits are a 1
+
+
+@pytest.fixture
+async def seat(client: Client) -> Seat:
+    """Provide a browser that is logged in."""
+    return await seated(client)
+
+
+@pytest.fixture
+async def worker(world: AtWork) -> AsyncIterator[CampaignWorker]:
+    """Provide the reconciler's work on campaigns."""
+    working = CampaignWorker(world.process, world.wake, asyncio.Event())
+    yield working
+    working.close()
+
+
+async def test_a_sample_of_any_digits_is_a_number_or_none(seat: Seat, worker: CampaignWorker, pool: Pool) -> None:
+    """A number beyond what PostgreSQL counts with is refused on a page that names the field."""
+    path = await uploaded(seat)
+    await worker.work_on_campaigns()
+    await seat.form(f"{path}/columns", {"work_email": "0"})
+    await worker.work_on_campaigns()
+
+    answers = [await seat.form(f"{path}/sample", {"sample": given}) for given in (FAR, "0", "-1", "100001")]
+
+    assert [answer.status for answer in answers] == [422] * 4
+    assert await state_of(pool, path) == "read"
+    assert (await seat.form(f"{path}/sample", {"sample": "002"})).status == 303
+    assert await state_of(pool, path) == "sampling"
+
+
+@pytest.mark.parametrize("content", [b"E-Mail;Na\0me\nada@acme.dev;Ada\n", b"\0;E-Mail\nx;ada@acme.dev\n"])
+async def test_a_column_may_have_any_name(seat: Seat, worker: CampaignWorker, pool: Pool, content: bytes) -> None:
+    """A NUL in it is passed over: PostgreSQL keeps none, and the upload would be looked at for ever."""
+    path = await uploaded(seat, content)
+
+    await worker.work_on_campaigns()
+
+    assert "What do the columns hold?" in await seat.page(path)
+
+
+@pytest.mark.parametrize("missing", [len(CLOSING), len(CLOSING) + 20, 6])
+async def test_a_form_that_ends_in_the_middle_is_not_kept(seat: Seat, pool: Pool, missing: int) -> None:
+    """A file whose end did not come is not taken for the whole: its last rows would never be asked about."""
+    answer = await send(seat, form(CSV)[:-missing])
+
+    assert answer.status == 400
+    assert "in the middle of the file" in answer.body.decode()
+    assert await pool.fetchval("SELECT count(*) FROM campaigns") == 0
+    assert (await send(seat, form(CSV)[:-2])).status == 303  # the line's end after it is nobody's
