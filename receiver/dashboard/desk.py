@@ -20,6 +20,7 @@ from enrichment.setting_types import Scope
 from enrichment.settings import Settings
 from receiver import problems
 from receiver.auth import Handler, Tokens
+from receiver.dashboard.forms import receive_form
 from receiver.dashboard.rendering import HEADERS, as_page, back_to
 from receiver.dashboard.session import Sessions, is_ours
 from receiver.decisions import Decisions
@@ -82,6 +83,8 @@ class Desk:
                 _check(request, scope)
                 if not takes_turn:
                     return await handler(request)
+                if request.method not in READING:
+                    await receive_form(request)  # a slow one holds up no other page
                 await self._wait_for_turn()
                 try:
                     return await handler(request)
@@ -134,8 +137,8 @@ def from_elsewhere() -> Problem:
 def away() -> Problem:
     """Return the 503 for a database that does not answer."""
     detail = (
-        "The database does not answer. Nothing was changed. Load the page again in a moment; `ringback doctor` on the "
-        "machine says more."
+        "The database does not answer. Load the page again in a moment; `ringback doctor` on the machine says more. If "
+        "you sent a form, look at its page first: what it asks for may have been done."
     )
     return Problem(503, detail, headers={"Retry-After": RETRY_AFTER})
 

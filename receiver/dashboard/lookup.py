@@ -37,7 +37,7 @@ class LookupPage:
     async def decide(self, request: Request) -> Response:
         """Answer POST /lookups/{id}: reveal what is masked, or decide what the form says."""
         id = id_of(request, "lookup")
-        form = await read_form(request)
+        form = read_form(request)
         decision = form.get("do", "")
         if decision == "reveal":
             return await self._reveal(request, id)
