@@ -62,7 +62,7 @@ async def test_a_delivery_is_shown_with_what_went_wrong(client: Client, pool: Po
     assert MOBILE not in page
     text = words(page)
     assert "given up webhook" in text
-    assert "Last error: HTTP 500 Its answer is in the lookup's timeline." in text
+    assert "Last error: HTTP 500 Its answer is in the lookup's timeline" in text
     assert "1 queued to hubspot" in text
     assert re.search(r"queued hubspot …[0-9a-f]{8} 3 next 20\d\d-\d\d-\d\d \d\d:\d\d:\d\d Last error: timed out", text)
     assert str(row["lookup_id"]) in LINK.findall(page)
