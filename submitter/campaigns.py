@@ -25,6 +25,7 @@ LEASE = timedelta(seconds=60)  # of one campaign: longer than a large workbook t
 WORKS_FOR = 5.0  # seconds for each: a stop does not wait for a large one
 GUESSED_FROM = 200  # rows
 MOST = 2  # campaigns of one pass
+UNDER_WAY = ("reading", "sampling", "running")
 STRAY_AFTER = timedelta(hours=1)  # an upload that has not become complete
 
 
@@ -52,7 +53,22 @@ class CampaignWorker:
                 await self._go_on(claimed)
             finally:
                 await campaigns.leave(pool, id)
+        await self._let_go()
         return 0
+
+    @property
+    def holds_a_file(self) -> bool:
+        """Tell whether there is a temporary file, to look after even when no campaign is under way."""
+        return self._folder is not None
+
+    async def _let_go(self) -> None:
+        """Delete the temporary file of an upload that was deleted, or is not asked about now: it is full of people."""
+        if self._folder is None:
+            return
+        pool, id = self._process.pool, self._opened[0] if self._opened else None
+        campaign = await campaigns.find(pool, id) if id else None
+        if campaign is None or campaign.state not in UNDER_WAY or not await campaign_files.is_kept(pool, campaign.id):
+            self.close()
 
     async def drop_stray_uploads(self) -> int:
         """Delete uploads that never became complete."""

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import tempfile
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from submitter.campaigns import CampaignWorker
+from tests.conftest import TOKEN, ClientWith
 from tests.seat import Seat, seated
 from tests.test_dashboard_files import BOUNDARY, CSV, form, send, state_of, uploaded
 
 if TYPE_CHECKING:
-    from tests.asgi import Client
     from tests.at_work import AtWork
     from tests.wishes import Pool
 
@@ -22,9 +24,9 @@ FAR = "000000001" + "9" * 30  # its first nine digits are a 1
 
 
 @pytest.fixture
-async def seat(client: Client) -> Seat:
-    """Provide a browser that is logged in."""
-    return await seated(client)
+async def seat(client_with: ClientWith) -> Seat:
+    """Provide a browser whose session may do everything."""
+    return await seated(await client_with(api_tokens=f"ann:read+operate+admin:{TOKEN}"))
 
 
 @pytest.fixture
@@ -69,3 +71,25 @@ async def test_a_form_that_ends_in_the_middle_is_not_kept(seat: Seat, pool: Pool
     assert "in the middle of the file" in answer.body.decode()
     assert await pool.fetchval("SELECT count(*) FROM campaigns") == 0
     assert (await send(seat, form(CSV)[:-2])).status == 303  # the line's end after it is nobody's
+
+
+@pytest.mark.parametrize("ends", ["erased", "stopped", "read"])
+async def test_no_copy_of_an_upload_is_left_behind(
+    seat: Seat, worker: CampaignWorker, pool: Pool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ends: str
+) -> None:
+    """The reconciler's temporary file goes when the upload does, and when there is nothing to do with it."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    path = await uploaded(seat)
+    await worker.work_on_campaigns()
+    await seat.form(f"{path}/columns", {"work_email": "0"})
+    await worker.work_on_campaigns()
+    if ends != "read":
+        await seat.form(f"{path}/approve", {"most": "100"})
+        await worker.work_on_campaigns()
+        assert list(tmp_path.rglob("upload"))  # the answers are waited for
+        gone = {"email": "ada@acme.dev"}
+        await (seat.form("/suppressions/erase", gone) if ends == "erased" else seat.form(f"{path}/stop", {}))
+
+    await worker.work_on_campaigns()
+
+    assert not list(tmp_path.rglob("upload"))
