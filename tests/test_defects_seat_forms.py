@@ -93,3 +93,32 @@ async def test_no_copy_of_an_upload_is_left_behind(
     await worker.work_on_campaigns()
 
     assert not list(tmp_path.rglob("upload"))
+
+
+@pytest.mark.parametrize(
+    ("given", "credits"),
+    [("100,50", None), ("1.200,50", None), ("1,2", None), ("1e3", None), ("1_000", None), ("-1", None), ("", None),
+     ("NaN", None), ("9" * 15, None), ("1200", 1200), ("1,200", 1200), ("1,234,567.5", 1234567.5), (" 7.25 ", 7.25)],
+)  # fmt: skip
+async def test_credits_are_what_was_typed(
+    seat: Seat, worker: CampaignWorker, pool: Pool, given: str, credits: float | None
+) -> None:
+    """A comma groups thousands, as our pages write them; where it may be a decimal point, nothing is approved."""
+    path = await uploaded(seat)
+    await worker.work_on_campaigns()
+    await seat.form(f"{path}/columns", {"work_email": "0"})
+    await worker.work_on_campaigns()
+
+    answer = await seat.form(f"{path}/approve", {"most": given})
+
+    assert answer.status == (422 if credits is None else 303)
+    assert await pool.fetchval("SELECT approved_credits FROM campaigns") == credits
+
+
+async def test_a_page_that_follows_a_file_goes_on_after_an_error(seat: Seat) -> None:
+    """The page of an error must not take the place of the part that asks again: it would ask no more."""
+    page = await seat.page(await uploaded(seat))
+
+    (polling,) = [tag for tag in page.split("<")[1:] if "every 2s" in tag]
+    assert 'data-hx-status:4xx="swap:none"' in polling
+    assert 'data-hx-status:5xx="swap:none"' in polling

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from decimal import Decimal, InvalidOperation
+import re
+from decimal import Decimal
 from uuid import UUID
 
 import structlog
@@ -24,6 +25,8 @@ log = structlog.get_logger()
 
 MOST_OF_A_SAMPLE = 100_000
 IDENTIFYING = frozenset({"profile_url", "work_email", "personal_email", "name", "first_name", "last_name"})
+# A comma is no point: 100,50 must not become 10,050 credits.
+CREDITS = re.compile(r"(?:\d{1,15}|\d{1,3}(?:,\d{3}){1,4})(?:\.\d{0,6})?", re.ASCII)
 CHANGED = "file-changed"  # the state did not allow it
 
 
@@ -97,10 +100,7 @@ class FileForms:
 
 def _credits(form: dict[str, str]) -> Decimal:
     """Read the credits of a form. Raise Problem (422)."""
-    try:
-        most = Decimal(form.get("most", "").strip()[:20].replace(",", ""))
-    except InvalidOperation:
-        most = Decimal(-1)
-    if not (most.is_finite() and 0 <= most <= MOST_CREDITS):
-        raise wrong_fields([("most", "credits, such as 1200")])
+    text = form.get("most", "").strip()
+    if not CREDITS.fullmatch(text) or (most := Decimal(text.replace(",", ""))) > MOST_CREDITS:
+        raise wrong_fields([("most", "credits, such as 1200 or 1,200.50")])
     return most
