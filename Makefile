@@ -14,7 +14,7 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no
 WORKERS ?= $(shell expr 2 + $$(nproc 2>/dev/null || echo 2))
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test model check freeze up chaos attacks fuzz failover soak bench constraints clean
+.PHONY: help demo test model check freeze up chaos attacks fuzz failover soak bench screenshots constraints clean
 
 help:  ## say this
 	@echo 'make demo         play it all against pretend vendors; KEEP=1 leaves it running, CRM=hubspot plays only that'
@@ -29,6 +29,7 @@ help:  ## say this
 	@echo 'make soak         half an hour of steady work, and whether anything grows; MINUTES=, RATE=, SEED='
 	@echo 'make bench        ours beside the limit and the peers; make bench-lookups: one row'
 	@echo 'make up           all processes on this machine, settings from the environment'
+	@echo 'make screenshots  pictures of every page of the dashboard, for docs/screenshots'
 	@echo 'make constraints  pin what is installed when everything is as new as it can be'
 	@echo 'make clean        remove what the others made, but no database'
 
@@ -51,6 +52,9 @@ check: $(READY)
 
 freeze: $(READY)
 	@$(BIN)/python -m tests.freezing
+
+screenshots: $(MEASURES)
+	@$(BIN)/python -m tests.screenshots
 
 up: $(or $(wildcard $(READY)),$(PRODUCT))
 	@$(BIN)/ringback up $(ARGS)

@@ -17,6 +17,7 @@ from console import enrich_report as report
 from console.enrich_progress import Watch
 from console.who import user
 from enrichment.files.table import Table
+from enrichment.garbage import collect_rarely
 from enrichment.providers import build_providers
 from enrichment.settings import Settings
 from store import campaign_asking, campaign_reading, campaigns, notify
@@ -74,6 +75,7 @@ class Run:
 
     async def to_its_end(self) -> dict[str, object]:
         """Take the campaign as far as it goes now; return the summary."""
+        collect_rarely()  # each row makes hundreds of objects, and no cycle
         self._listen()
         campaign = await self._open()
         policy = await Installation(self._pool, self._settings).policy()

@@ -36,6 +36,10 @@ class Fresh(Generic[Value]):
                 raise TimeoutError
         return task.result()
 
+    def forget(self) -> None:
+        """Compute anew for whoever comes next: what is known, or being computed, is from before a change."""
+        self._computing = None
+
     def close(self) -> None:
         """Cancel a computation that is still under way."""
         if self._computing is not None:

@@ -28,7 +28,7 @@ from store.campaign_asking import Left, MovedOn, TooDear
 from store.campaign_quotes import end, quote_sample
 from store.campaigns import LIMIT_REACHED, Campaign
 
-READ_AT_ONCE = 500  # rows of one commit
+READ_AT_ONCE = 1000  # rows of one commit
 BEGUN_AT_ONCE = 50  # rows of one commit
 MOST_QUEUED = 50  # lookups of a campaign that wait to be asked
 MOST_OPEN = 2000  # lookups of a campaign that have not ended
@@ -45,13 +45,13 @@ class CampaignFile:
         self._rows: Iterator[Row] = iter(())
         self._at = -1  # the number of the last row that was read; -1: not begun
 
-    async def after(self, number: int, limit: int) -> list[tuple[int, dict[str, str]]]:
+    def after(self, number: int, limit: int) -> list[tuple[int, dict[str, str]]]:
         """Return the contacts of up to *limit* rows after row *number*. Raise FileProblem or OSError."""
-        return await asyncio.to_thread(lambda: list(self._pick(range(number + 1, number + 1 + limit))))
+        return list(self._pick(range(number + 1, number + 1 + limit)))
 
-    async def pick(self, numbers: Sequence[int]) -> list[tuple[int, dict[str, str]]]:
+    def pick(self, numbers: Sequence[int]) -> list[tuple[int, dict[str, str]]]:
         """Return the contacts of these rows, in order. Raise FileProblem, also if one is not there, or OSError."""
-        picked = await asyncio.to_thread(lambda: list(self._pick(numbers)))
+        picked = list(self._pick(numbers))
         if len(picked) < len(numbers):
             raise FileProblem(CHANGED)
         return picked
@@ -117,10 +117,10 @@ class CampaignWork:
                 return Step(moved=False)
 
     async def _read(self, campaign: Campaign, file: CampaignFile) -> bool:
-        given = await file.after(campaign.read_to, READ_AT_ONCE)
-        if not given:
+        rows = await asyncio.to_thread(lambda: self._rows(file.after(campaign.read_to, READ_AT_ONCE)))
+        if not rows:
             return await campaign_reading.end_reading(self._pool, self._id)
-        return await campaign_reading.record(self._pool, self._id, campaign.read_to, self._rows(given), self._policy)
+        return await campaign_reading.record(self._pool, self._id, campaign.read_to, rows, self._policy)
 
     async def _end(self, campaign: Campaign) -> bool:
         if campaign.state == "sampling":
@@ -145,7 +145,7 @@ class CampaignWork:
 
     async def _begin_some(self, numbers: Sequence[int], file: CampaignFile) -> bool:
         """Begin these rows, or the first of them alone. Return False if even that could cost too much."""
-        rows = self._rows(await file.pick(numbers))
+        rows = await asyncio.to_thread(lambda: self._rows(file.pick(numbers)))
         if spoilt := [row for row in rows if row.wish is None]:
             await campaign_reading.spoil(self._pool, self._id, spoilt)
             return True

@@ -6,6 +6,7 @@ TEST_DATABASE_URL names a server to use; without it, an embedded one is started,
 from __future__ import annotations
 
 import asyncio
+import importlib
 import os
 import shutil
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -57,6 +58,7 @@ Start = Callable[..., AbstractAsyncContextManager[AtWork]]
 HEAVY = ("tests/test_chaos.py", "tests/test_model.py", "tests/test_demo.py", "tests/test_soak.py",
          "tests/test_end_to_end.py", "tests/test_end_to_end_hubspot.py", "tests/test_bench.py",
          "tests/test_enrich_end_to_end.py", "tests/test_apart.py", "tests/test_upgrade.py")  # fmt: skip
+FIRST = (*HEAVY, "tests/test_dashboard_browser.py")
 
 
 class ByModule(LoadScopeScheduling):  # type: ignore[misc]  # xdist has no types
@@ -72,10 +74,18 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> ByModul
     return ByModule(config, log)
 
 
+def pytest_collection(session: pytest.Session) -> None:
+    """Let parallel workers share the compiling of a fresh clone's tests: what one has read serves the others."""
+    if worker := getattr(session.config, "workerinput", None):
+        modules = sorted(Path(__file__).parent.glob("test_*.py"))
+        for path in modules[int(worker["workerid"].removeprefix("gw")) :: worker["workercount"]]:
+            importlib.import_module(f"tests.{path.stem}")
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Let parallel workers begin with the heavy modules, or one worker would end long after the others."""
+    """Let parallel workers begin with the longest modules, or one worker would end long after the others."""
     if hasattr(config, "workerinput"):
-        items.sort(key=lambda item: not item.nodeid.startswith(HEAVY))
+        items.sort(key=lambda item: not item.nodeid.startswith(FIRST))
 
 
 @pytest.fixture(scope="session")
@@ -96,7 +106,7 @@ def server_url() -> Iterator[str]:
 def databases(server_url: str) -> Iterator[Databases]:
     """Provide copies of a database at the newest step."""
     name = f"ringback_template_{os.getpid()}"
-    asyncio.run(_build_template(server_url, name))
+    asyncio.run(build_template(server_url, name))
     with Databases(server_url, name) as copies:
         yield copies
     asyncio.run(execute(server_url, f"DROP DATABASE {name} WITH (FORCE)"))
@@ -250,7 +260,8 @@ def memory() -> Path | None:
     return memory if memory.is_dir() and shutil.disk_usage(memory).free > 4 << 30 else None
 
 
-async def _build_template(server_url: str, name: str) -> None:
+async def build_template(server_url: str, name: str) -> None:
+    """Make the database *name* at the newest step, with an identity key that the tests know."""
     await execute(server_url, f"DROP DATABASE IF EXISTS {name} WITH (FORCE)", f"CREATE DATABASE {name}")
     connection = await asyncpg.connect(url_of(server_url, name))
     try:

@@ -42,8 +42,8 @@ async def lookup(db: Db, **overrides: Any) -> asyncpg.Record:
     values |= {"keys": sorted(keys.own), "identifiers": sorted(keys.identifiers)}
     if "search_id" not in values:
         values["search_id"] = (await _search(db, values, keys))["id"]
-    await _insert(db, "events", {"id": values["event_id"], "source": values["source"], "body": b"{}"})
-    return await _insert(db, "lookups", values)
+    await insert(db, "events", {"id": values["event_id"], "source": values["source"], "body": b"{}"})
+    return await insert(db, "lookups", values)
 
 
 async def _search(db: Db, lookup: dict[str, Any], keys: Keys) -> asyncpg.Record:
@@ -72,7 +72,7 @@ async def _search(db: Db, lookup: dict[str, Any], keys: Keys) -> asyncpg.Record:
             key,
             values["id"],
         )
-    return await _insert(db, "searches", values)
+    return await insert(db, "searches", values)
 
 
 async def search_of(db: Db, lookup_id: UUID) -> asyncpg.Record:
@@ -103,7 +103,7 @@ async def job(db: Db, state: str = "queued", **overrides: Any) -> asyncpg.Record
         values["search_id"] = (await search_of(db, values["lookup_id"]))["id"]
     if values.get("reserved"):
         await _use(db, values, reserved=values["reserved"])
-    return await _insert(db, "jobs", values)
+    return await insert(db, "jobs", values)
 
 
 async def finished_job(db: Db, state: str = "answered", **overrides: Any) -> asyncpg.Record:
@@ -139,7 +139,7 @@ async def finished_job(db: Db, state: str = "answered", **overrides: Any) -> asy
     await _use(db, values, charged=values["credits"], possible=values["possible"])
     for kind, credits in (("charged", values["credits"]), ("possible", values["possible"])):
         if credits:
-            await _insert(
+            await insert(
                 db,
                 "ledger",
                 {
@@ -147,7 +147,7 @@ async def finished_job(db: Db, state: str = "answered", **overrides: Any) -> asy
                     "kind": kind, "credits": credits, "day": values["reserved_on"],
                 },
             )  # fmt: skip
-    return await _insert(db, "finished_jobs", values)
+    return await insert(db, "finished_jobs", values)
 
 
 async def delivery(db: Db, state: str = "queued", **overrides: Any) -> asyncpg.Record:
@@ -162,7 +162,7 @@ async def delivery(db: Db, state: str = "queued", **overrides: Any) -> asyncpg.R
         values |= {"attempt": 1, "ended_at": now}
     if state in ("refused", "given_up", "skipped"):
         values["reason"] = "HTTP 410"
-    return await _insert(db, "deliveries", values | overrides)
+    return await insert(db, "deliveries", values | overrides)
 
 
 async def _use(db: Db, values: dict[str, Any], **sums: Any) -> None:
@@ -182,7 +182,8 @@ async def _use(db: Db, values: dict[str, Any], **sums: Any) -> None:
     )
 
 
-async def _insert(db: Db, table: str, values: dict[str, Any]) -> asyncpg.Record:
+async def insert(db: Db, table: str, values: dict[str, Any]) -> asyncpg.Record:
+    """Insert one row, and return it."""
     columns = ", ".join(values)
     places = ", ".join(f"${n}" for n in range(1, len(values) + 1))
     row = await db.fetchrow(f"INSERT INTO {table} ({columns}) VALUES ({places}) RETURNING *", *values.values())  # noqa: S608

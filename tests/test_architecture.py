@@ -148,46 +148,49 @@ def test_no_statement_is_put_together() -> None:
     assert together == []
 
 
-@pytest.mark.parametrize("path", files(*ROOMS, *MEASURES))
-def test_a_file_is_read_in_one_sitting(path: str) -> None:
+def test_a_file_is_read_in_one_sitting() -> None:
     """No module is longer than 400 lines, and each says in its docstring what it is."""
-    lines = (ROOT / path).read_text(encoding="utf-8").count("\n")
+    lines = {path: (ROOT / path).read_text(encoding="utf-8").count("\n") for path in files(*ROOMS, *MEASURES)}
 
-    assert lines <= LONGEST_FILE
-    assert ast.get_docstring(tree(path)) or lines == 0
+    assert {path: count for path, count in lines.items() if count > LONGEST_FILE} == {}
+    assert [path for path, count in lines.items() if count and not ast.get_docstring(tree(path))] == []
 
 
-@pytest.mark.parametrize("path", files(*ROOMS, *MEASURES))
-def test_a_function_fits_on_a_screen(path: str) -> None:
+def test_a_function_fits_on_a_screen() -> None:
     """Sixty lines of code at most; a statement in SQL may take the room that it needs."""
     too_long = []
-    for function in functions(path):
-        lines = (function.end_lineno or 0) - function.lineno + 1
-        for node in ast.walk(function):
-            if isinstance(node, ast.Constant) and isinstance(node.value, str) and "\n" in node.value:
-                lines -= node.value.count("\n")
-        if lines > LISTS.get(f"{path}:{function.name}", LONGEST_FUNCTION):
-            too_long.append(f"{function.name}: {lines}")
+    for path in files(*ROOMS, *MEASURES):
+        for function in functions(path):
+            lines = (function.end_lineno or 0) - function.lineno + 1
+            for node in ast.walk(function):
+                if isinstance(node, ast.Constant) and isinstance(node.value, str) and "\n" in node.value:
+                    lines -= node.value.count("\n")
+            if lines > LISTS.get(f"{path}:{function.name}", LONGEST_FUNCTION):
+                too_long.append(f"{path}:{function.name}: {lines}")
 
     assert too_long == []
 
 
-@pytest.mark.parametrize("path", files("tests"))
-def test_tests_say_what_they_hold(path: str) -> None:
+def test_tests_say_what_they_hold() -> None:
     """Every test has a sentence that states a rule, not what the test calls."""
-    silent = [f.name for f in functions(path) if f.name.startswith("test_") and not ast.get_docstring(f)]
+    silent = [
+        f"{path}:{function.name}"
+        for path in files("tests")
+        for function in functions(path)
+        if function.name.startswith("test_") and not ast.get_docstring(function)
+    ]
 
     assert silent == []
 
 
-@pytest.mark.parametrize("path", files("tests"))
-def test_tests_do_not_sleep(path: str) -> None:
+def test_tests_do_not_sleep() -> None:
     """A test waits for something to come true: a pause is too short on one machine, and too long on all others.
 
     sleep(0) is none: it gives the others their turn.
     """
     pauses = [
-        f"{function.name}: {ast.unparse(node)}"
+        f"{path}:{function.name}: {ast.unparse(node)}"
+        for path in files("tests")
         for function in functions(path)
         if function.name.startswith("test_")
         for node in straight_on(function)

@@ -14,12 +14,12 @@ from chaos.plan import KINDS
 
 ROOT = Path(__file__).parent.parent
 SEED = 7
-PATIENCE = 280.0  # seconds; it takes about 65 when nothing else runs
+PATIENCE = 280.0  # seconds; it takes about 55 when nothing else runs
 
 
 def test_a_minute_of_chaos_breaks_no_promise(tmp_path: Path) -> None:
     """Processes die, database, network, vendors and the CRM break: nothing lost, paid twice, overwritten or stuck."""
-    command = [sys.executable, "-m", "chaos", "--short", "--rate", "50", "--seed", str(SEED), "--report", str(tmp_path)]
+    command = [sys.executable, "-m", "chaos", "--short", "--rate", "20", "--seed", str(SEED), "--report", str(tmp_path)]
 
     run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE, check=False)
 

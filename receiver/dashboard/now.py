@@ -76,7 +76,9 @@ class NowPage:
         self._now = Fresh(self._read, OFTEN)
 
     async def page(self, request: Request) -> Response:
-        """Answer GET /."""
+        """Answer GET /; after a form of ours, as it is since then, which only a script would see a moment later."""
+        if "said" in request.query_params:
+            self._now.forget()
         return as_page(request, "now.html", now=await self.read())
 
     async def read(self) -> Now:
