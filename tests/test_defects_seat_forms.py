@@ -13,7 +13,7 @@ import pytest
 from submitter.campaigns import CampaignWorker
 from tests.conftest import TOKEN, ClientWith
 from tests.seat import Seat, seated
-from tests.test_dashboard_files import BOUNDARY, CSV, form, send, state_of, uploaded
+from tests.test_dashboard_files import BOUNDARY, CSV, form, patient, send, state_of, uploaded
 
 if TYPE_CHECKING:
     from tests.at_work import AtWork
@@ -122,3 +122,23 @@ async def test_a_page_that_follows_a_file_goes_on_after_an_error(seat: Seat) -> 
     (polling,) = [tag for tag in page.split("<")[1:] if "every 2s" in tag]
     assert 'data-hx-status:4xx="swap:none"' in polling
     assert 'data-hx-status:5xx="swap:none"' in polling
+
+
+async def test_downloads_go_on_when_there_is_a_temporary_folder_again(
+    seat: Seat, worker: CampaignWorker, pool: Pool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each download without one says so, and takes no place from those that come after it."""
+    path = await uploaded(seat)
+    await worker.work_on_campaigns()
+    await seat.form(f"{path}/columns", {"work_email": "0"})
+    await worker.work_on_campaigns()
+    await seat.form(f"{path}/approve", {"most": "100"})
+    await worker.work_on_campaigns()
+
+    with monkeypatch.context() as patch:
+        patch.setattr(tempfile, "tempdir", str(tmp_path / "missing"))
+        pages = [await seat.page(f"{path}/enriched", 503) for _ in range(3)]
+
+    assert ["no temporary folder" in page for page in pages] == [True] * 3
+    answer = await Seat(patient(seat.app), seat.headers).get(f"{path}/enriched")
+    assert answer.status == 200

@@ -42,8 +42,8 @@ class FileDownloads:
             raise Problem(409, "Nothing of this file was asked in the dashboard, so there is nothing to download.")
         if self._open >= AT_ONCE:
             raise Problem(503, "Other files are being written. Load this one again in a moment.")
+        folder = _folder()
         self._open += 1
-        folder = tempfile.TemporaryDirectory(prefix="ringback-download-")
         try:
             path = await self._write(campaign, Path(folder.name))
             await audit.record(self._desk.pool, who=who(request), action="export", subject=campaign.id)
@@ -69,6 +69,15 @@ class FileDownloads:
     def _end(self, folder: tempfile.TemporaryDirectory[str]) -> None:
         folder.cleanup()
         self._open -= 1
+
+
+def _folder() -> tempfile.TemporaryDirectory[str]:
+    """Make a temporary folder. Raise Problem (503)."""
+    try:
+        return tempfile.TemporaryDirectory(prefix="ringback-download-")
+    except OSError as error:
+        log.warning("no_temporary_folder", error=type(error).__name__)
+        raise Problem(503, "The receiver has no temporary folder to write the file in, or no room in it.") from None
 
 
 class _Download(FileResponse):
