@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -34,8 +35,11 @@ class Decisions:
         self._installation = installation
         self._notifier = notifier
 
-    async def retry(self, id: UUID, *, wrong_number: bool, who: str) -> Retried:
-        """Try a failed, unresolved or held lookup again, or a found one whose number is wrong."""
+    async def retry(self, id: UUID, *, wrong_number: bool, ended: datetime | None = None, who: str) -> Retried:
+        """Try a failed, unresolved or held lookup again, or a found one whose number is wrong.
+
+        *ended*: when the end came that the person saw. A later end is not what was decided about.
+        """
         status = await self._status(id)
         # Read this before the retry: a fast retry leaves no doubt to read afterwards.
         doubtful = await lookups.possibly_charged(self._pool, id)
@@ -43,7 +47,7 @@ class Decisions:
             done = await lookups.release(self._pool, id, who=who, action="retry")
         elif status in ("failed", "unresolved") or (status == "found" and wrong_number):
             policy = await self._installation.policy()
-            done = await lookups.retry(self._pool, id, policy, wrong_number=status == "found", who=who)
+            done = await lookups.retry(self._pool, id, policy, wrong_number=status == "found", ended=ended, who=who)
         else:
             raise Problem(
                 409,

@@ -14,8 +14,9 @@ PER_SECOND = 1_000  # answers; a scrape or a check takes one
 AT_ONCE = 20  # answers; more would hold up everything else for as long as they take
 LONGEST = 0.5  # seconds; load balancers usually wait for one
 
-REFUSALS = frozenset({401, 404, 405, 429})
-PUBLIC = frozenset({"/healthz", "/readyz", "/metrics", "/openapi.json", "/docs", "/", "/login"})
+REFUSALS = frozenset({303, 401, 404, 405, 429})  # 303: to the login, for one; a form's is seldom, and may wait as well
+# The stream tells a page without a session that it has ended.
+PUBLIC = frozenset({"/healthz", "/readyz", "/metrics", "/openapi.json", "/docs", "/", "/login", "/live"})
 PUBLIC_FILES = ("/docs/", "/static/")
 
 

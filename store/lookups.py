@@ -54,15 +54,17 @@ async def decide_again(pool: asyncpg.Pool[Any], ids: Sequence[UUID], policy: Pol
 
 
 async def retry(
-    pool: asyncpg.Pool[Any], id: UUID, policy: Policy, *, wrong_number: bool = False, who: str | None = None
-) -> bool:
+    pool: asyncpg.Pool[Any], id: UUID, policy: Policy, *, wrong_number: bool = False, ended: datetime | None = None,
+    who: str | None = None,
+) -> bool:  # fmt: skip
     """Ask again for a failed or unresolved lookup, doubtful providers too; with *wrong_number*, for a found one.
 
     The wrong number is never given again; lookups that have it keep it. Return False when the lookup's status does
-    not allow this. *who*: the person, for the audit.
+    not allow this, or it is not the end of the moment *ended* any more. *who*: the person, for the audit.
     """
     async with transaction(pool) as connection:
-        done = bool(await _decide_locked(connection, [id], policy, _WRONG if wrong_number else _RETRIED, insists=True))
+        query = _WRONG if wrong_number else _RETRIED
+        done = bool(await _decide_locked(connection, [id], policy, query, ended, insists=True))
         if done and who is not None:
             detail = {"wrong_number": True} if wrong_number else None
             await audit.record(connection, who=who, action="retry", subject=id, detail=detail)
@@ -246,6 +248,7 @@ _RETRIED = f"""
         {_COLUMNS}
          WHERE lookups.id = ANY($1::uuid[])
            AND lookups.final_status IN ('failed', 'unresolved')
+           AND ($2::timestamptz IS NULL OR lookups.finished_at = $2)
          ORDER BY lookups.id
            FOR NO KEY UPDATE OF lookups
 """
@@ -253,18 +256,19 @@ _WRONG = f"""
         {_COLUMNS}
          WHERE lookups.id = ANY($1::uuid[])
            AND lookups.final_status = 'found'
+           AND ($2::timestamptz IS NULL OR lookups.finished_at = $2)
          ORDER BY lookups.id
            FOR NO KEY UPDATE OF lookups
 """
 
 
 async def _decide_locked(
-    db: Db, ids: Sequence[UUID], policy: Policy, query: str, *, insists: bool = False
+    db: Db, ids: Sequence[UUID], policy: Policy, query: str, *given: Any, insists: bool = False
 ) -> list[UUID]:
     """Lock keys, searches and lookups, in this order; decide, and write the decisions."""
     keys = {key for row in await db.fetch("SELECT keys FROM lookups WHERE id = ANY($1::uuid[])", ids) for key in row[0]}
     locked = await lock_known_keys(db, keys)
-    again = [_again(row, policy, insists=insists) for row in await db.fetch(query, ids)]
+    again = [_again(row, policy, insists=insists) for row in await db.fetch(query, ids, *given)]
     world, regions = locked.world, {one.seeker.region for one in again}
     world.suppressed = await suppressed_numbers(db, world, regions, policy.hash)
     hits = await suppressed_hashes(db, {hash for one in again for hash in one.seeker.keys.asked})

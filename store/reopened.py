@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from uuid import UUID
 
 from store.database import Db
@@ -16,9 +17,10 @@ LOOKED_AT = 2000  # lookups of one page,
 DECIDED = 500  # and of those at most, so that one transaction decides them
 
 
-async def reopen(db: Db, ids: Sequence[UUID]) -> set[UUID]:
+async def reopen(db: Db, ids: Sequence[UUID], *, ended_by: datetime | None = None) -> set[UUID]:
     """Reopen those of these lookups that are failed or unresolved, as `retry`, but without deciding them; return them.
 
+    *ended_by*: what ended later was retried meanwhile, and is left alone: to ask once more is another decision.
     They are queued from now on, and `to_decide` finds them. So a retry of very many is over soon, and the decisions,
     which cost several times as much, leave room for what else is going on. Call inside a transaction.
     """
@@ -32,6 +34,7 @@ async def reopen(db: Db, ids: Sequence[UUID]) -> set[UUID]:
                      FROM lookups
                     WHERE lookups.id = wanted.id   -- each in its month: an array would be searched for in all of them
                       AND final_status IN ('failed', 'unresolved')
+                      AND ($2::timestamptz IS NULL OR finished_at <= $2)
                     LIMIT 1
                       FOR NO KEY UPDATE) AS lookup
         )
@@ -44,6 +47,7 @@ async def reopen(db: Db, ids: Sequence[UUID]) -> set[UUID]:
         RETURNING lookups.id
         """,
         ids,
+        ended_by,
     )
     return {row["id"] for row in rows}
 

@@ -32,7 +32,7 @@ CHUNK = 500  # items of one transaction
 AT_ONCE = 2  # chunks
 SAMPLE = 10
 
-Apply = Callable[[Db, Sequence[UUID], Policy], Awaitable[set[UUID]]]
+Apply = Callable[[Db, Sequence[UUID], Policy, datetime], Awaitable[set[UUID]]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,10 +205,10 @@ async def advance(pool: asyncpg.Pool[Any], id: UUID, policy: Policy, prices: Map
         if row is not None:
             return await _preview(db, id, _wanted(row), row["seen_to"], policy, prices)
         row = await db.fetchrow(
-            "SELECT action, seen_to FROM selections WHERE id = $1 AND state = 'applying'",
+            "SELECT action, seen_to, created_at FROM selections WHERE id = $1 AND state = 'applying'",
             id,
         )
-        return await _apply(db, id, row["action"], row["seen_to"], policy) if row is not None else 0
+        return await _apply(db, id, row["action"], row["seen_to"], row["created_at"], policy) if row is not None else 0
 
 
 async def _preview(
@@ -232,14 +232,14 @@ async def _preview(
     return page.seen
 
 
-async def _apply(db: Db, id: UUID, action: Action, seen_to: UUID | None, policy: Policy) -> int:
+async def _apply(db: Db, id: UUID, action: Action, seen_to: UUID | None, created_at: datetime, policy: Policy) -> int:
     ids = await _take(db, id, seen_to)
     if not ids and seen_to is not None:  # what another process had taken and gave back
         ids = await _take(db, id, None)
     if not ids:
         await _end(db, id)
         return 0
-    done = await APPLY[action](db, ids, policy)
+    done = await APPLY[action](db, ids, policy, created_at)
     await db.execute(
         "UPDATE selected SET is_done = true WHERE selection_id = $1 AND item_id = ANY($2::uuid[])",
         id,
@@ -294,23 +294,23 @@ async def _end(db: Db, id: UUID) -> None:
     )
 
 
-async def _retry(db: Db, ids: Sequence[UUID], _: Policy) -> set[UUID]:
-    return await reopen(db, ids)
+async def _retry(db: Db, ids: Sequence[UUID], _: Policy, created_at: datetime) -> set[UUID]:
+    return await reopen(db, ids, ended_by=created_at)
 
 
-async def _cancel(db: Db, ids: Sequence[UUID], policy: Policy) -> set[UUID]:
+async def _cancel(db: Db, ids: Sequence[UUID], policy: Policy, _: datetime) -> set[UUID]:
     return await lookups.cancel_many(db, ids, policy)
 
 
-async def _release(db: Db, ids: Sequence[UUID], _: Policy) -> set[UUID]:
+async def _release(db: Db, ids: Sequence[UUID], _: Policy, __: datetime) -> set[UUID]:
     return await lookups.release_many(db, ids)
 
 
-async def _replay(db: Db, ids: Sequence[UUID], _: Policy) -> set[UUID]:
+async def _replay(db: Db, ids: Sequence[UUID], _: Policy, __: datetime) -> set[UUID]:
     return await deliveries.replay(db, ids)
 
 
-async def _erase(db: Db, ids: Sequence[UUID], policy: Policy) -> set[UUID]:
+async def _erase(db: Db, ids: Sequence[UUID], policy: Policy, _: datetime) -> set[UUID]:
     """Erase these lookups, and their items of selections; the reconciler decides those anew that shared a search."""
     assert not isinstance(db, asyncpg.Pool)  # noqa: S101  a selection is applied in a transaction
     return set((await erase_within(db, ids, policy)).lookups)

@@ -25,6 +25,7 @@ LEASE = timedelta(seconds=60)  # of one campaign: longer than a large workbook t
 WORKS_FOR = 5.0  # seconds for each: a stop does not wait for a large one
 GUESSED_FROM = 200  # rows
 MOST = 2  # campaigns of one pass
+UNDER_WAY = ("reading", "sampling", "running")
 STRAY_AFTER = timedelta(hours=1)  # an upload that has not become complete
 
 
@@ -47,10 +48,8 @@ class CampaignWorker:
     async def work_on_campaigns(self) -> int:
         """Go on with some campaigns that are under way, each for a while; with others the next time."""
         pool = self._process.pool
-        found = await campaigns.under_way(pool, MOST, self._last)
-        if not found or (self._opened and not await campaign_files.is_kept(pool, self._opened[0])):
-            self.close()  # nobody needs the copy, or a person in it was erased
-        for id in found:
+        await self._let_go()
+        for id in await campaigns.under_way(pool, MOST, self._last):
             self._last = id
             claimed = await campaigns.claim(pool, id, LEASE)
             if claimed is None:
@@ -61,6 +60,15 @@ class CampaignWorker:
             finally:
                 await campaigns.leave(pool, id)
         return 0
+
+    async def _let_go(self) -> None:
+        """Delete the temporary file of an upload that was deleted, or is not asked about now: it is full of people."""
+        if self._spooled is None:
+            return
+        pool, id = self._process.pool, self._opened[0] if self._opened else None
+        campaign = await campaigns.find(pool, id) if id else None
+        if campaign is None or campaign.state not in UNDER_WAY or not await campaign_files.is_kept(pool, campaign.id):
+            self.close()
 
     async def drop_stray_uploads(self) -> int:
         """Delete uploads that never became complete, and what killed processes left on this machine."""

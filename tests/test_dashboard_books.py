@@ -13,6 +13,7 @@ from tests.conftest import TOKEN, ClientWith
 from tests.factories import delivery, lookup
 from tests.pages import flaws, words
 from tests.seat import Seat, seated
+from tests.wishes import MOBILE
 
 if TYPE_CHECKING:
     from tests.asgi import Client
@@ -50,17 +51,18 @@ async def shown(seat: Seat, path: str) -> str:
 
 
 async def test_a_delivery_is_shown_with_what_went_wrong(client: Client, pool: Pool) -> None:
-    """Its tries, its next one, and the other side's words, which are shown and do nothing."""
-    row = await delivery(pool, "given_up", attempt=10, reason=HOSTILE, error="HTTP 500", answer=f"no {HOSTILE}")
+    """Its tries, its next one, and the reason. What the other side answered may repeat the number: it is not here."""
+    row = await delivery(pool, "given_up", attempt=10, reason=HOSTILE, error="HTTP 500", answer=f"{MOBILE} {HOSTILE}")
     await delivery(pool, "queued", attempt=3, error="timed out", channel="hubspot")
 
     page = await shown(await seated(client), "/deliveries")
 
     assert HOSTILE not in page
-    assert page.count("&lt;script&gt;alert(1)&lt;/script&gt;") == 2
+    assert page.count("&lt;script&gt;alert(1)&lt;/script&gt;") == 1
+    assert MOBILE not in page
     text = words(page)
     assert "given up webhook" in text
-    assert "Last error: HTTP 500 Its answer no &lt;script" in text
+    assert "Last error: HTTP 500 Its answer is in the lookup's timeline" in text
     assert "1 queued to hubspot" in text
     assert re.search(r"queued hubspot …[0-9a-f]{8} 3 next 20\d\d-\d\d-\d\d \d\d:\d\d:\d\d Last error: timed out", text)
     assert str(row["lookup_id"]) in LINK.findall(page)

@@ -88,7 +88,8 @@ def test_the_turnstile_lets_some_pass_at_once_and_makes_nobody_wait_for_long() -
     ("path", "status", "paced"),
     [
         ("/metrics", 200, True), ("/docs/viewer/start.js", 200, True), ("/v1/lookups", 401, True), ("/x", 404, True),
-        ("/events/generic", 429, True), ("/v1/lookups", 200, False), ("/events/generic", 202, False),
+        ("/events/generic", 429, True), ("/lookups", 303, True), ("/live", 200, True),
+        ("/v1/lookups", 200, False), ("/events/generic", 202, False),
         ("/callbacks/nyne/1/x", 200, False), ("/events/generic", 503, False),
     ],
 )  # fmt: skip

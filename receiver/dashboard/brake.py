@@ -31,7 +31,7 @@ class Brake:
 
     async def pull(self, request: Request) -> Response:
         """Pause what the form names: `provider`, `source`, or all."""
-        form = await read_form(request)
+        form = read_form(request)
         provider, source = form.get("provider") or None, form.get("source") or None
         reason = form.get("reason", "").strip()[:LONGEST_REASON] or NO_REASON
         if provider not in (None, *PROVIDER_NAMES) or source not in (None, *SOURCE_NAMES) or (provider and source):
@@ -46,7 +46,7 @@ class Brake:
 
     async def let_go(self, request: Request) -> Response:
         """Remove the pause that the form names."""
-        form = await read_form(request)
+        form = read_form(request)
         try:
             id = UUID(form.get("id", ""))
         except ValueError:

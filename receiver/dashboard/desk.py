@@ -20,7 +20,8 @@ from enrichment.setting_types import Scope
 from enrichment.settings import Settings
 from receiver import problems
 from receiver.auth import Handler, Tokens
-from receiver.dashboard.rendering import HEADERS, as_page, back_to
+from receiver.dashboard.forms import receive_form
+from receiver.dashboard.rendering import HEADERS, Page, as_page, back_to
 from receiver.dashboard.session import Sessions, is_ours
 from receiver.decisions import Decisions
 from receiver.events import Events
@@ -50,6 +51,7 @@ class Desk:
     door: Door
     events: Events
     turns: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(AT_ONCE))
+    making: asyncio.Lock = field(default_factory=asyncio.Lock)  # one page at a time: they share the event loop
 
     @property
     def sessions(self) -> Sessions:
@@ -81,10 +83,12 @@ class Desk:
                 self.tokens.access.count_token(holder, holder.name)
                 _check(request, scope)
                 if not takes_turn:
-                    return await handler(request)
+                    return await self._made(handler, request)
+                if request.method not in READING:
+                    await receive_form(request)  # a slow one holds up no other page
                 await self._wait_for_turn()
                 try:
-                    return await handler(request)
+                    return await self._made(handler, request)
                 finally:
                     self.turns.release()
             except Problem as problem:
@@ -99,6 +103,14 @@ class Desk:
                 return as_error(request, Problem(500, "Something broke on our side; it has been logged."))
 
         return guarded
+
+    async def _made(self, handler: Handler, request: Request) -> Response:
+        """Return the answer of *handler*; a page is made here, where what goes wrong is answered."""
+        response = await handler(request)
+        if isinstance(response, Page):
+            async with self.making:
+                await response.make()
+        return response
 
     async def _wait_for_turn(self) -> None:
         try:
@@ -134,8 +146,8 @@ def from_elsewhere() -> Problem:
 def away() -> Problem:
     """Return the 503 for a database that does not answer."""
     detail = (
-        "The database does not answer. Nothing was changed. Load the page again in a moment; `ringback doctor` on the "
-        "machine says more."
+        "The database does not answer. Load the page again in a moment; `ringback doctor` on the machine says more. If "
+        "you sent a form, look at its page first: what it asks for may have been done."
     )
     return Problem(503, detail, headers={"Retry-After": RETRY_AFTER})
 

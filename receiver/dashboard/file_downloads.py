@@ -42,7 +42,7 @@ class FileDownloads:
             raise Problem(409, "Nothing of this file was asked in the dashboard, so there is nothing to download.")
         if self._open >= AT_ONCE:
             raise Problem(503, "Other files are being written. Load this one again in a moment.")
-        spooled = Spool()
+        spooled = _spool()
         self._open += 1
         try:
             path = await self._write(campaign, spooled.folder)
@@ -69,6 +69,15 @@ class FileDownloads:
     def _end(self, spooled: Spool) -> None:
         spooled.close()
         self._open -= 1
+
+
+def _spool() -> Spool:
+    """Make a temporary folder. Raise Problem (503)."""
+    try:
+        return Spool()
+    except OSError as error:
+        log.warning("no_temporary_folder", error=type(error).__name__)
+        raise Problem(503, "The receiver has no temporary folder to write the file in, or no room in it.") from None
 
 
 class _Download(FileResponse):

@@ -38,7 +38,7 @@ class FileForms:
     async def columns(self, request: Request) -> Response:
         """Keep which column holds what: of each field, the place of its column."""
         campaign = await self._find(request)
-        form = await read_form(request)
+        form = read_form(request)
         columns = campaign.layout.columns if campaign.layout else ()
         mapping: dict[str, str] = {}
         for field in MAPPED:
@@ -53,7 +53,7 @@ class FileForms:
     async def sample(self, request: Request) -> Response:
         """Let a sample be asked."""
         campaign = await self._find(request)
-        form = await read_form(request)
+        form = read_form(request)
         given = form.get("sample", str(SAMPLE)).strip()
         if not (given.isascii() and given.isdecimal() and len(given) < 9 and 0 < int(given) <= MOST_OF_A_SAMPLE):
             raise wrong_fields([("sample", f"a number of rows from 1 to {MOST_OF_A_SAMPLE:,}")])
@@ -64,7 +64,7 @@ class FileForms:
     async def approve(self, request: Request) -> Response:
         """Let all rows be asked, within the credits of the form."""
         campaign = await self._find(request)
-        most = _credits(await read_form(request))
+        most = _credits(read_form(request))
         done = await campaigns.approve(self._desk.pool, campaign.id, most=most, who=who(request))
         log.info("campaign_approved", campaign=str(campaign.id), who=who(request), most_credits=float(most))
         return self._back(campaign.id, done=done)
@@ -72,7 +72,7 @@ class FileForms:
     async def go_on(self, request: Request) -> Response:
         """Let a stopped campaign go on, within the credits of the form if there are any."""
         campaign = await self._find(request)
-        form = await read_form(request)
+        form = read_form(request)
         most = _credits(form) if form.get("most") else None
         done = campaign.state == "stopped" and await campaigns.go_on(
             self._desk.pool, campaign.id, most=most, who=who(request)

@@ -14,9 +14,14 @@ MOST_FIELDS = 50
 TYPE = "application/x-www-form-urlencoded"
 
 
-async def read_form(request: Request) -> dict[str, str]:
-    """Return the fields of the form in the body, the last of each name. Raise Problem (400, 408, 413, 415)."""
-    return _read(request, await read_body(request, MOST_OF_A_FORM))
+async def receive_form(request: Request) -> None:
+    """Receive the body, for `read_form`. Raise Problem (408, 413)."""
+    request.state.body = await read_body(request, MOST_OF_A_FORM)
+
+
+def read_form(request: Request) -> dict[str, str]:
+    """Return the fields of the form that was received, the last of each name. Raise Problem (400, 415)."""
+    return _read(request, request.state.body)
 
 
 async def read_form_of_a_stranger(request: Request) -> dict[str, str]:

@@ -10,7 +10,7 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
 from receiver.dashboard.desk import Desk
-from receiver.dashboard.now import NowPage
+from receiver.dashboard.now import Now, NowPage
 from receiver.dashboard.rendering import HEADERS, render
 from receiver.problems import UNAVAILABLE, Problem
 
@@ -30,6 +30,7 @@ class Live:
         self._desk = desk
         self._now = now
         self._open = 0
+        self._made: dict[frozenset[str], tuple[Now, bytes]] = {}  # of each kind of visitor, the last event
 
     async def stream(self, request: Request) -> Response:
         """Send the page at every change, until the session ends or the process stops."""
@@ -47,11 +48,11 @@ class Live:
         scopes, until = request.state.holder.scopes, request.state.until
         self._open += 1
         try:
-            sent, sent_at, begun = "", 0.0, time.monotonic()
+            sent, sent_at, begun = b"", 0.0, time.monotonic()
             while time.time() < until:
                 part = await self._part(scopes)
                 if part != sent:
-                    yield _event(part)
+                    yield part
                     sent, sent_at = part, time.monotonic()
                 elif time.monotonic() - sent_at > QUIET:
                     yield b": still here\n\n"
@@ -64,11 +65,17 @@ class Live:
         finally:
             self._open -= 1
 
-    async def _part(self, scopes: frozenset[str]) -> str:
+    async def _part(self, scopes: frozenset[str]) -> bytes:
+        """Return the event of what is read now: it is made once for all who may see the same."""
         try:
-            return render("now_part.html", now=await self._now.read(), scopes=scopes)
+            now = await self._now.read()
         except (TimeoutError, asyncpg.PostgresError, *UNAVAILABLE):
-            return render("away.html")
+            return _event(render("away.html"))
+        of, event = self._made.get(scopes, (None, b""))
+        if of is not now:
+            event = _event(render("now_part.html", now=now, scopes=scopes))
+            self._made[scopes] = now, event
+        return event
 
 
 def _goodbye() -> bytes:

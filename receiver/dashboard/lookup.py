@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from decimal import Decimal
 from uuid import UUID
 
@@ -36,7 +37,7 @@ class LookupPage:
     async def decide(self, request: Request) -> Response:
         """Answer POST /lookups/{id}: reveal what is masked, or decide what the form says."""
         id = id_of(request, "lookup")
-        form = await read_form(request)
+        form = read_form(request)
         decision = form.get("do", "")
         if decision == "reveal":
             return await self._reveal(request, id)
@@ -62,7 +63,9 @@ class LookupPage:
         """Decide; return the code of what the page then says. Raise Problem."""
         match decision:
             case "retry" | "wrong_number":
-                done = await self._decisions.retry(id, wrong_number=decision == "wrong_number", who=name)
+                done = await self._decisions.retry(
+                    id, wrong_number=decision == "wrong_number", ended=_ended(form), who=name
+                )
                 if decision == "wrong_number":
                     return "number-wrong"
                 return "retried-doubtful" if done.doubtful else "retried"
@@ -101,3 +104,14 @@ class LookupPage:
         """Return what it may cost to ask all of them again."""
         known = self._desk.providers
         return sum((known[name].price for name in providers if name in known), Decimal(0))
+
+
+def _ended(form: Mapping[str, str]) -> datetime:
+    """Return when the end came that the page showed: a form that is sent twice must not decide about the next one.
+
+    Raise Problem (409).
+    """
+    try:
+        return datetime.fromisoformat(form.get("ended", "")).astimezone(UTC)
+    except (ValueError, OverflowError):
+        raise Problem(CONFLICT, "The form does not say what it is about.") from None

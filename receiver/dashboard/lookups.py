@@ -37,7 +37,7 @@ class LookupList:
 
     async def search(self, request: Request) -> Response:
         """Answer POST /lookups: find by e-mail, profile, number or record; the result is in no address."""
-        given = _given(await read_form(request), (*FILTERS, "cursor", "q"))
+        given = _given(read_form(request), (*FILTERS, "cursor", "q"))
         text = given.get("q", "")
         may_be_record = text != "" and "@" not in text and "/" not in text
         try:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
-from collections.abc import Mapping
+import time
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -13,6 +15,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
+from starlette.types import Receive, Scope, Send
 
 from receiver.auth import Holder
 from receiver.dashboard.assets import address_of
@@ -29,6 +32,7 @@ HEADERS = {
     "Referrer-Policy": "same-origin",
     "Cross-Origin-Opener-Policy": "same-origin",
 }
+AT_ONCE = 0.001  # seconds that a page is made without a pause: an event takes a dozen turns of the event loop
 CODE = re.compile(r"`([^`]+)`")
 UNITS = ((86_400, "d", 3600, "h"), (3600, "h", 60, "min"), (60, "min", 1, "s"))
 
@@ -36,7 +40,7 @@ UNITS = ((86_400, "d", 3600, "h"), (3600, "h", 60, "min"), (60, "min", 1, "s"))
 def as_page(request: Request, template: str, status: int = 200, **content: Any) -> Response:
     """Render *template* with *content* for the holder of the request's session, who may be nobody."""
     holder: Holder | None = getattr(request.state, "holder", None)
-    text = _TEMPLATES.get_template(template).render(
+    pieces = _TEMPLATES.get_template(template).generate(
         holder=holder,
         scopes=holder.scopes if holder else frozenset(),
         pages=[page for page in PAGES if holder and page.scope in holder.scopes],
@@ -44,7 +48,33 @@ def as_page(request: Request, template: str, status: int = 200, **content: Any) 
         said=SAID.get(request.query_params.get("said", "")),
         **content,
     )
-    return Response(text, status, HEADERS, "text/html")
+    return Page(pieces, status)
+
+
+class Page(Response):
+    """A page that is made piece by piece: a long one, of thousands of rows, holds up no event."""
+
+    def __init__(self, pieces: Iterator[str], status: int) -> None:
+        super().__init__(b"", status, HEADERS, "text/html")
+        self._pieces: Iterator[str] | None = pieces
+
+    async def make(self) -> None:
+        """Make it, unless it is made."""
+        if self._pieces is None:
+            return
+        made, until = [], time.perf_counter() + AT_ONCE
+        for piece in self._pieces:
+            made.append(piece)
+            if time.perf_counter() > until:
+                await asyncio.sleep(0)
+                until = time.perf_counter() + AT_ONCE
+        self._pieces = None
+        self.body = "".join(made).encode()
+        self.headers["content-length"] = str(len(self.body))
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self.make()
+        await super().__call__(scope, receive, send)
 
 
 def render(template: str, **content: Any) -> str:

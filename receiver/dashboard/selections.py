@@ -48,7 +48,7 @@ class SelectionPages:
 
     async def preview(self, request: Request) -> Response:
         """Look for what the form describes, and show it; or the form again, with what is wrong in it."""
-        form = await read_form(request)
+        form = read_form(request)
         given = {name: form.get(name, "").strip() for name in (*FIELDS, "action")}
         if given["action"] == "erase":
             demand(request, "admin")

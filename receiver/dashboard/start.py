@@ -81,7 +81,7 @@ class StartPage:
 
     async def send(self, request: Request) -> Response:
         """Begin a lookup for the contact that the form names, as POST /v1/lookups does, and show it."""
-        form = await read_form(request)
+        form = read_form(request)
         given = {name: form.get(name, "").strip() for name in FIELDS}
         contact = {name: value for name, value in given.items() if value}
         if not contact:

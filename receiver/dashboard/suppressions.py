@@ -41,7 +41,7 @@ class SuppressionsPage:
 
     async def suppress(self, request: Request) -> Response:
         """Suppress what the form names."""
-        form = await read_form(request)
+        form = read_form(request)
         wrong: dict[str, str] = {}
         kind = form.get("kind", "")
         note = _read_note(form.get("note", ""), wrong)
@@ -62,7 +62,7 @@ class SuppressionsPage:
 
     async def find(self, request: Request) -> Response:
         """Show what there is of a person, and ask whether to erase it."""
-        form = await read_form(request)
+        form = read_form(request)
         identifiers, wrong = _read_person(form)
         if wrong:
             return await self._show(request, form, wrong)
@@ -77,7 +77,7 @@ class SuppressionsPage:
 
     async def erase(self, request: Request) -> Response:
         """Erase a person, and show how much that was."""
-        form = await read_form(request)
+        form = read_form(request)
         identifiers, wrong = _read_person(form)
         if wrong:
             return await self._show(request, form, wrong)

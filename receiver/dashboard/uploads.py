@@ -51,6 +51,8 @@ async def receive_file(request: Request, keep: Keep) -> Received:
         raise Problem(
             408, "The file came too slowly, or not at all. Send it again.", headers={"Connection": "close"}
         ) from None
+    if not form.is_whole:
+        raise Problem(400, "The form ended in the middle of the file, so it was not kept. Send it again.")
     if not form.received.size:
         raise Problem(400, "The form has no file in it, or an empty one. Choose a file, and send it again.")
     return form.received
@@ -86,6 +88,7 @@ class _Form:
     def __init__(self, boundary: bytes) -> None:
         self.received = Received()
         self.arrived = bytearray()
+        self.is_whole = False  # its end has arrived
         self._all = 0
         self._is_file = False
         self._header = b""
@@ -98,6 +101,7 @@ class _Form:
                 "on_header_end": self._on_header_end,
                 "on_part_data": self._on_part_data,
                 "on_part_end": self._on_part_end,
+                "on_end": self._on_end,
             },
         )
 
@@ -132,6 +136,9 @@ class _Form:
 
     def _on_part_end(self) -> None:
         self._is_file = False
+
+    def _on_end(self) -> None:
+        self.is_whole = True
 
 
 def plain_name(name: str) -> str:
