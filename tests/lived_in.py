@@ -6,6 +6,7 @@ of the ranges that regulators keep for fiction.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import random
@@ -315,8 +316,11 @@ async def _file(pool: Pool, name: str, state: str, *, rows: int, began: datetime
     new = rows * 9 // 10
     sample = [Answered(number % 3 != 0, Decimal(5) if number % 3 else Decimal(0)) for number in range(50)]
     asked, found = (new, new * 2 // 3) if state == "done" else (50, 33)
+    people = [f"Person {number},p{number}@acme.example,Acme,\r\n" for number in range(rows)]
+    content = "".join([",".join(COLUMNS), "\r\n", *people]).encode()
     values: dict[str, Any] = {
-        "id": at(began), "name": name, "who": "grace", "state": state, "is_uploaded": True, "digest": bytes(32),
+        "id": at(began), "name": name, "who": "grace", "state": state, "is_uploaded": True,
+        "digest": hashlib.sha256(content).digest(),
         "layout": json.dumps({
             "columns": list(COLUMNS), "kind": "csv", "encoding": "utf-8", "separator": ",", "sheet": None,
         }),
@@ -328,4 +332,4 @@ async def _file(pool: Pool, name: str, state: str, *, rows: int, began: datetime
     if state == "done":
         values |= {"approved_at": began, "done_at": began + timedelta(minutes=19)}
     await factories.insert(pool, "campaigns", values)
-    await factories.insert(pool, "campaign_files", {"campaign_id": values["id"], "place": 0, "bytes": b"not read here"})
+    await factories.insert(pool, "campaign_files", {"campaign_id": values["id"], "place": 0, "bytes": content})
