@@ -24,7 +24,7 @@ from contextlib import suppress
 from functools import cache, partial
 from pathlib import Path
 from tempfile import TemporaryFile
-from typing import Any
+from typing import Any, NamedTuple
 
 import chaos
 import console
@@ -39,6 +39,15 @@ ROOT = Path(__file__).parent.parent
 LONGEST = 1 << 16  # bytes of a command with its environment
 MODULES = {"console", "sandbox", *processes.MODULES.values()}
 PACKAGES = (chaos, console, receiver, sandbox, store, submitter)
+
+
+class Ended(NamedTuple):
+    """What a command has come to."""
+
+    code: int
+    out: str
+    err: str
+    pid: int
 
 
 class Fork:
@@ -78,7 +87,7 @@ class Fork:
 
 async def run(
     module: str, *arguments: str, cwd: Path, env: Mapping[str, str], within: float, starts_forks: bool = False
-) -> tuple[int, str, str]:
+) -> Ended:
     """Run `python -m module` to its end; return exit code, output and errors. Raises TimeoutError.
 
     If it *starts_forks*, the processes of ours that it starts are forks, too.
@@ -93,7 +102,7 @@ async def run(
             fork.kill()
         out.seek(0)
         err.seek(0)
-        return code, out.read().decode(), err.read().decode()
+        return Ended(code, out.read().decode(), err.read().decode(), fork.pid)
 
 
 async def launch(
@@ -123,8 +132,10 @@ start_anew = processes.launch
 
 def of_ours(command: Sequence[str], env: Mapping[str, str]) -> list[str] | None:
     """Return module and arguments of `python -m module`, if it would import what the process that forks has."""
-    words = [word for word in command[1:] if word != "-P"]
-    if Path(command[0]).parent != Path(sys.executable).parent or words[:1] != ["-m"] or words[1] not in MODULES:
+    program, *words = [word for word in command if word != "-P"]
+    if Path(program).name == "ringback":
+        words = ["-m", "console", *words]
+    if Path(program).parent != Path(sys.executable).parent or words[:1] != ["-m"] or words[1] not in MODULES:
         return None
     of_the_interpreter = {name for name in {*env, *os.environ} if name.startswith(("PYTHON", "LD_"))}
     return words[1:] if all(env.get(name) == os.environ.get(name) for name in of_the_interpreter) else None
@@ -141,13 +152,18 @@ async def fork_with(
     starts_forks: bool = False,
 ) -> Fork:
     """Fork for `python -m module`, its stdout and stderr *output*. It gets *orphaned* if we die first."""
-    command: dict[str, Any] = {"module": module, "arguments": arguments, "cwd": str(cwd), "env": dict(env)}
-    command |= {"orphaned": orphaned, "starts_forks": starts_forks}
+    asker = send(module, arguments, cwd=cwd, env=env, output=output, orphaned=orphaned, starts_forks=starts_forks)
+    asker.setblocking(False)
+    return Fork(asker, int(await asyncio.get_running_loop().sock_recv(asker, LONGEST)), None)
+
+
+def send(module: str, arguments: Sequence[str], *, output: tuple[int, int], **command: Any) -> socket.socket:
+    """Ask for a fork; return the socket that tells its process id, and its exit code at the end."""
     ours, theirs = socket.socketpair(type=socket.SOCK_SEQPACKET)
-    ours.setblocking(False)
+    command |= {"module": module, "arguments": arguments, "cwd": str(command["cwd"]), "env": dict(command["env"])}
     with theirs:
         socket.send_fds(_forker(), [json.dumps(command).encode()], [*output, theirs.fileno()])
-    return Fork(ours, int(await asyncio.get_running_loop().sock_recv(ours, LONGEST)), None)
+    return ours
 
 
 @cache
