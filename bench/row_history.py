@@ -16,7 +16,7 @@ from typing import Any
 import asyncpg
 from uuid_utils.compat import uuid7
 
-from bench import seed
+from bench import pages, seed
 from bench.measure import Bench, Row
 from bench.selections import retry_many
 from bench.server import connected, database
@@ -140,6 +140,7 @@ class Side:
             "list of queued ones": self._list("queued"),
             "list of held ones": self._list("held"),  # there are none, so it never finds enough of them to stop early
             "find by e-mail": self._find,
+            "timeline of one": partial(pages.read_timeline, self.pool),
             "usage": lambda: reports.usage_by_day(self.pool, month),
         }
 
@@ -250,8 +251,9 @@ async def measure(bench: Bench) -> list[Row]:
             sides.append(Side(await open_pool(url, name="bench", size=4), jobs))
         try:
             times = await _measure(sides, bench.rounds)
+            over_time = await pages.over_time(sides[1].pool, large)
             async with connected(many_url) as connection, connected(many_url) as reader:
-                rows = [await _prune(connection, reader, large)]
+                rows = [over_time, await _prune(connection, reader, large)]
                 rows.append(await retry_many(sides[1].pool, reader, POLICY, large))
         finally:
             await asyncio.gather(*(close_pool(side.pool) for side in sides))

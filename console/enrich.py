@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from enrichment.money import MOST_CREDITS
 
 if TYPE_CHECKING:
     from console.enrich_run import Manner, Wanted
@@ -16,6 +19,7 @@ if TYPE_CHECKING:
     from enrichment.settings import Settings
 
 SAMPLE = 50
+MOST_SAMPLED = 1_000_000
 GUESSED_FROM = 200  # rows
 
 
@@ -26,10 +30,14 @@ def enrich(
         str, typer.Option("--map", metavar="COLUMNS", help="`E-Mail=work_email, Firma=company`; beats the guess.")
     ] = "",
     sheet: Annotated[str | None, typer.Option(metavar="NAME", help="Of a workbook; by default its first.")] = None,
-    sample: Annotated[int, typer.Option(min=0, metavar="N", help="Ask N at random first; 0: no sample.")] = SAMPLE,
+    sample: Annotated[
+        int, typer.Option(min=0, max=MOST_SAMPLED, metavar="N", help="Ask N at random first; 0: no sample.")
+    ] = SAMPLE,
     max_credits: Annotated[
         float | None,
-        typer.Option("--max-credits", min=0, metavar="N", help="For all of the file, the sample included."),
+        typer.Option(
+            "--max-credits", min=0, max=MOST_CREDITS, metavar="N", help="For all of the file, the sample included."
+        ),
     ] = None,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", metavar="FILE", help="By default FILE.enriched.csv beside it.")
@@ -66,7 +74,7 @@ def enrich(
         refuse(f"{problem}.")
     if as_json:
         typer.echo(json.dumps(summary, indent=2))
-    raise typer.Exit(0 if summary["state"] == "done" or dry_run else 1)
+    raise typer.Exit(0 if dry_run or (summary["output"] and summary["state"] == "done") else 1)
 
 
 def _read(path: Path, text: str, sheet: str | None, manner: Manner) -> Wanted:
@@ -74,11 +82,29 @@ def _read(path: Path, text: str, sheet: str | None, manner: Manner) -> Wanted:
     from console.enrich_report import confirm_columns
     from console.enrich_run import Wanted
     from enrichment.files import open_table
+    from enrichment.files.known import KnownFile
+    from enrichment.files.table import FileProblem
 
-    table = open_table(path, name=path.name, sheet=sheet)
-    columns = _columns(path, table, text)
+    try:
+        known = KnownFile(path)  # before its columns are looked at: a person may take long to confirm them
+        table = open_table(path, name=path.name, sheet=sheet)
+        columns = _columns(path, table, text)
+        if not manner.dry_run:
+            _refuse_output(path, manner.output)
+    except OSError as error:
+        raise FileProblem(f"{path.name} cannot be read: {error.strerror or 'the system says no more'}") from None
     confirm_columns(table, columns, asks=not (text or manner.yes), err=manner.as_json)
-    return Wanted(path, table, columns, manner)
+    return Wanted(path, known, table, columns, manner)
+
+
+def _refuse_output(path: Path, output: Path) -> None:
+    """Raise FileProblem for an output that could not be written, before anything is paid."""
+    from enrichment.files.table import FileProblem
+
+    if not output.parent.is_dir() or output.is_dir() or not os.access(output.parent, os.W_OK):
+        raise FileProblem(f"{output} cannot be written: name a file in a folder that you may write to with --output")
+    if output.exists() and output.samefile(path):
+        raise FileProblem(f"{output} is the file itself: name another one with --output")
 
 
 def _columns(path: Path, table: Table, text: str) -> dict[str, str]:

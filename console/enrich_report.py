@@ -53,7 +53,7 @@ def quoted(campaign: Campaign, *, err: bool) -> None:
     """Print what the sample says about the whole file."""
     quote = campaign.quote or {}
     if not quote:
-        typer.echo("No row of the sample is left: they were erased.", err=err)
+        typer.echo("No row of the sample is left: they were erased or cancelled.", err=err)
         return
     typer.echo(f"Of {quote['sampled']:,} asked at random, {campaign.found:,} have a number: "
                f"{credits(campaign.credits)} credits. For all {quote['population']:,} new rows, with 95 % "
@@ -88,6 +88,15 @@ def ended(campaign: Campaign, output: Path | None, *, dry_run: bool, err: bool) 
         typer.echo(f"Stopped: {campaign.reason}.", err=err)
     elif campaign.state in ("read", "quoted") and not dry_run:
         typer.echo("Nothing more is asked. The same command goes on from here.", err=err)
+
+
+def not_written(output: Path, why: str) -> None:
+    """Say why there is no enriched file, and what to do; nothing that was found is lost."""
+    typer.echo(
+        f"{output.name} is not written: {why}. Remedy: the same command again, perhaps with another --output; "
+        "no row is asked twice.",
+        err=True,
+    )
 
 
 def summary(campaign: Campaign, output: Path | None) -> dict[str, Any]:

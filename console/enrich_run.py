@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
+import os
 import signal
 import time
 from dataclasses import dataclass
@@ -16,7 +16,9 @@ import asyncpg
 from console import enrich_report as report
 from console.enrich_progress import Watch
 from console.who import user
-from enrichment.files.table import Table
+from enrichment.files.known import KnownFile
+from enrichment.files.table import FileProblem, Table
+from enrichment.garbage import collect_rarely
 from enrichment.providers import build_providers
 from enrichment.settings import Settings
 from store import campaign_asking, campaign_reading, campaigns, notify
@@ -29,6 +31,7 @@ from store.installation import Installation
 LOOK_EVERY = 0.2  # seconds between two looks while lookups are on their way
 AWAY = 2.0  # seconds between two tries while the database is away
 UNDER_WAY = ("reading", "sampling", "running")
+STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 REASONS = 10  # that are shown, why rows cannot be used
 
 
@@ -50,16 +53,10 @@ class Wanted:
     """A file, how to read it, and what its columns hold."""
 
     path: Path
+    known: KnownFile
     table: Table
     columns: dict[str, str]
     manner: Manner
-
-    def digest(self) -> bytes:
-        """Return the SHA-256 of the file; of a workbook, with the sheet."""
-        with self.path.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256")
-        digest.update((self.table.sheet or "").encode())
-        return digest.digest()
 
 
 class Run:
@@ -74,10 +71,12 @@ class Run:
 
     async def to_its_end(self) -> dict[str, object]:
         """Take the campaign as far as it goes now; return the summary."""
+        collect_rarely()  # each row makes hundreds of objects, and no cycle
         self._listen()
         campaign = await self._open()
         policy = await Installation(self._pool, self._settings).policy()
-        file = CampaignFile(self._wanted.path, self._wanted.table, self._wanted.columns)
+        wanted = self._wanted
+        file = CampaignFile(wanted.path, wanted.table, wanted.columns, wanted.known.check)
         work = CampaignWork(self._pool, campaign.id, file, policy, build_providers(self._settings))
         shown = None
         while not self._stop.is_set():
@@ -93,14 +92,22 @@ class Run:
     async def _open(self) -> Campaign:
         """Return the file's campaign; one that was stopped, or whose command was killed, goes on."""
         wanted, manner = self._wanted, self._manner
-        digest = await asyncio.to_thread(wanted.digest)
+        digest = wanted.known.digest(wanted.table.sheet or "")
         campaign = await campaigns.open_campaign(
-            self._pool, name=wanted.path.name, who=user(), digest=digest, mapping=wanted.columns, anew=manner.anew
+            self._pool,
+            name=_text(wanted.path.name),
+            who=user(),
+            digest=digest,
+            mapping=wanted.columns,
+            anew=manner.anew,
         )
         if campaign.begun:
             report.resumed(campaign, err=manner.as_json)
-        if not manner.dry_run and (campaign.state == "stopped" or manner.max_credits is not None):
+        may_ask = not manner.dry_run
+        if may_ask and (campaign.state == "stopped" or manner.max_credits is not None):
             await campaigns.go_on(self._pool, campaign.id, most=manner.max_credits, who=user())
+        elif campaign.state == "stopped" and campaign.approved_credits is None:  # while its rows were counted
+            await campaigns.go_on(self._pool, campaign.id, most=None, who=user())
         return campaign
 
     async def _decide(self, campaign: Campaign) -> bool:
@@ -132,15 +139,19 @@ class Run:
         return await campaigns.approve(self._pool, campaign.id, most=most, who=user())
 
     def _ask(self, campaign: Campaign, most: Decimal) -> bool:
-        """Ask the person at the terminal; Ctrl-C ends the command there, as everywhere."""
-        asyncio.get_running_loop().remove_signal_handler(signal.SIGINT)
+        """Ask the person at the terminal; a signal ends the command there at once."""
+        for number in STOPS:
+            asyncio.get_running_loop().remove_signal_handler(number)
         try:
             return report.ask(campaign, most, self._wanted.path, self._manner.as_json)
         finally:
             self._listen()
 
     def _listen(self) -> None:
-        asyncio.get_running_loop().add_signal_handler(signal.SIGINT, self._stop.set)
+        """Let Ctrl-C, the end of a session and a polite kill stop cleanly; `nohup` goes on without its terminal."""
+        for number in STOPS:
+            if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:
+                asyncio.get_running_loop().add_signal_handler(number, self._stop.set)
 
     async def _drive(self, work: CampaignWork, campaign: Campaign) -> None:
         """Work until the campaign leaves its state, or a person stops it."""
@@ -170,11 +181,24 @@ class Run:
             await campaigns.stop(self._pool, campaign.id, STOPPED)
             campaign = await self._find(campaign)
         output = None
-        if campaign.state == "done" or (campaign.state == "stopped" and not self._stop.is_set()):
-            output = self._manner.output
-            await write_results(self._pool, campaign.id, self._wanted.path, self._wanted.table, output)
+        is_over = campaign.state == "done" or (campaign.state == "stopped" and not self._stop.is_set())
+        if is_over and not self._manner.dry_run:
+            output = await self._write(campaign)
         report.ended(campaign, output, dry_run=self._manner.dry_run, err=self._manner.as_json)
         return report.summary(campaign, output)
+
+    async def _write(self, campaign: Campaign) -> Path | None:
+        """Write the enriched file, and return its path. If it cannot be written, say why and return None."""
+        wanted, output = self._wanted, self._manner.output
+        try:
+            await write_results(self._pool, campaign.id, wanted.path, wanted.table, output, wanted.known.check)
+        except FileProblem as problem:
+            report.not_written(output, str(problem))
+        except OSError as error:
+            report.not_written(output, error.strerror or type(error).__name__)
+        else:
+            return output
+        return None
 
     async def _find(self, campaign: Campaign) -> Campaign:
         found = await campaigns.find(self._pool, campaign.id)
@@ -186,3 +210,8 @@ class Run:
                 await self._stop.wait()
         except TimeoutError:
             return
+
+
+def _text(name: str) -> str:
+    """Return a file's name as text that a database takes: on disk it may hold any bytes."""
+    return os.fsencode(name).decode("utf-8", "replace")

@@ -9,6 +9,7 @@ a profile also the same name and company. Two rows that only share an address ma
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
@@ -17,7 +18,7 @@ from typing import Literal
 from uuid import UUID
 
 from enrichment.contact import Contact, fingerprint
-from enrichment.decide import Fate
+from enrichment.decide import Fate, World
 from enrichment.event import read_fields
 from enrichment.money import cents
 from enrichment.providers.base import Provider
@@ -86,6 +87,25 @@ def forecasting(policy: Policy) -> Policy:
     return replace(policy, found=policy.found - SLACK, not_found=policy.not_found - SLACK)
 
 
+def strangers(rows: Sequence[RowRead], world: World, suppressed: frozenset[bytes]) -> frozenset[int]:
+    """Return the numbers of the rows that share no key with what is known, nor with one another.
+
+    Each of them begins a search of its own, whatever `decide` makes of the others: most rows of a large file do.
+    """
+    holders = Counter(key for row in rows for key in row.own)
+    return frozenset(
+        row.number
+        for row in rows
+        if all(holders[key] == 1 and key not in world.links for key in row.own) and suppressed.isdisjoint(row.asked)
+    )
+
+
+def most_of_stranger(row: RowRead, prices: Mapping[str, Decimal], asked: Sequence[str]) -> Decimal:
+    """Return the most that *row* can cost, if nothing is known; *asked* are the providers in use."""
+    wanted = row.wish.providers if row.wish else ()
+    return price_of(tuple(name for name in wanted if name in asked) or wanted, prices)
+
+
 def most_of(row: RowRead, fate: Fate, prices: Mapping[str, Decimal], asked: Sequence[str]) -> Decimal:
     """Return the most that *row* can cost, if this is its *fate*; *asked* are the providers in use.
 
@@ -99,7 +119,7 @@ def most_of(row: RowRead, fate: Fate, prices: Mapping[str, Decimal], asked: Sequ
     is_covered = row.keys.identifiers <= search.asked and set(wish.providers) <= set(search.providers)
     if not search.is_new and is_covered:
         return Decimal(0)
-    return price_of([name for name in wish.providers if name in asked] or wish.providers, prices)
+    return most_of_stranger(row, prices, asked)
 
 
 def price_of(chain: Iterable[str], prices: Mapping[str, Decimal]) -> Decimal:

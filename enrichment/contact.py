@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import astuple, dataclass, fields
+from dataclasses import dataclass, fields
 from typing import TypeAlias
 
 from enrichment.emails import read_emails
@@ -58,9 +58,13 @@ class Contact:
         return f"Contact({', '.join(f.name for f in fields(self) if getattr(self, f.name) is not None)})"
 
 
+_NAMES = tuple(field.name for field in fields(Contact))
+_WRITTEN = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
+
+
 def fingerprint(contact: Contact, providers: Sequence[str] = ()) -> str:
     """Return one text for equal wishes, however they are written: the contact as read, and the providers it names."""
-    return json.dumps([*astuple(contact), list(providers)], ensure_ascii=False, separators=(",", ":"))
+    return _WRITTEN.encode([*(getattr(contact, name) for name in _NAMES), providers])
 
 
 def read_contact(

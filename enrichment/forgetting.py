@@ -60,13 +60,17 @@ class Person:
         """Tell whether a contact of an event is this person: one of the values occurs in its texts."""
         return any(self._is_named_by(text) for text in _texts(value))
 
-    def _is_named_by(self, text: str) -> bool:
+    def occurs_in(self, text: str) -> bool:
+        """Tell whether one of the values stands in *text*, which may be long."""
         ways = _ways(text.lower())
-        if any(
-            needle in way and re.search(around.format(re.escape(needle)), way)
+        return any(
+            needle in way and re.search(around.format(re.escape(needle)), way) is not None
             for needle, around in self._needles()
             for way in ways
-        ):
+        )
+
+    def _is_named_by(self, text: str) -> bool:
+        if self.occurs_in(text):
             return True
         if self.emails and "@" in text.replace("%40", "@") and self.emails & _read(read_emails, text):
             return True

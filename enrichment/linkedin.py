@@ -269,6 +269,8 @@ def _read_slug(raw: str) -> str:
 
 def _decode(raw: str) -> str:
     """Return the slug without encoding, width and tracking. Raise Unusable."""
+    if _PLAIN_SLUG.fullmatch(raw):
+        return raw
     slug = raw
     try:
         for _ in range(3):  # exports encode what was encoded already
@@ -289,7 +291,7 @@ def _decode(raw: str) -> str:
 def _is_placeholder(slug: str) -> bool:
     """Tell whether the slug fills a form: your_name, null-null, test-user, undefined-1, yes. person-1 may be one."""
     whole = slug.replace("_", "-").strip("-")
-    uncounted = (_COUNTER.sub("", whole), _ANY_COUNTER.sub("", whole))
+    uncounted = (_COUNTER.sub("", whole), _ANY_COUNTER.sub("", whole)) if whole[-1:].isdigit() else ()
     if whole in _PLACEHOLDERS or not _NOTHING.isdisjoint(map(_bare, (whole, *uncounted))):
         return True
     words = whole.split("-")

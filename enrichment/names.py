@@ -63,6 +63,7 @@ _NOT_PEOPLE = re.compile(
     rf"(?:{_SITES}) (?:member|user|lead|contact|visitor|guest|customer)|.*\((?:sample|test|demo)(?: contact| lead)?\)",
     re.IGNORECASE,
 )
+_APART = re.compile(r"[\s.,;:_()-]+|#\d+")
 _PERCENT_FIELD = re.compile(r"(?<!\S)%%?[^\W\d]\w*%%?(?!\S)")
 _FIELD = re.compile(r"\[\[?([\w .:'-]{1,40})\]\]?|<([\w .:'-]{1,40})>|(?<!\S)\$([^\W\d][\w.]{1,40})(?!\S)")
 _WORDS_OF_NOT_COMPANIES = """
@@ -98,7 +99,7 @@ def read_name(text: str) -> str | None:
 
 def _is_junk(folded: str) -> bool:
     """Tell whether the name fills a form, or says what the record is: FIRST_NAME LAST_NAME, Lead #123, Do not call."""
-    words = [word for word in re.split(r"[\s.,;:_()-]+|#\d+", folded) if word]
+    words = [word for word in _APART.split(folded) if word]
     if " ".join(words) in _REMARKS:
         return True
     # Test123; a number alone may tell people apart: Person 1
@@ -142,7 +143,7 @@ def _fillers(words: list[str], *, backwards: bool) -> int:
 
 def _is_filler(word: str) -> bool:
     folded = word.casefold()
-    bare = "".join(filter(str.isalnum, folded))
+    bare = folded if folded.isalnum() else "".join(filter(str.isalnum, folded))
     return not bare or bare in _MISSING_WORDS or (folded in _FILLERS and word not in ALSO_NAMES)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 # Ways to leave a field empty; case, brackets and quotes around them make no difference.
 # https://docs.aws.amazon.com/healthlake/latest/devguide/ names n/a, none, null, unknown and zeros among placeholders.
@@ -62,12 +63,16 @@ muster
 JUNK_WORDS = frozenset(_WORDS_OF_JUNK_WORDS.split())
 
 
+@lru_cache(maxsize=256)  # the readers of one contact ask again about the same text
 def is_nothing(text: str) -> bool:
     """Tell whether the tidied *text* is a word for nothing, once or repeated, or has no letter and no digit."""
-    folded = _SPACED_SIGN.sub(r"\1", text.casefold().strip(_AROUND))
+    folded = text.casefold().strip(_AROUND)
+    if " " not in folded:
+        return _says_nothing(folded)
+    folded = _SPACED_SIGN.sub(r"\1", folded)
     if _says_nothing(folded):
         return True
-    if " " not in folded or len(folded) > 80:
+    if len(folded) > 80:
         return False
     return all(_says_nothing(word.strip(",;" + _AROUND)) for word in folded.split())
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from functools import lru_cache
 
 from enrichment.nothing import is_template
 from enrichment.texts import TEMPLATE, Unusable
@@ -305,6 +306,7 @@ def has_flag(text: str) -> bool:
     return _FLAG.search(text) is not None
 
 
+@lru_cache(maxsize=256)  # a file names few countries, many times
 def read_region(text: str) -> str:
     """Return the country of the tidied *text* as two capital letters. Raise Unusable."""
     if text.isascii() or not has_flag(text):

@@ -8,7 +8,7 @@ addresses turned out to be shared. A name without a company is never shared with
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from uuid import UUID
@@ -86,19 +86,17 @@ class Wish:
 def keys_of(contact: Contact, record_id: str | None, hash: Hasher) -> Keys:
     """Return the keys of *contact*; *record_id* keeps a name without a company apart from namesakes."""
     profile = profile_key(contact, hash)
-    emails = tuple(
-        hash("email", email)
-        for email in dict.fromkeys((contact.work_email, contact.personal_email))
-        if email and not is_role_address(email)
-    )
+    written = {email: hash("email", email) for email in (contact.work_email, contact.personal_email) if email}
+    emails = tuple(key for email, key in written.items() if not is_role_address(email))
     question = profile or _question(contact, record_id, hash)
     strong = frozenset({*emails, profile} if profile else emails)
+    own = strong | {question}
     return Keys(
-        own=strong | {question},
+        own=own,
         sure=frozenset({question}),
         emails=emails,
-        identifiers=strong or frozenset({question}),
-        asked=strong | {question} | suppressible(contact, hash),
+        identifiers=strong or own,
+        asked=own.union(written.values(), _domain_keys(written, hash)),
     )
 
 
@@ -122,27 +120,29 @@ def facts_of(contact: Contact, hash: Hasher) -> Facts:
 
 def profile_key(contact: Contact, hash: Hasher) -> bytes | None:
     """Return the key of the contact's LinkedIn profile."""
-    if contact.slug:
-        return hash("slug", contact.slug)
-    return hash("member", contact.member) if contact.member else None
+    if member := contact.member:
+        return hash("member", member)
+    return hash("slug", slug) if (slug := contact.slug) else None
 
 
 def suppressible(contact: Contact, hash: Hasher) -> frozenset[bytes]:
     """Return the hashes any one of which, if suppressed, suppresses *contact*: of its profile, e-mails and domains."""
     emails = [email for email in (contact.work_email, contact.personal_email) if email]
-    domains = {domain for email in emails for domain in _domains(email.rpartition("@")[2])}
     profile = profile_key(contact, hash)
     return frozenset([
         *(hash("email", email) for email in emails),
-        *(hash("domain", domain) for domain in domains),
+        *_domain_keys(emails, hash),
         *([profile] if profile else []),
     ])  # fmt: skip
 
 
-def _domains(domain: str) -> list[str]:
-    """Return *domain* and its parents below the top level: a suppression of acme.co also covers mail.acme.co."""
-    labels = domain.split(".")
-    return [".".join(labels[place:]) for place in range(len(labels) - 1)]
+def _domain_keys(emails: Iterable[str], hash: Hasher) -> list[bytes]:
+    """Return the hashes of the domains of *emails*, and of their parents below the top level.
+
+    A suppression of acme.co also covers mail.acme.co.
+    """
+    domains = [email.rpartition("@")[2].split(".") for email in emails]
+    return [hash("domain", ".".join(labels[place:])) for labels in domains for place in range(len(labels) - 1)]
 
 
 def _question(contact: Contact, record_id: str | None, hash: Hasher) -> bytes:

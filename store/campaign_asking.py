@@ -137,8 +137,9 @@ _SAMPLE_LEFT = """
          ORDER BY campaign_id, number
          LIMIT $2
 """
-# A lookup with a job of its own can cost what that job and those after it can. One that waits for another's search
-# costs nothing if that asks all that it would ask; else it may have to begin its own after it.
+# A lookup can cost what its own job and those after it can, also when it has ended: a late number may end it, and a
+# cancelled one's question may be asked for others. One that waits for another's search costs nothing if that asks all
+# that it would ask; else it may have to begin its own after it.
 _WAITING = """
         WITH price AS MATERIALIZED (
             SELECT * FROM unnest($2::text[], $3::numeric[]) AS price (name, credits)
@@ -154,9 +155,15 @@ _WAITING = """
                AND campaign_rows.lookup_id IS NOT NULL AND campaign_rows.status IS NULL
         )
         SELECT COALESCE(job.state::text, 'following') AS state, job.held, job.provider, count(*)::int AS lookups,
-               sum(spent.credits + to_come.credits) AS most
+               sum(spent.credits + own.credits + to_come.credits) AS most
           FROM open
-          LEFT JOIN jobs AS job ON job.search_id = open.search_id AND open.final_status IS NULL
+          LEFT JOIN LATERAL (
+               SELECT *
+                 FROM jobs
+                WHERE jobs.search_id = open.search_id AND open.final_status IS NULL
+                   OR jobs.lookup_id = open.id
+                ORDER BY jobs.search_id = open.search_id DESC
+                LIMIT 1) AS job ON true
           LEFT JOIN LATERAL (
                SELECT asked, providers FROM searches WHERE searches.id = open.search_id OFFSET 0) AS search ON true
          CROSS JOIN LATERAL (
@@ -165,16 +172,22 @@ _WAITING = """
                 WHERE finished_jobs.lookup_id = open.id) AS spent
          CROSS JOIN LATERAL (
                SELECT COALESCE(sum(price.credits), 0) AS credits
+                 FROM jobs
+                 JOIN price ON price.name = ANY (jobs.provider || jobs.todo)
+                WHERE jobs.lookup_id = open.id) AS own
+         CROSS JOIN LATERAL (
+               SELECT COALESCE(sum(price.credits), 0) AS credits
                  FROM price
                 WHERE open.final_status IS NULL
-                  AND price.name = ANY (CASE WHEN job.lookup_id = open.id THEN job.provider || job.todo
-                                             WHEN open.identifiers <@ search.asked
+                  AND job.lookup_id IS DISTINCT FROM open.id
+                  AND price.name = ANY (CASE WHEN open.identifiers <@ search.asked
                                                   AND open.providers <@ search.providers THEN '{}'
                                              ELSE open.providers END)) AS to_come
          GROUP BY 1, 2, 3
          ORDER BY 1, 2, 3
 """
-# A lookup that is gone, because its month was pruned, counts as cancelled.
+# A lookup that is gone, because its month was pruned, counts as cancelled. One that has ended while its own question is
+# open stays open here: what that costs is not known yet.
 _SETTLE = """
         WITH ended AS MATERIALIZED (
             SELECT campaign_rows.number,
@@ -189,6 +202,7 @@ _SETTLE = """
              WHERE campaign_rows.campaign_id = $1
                AND campaign_rows.lookup_id IS NOT NULL AND campaign_rows.status IS NULL
                AND (lookup.final_status IS NOT NULL OR lookup.id IS NULL)
+               AND NOT EXISTS (SELECT FROM jobs WHERE jobs.lookup_id = campaign_rows.lookup_id)
              ORDER BY campaign_rows.campaign_id, campaign_rows.number
              LIMIT $2
                FOR UPDATE OF campaign_rows

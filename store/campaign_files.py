@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import asdict
@@ -83,12 +84,17 @@ async def pieces(db: Db, id: UUID) -> AsyncIterator[bytes]:
 
 
 async def spool(db: Db, id: UUID, path: Path) -> bool:
-    """Write an upload to *path*. Return False if it is gone."""
-    written = 0
+    """Write an upload to *path*. Return False if it is gone, or a piece of it is.
+
+    Retention deletes some pieces at a time, and an erasure may come between two: then the rest would be other rows.
+    """
+    digest = hashlib.sha256()
     with path.open("wb") as file:
         async for piece in pieces(db, id):
-            written += file.write(piece)
-    return written > 0
+            digest.update(piece)
+            file.write(piece)
+    whole: bytes | None = await db.fetchval("SELECT digest FROM campaigns WHERE id = $1", id)
+    return digest.digest() == whole
 
 
 async def drop_upload(db: Db, id: UUID) -> None:
@@ -112,11 +118,15 @@ async def describe(
 
     *path*: a file that takes its place.
     """
+    digest = None
+    if path is not None:
+        with path.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").digest()
     async with transaction(pool) as db:
         row = await db.fetchrow(
             """
             UPDATE campaigns
-               SET layout = $2::jsonb, mapping = $3::jsonb
+               SET layout = $2::jsonb, mapping = $3::jsonb, digest = COALESCE($4, digest)
              WHERE id = $1
                AND state = 'uploaded'
                AND layout IS NULL
@@ -125,6 +135,7 @@ async def describe(
             id,
             json.dumps(asdict(table)),
             json.dumps(dict(mapping)),
+            digest,
         )
         if row is not None and path is not None:
             await db.execute("DELETE FROM campaign_files WHERE campaign_id = $1", id)

@@ -28,7 +28,9 @@ async def quote_sample(db: Db, campaign: Campaign) -> bool:
     if any(row["status"] is None for row in rows):
         return False
     population, dearest = await _population(db, campaign.id)
-    answered = [Answered(row["status"] == "found", row["credits"]) for row in rows]
+    # A lookup that was cancelled before it was asked says nothing about the rows that will be.
+    answers = [row for row in rows if row["status"] != "cancelled" or row["credits"]]
+    answered = [Answered(row["status"] == "found", row["credits"]) for row in answers]
     found = asdict(quote(answered, population, dearest)) if answered else {}
     row = await db.fetchrow(
         "UPDATE campaigns SET state = 'quoted', quote = $2::jsonb WHERE id = $1 AND state = 'sampling' RETURNING id",

@@ -12,7 +12,7 @@ from uuid import UUID
 
 import asyncpg
 
-from enrichment.campaign import SOURCE, RowRead, Verdict, forecasting, most_of
+from enrichment.campaign import SOURCE, RowRead, Verdict, forecasting, most_of, most_of_stranger, strangers
 from enrichment.decide import Seeker, World, decide
 from enrichment.wish import Policy, facts_of
 from store.database import Db, transaction
@@ -104,6 +104,8 @@ async def _judge(db: Db, id: UUID, rows: Sequence[RowRead], policy: Policy) -> l
     seen = await _seen(db, id, [row.content for row in rows if row.content])
     world = await read_known_keys(db, {key for row in rows for key in row.own})
     suppressed = await _suppressed(db, {hash for row in rows for hash in row.asked})
+    alone = strangers(rows, world, suppressed)
+    cautious, now = forecasting(policy), datetime.now(UTC)
     judged = []
     for row in rows:
         if row.content is None:
@@ -112,18 +114,22 @@ async def _judge(db: Db, id: UUID, rows: Sequence[RowRead], policy: Policy) -> l
             judged.append(_Judged(row, "duplicate"))
         else:
             seen.add(row.content)
-            judged.append(_forecast(row, world, suppressed, forecasting(policy)))
+            judged.append(
+                _Judged(row, "new", most_of_stranger(row, policy.guards.prices, policy.providers))
+                if row.number in alone
+                else _forecast(row, world, suppressed, now, cautious)
+            )
     return judged
 
 
-def _forecast(row: RowRead, world: World, suppressed: frozenset[bytes], policy: Policy) -> _Judged:
+def _forecast(row: RowRead, world: World, suppressed: frozenset[bytes], now: datetime, policy: Policy) -> _Judged:
     """Decide the row as intake would, in a world of its own."""
     assert row.wish is not None and row.keys is not None  # noqa: S101, PT018  it is usable
     seeker = Seeker(
         row.wish.id, row.keys, facts_of(row.wish.contact, policy.hash), row.wish.providers, SOURCE,
         row.wish.contact.region, is_suppressed=not suppressed.isdisjoint(row.keys.asked),
     )  # fmt: skip
-    fate = decide(seeker, world, datetime.now(UTC), policy, read_number)
+    fate = decide(seeker, world, now, policy, read_number)
     most = most_of(row, fate, policy.guards.prices, policy.providers)
     return _Judged(row, "new" if most or (fate.search.is_new and not fate.status) else "known", most)
 

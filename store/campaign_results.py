@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from decimal import Decimal
 from pathlib import Path
 from uuid import UUID
@@ -60,8 +60,13 @@ _PAGE = """
 """
 
 
-async def write_results(db: Db, id: UUID, source: Path, table: Table, target: Path) -> None:
-    """Write the rows of *source* with their results to *target*, whole or not at all. Raise FileProblem or OSError."""
+async def write_results(
+    db: Db, id: UUID, source: Path, table: Table, target: Path, check: Callable[[], None] = lambda: None
+) -> None:
+    """Write the rows of *source* with their results to *target*, whole or not at all. Raise FileProblem or OSError.
+
+    *check* raises FileProblem if *source* has changed since its rows were read.
+    """
     loop = asyncio.get_running_loop()
     pages = results(db, id)
 
@@ -69,4 +74,4 @@ async def write_results(db: Db, id: UUID, source: Path, table: Table, target: Pa
         while page := asyncio.run_coroutine_threadsafe(anext(pages, None), loop).result(PATIENCE):
             yield from page
 
-    await asyncio.to_thread(write_enriched, source, table, one_by_one(), target)
+    await asyncio.to_thread(write_enriched, source, table, one_by_one(), target, check)

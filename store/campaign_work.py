@@ -7,7 +7,7 @@ sends meanwhile is asked soon.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
@@ -28,7 +28,7 @@ from store.campaign_asking import Left, MovedOn, TooDear
 from store.campaign_quotes import end, quote_sample
 from store.campaigns import LIMIT_REACHED, Campaign
 
-READ_AT_ONCE = 500  # rows of one commit
+READ_AT_ONCE = 1000  # rows of one commit
 BEGUN_AT_ONCE = 50  # rows of one commit
 MOST_QUEUED = 50  # lookups of a campaign that wait to be asked
 MOST_OPEN = 2000  # lookups of a campaign that have not ended
@@ -36,24 +36,35 @@ CHANGED = "the file has fewer rows than before: it was changed"
 
 
 class CampaignFile:
-    """The rows of a file, read forwards; from the beginning again where an earlier row is wanted."""
+    """The rows of a file, read forwards; from the beginning again where an earlier row is wanted.
 
-    def __init__(self, path: Path, table: Table, mapping: Mapping[str, str]) -> None:
+    *check* raises FileProblem if the file has changed: rows that were read meanwhile are not used.
+    """
+
+    def __init__(
+        self, path: Path, table: Table, mapping: Mapping[str, str], check: Callable[[], None] = lambda: None
+    ) -> None:
         self.path = path
         self.table = table
         self._mapping = dict(mapping)
+        self._check = check
         self._rows: Iterator[Row] = iter(())
         self._at = -1  # the number of the last row that was read; -1: not begun
 
-    async def after(self, number: int, limit: int) -> list[tuple[int, dict[str, str]]]:
+    def after(self, number: int, limit: int) -> list[tuple[int, dict[str, str]]]:
         """Return the contacts of up to *limit* rows after row *number*. Raise FileProblem or OSError."""
-        return await asyncio.to_thread(lambda: list(self._pick(range(number + 1, number + 1 + limit))))
+        return self._checked(range(number + 1, number + 1 + limit))
 
-    async def pick(self, numbers: Sequence[int]) -> list[tuple[int, dict[str, str]]]:
+    def pick(self, numbers: Sequence[int]) -> list[tuple[int, dict[str, str]]]:
         """Return the contacts of these rows, in order. Raise FileProblem, also if one is not there, or OSError."""
-        picked = await asyncio.to_thread(lambda: list(self._pick(numbers)))
+        picked = self._checked(numbers)
         if len(picked) < len(numbers):
             raise FileProblem(CHANGED)
+        return picked
+
+    def _checked(self, numbers: Sequence[int]) -> list[tuple[int, dict[str, str]]]:
+        picked = list(self._pick(numbers))
+        self._check()
         return picked
 
     def _pick(self, numbers: Sequence[int]) -> Iterator[tuple[int, dict[str, str]]]:
@@ -117,21 +128,28 @@ class CampaignWork:
                 return Step(moved=False)
 
     async def _read(self, campaign: Campaign, file: CampaignFile) -> bool:
-        given = await file.after(campaign.read_to, READ_AT_ONCE)
-        if not given:
+        rows = await asyncio.to_thread(lambda: self._rows(file.after(campaign.read_to, READ_AT_ONCE)))
+        if not rows:
             return await campaign_reading.end_reading(self._pool, self._id)
-        return await campaign_reading.record(self._pool, self._id, campaign.read_to, self._rows(given), self._policy)
+        return await campaign_reading.record(self._pool, self._id, campaign.read_to, rows, self._policy)
 
     async def _end(self, campaign: Campaign) -> bool:
         if campaign.state == "sampling":
             return await quote_sample(self._pool, campaign)
         return await end(self._pool, self._id)
 
+    async def wants_rows(self, campaign: Campaign) -> bool:
+        """Tell whether the next step of *campaign* reads its file."""
+        if campaign.state not in ("sampling", "running"):
+            return True
+        waiting = await campaign_asking.waiting(self._pool, self._id, self._policy.guards.prices)
+        is_sampling = campaign.state == "sampling"
+        return _room(waiting) > 0 and bool(await campaign_asking.left(self._pool, self._id, 1, sampled=is_sampling))
+
     async def _begin(self, campaign: Campaign, waiting: Sequence[Waiting], file: CampaignFile) -> bool:
         """Begin the next rows, as many as may wait and as the approved credits cover."""
         is_open = sum(one.lookups for one in waiting)
-        queued = sum(one.lookups for one in waiting if one.state == "queued")
-        room = min(BEGUN_AT_ONCE, MOST_QUEUED - queued, MOST_OPEN - is_open)
+        room = _room(waiting)
         if room <= 0:
             return False
         left = await campaign_asking.left(self._pool, self._id, room, sampled=campaign.state == "sampling")
@@ -145,7 +163,7 @@ class CampaignWork:
 
     async def _begin_some(self, numbers: Sequence[int], file: CampaignFile) -> bool:
         """Begin these rows, or the first of them alone. Return False if even that could cost too much."""
-        rows = self._rows(await file.pick(numbers))
+        rows = await asyncio.to_thread(lambda: self._rows(file.pick(numbers)))
         if spoilt := [row for row in rows if row.wish is None]:
             await campaign_reading.spoil(self._pool, self._id, spoilt)
             return True
@@ -161,6 +179,13 @@ class CampaignWork:
 
     def _rows(self, given: Sequence[tuple[int, dict[str, str]]]) -> list[RowRead]:
         return [read_row(self._id, number, one, self._providers, self._policy.hash) for number, one in given]
+
+
+def _room(waiting: Sequence[Waiting]) -> int:
+    """Return how many more lookups may be begun at once, beside those that wait; none if it is not positive."""
+    is_open = sum(one.lookups for one in waiting)
+    queued = sum(one.lookups for one in waiting if one.state == "queued")
+    return min(BEGUN_AT_ONCE, MOST_QUEUED - queued, MOST_OPEN - is_open)
 
 
 def _credits_left(campaign: Campaign, waiting: Sequence[Waiting]) -> Decimal:

@@ -86,7 +86,7 @@ async def erase_chunk(db: Db, ids: Sequence[UUID], policy: Policy) -> Chunk:
     await forget_texts(db, plans, person)
     await _erase_events(db, lookups, person, chunk)
     await _erase_lookups(db, erased, chunk)
-    await erase_rows_of(db, erased)
+    await erase_rows_of(db, erased, chunk.jobs)
     chunk.lookups = erased
     chunk.count(numbers=len(person.numbers))
     return chunk

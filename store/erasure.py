@@ -26,7 +26,7 @@ from enrichment.suppression import Identifier
 from enrichment.wish import Policy
 from store.database import transaction
 from store.endings import follow_ends
-from store.erased_files import erase_rows_with
+from store.erased_files import erase_rows_with, erase_uploads_naming
 from store.erased_rows import TRIES, Chunk, contact_of, erase_callbacks, erase_within, save_bodies
 from store.erased_words import forget_words
 from store.lookups import decide_again
@@ -94,6 +94,7 @@ async def erase_person(
         await _erase(pool, policy, [row["id"] for row in rows], erased)
     erased.events += await _erase_bodies(pool, person)
     await erase_rows_with(pool, [one.hashed(policy.hash) for one in identifiers])
+    await erase_uploads_naming(pool, person)
     await forget_words(pool, person)
     return erased
 

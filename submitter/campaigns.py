@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import csv
-import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -15,6 +14,7 @@ from uuid import UUID
 
 from enrichment.files import open_table, read_rows, table_records
 from enrichment.files.columns import guess_mapping
+from enrichment.files.spool import Spool, delete_strays
 from enrichment.files.table import FileProblem, Table
 from store import campaign_files, campaigns
 from store.campaign_work import CampaignFile, CampaignWork
@@ -36,13 +36,21 @@ class CampaignWorker:
         self._wake = wake
         self._stop = stop
         self._last = UUID(int=0)
-        self._folder: tempfile.TemporaryDirectory[str] | None = None
+        self._spooled: Spool | None = None
         self._opened: tuple[UUID, CampaignFile] | None = None
+
+    @property
+    def holds_a_file(self) -> bool:
+        """Tell whether an upload is in a temporary file here."""
+        return self._spooled is not None
 
     async def work_on_campaigns(self) -> int:
         """Go on with some campaigns that are under way, each for a while; with others the next time."""
         pool = self._process.pool
-        for id in await campaigns.under_way(pool, MOST, self._last):
+        found = await campaigns.under_way(pool, MOST, self._last)
+        if not found or (self._opened and not await campaign_files.is_kept(pool, self._opened[0])):
+            self.close()  # nobody needs the copy, or a person in it was erased
+        for id in found:
             self._last = id
             claimed = await campaigns.claim(pool, id, LEASE)
             if claimed is None:
@@ -55,22 +63,25 @@ class CampaignWorker:
         return 0
 
     async def drop_stray_uploads(self) -> int:
-        """Delete uploads that never became complete."""
+        """Delete uploads that never became complete, and what killed processes left on this machine."""
+        await asyncio.to_thread(delete_strays)
         return await campaign_files.drop_stray_uploads(self._process.pool, STRAY_AFTER)
 
     def close(self) -> None:
         """Delete the temporary file."""
         self._opened = None
-        if self._folder is not None:
-            self._folder.cleanup()
-            self._folder = None
+        if self._spooled is not None:
+            self._spooled.close()
+            self._spooled = None
 
     async def _go_on(self, campaign: Campaign) -> None:
         try:
             if campaign.layout is None:
                 await self._look(campaign)
                 return
-            file = await self._open(campaign, campaign.layout)
+            # While lookups are held, or the last ones on their way, nobody has to fetch 64 MiB each second.
+            wants_rows = await self._work(campaign.id, None).wants_rows(campaign)
+            file = await self._open(campaign, campaign.layout) if wants_rows else None
         except FileProblem as problem:
             await campaigns.stop(self._process.pool, campaign.id, str(problem))
             return
@@ -105,8 +116,8 @@ class CampaignWorker:
 
     async def _spool(self, campaign: Campaign) -> Path:
         self.close()
-        self._folder = tempfile.TemporaryDirectory(prefix="ringback-campaign-")
-        path = Path(self._folder.name) / "upload"
+        self._spooled = Spool()
+        path = self._spooled.folder / "upload"
         if not await campaign_files.spool(self._process.pool, campaign.id, path):
             raise FileProblem(campaign_files.GONE)
         return path

@@ -327,7 +327,11 @@ async def work(process: Process, stop: asyncio.Event) -> None:
         repeat(when(jobs, reconciler.end_stale), STALE_EVERY, stop),
         repeat(when(lambda: watch.seen.selections, worker.work_on_selections), SETTLE_EVERY, stop),
         repeat(worker.forget_selections, BODIES_EVERY, stop),
-        repeat(when(lambda: watch.seen.campaigns, campaigns.work_on_campaigns), SETTLE_EVERY, stop),
+        repeat(
+            when(lambda: watch.seen.campaigns or campaigns.holds_a_file, campaigns.work_on_campaigns),
+            SETTLE_EVERY,
+            stop,
+        ),
         repeat(campaigns.drop_stray_uploads, BODIES_EVERY, stop),
         repeat(reconciler.make_months, MONTHS_EVERY, stop),
         repeat(reconciler.empty_bodies, BODIES_EVERY, stop),

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from tests.asgi import Client
     from tests.wishes import Pool
 
-MOST_SCRIPT = 40 * 1024  # bytes of all scripts of the dashboard, compressed
+MOST_SCRIPT = 40_000  # bytes of all scripts of the dashboard, compressed
 WEEK = Wanted("7d")
 
 

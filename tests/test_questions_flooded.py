@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 import aiohttp
 import pytest
 
-from receiver import fresh
 from receiver.fresh import Fresh
 from receiver.openapi import document
 from receiver.readiness import Readiness
@@ -37,7 +36,8 @@ async def connections_of(pool: Pool, name: str) -> int:
     return count
 
 
-async def test_a_value_is_computed_once_for_all_who_ask_within_a_second(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("fresh", "later"), [(60.0, 1), (0.0, 2)])
+async def test_a_value_is_computed_once_for_all_who_ask_while_it_is_fresh(fresh: float, later: int) -> None:
     """Those who come meanwhile wait for the same one; later it is computed anew."""
     computed: list[None] = []
 
@@ -46,14 +46,11 @@ async def test_a_value_is_computed_once_for_all_who_ask_within_a_second(monkeypa
         computed.append(None)
         return len(computed)
 
-    value = Fresh(compute)
+    value = Fresh(compute, fresh)
 
     together = await asyncio.gather(*(value.get() for _ in range(CALLERS)))
-    soon = await value.get()
-    monkeypatch.setattr(fresh, "FRESH", 0.0)
-    later = await value.get()
 
-    assert (set(together), soon, later) == ({1}, 1, 2)
+    assert (set(together), await value.get()) == ({1}, later)
 
 
 async def test_a_late_value_is_waited_for_by_nobody_longer_than_he_can() -> None:

@@ -7,6 +7,7 @@ from itertools import islice
 from pathlib import Path
 
 from enrichment.files.csv_rows import csv_records, open_csv
+from enrichment.files.known import require_file
 from enrichment.files.table import FileProblem, Row, Table, fit
 from enrichment.files.xlsx import open_xlsx, xlsx_records
 
@@ -17,6 +18,7 @@ def open_table(path: Path, *, name: str, sheet: str | None = None) -> Table:
     *sheet* names one of a workbook; by default it is the first visible one with rows.
     """
     try:
+        require_file(path, name)
         with path.open("rb") as file:
             start = file.read(8)
         if start.startswith(b"PK\x03\x04"):

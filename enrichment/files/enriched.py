@@ -9,7 +9,7 @@ from __future__ import annotations
 import csv
 import os
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -36,10 +36,17 @@ class Result:
     lookup: str | None = None
 
 
-def write_enriched(source: Path, table: Table, results: Iterable[tuple[int, Result]], target: Path) -> None:
+def write_enriched(
+    source: Path,
+    table: Table,
+    results: Iterable[tuple[int, Result]],
+    target: Path,
+    check: Callable[[], None] = lambda: None,
+) -> None:
     """Write the rows of *source* with their results to *target*, whole or not at all. Raise FileProblem or OSError.
 
-    *results* are (number of the row, result) in the order of the rows; a row without one has empty cells.
+    *results* are (number of the row, result) in the order of the rows; a row without one has empty cells. *check* is
+    called when all is written: it raises FileProblem if *source* has changed.
     """
     if target.exists() and target.samefile(source):
         raise FileProblem("the enriched file would replace its source; choose another name")
@@ -51,6 +58,7 @@ def write_enriched(source: Path, table: Table, results: Iterable[tuple[int, Resu
         writer.writerow([*fit(next(records, []), width), *our_columns(table.columns)])
         for record, cells in _beside(records, results):
             writer.writerow([*fit(record, width), *cells])
+        check()
 
 
 def our_columns(columns: Sequence[str]) -> list[str]:

@@ -10,6 +10,7 @@ from typing import Literal
 
 MOST_COLUMNS = 1000
 _PERSONAL = re.compile(r"\S@\w[\w.-]*\.\w|linkedin\.com/", re.IGNORECASE)  # no name of a column
+_CONTROLS = re.compile(r"[\0-\x1f\x7f]")  # PostgreSQL takes no NUL, and a terminal obeys others
 _MOST_ABOVE = 10  # rows above the header
 
 
@@ -47,7 +48,8 @@ def name_columns(header: list[str], width: int) -> tuple[str, ...]:
         raise FileProblem(
             "the first row holds a person, not the names of columns; put one above it, such as: name,email,company"
         )
-    wanted = [" ".join(name.strip("\ufeff").split()) for name in header] + [""] * (width - len(header))
+    wanted = [" ".join(_CONTROLS.sub(" ", name).strip("\ufeff").split()) for name in header]
+    wanted += [""] * (width - len(header))
     wanted = [name or f"column {place}" for place, name in enumerate(wanted, 1)]
     names: dict[str, None] = {}
     for name in wanted:

@@ -22,6 +22,10 @@ MOST_BYTES = 128 << 20  # of all parts that are read, unpacked
 MOST_CELLS = 2_500_000  # of the rectangle that a sheet's cells span; calamine takes 32 bytes for each
 MOST_SHARED = 64 << 20  # characters of the shared texts, each as often as cells show it
 _LAST_ROW, _LAST_COLUMN = 1 << 20, 1 << 14  # of a sheet
+# Python and expat take far more memory for each of these than the archive does.
+MOST_PARTS = 10_000
+DEEPEST = 100  # elements within one another
+LONGEST_TAG = 1 << 20  # bytes
 _CHUNK = 1 << 16  # bytes
 
 _SHARED = "xl/sharedstrings.xml"
@@ -36,12 +40,24 @@ _TOO_LARGE = "the workbook is too large; save it as csv (UTF-8), which may be of
 def copy_measured(path: Path, target: IO[bytes]) -> None:
     """Write the parts of the workbook that are read to *target*, unpacked. Raise FileProblem if it is too large."""
     try:
+        _count_parts(path)
         with zipfile.ZipFile(path) as packed, zipfile.ZipFile(target, "w") as plain:
             _copy_parts(packed, plain)
     except FileProblem:
         raise
     except (zipfile.BadZipFile, zlib.error, struct.error, expat.ExpatError, EOFError, RuntimeError, ValueError):
         raise FileProblem(DAMAGED) from None  # RuntimeError: a part is encrypted
+
+
+def _count_parts(path: Path) -> None:
+    """Raise FileProblem if the archive's directory may have too many entries: each begins with a mark."""
+    marks, end = 0, b""
+    with path.open("rb") as file:
+        while chunk := file.read(_CHUNK):
+            marks += (end + chunk).count(b"PK\x01\x02")
+            end = chunk[-3:]
+    if marks > MOST_PARTS:
+        raise FileProblem(_TOO_LARGE)
 
 
 def _copy_parts(packed: zipfile.ZipFile, plain: zipfile.ZipFile) -> None:
@@ -76,6 +92,8 @@ class _Measure:
         self._shows_shared = False  # whether the present cell's value is the number of a shared text
         self._shared = 0  # characters of the shared texts that the cells show
         self._heard: list[str] | None = None  # the text of the present element, if it matters
+        self._fed = 0  # bytes
+        self._depth = 0
         self._parser = parser = expat.ParserCreate()
         parser.buffer_text = True
         parser.StartElementHandler = self._start
@@ -85,11 +103,17 @@ class _Measure:
 
     def feed(self, chunk: bytes) -> None:
         self._parser.Parse(chunk, False)
+        self._fed += len(chunk)
+        if self._fed - self._parser.CurrentByteIndex > LONGEST_TAG:
+            raise FileProblem(DAMAGED)
 
     def end(self) -> None:
         self._parser.Parse(b"", True)
 
     def _start(self, tag: str, attributes: dict[str, str]) -> None:
+        self._depth += 1
+        if self._depth > DEEPEST:
+            raise FileProblem(DAMAGED)
         match tag.rpartition(":")[2]:
             case "row":
                 self._row, self._column = int(attributes.get("r", self._row + 1)), 0
@@ -116,6 +140,7 @@ class _Measure:
         self._column = functools.reduce(lambda column, letter: column * 26 + ord(letter) - 64, place[1], 0)
 
     def _end(self, tag: str) -> None:
+        self._depth -= 1
         if self._heard is None:
             return
         match tag.rpartition(":")[2]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import quote
@@ -12,6 +11,7 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, Response
 from starlette.types import Receive, Scope, Send
 
+from enrichment.files.spool import Spool
 from enrichment.files.table import FileProblem
 from receiver.auth import who
 from receiver.dashboard.desk import Desk
@@ -42,18 +42,18 @@ class FileDownloads:
             raise Problem(409, "Nothing of this file was asked in the dashboard, so there is nothing to download.")
         if self._open >= AT_ONCE:
             raise Problem(503, "Other files are being written. Load this one again in a moment.")
+        spooled = Spool()
         self._open += 1
-        folder = tempfile.TemporaryDirectory(prefix="ringback-download-")
         try:
-            path = await self._write(campaign, Path(folder.name))
+            path = await self._write(campaign, spooled.folder)
             await audit.record(self._desk.pool, who=who(request), action="export", subject=campaign.id)
         except BaseException:
-            self._end(folder)
+            self._end(spooled)
             raise
         log.info("exported", campaign=str(campaign.id), who=who(request))
         name = f"{Path(campaign.name).stem}.enriched.csv"
         headers = HEADERS | {"Content-Disposition": f"attachment; filename*=UTF-8''{quote(name, safe='')}"}
-        return _Download(path, headers, lambda: self._end(folder))
+        return _Download(path, headers, lambda: self._end(spooled))
 
     async def _write(self, campaign: Campaign, folder: Path) -> Path:
         source, target = folder / "upload", folder / "enriched.csv"
@@ -66,8 +66,8 @@ class FileDownloads:
             raise Problem(410, f"This file cannot be written any more: {problem}.") from None
         return target
 
-    def _end(self, folder: tempfile.TemporaryDirectory[str]) -> None:
-        folder.cleanup()
+    def _end(self, spooled: Spool) -> None:
+        spooled.close()
         self._open -= 1
 
 

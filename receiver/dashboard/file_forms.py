@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from decimal import Decimal, InvalidOperation
+import re
+from decimal import Decimal
 from uuid import UUID
 
 import structlog
@@ -24,6 +25,7 @@ log = structlog.get_logger()
 
 MOST_OF_A_SAMPLE = 100_000
 IDENTIFYING = frozenset({"profile_url", "work_email", "personal_email", "name", "first_name", "last_name"})
+_CREDITS = re.compile(r"(?:[0-9]{1,12}|[0-9]{1,3}(?:,[0-9]{3}){1,3})(?:\.[0-9]{1,6})?")
 CHANGED = "file-changed"  # the state did not allow it
 
 
@@ -53,7 +55,7 @@ class FileForms:
         campaign = await self._find(request)
         form = await read_form(request)
         given = form.get("sample", str(SAMPLE)).strip()
-        if not (given.isascii() and given.isdecimal() and 0 < int(given[:9]) <= MOST_OF_A_SAMPLE):
+        if not (given.isascii() and given.isdecimal() and len(given) < 9 and 0 < int(given) <= MOST_OF_A_SAMPLE):
             raise wrong_fields([("sample", f"a number of rows from 1 to {MOST_OF_A_SAMPLE:,}")])
         done = await campaigns.begin_sample(self._desk.pool, campaign.id, size=int(given), most=None, who=who(request))
         log.info("campaign_sampled", campaign=str(campaign.id), who=who(request))
@@ -96,11 +98,9 @@ class FileForms:
 
 
 def _credits(form: dict[str, str]) -> Decimal:
-    """Read the credits of a form. Raise Problem (422)."""
-    try:
-        most = Decimal(form.get("most", "").strip()[:20].replace(",", ""))
-    except InvalidOperation:
-        most = Decimal(-1)
-    if not (most.is_finite() and 0 <= most <= MOST_CREDITS):
-        raise wrong_fields([("most", "credits, such as 1200")])
+    """Read the credits of a form. Raise Problem (422): 12,50 is not 1250."""
+    given = form.get("most", "").strip()
+    most = Decimal(given.replace(",", "")) if _CREDITS.fullmatch(given) else Decimal(-1)
+    if not 0 <= most <= MOST_CREDITS:
+        raise wrong_fields([("most", "credits, such as 1200 or 1200.50")])
     return most

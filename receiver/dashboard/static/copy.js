@@ -1,4 +1,4 @@
-// A button "Copy" beside every value to paste. Without this script one selects it: a click into the field is enough.
+// "Copy" beside every value to paste.
 document.querySelectorAll("[data-copy]").forEach((field) => {
   const button = document.createElement("button");
   button.type = "button";
@@ -10,8 +10,7 @@ document.querySelectorAll("[data-copy]").forEach((field) => {
       await navigator.clipboard.writeText(field.value);
       button.textContent = "Copied";
     } catch {
-      // No clipboard without https: the text is selected, to be copied by hand.
-      button.textContent = "Selected";
+      button.textContent = "Selected"; // no clipboard without https
     }
     setTimeout(() => { button.textContent = "Copy"; }, 2000);
   });

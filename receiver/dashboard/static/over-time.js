@@ -1,4 +1,4 @@
-// Draws the table in each <over-time> as a chart. Figures, words and dates are those of the table, which stays below it.
+// Draws the table in each <over-time> as a chart above it.
 const colour = (name) => () => getComputedStyle(document.body).getPropertyValue(name);
 const dark = matchMedia("(prefers-color-scheme: dark)");
 const MOMENTS = [0.1, 1, 10, 60, 600, 3600, 36000, 86400, 864000];
@@ -24,7 +24,7 @@ customElements.define("over-time", class extends HTMLElement {
     const values = columns.map((column) => rows.map((row) => (row.cells[column].dataset.value ?? "") === "" ? null : +row.cells[column].dataset.value));
     const heights = values.map((own, place) =>
       own.map((value, row) => !stacked || value === null ? value : values.slice(0, place + 1).reduce((sum, one) => sum + one[row], 0)));
-    // Of a stack, the sum of all is drawn first, and what is below it over it.
+    // Of a stack, the sum of all is drawn first.
     if (stacked) columns.reverse();
     const text = (column) => (_, __, ___, row) => rows[row ?? rows.length - 1].cells[column].textContent;
     const axis = { stroke: colour("--faint"), font: "12px system-ui", ticks: { show: false } };
