@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from tempfile import NamedTemporaryFile
+from typing import Protocol
 
 from rig.ports import is_listening
 
@@ -33,10 +34,22 @@ class NotRunning(Exception):
     """A process did not start, or ended when it should run; the message says why and what to do."""
 
 
+class Child(Protocol):
+    """What we ask of a child."""
+
+    pid: int
+    stdout: asyncio.StreamReader | None
+
+    @property
+    def returncode(self) -> int | None: ...
+
+    async def wait(self) -> int: ...
+
+
 class Process:
     """A child in a session of its own: a Ctrl-C reaches only this process, which then stops the child cleanly."""
 
-    def __init__(self, process: asyncio.subprocess.Process, listen: Listen | None) -> None:
+    def __init__(self, process: Child, listen: Listen | None) -> None:
         self._process = process
         self._reading = asyncio.create_task(self._read(listen)) if listen else None
 
@@ -98,6 +111,25 @@ def environment(**settings: str) -> dict[str, str]:
     return inherited | settings
 
 
+async def _launch(
+    command: Sequence[str], *, env: Mapping[str, str] | None, cwd: Path | None, output: int, orphaned: signal.Signals
+) -> Child:
+    return await asyncio.create_subprocess_exec(
+        *command,
+        cwd=cwd,
+        env=None if env is None else dict(env),
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=output,
+        stderr=asyncio.subprocess.STDOUT,
+        start_new_session=True,
+        preexec_fn=end_with_parent(orphaned),
+        limit=LONGEST_LINE,
+    )
+
+
+launch = _launch  # the tests set it to tests.forked.launch
+
+
 async def start(
     command: Sequence[str],
     *,
@@ -108,17 +140,8 @@ async def start(
 ) -> Process:
     """Start a child. The kernel sends it *orphaned* if we die first; *env* None inherits all of ours."""
     with Path(os.devnull if callable(output) else output).open("ab") as log:  # noqa: ASYNC230  a file on this machine
-        process = await asyncio.create_subprocess_exec(
-            *command,
-            cwd=cwd,
-            env=None if env is None else dict(env),
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE if callable(output) else log,
-            stderr=asyncio.subprocess.STDOUT,
-            start_new_session=True,
-            preexec_fn=end_with_parent(orphaned),
-            limit=LONGEST_LINE,
-        )
+        into = asyncio.subprocess.PIPE if callable(output) else log.fileno()
+        process = await launch(command, env=env, cwd=cwd, output=into, orphaned=orphaned)
     return Process(process, output if callable(output) else None)
 
 

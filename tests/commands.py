@@ -63,7 +63,8 @@ async def empty_database(server_url: str) -> AsyncIterator[str]:
 
 async def ringback(*arguments: str, cwd: Path, **settings: str) -> JobOutcome:
     """Run `ringback` to its end."""
-    return JobOutcome(*await run(arguments, cwd=cwd, env=environment(**settings), within=DEADLINE))
+    ended = await run("console", *arguments, cwd=cwd, env=environment(**settings), within=DEADLINE)
+    return JobOutcome(ended.code, ended.out, ended.err)
 
 
 @dataclass

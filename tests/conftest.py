@@ -22,6 +22,7 @@ from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]
 
 from enrichment.settings import NESTED, Settings, setting_fields
 from receiver.app import create_app
+from rig import processes
 from rig.postgres import Postgres, execute, url_of
 from store.database import close_pool, open_pool
 from store.installation import identity_fingerprint
@@ -33,9 +34,12 @@ from tests.bare_settings import bare, environment  # noqa: F401  fixtures
 from tests.claims import QUICK
 from tests.databases import Databases
 from tests.fake_provider import FakeProvider, playing
+from tests.forked import launch
 from tests.order import Order
 from tests.pruning import history  # noqa: F401  fixture
 from tests.wishes import IDENTITY_KEY
+
+processes.launch = launch
 
 TOKEN = "token-of-the-tests"
 SANE: dict[str, Any] = {

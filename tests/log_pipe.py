@@ -12,6 +12,7 @@ import sys
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -19,6 +20,7 @@ import aiohttp
 from rig.ports import free_port
 from rig.processes import end_with_parent, environment
 from tests.conftest import TOKEN
+from tests.forked import Fork, fork_with
 
 DEADLINE = 30.0  # seconds
 SMALLEST_PIPE = 4096  # bytes
@@ -32,7 +34,7 @@ SETTINGS = {
 class Piped:
     """The process, its port, and the reading end of its stderr."""
 
-    process: asyncio.subprocess.Process
+    process: asyncio.subprocess.Process | Fork
     port: int
     reader: int
     text: bytes = field(default=b"")
@@ -74,22 +76,28 @@ class Piped:
             return await self.process.wait()
 
 
+RECEIVER = (sys.executable, "-m", "receiver")
+
+
 @asynccontextmanager
-async def piped(
-    command: Sequence[str] = (sys.executable, "-m", "receiver"), *, redirect: str = "", **settings: str
-) -> AsyncIterator[Piped]:
+async def piped(command: Sequence[str] = RECEIVER, *, redirect: str = "", **settings: str) -> AsyncIterator[Piped]:
     """Run *command* inside the block, its stderr a small pipe; *redirect*: what the shell makes of it, like `2>&-`."""
     reader, writer = os.pipe()
     fcntl.fcntl(reader, fcntl.F_SETPIPE_SZ, SMALLEST_PIPE)
     port = free_port()
-    process = await asyncio.create_subprocess_exec(
-        *("sh", "-c", f'exec "$@" {redirect}', "sh", *command),
-        env=environment(**SETTINGS | settings | {"PORT": str(port)}),
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=writer,
-        preexec_fn=end_with_parent(signal.SIGKILL),
-    )
+    env = environment(**SETTINGS | settings | {"PORT": str(port)})
+    process: asyncio.subprocess.Process | Fork
+    if (command, redirect) == (RECEIVER, ""):
+        process = await fork_with("receiver", [], cwd=Path.cwd(), env=env, output=(writer, writer))
+    else:
+        process = await asyncio.create_subprocess_exec(
+            *("sh", "-c", f'exec "$@" {redirect}', "sh", *command),
+            env=env,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=writer,
+            preexec_fn=end_with_parent(signal.SIGKILL),
+        )
     os.close(writer)
     try:
         yield Piped(process, port, reader)

@@ -5,37 +5,35 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import os
 import signal
-import subprocess
 from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
 from typing import Any
 
 import aiohttp
 from aiohttp import web
 
-from rig.processes import end_with_parent, python
+from tests.forked import LONGEST, ROOT, send
 
-ROOT = Path(__file__).parent.parent
 DEADLINE = 10.0
 
 
 @contextlib.contextmanager
 def playing(*arguments: str) -> Iterator[str]:
     """Run `python -m sandbox ARGUMENTS` inside the block; yield its URL; check that it exits with 0."""
-    with subprocess.Popen(
-        python("sandbox", *arguments, "--port", "0"),
-        cwd=ROOT,
-        stdout=subprocess.PIPE,
-        text=True,
-        preexec_fn=end_with_parent(signal.SIGKILL),  # noqa: PLW1509  nothing in it takes a lock
-    ) as process:
-        assert process.stdout is not None
-        try:
-            yield json.loads(process.stdout.readline())["listening"]
-        finally:
-            process.terminate()
-            assert process.wait(DEADLINE) == 0
+    read, write = os.pipe()
+    with os.fdopen(read) as out:
+        options = [*arguments, "--port", "0"]
+        environment = {"cwd": ROOT, "env": os.environ, "orphaned": signal.SIGKILL, "starts_forks": False}
+        with send("sandbox", options, output=(write, 2), **environment) as process:
+            os.close(write)
+            process.settimeout(DEADLINE)
+            pid = int(process.recv(LONGEST))
+            try:
+                yield json.loads(out.readline())["listening"]
+            finally:
+                os.kill(pid, signal.SIGTERM)
+                assert int(process.recv(LONGEST)) == 0
 
 
 class Admin:

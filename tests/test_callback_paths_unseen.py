@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import signal
 from contextlib import suppress
 from typing import TYPE_CHECKING
@@ -70,7 +71,7 @@ async def test_a_callback_s_address_is_seen_nowhere(database_url: str, pool: Poo
         await writer.wait_closed()
         async with aiohttp.ClientSession(receiver.url) as session, session.get("/metrics") as shown:
             metrics = await shown.text()
-        receiver.process.send_signal(signal.SIGINT)
+        os.kill(receiver.process.pid, signal.SIGINT)
         assert await ended(receiver.process) == 0
         log = await receiver.log()
 

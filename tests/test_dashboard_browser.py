@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -26,6 +27,7 @@ pytestmark = [
 
 RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
 REPEATED = {"exclude": [["tbody tr:nth-child(n+8)"]]}  # the further rows of a table are like those above
+VIOLATIONS = "([where, how]) => axe.run(where, how).then(found => found.violations)"
 STOP, LET_GO = "Stop all paid questions", "Let go"
 OTHER_TOKEN = "another-token-of-the-tests"
 
@@ -94,55 +96,83 @@ async def test_a_token_opens_the_page_that_was_wanted(chromium: Browser, address
         assert await visit.page.locator("nav a[aria-current=page]").inner_text() == PAGES[-1].title
 
 
-@pytest.mark.parametrize(("scheme", "size"), [("light", "desk"), ("dark", "desk"), ("light", "phone")])
-async def test_every_page_is_shown_as_it_is_meant(chromium: Browser, address: str, scheme: Scheme, size: str) -> None:
-    """No error, nothing that the CSP refuses, no script of a stranger's, and nothing wider than the window."""
-    async with seated(chromium, address, scheme=scheme, size=size) as visit:
-        wide = {}
+@dataclass
+class Walk:
+    """What was seen on every page."""
+
+    complaints: list[str] = field(default_factory=list)
+    wide: dict[str, int] = field(default_factory=dict)  # pixels that do not fit, by page
+    links: dict[str, str] = field(default_factory=dict)  # the first of each kind
+    violations: list[str] = field(default_factory=list)
+
+    async def measure(self, visit: Visit, path: str) -> None:
+        """Keep it when something is wider than the window."""
+        over = await visit.page.evaluate("() => document.documentElement.scrollWidth - innerWidth")
+        if over > 0:
+            self.wide[path] = over
+
+    async def collect(self, visit: Visit) -> None:
+        """Keep the first link of each kind."""
+        for link in await visit.page.locator("a[href^='/']").evaluate_all("all => all.map(a => a.href)"):
+            self.links.setdefault(ID.sub("{id}", link.removeprefix(visit.address)), link)
+
+    async def judge(self, page: Page, path: str) -> None:
+        """Ask axe about the page: whole in the light, and its colours in the dark."""
+        from axe_playwright_python.base import AXE_SCRIPT  # type: ignore[import-untyped]
+
+        await page.evaluate(AXE_SCRIPT)
+        asked: tuple[tuple[Scheme, str, list[str]], ...] = ("light", "tag", RULES), ("dark", "rule", ["color-contrast"])
+        for scheme, kind, values in asked:
+            await page.emulate_media(color_scheme=scheme)
+            how = {"runOnly": {"type": kind, "values": values}, "resultTypes": ["violations"]}
+            for rule in await page.evaluate(VIOLATIONS, [REPEATED, how]):
+                said = f"{path}: {rule['help']} ({rule['id']})"
+                self.violations.extend(f"{said}: {node['html']}" for node in rule["nodes"])
+        await page.emulate_media(color_scheme="light")
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def walk(chromium: Browser, address: str) -> Walk:
+    """One walk through all pages, in the light and at a desk, for all that is asked about them there."""
+    walk = Walk()
+    async with browser.visit(chromium, address) as visit:
+        await visit.go("/login")
+        await walk.judge(visit.page, "/login")
+        await visit.log_in()
         async for path in visit.pages():
-            over = await visit.page.evaluate("() => document.documentElement.scrollWidth - innerWidth")
-            if over > 0:
-                wide[path] = over
-        assert (visit.complaints, wide) == ([], {})
+            await walk.measure(visit, path)
+            await walk.collect(visit)
+            await walk.judge(visit.page, path)
+        walk.complaints = visit.complaints
+    return walk
 
 
-async def test_no_link_leads_nowhere(chromium: Browser, address: str) -> None:
+async def test_every_page_is_shown_as_it_is_meant(walk: Walk) -> None:
+    """No error, nothing that the CSP refuses, no script of a stranger's, and nothing wider than the window."""
+    assert (walk.complaints, walk.wide) == ([], {})
+
+
+@pytest.mark.parametrize(("scheme", "size"), [("dark", "desk"), ("light", "phone")])
+async def test_so_is_it_in_the_dark_and_on_a_phone(chromium: Browser, address: str, scheme: Scheme, size: str) -> None:
+    """It is loaded there, because what scripts draw depends on it."""
+    walk = Walk()
+    async with seated(chromium, address, scheme=scheme, size=size) as visit:
+        async for path in visit.pages():
+            await walk.measure(visit, path)
+        assert (visit.complaints, walk.wide) == ([], {})
+
+
+async def test_no_link_leads_nowhere(chromium: Browser, address: str, walk: Walk) -> None:
     """Of each kind of link on each page, the first leads to a page."""
     async with seated(chromium, address) as visit:
-        links: dict[str, str] = {}
-        async for _ in visit.pages():
-            for link in await visit.page.locator("a[href^='/']").evaluate_all("all => all.map(a => a.href)"):
-                links.setdefault(ID.sub("{id}", link.removeprefix(address)), link)
-        answers = {kind: (await visit.page.request.get(link)).status for kind, link in links.items()}
+        answers = {kind: (await visit.page.request.get(link)).status for kind, link in walk.links.items()}
     assert len(answers) > len(PAGES)
     assert {kind: status for kind, status in answers.items() if status != 200} == {}
 
 
-async def test_axe_finds_no_violation(chromium: Browser, address: str) -> None:
+async def test_axe_finds_no_violation(walk: Walk) -> None:
     """WCAG 2.2 AA and what is good practice beyond it, on every page; in the dark only colours are others."""
-    from axe_playwright_python.async_playwright import Axe  # type: ignore[import-untyped]
-
-    axe = Axe()
-    found: list[str] = []
-
-    async def look(page: Page, path: str, **only: Any) -> None:
-        results = await axe.run(page, REPEATED, {"runOnly": only, "resultTypes": ["violations"]})
-        for rule in results.response["violations"]:
-            found.extend(f"{path}: {rule['help']} ({rule['id']}): {node['html']}" for node in rule["nodes"])
-
-    async def look_twice(page: Page, path: str) -> None:
-        await look(page, path, type="tag", values=RULES)
-        await page.emulate_media(color_scheme="dark")
-        await look(page, path, type="rule", values=["color-contrast"])
-        await page.emulate_media(color_scheme="light")
-
-    async with browser.visit(chromium, address) as visit:
-        await visit.go("/login")
-        await look_twice(visit.page, "/login")
-        await visit.log_in()
-        async for path in visit.pages():
-            await look_twice(visit.page, path)
-    assert not found, "\n".join(found)
+    assert not walk.violations, "\n".join(walk.violations)
 
 
 async def test_the_keyboard_is_enough(chromium: Browser, address: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import signal
 from collections import Counter
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, cast
 
@@ -20,6 +21,7 @@ from rig.processes import environment
 from sandbox.behaviours import TABLE, choose
 from sandbox.people import person
 from tests.commands import RINGBACK, running
+from tests.forked import run
 
 Json = dict[str, Any]
 
@@ -57,18 +59,17 @@ async def test_the_demo_ends_well_and_leaves_nothing(tmp_path: Path) -> None:
 
 async def test_the_demo_of_a_crm_shows_every_contact_with_its_number(tmp_path: Path) -> None:
     """Without events: each contact, its number and where it came from; and the same verdict."""
-    command = [*RINGBACK, "demo", "--crm", "hubspot", "--seed", "3"]
-    async with running(command, environment(COLUMNS="140"), tmp_path) as demo:
-        code = await demo.ends(within=60)
+    command = ("demo", "--crm", "hubspot", "--seed", "3")
+    demo = await run("console", *command, cwd=tmp_path, env=environment(COLUMNS="140"), within=60, starts_forks=True)
 
-    said = "\n".join(demo.lines)
-    assert code == 0, said
+    said = demo.out
+    assert (demo.code, demo.err) == (0, ""), said
     assert [one.name for one in invent_contacts(3) if not re.search(rf"{one.name} +│ (\+1\d{{10}} | +)", said)] == []
     assert "leadmagic, inline" in said
     assert "nyne, callback" in said
     assert "All is as the vendors' own books say" in said
     assert "200 events" not in said
-    assert leftovers(demo.process.pid) == []
+    assert leftovers(demo.pid) == []
 
 
 async def test_the_demo_tidies_up_when_it_is_called_off(tmp_path: Path) -> None:
@@ -91,12 +92,10 @@ async def test_the_demo_tidies_up_when_it_is_called_off(tmp_path: Path) -> None:
 def children(pid: int) -> list[str]:
     """The command lines of the processes that *pid* started."""
     found = []
-    for folder in Path("/proc").glob("[0-9]*"):
-        try:
-            if int((folder / "stat").read_text().rpartition(")")[2].split()[1]) == pid:
-                found.append((folder / "cmdline").read_bytes().replace(b"\0", b" ").decode())
-        except OSError:
-            continue
+    for of_a_thread in Path(f"/proc/{pid}/task").glob("*/children"):
+        for child in of_a_thread.read_text().split():
+            with suppress(OSError):  # it has ended
+                found.append(Path(f"/proc/{child}/cmdline").read_bytes().replace(b"\0", b" ").decode())
     return found
 
 

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
-import subprocess
-import sys
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from rig.pgbouncer import PROGRAM
+from rig.processes import environment
+from tests.forked import ROOT, run
 
-ROOT = Path(__file__).parent.parent
 KINDS = ("primary killed", "standby killed, and back", "waits cut short, primary killed")
 AT_LAST = 30.0  # seconds; it takes about three when nothing else runs
 PATIENCE = 200.0  # seconds; it takes about 20 when nothing else runs
@@ -21,12 +20,12 @@ PATIENCE = 200.0  # seconds; it takes about 20 when nothing else runs
 @pytest.fixture(scope="module")
 def report(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """What one round of each of these kinds has shown; the second of each process is behind PgBouncer."""
-    command = [sys.executable, "-m", "chaos.failover", "--rounds", "1", "--seed", "7", "--json"]
-    command += [word for kind in KINDS for word in ("--kind", kind)]
-    command += ["--report", str(tmp_path_factory.mktemp("failover"))]
-    run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE, check=False)
-    assert run.stdout, run.stderr
-    found: dict[str, Any] = json.loads(run.stdout)
+    options = ["--rounds", "1", "--seed", "7", "--json", "--report", str(tmp_path_factory.mktemp("failover"))]
+    options += [word for kind in KINDS for word in ("--kind", kind)]
+    played = run("chaos.failover", *options, cwd=ROOT, env=environment(), within=PATIENCE, starts_forks=True)
+    ended = asyncio.run(played)
+    assert ended.out, ended.err
+    found: dict[str, Any] = json.loads(ended.out)
     return found
 
 

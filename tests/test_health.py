@@ -20,7 +20,9 @@ import pytest
 from enrichment.settings import without_settings
 from receiver.app import create_app
 from receiver.gate import Door
+from rig.processes import Child
 from store.database import connect
+from tests import forked
 from tests.asgi import Client, living
 from tests.called_back import found, path_for
 from tests.conftest import TOKEN, MakeSettings
@@ -38,25 +40,26 @@ AUTHORIZED = {"authorization": f"Bearer {TOKEN}"}
 
 
 class Receiver:
-    """`python -m receiver` as a process of its own."""
+    """`python -m receiver` as a process of its own, and what it has said."""
 
-    def __init__(self, process: asyncio.subprocess.Process, url: str, lines: list[str]) -> None:
+    def __init__(self, process: Child, url: str, lines: list[str]) -> None:
         self.process = process
         self.url = url
         self.lines = lines
 
     async def log(self) -> str:
         """Return the log of the process, once it has ended."""
-        assert self.process.stderr is not None
-        self.lines += (await self.process.stderr.read()).decode().splitlines()
+        assert self.process.stdout is not None
+        self.lines += (await self.process.stdout.read()).decode().splitlines()
         return "\n".join(self.lines)
 
 
-async def launch(**environment: str) -> asyncio.subprocess.Process:
+async def launch(**environment: str) -> Child:
     """The process, with these settings and no others."""
     kept = without_settings(os.environ)
-    return await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "receiver", cwd=ROOT, env=kept | environment, stderr=asyncio.subprocess.PIPE
+    command = [sys.executable, "-m", "receiver"]
+    return await forked.launch(
+        command, cwd=ROOT, env=kept | environment, output=asyncio.subprocess.PIPE, orphaned=signal.SIGKILL
     )
 
 
@@ -68,33 +71,34 @@ async def receiving(database_url: str, **environment: str) -> AsyncIterator[Rece
         "HOST": "127.0.0.1", "PORT": "0", "IDENTITY_KEY": IDENTITY_KEY,
     }  # fmt: skip
     process = await launch(**given | environment)
-    assert process.stderr is not None
+    assert process.stdout is not None
     lines: list[str] = []
     try:
         async with asyncio.timeout(PATIENCE):
             while not lines or json.loads(lines[-1])["event"] != "listening":
-                line = (await process.stderr.readline()).decode()
+                line = (await process.stdout.readline()).decode()
                 assert line, lines
                 lines.append(line.strip())
         yield Receiver(process, f"http://127.0.0.1:{json.loads(lines[-1])['port']}", lines)
     finally:
         if process.returncode is None:
-            process.kill()
-        await process.communicate()  # to the end of stderr, or its pipe would stay open
+            os.kill(process.pid, signal.SIGKILL)
+        await process.stdout.read()  # to the end, or its pipe would stay open
+        await process.wait()
 
 
-async def ended(process: asyncio.subprocess.Process) -> int:
+async def ended(process: Child) -> int:
     """The exit code."""
     async with asyncio.timeout(PATIENCE):
         return await process.wait()
 
 
-async def message_of(process: asyncio.subprocess.Process) -> tuple[int, str]:
+async def message_of(process: Child) -> tuple[int, str]:
     """Return the exit code and the output of a process that cannot start."""
     async with asyncio.timeout(PATIENCE):
-        _, said = await process.communicate()
-    assert process.returncode is not None
-    return process.returncode, said.decode()
+        assert process.stdout is not None
+        said = await process.stdout.read()
+        return await process.wait(), said.decode()
 
 
 # How it is
@@ -223,7 +227,7 @@ async def test_the_process_takes_an_event_and_logs_no_person(database_url: str, 
             await callback.read()
         async with session.post("/events/generic", json={"work_email": "jane.secret@"}) as refused:
             await refused.read()
-        receiver.process.send_signal(signal.SIGINT)
+        os.kill(receiver.process.pid, signal.SIGINT)
         code = await ended(receiver.process)
         log = await receiver.log()
 
@@ -244,7 +248,7 @@ async def test_sigterm_says_so_finishes_and_leaves(database_url: str, pool: Pool
         posting = asyncio.create_task(session.post("/events/generic", json=EVENT))
         await waiting_for_a_lock(watcher)
 
-        receiver.process.send_signal(signal.SIGTERM)
+        os.kill(receiver.process.pid, signal.SIGTERM)
 
         async with asyncio.timeout(PATIENCE):
             while await status_of(session, "/readyz") != 503:
@@ -318,7 +322,7 @@ async def test_bodies_over_the_wire_are_limited_and_whole(database_url: str, poo
             session.post("/events/generic", json=EVENT) as answer,
         ):
             await answer.read()
-        receiver.process.send_signal(signal.SIGINT)
+        os.kill(receiver.process.pid, signal.SIGINT)
         code = await ended(receiver.process)
 
     assert declared.startswith(b"HTTP/1.1 413")

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
+import os
 import signal
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
@@ -156,7 +157,7 @@ class Pair:
         leaving = list(self._running)
         await self.start(settings)
         for receiver in leaving:
-            receiver.process.send_signal(signal.SIGINT)
+            os.kill(receiver.process.pid, signal.SIGINT)
             assert await ended(receiver.process) == 0
             self._rotation.receivers.remove(receiver.url)
             self._running.remove(receiver)

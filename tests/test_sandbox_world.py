@@ -30,7 +30,8 @@ from sandbox.nyne import Nyne
 from sandbox.people import is_known, mobile_e164, person, slug_of, written
 from sandbox.server import running
 from sandbox.wire import Asked
-from tests.sandbox_server import ROOT, visiting
+from tests.forked import ROOT
+from tests.sandbox_server import visiting
 
 VENDORS: tuple[VendorName, ...] = ("leadmagic", "nyne")
 KEY = {"X-API-Key": "lm_sandbox"}

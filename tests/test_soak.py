@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from collections.abc import Callable
 from dataclasses import replace
 from itertools import islice
@@ -16,6 +14,7 @@ from chaos.soak.judge import BUSY, GROWING, judge, judge_course
 from chaos.soak.load import events
 from chaos.soak.sample import Sample, Table
 from rig.processes import environment
+from tests import forked
 from tests.commands import ROOT
 
 PATIENCE = 90.0  # seconds, on a machine that is busy; alone it takes about ten
@@ -151,16 +150,14 @@ def test_the_same_seed_is_the_same_crowd() -> None:
     assert one[-1][0] == pytest.approx(20, rel=0.2)
 
 
-def test_a_few_seconds_run_to_their_end(tmp_path: Path) -> None:
+async def test_a_few_seconds_run_to_their_end(tmp_path: Path) -> None:
     """The real command: every event taken, every lookup ended, a report of all that was measured."""
-    command = [sys.executable, "-m", "chaos.soak", "--seed", "1", "--receivers", "1", "--report", str(tmp_path)]
-
-    done = subprocess.run(
-        command, cwd=ROOT, env=environment(MINUTES="0.05", RATE="40"),
-        capture_output=True, text=True, timeout=PATIENCE, check=False,
+    ended = await forked.run(
+        "chaos.soak", "--seed", "1", "--receivers", "1", "--report", str(tmp_path),
+        cwd=ROOT, env=environment(MINUTES="0.05", RATE="40"), within=PATIENCE, starts_forks=True,
     )  # fmt: skip
 
-    assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
+    assert ended.code == 0, f"{ended.out}\n{ended.err}"
     report = json.loads((tmp_path / "report.json").read_text())
     assert (report["holds"], report["judged"]) == (True, False)
     assert set(report["answers"]) == {"202"}
