@@ -20,6 +20,7 @@ from receiver.pages import read_place
 from receiver.problems import Problem, id_of, not_found
 from store import campaign_asking, campaign_files, campaign_reading, campaigns
 from store.campaigns import Campaign
+from store.database import transaction
 
 REASONS = 20  # that are shown, why rows cannot be used
 SAMPLE = 50  # rows
@@ -91,9 +92,10 @@ class Files:
         received = await receive_file(
             request, lambda piece: campaign_files.add_piece(self._desk.pool, id, next(places), piece)
         )
-        is_whole = await campaign_files.end_upload(
-            self._desk.pool, id, received.name, received.digest.digest(), received.pieces
-        )
+        async with transaction(self._desk.pool, acknowledge=True) as connection:
+            is_whole = await campaign_files.end_upload(
+                connection, id, received.name, received.digest.digest(), received.pieces
+            )
         if not is_whole:
             raise Problem(409, "A person was erased while the file came, so it was not kept. Upload it again.")
 
