@@ -22,7 +22,8 @@ from store.partitions import Month, first_id
 
 MOST = 50_000  # lookups whose rows are read; with their questions, about a second
 MOST_PAGES_OF = 500_000  # lookups on the pages that a sample is taken from: a month is sampled for one week as well
-PATIENCE = "SET LOCAL statement_timeout = '5s'; SET LOCAL work_mem = '32MB'"
+# For each statement. A visitor waits less, and finds the result when he comes again.
+PATIENCE = "SET LOCAL statement_timeout = '12s'; SET LOCAL work_mem = '32MB'"
 
 
 @dataclass(frozen=True, slots=True)
