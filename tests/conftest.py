@@ -6,6 +6,7 @@ TEST_DATABASE_URL names a server to use; without it, an embedded one is started,
 from __future__ import annotations
 
 import asyncio
+import gc
 import importlib
 import os
 import shutil
@@ -40,6 +41,7 @@ from tests.pruning import history  # noqa: F401  fixture
 from tests.wishes import IDENTITY_KEY
 
 processes.launch = launch
+gc.disable()  # until all tests are collected: they stay, and each full collection would look at all of them
 
 TOKEN = "token-of-the-tests"
 SANE: dict[str, Any] = {
@@ -84,6 +86,14 @@ def pytest_collection(session: pytest.Session) -> None:
         modules = sorted(Path(__file__).parent.glob("test_*.py"))
         for path in modules[int(worker["workerid"].removeprefix("gw")) :: worker["workercount"]]:
             importlib.import_module(f"tests.{path.stem}")
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Let the garbage collector look at what tests make, and no more at the tests themselves."""
+    gc.collect()
+    gc.freeze()
+    gc.enable()
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

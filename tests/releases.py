@@ -35,7 +35,7 @@ class Release:
 
     async def run(self, *command: str) -> Running:
         """Start `python -m COMMAND` with this release's modules."""
-        env = environment(**self.settings) | {"PYTHONPATH": str(self.folder)}
+        env = environment(**self.settings) | ({} if self.folder == ROOT else {"PYTHONPATH": str(self.folder)})
         return await self.stack.enter_async_context(running(python(*command), env, self.folder))
 
     async def migrate(self) -> list[str]:
