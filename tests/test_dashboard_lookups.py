@@ -323,3 +323,19 @@ async def test_an_unknown_lookup_is_a_page(client: Client, pool: Pool) -> None:
         assert "There is no such lookup" in shown(answer, 404)
     assert (await seat.form(unknown, {"do": "nonsense"})).status == 422
     assert await acts(pool) == []
+
+
+@pytest.mark.parametrize(("final_status", "follows"), [(None, True), ("found", False)])
+async def test_the_page_of_an_open_lookup_follows_it(
+    client: Client, pool: Pool, final_status: str | None, follows: bool
+) -> None:
+    """It asks for itself again until there is a result; a page that shows what was revealed never does."""
+    seat = await seated(client)
+    row = await lookup(pool, final_status=final_status)
+    address = f"/lookups/{row['id']}"
+
+    page = await seat.page(address)
+    revealed = (await seat.form(address, {"do": "reveal"})).body.decode()
+
+    assert (f'data-hx-get="{address}"' in page) is follows
+    assert "data-hx-get" not in revealed
