@@ -6,6 +6,7 @@ question would go to other providers than the event names.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -25,7 +26,7 @@ from enrichment.event_fields import (
     shown,
     texts_of,
 )
-from enrichment.event_json import parse_json
+from enrichment.event_json import NotJson, parse_json
 from enrichment.providers.base import Provider
 
 MOST_CONTACTS = 100
@@ -77,7 +78,7 @@ def read_event(
     shared: _Fields | None = None
     prefix, contacts = "", value
     if isinstance(value, dict):
-        key = next((key for key in islice(value, MOST_FIELDS) if fold_field(key) == "contacts"), None)
+        key = _contacts_key(value)
         if key is None or value[key] is None:
             _refuse_thin_events([value])
             return (_read_one("", value, None, mapped, providers),)
@@ -93,9 +94,24 @@ def read_event(
     )
 
 
+def count_contacts(body: bytes) -> int:
+    """Return how many contacts are in the *body* of an event that was taken; 1 for what is no list of any."""
+    try:
+        value = parse_json(body.decode(json.detect_encoding(body), "replace"))
+    except NotJson:
+        return 1
+    if isinstance(value, dict) and (key := _contacts_key(value)) is not None:
+        value = value[key]
+    return len(value) if isinstance(value, list) else 1
+
+
 def read_fields(value: Mapping[str, Any], *, providers: Mapping[str, Provider]) -> ContactRead:
     """Read the fields of one contact, as `read_event` reads those of a contact in an event."""
     return _read_one("", dict(value), None, {}, providers)
+
+
+def _contacts_key(value: Mapping[str, Any]) -> str | None:
+    return next((key for key in islice(value, MOST_FIELDS) if fold_field(key) == "contacts"), None)
 
 
 def _not_contacts(path: str, value: Any) -> NotAnEvent:

@@ -89,9 +89,11 @@ def _steps(trail: Trail) -> Iterator[Step]:
     if trail.reading is not None:
         yield from _reading(trail.reading, trail.created_at)
     if trail.event is not None:
-        source, texts = trail.event.source, _texts(("the event", trail.event.body))
+        source, contacts = trail.event.source, trail.event.contacts
         what = f"What {source} has of the contact was kept" if trail.reading else f"An event of {source} arrived"
-        yield Step("event", "event", what, trail.event.at, texts=texts)
+        others = None if contacts == 1 else f"Its text is about {contacts} people, so it is not shown here"
+        texts = () if others else _texts(("the event", trail.event.body))
+        yield Step("event", "event", what, trail.event.at, others, texts=texts)
     yield _beginning(trail)
     for act in trail.acts:
         yield _act(act, trail)

@@ -34,6 +34,7 @@ class Arrived:
     source: str
     at: datetime
     body: Verbatim
+    contacts: int = 1  # in it; known once its body may be seen
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,13 +6,14 @@ What others sent verbatim may name the number, and other people: it is read only
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
 import asyncpg
 
+from enrichment.event import count_contacts
 from enrichment.trail import (
     SHOWN,
     Act,
@@ -67,18 +68,22 @@ async def read_trail(db: Db, id: UUID, *, with_bodies: bool = False) -> Trail | 
 
 
 async def _event(db: Db, id: UUID, *, with_bodies: bool) -> Arrived | None:
+    """Return the event. Of one that names other people as well, the body is shown to nobody."""
     row = await db.fetchrow(
         """
-        SELECT source, received_at AS at, octet_length(body) AS size,
-               CASE WHEN $2 THEN substring(body FROM 1 FOR $3) END AS body
+        SELECT source, received_at AS at, octet_length(body) AS size, CASE WHEN $2 THEN body END AS body
           FROM events
          WHERE id = $1
         """,
         id,
         with_bodies,
-        SHOWN,
     )
-    return Arrived(**_shown(row, "body")) if row else None
+    if row is None:
+        return None
+    body = row["body"] or b""
+    contacts = count_contacts(body)
+    values = dict(row) | {"body": body[:SHOWN] if body and contacts == 1 else None}
+    return Arrived(**_shown(values, "body"), contacts=contacts)
 
 
 async def _reading(db: Db, id: UUID) -> Read | None:
@@ -199,7 +204,7 @@ async def _acts(db: Db, lookup: asyncpg.Record, delivery_ids: Sequence[UUID]) ->
     return [Act(**dict(row) | {"detail": json.loads(row["detail"])}) for row in reversed(rows)]
 
 
-def _shown(row: asyncpg.Record, name: str) -> dict[str, Any]:
+def _shown(row: Mapping[str, Any] | asyncpg.Record, name: str) -> dict[str, Any]:
     """Return the row with what was sent, in its column *name*, as a Verbatim of its `size`."""
     values = dict(row)
     size, sent = values.pop("size"), values.pop(name)

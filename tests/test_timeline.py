@@ -279,3 +279,25 @@ async def test_callbacks_beyond_those_that_are_kept_are_counted(pool: Pool) -> N
 async def test_of_an_unknown_lookup_nothing_is_told(pool: Pool) -> None:
     """It may have been erased."""
     assert await read_trail(pool, uuid7()) is None
+
+
+@pytest.mark.parametrize(
+    ("body", "shown"),
+    [
+        (b'{"contacts": [{"name": "Jane"}]}', True),
+        (b'{"Contacts": [{"name": "Jane"}, {"name": "Eve"}]}', False),
+        ('[{"name": "Jane"}, {"name": "Eve"}]'.encode("utf-16"), False),
+        (b'{"name": "Jane", "contacts": null}', True),
+        (b"", True),
+    ],
+)
+async def test_an_event_that_is_about_others_too_is_shown_to_nobody(pool: Pool, body: bytes, shown: bool) -> None:
+    """Who asked to see what was sent about one person does not see what was sent about another."""
+    row = await lookup(pool)
+    await pool.execute("UPDATE events SET body = $1", body)
+
+    (step,) = [step for step in tell(await trail_of(pool, row["id"], with_bodies=True)) if step.kind == "event"]
+
+    assert bool(step.texts) is shown
+    assert (step.why is None) is shown
+    assert "Eve" not in repr([text.text for _, text in step.texts])
