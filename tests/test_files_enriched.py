@@ -133,7 +133,7 @@ def test_the_source_is_not_overwritten(tmp_path: Path) -> None:
         write_enriched(source, open_table(source, name="a.csv"), [], tmp_path / "link.csv")
 
 
-cells = st.text(st.sampled_from("ab,;\t|\"'\r\n =+@é€\0\ufeff😀"), max_size=6)
+cells = st.text(st.sampled_from("ab,;\t|\"'\r\n =+@é€\ufeff😀"), max_size=6)
 
 
 @settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -144,6 +144,7 @@ cells = st.text(st.sampled_from("ab,;\t|\"'\r\n =+@é€\0\ufeff😀"), max_size
 )
 def test_every_cell_keeps_its_text(tmp_path: Path, rows: list[list[str]], separator: str, encoding: str) -> None:
     """What was written can be read, and is what was there."""
+    rows = [["a\0b", "c"], *rows]  # more than a few NULs are no table
     lines = [["name", "mail", "x", "y"], *rows]
     quoted = [['"' + cell.replace('"', '""') + '"' for cell in line] for line in lines]
     source = tmp_path / "source.csv"
