@@ -31,7 +31,7 @@ from store.database import close_pool, open_pool
 from store.ends import unswept_searches
 from store.find import find_by_key
 from store.intake import Event, ingest
-from store.partitions import ensure_partitions
+from store.partitions import NEWEST, ensure_partitions
 from store.providers import register_provider
 from store.prune import drop_month, look_at, months_before
 from store.reopened import to_decide
@@ -162,9 +162,7 @@ class Side:
     async def _find(self) -> None:
         """Find one of the finished lookups."""
         key = hashlib.md5(f"{SMALL // 2}e-mail".encode(), usedforsecurity=False).digest()  # as FINISHED makes it
-        found = await find_by_key(
-            self.pool, [key], status=None, source=None, record_id=None, before=reports.NEWEST, limit=50
-        )
+        found = await find_by_key(self.pool, [key], status=None, source=None, record_id=None, before=NEWEST, limit=50)
         assert len(found) == 1
 
     async def _claim(self, pool: Any) -> None:

@@ -143,11 +143,12 @@ def _number(value: Any) -> Any:
 
 def _provider(row: asyncpg.Record, now: datetime) -> dict[str, Any]:
     """Describe one provider: `state` says whether it can be asked, the time until when it cannot."""
+    from store.present import provider_state
+
     breaker, rest = (row[name] if row[name] and row[name] > now else None for name in ("open_until", "rest_until"))
-    state = "paused" if row["paused_at"] else "breaker open" if breaker else "resting" if rest else "well"
     return {
         "name": row["name"],
-        "state": state,
+        "state": provider_state(row, now),
         "reason": row["paused_reason"],
         "until": (limit.isoformat(timespec="seconds") if (limit := breaker or rest) else None),
         "failures_in_a_row": row["failures"],

@@ -21,7 +21,7 @@ from receiver.pages import Place, read_place
 from receiver.problems import id_of
 from store import deliveries
 from store.database import Db
-from store.reports import NEWEST
+from store.partitions import NEWEST
 
 CHANNELS = (WEBHOOK, *CRMS)
 

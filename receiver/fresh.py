@@ -37,7 +37,7 @@ class Fresh(Generic[Value]):
         return task.result()
 
     def forget(self) -> None:
-        """Compute anew for whoever comes next: what is known, or being computed, is from before a change."""
+        """Compute anew at the next `get`: what is known, or being computed, is from before a change."""
         self._computing = None
 
     def close(self) -> None:

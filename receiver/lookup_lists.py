@@ -17,6 +17,7 @@ from receiver.pages import Place, read_place, write_cursor, wrong_id
 from store import reports
 from store.find import find_by_key, find_by_number, find_by_walking, is_shared
 from store.installation import Installation
+from store.partitions import NEWEST
 
 STATUSES: tuple[str, ...] = get_args(LookupStatus)
 FILTERS = ("status", "source", "record_id")
@@ -53,7 +54,7 @@ async def list_lookups(
     more: dict[str, Any] = {"limit": place.one_more} | wanted.filter
     if query is None:
         return _page(await reports.list_lookups(pool, before=place.before, **more), place)
-    before = place.before or reports.NEWEST
+    before = place.before or NEWEST
     if query.mobile is not None:
         return _page(await find_by_number(pool, query.mobile, before=before, **more), place)
     keys = query.keys((await installation.policy()).hash)

@@ -1,4 +1,4 @@
-"""People's rights, whoever asks for them, a program or a page: suppress, allow again and erase, all audited."""
+"""People's rights, for the API and the page alike: suppress, allow again and erase, all audited."""
 
 from __future__ import annotations
 

@@ -11,9 +11,8 @@ from uuid import UUID
 from uuid_utils.compat import uuid7
 
 from store.database import Db
-from store.partitions import first_id
+from store.partitions import NEWEST, first_id
 
-NEWEST = UUID(int=2**128 - 1)  # no id is newer
 RECORDED_WITHIN = timedelta(minutes=5)  # of a suppression: a list of them has its entries one after the other
 # What people do. The CHECK of the table names them too.
 ACTIONS = (

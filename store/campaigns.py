@@ -20,8 +20,8 @@ from enrichment.campaign import SLACK, CampaignState
 from enrichment.files.table import Table
 from store import audit
 from store.database import Db, transaction
+from store.partitions import NEWEST
 
-NEWEST = UUID(int=2**128 - 1)
 LIMIT_REACHED = "the approved credits do not cover another row"
 STOPPED = "a person stopped it"
 

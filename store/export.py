@@ -9,8 +9,8 @@ import asyncpg
 
 from enrichment.selection import Filter
 from store.database import Db
-from store.partitions import first_id
-from store.reports import NEWEST, list_lookups
+from store.partitions import NEWEST, first_id
+from store.reports import list_lookups
 
 PAGE = 2000  # lookups
 OLDEST = UUID(int=0)

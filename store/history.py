@@ -61,7 +61,7 @@ class Lookups:
 
     @property
     def tried(self) -> int:
-        """Count those that nobody stopped: neither suppressed nor cancelled."""
+        """Count those that were neither suppressed nor cancelled."""
         return self.found + self.not_found + self.failed + self.unresolved
 
     @property
@@ -93,7 +93,7 @@ class Questions:
 
 @dataclass(frozen=True, slots=True)
 class Waits:
-    """From the creation of a lookup to its number, in seconds; and how many lookups asked nobody.
+    """From the creation of a lookup to its number, in seconds; and how many lookups asked no provider.
 
     *numbers*: the lookups that waited. Those that took an answer of another lookup's search are *reused* instead.
     """

@@ -9,10 +9,10 @@ from uuid import UUID
 import asyncpg
 
 from store.database import Db
+from store.partitions import NEWEST
 
 PAGE = 20_000  # ended jobs that one statement of a walk reads
 WALKED_FOR = 1.0  # seconds of one request
-NEWEST = UUID(int=2**128 - 1)  # no id is newer
 
 
 async def credits_in_doubt(db: Db) -> Decimal:

@@ -41,6 +41,9 @@ IMPATIENT = (asyncpg.LockNotAvailableError, asyncpg.QueryCanceledError)  # every
 log = structlog.get_logger()
 
 
+NEWEST = UUID(int=2**128 - 1)  # no id is newer
+
+
 def first_id(moment: datetime) -> UUID:
     """Return the smallest UUIDv7 of *moment*: an id begins with the milliseconds of its creation."""
     return UUID(int=int(moment.timestamp() * 1000) << 80)

@@ -48,6 +48,15 @@ async def balances(db: Db) -> dict[str, asyncpg.Record]:
     return {row["provider"]: row for row in rows}
 
 
+def provider_state(row: asyncpg.Record, now: datetime) -> str:
+    """Name the state of a row of `reports.provider_states`: paused, breaker open, resting or well."""
+    if row["paused_at"]:
+        return "paused"
+    if row["open_until"] and row["open_until"] > now:
+        return "breaker open"
+    return "resting" if row["rest_until"] and row["rest_until"] > now else "well"
+
+
 async def processes(db: Db) -> dict[str, asyncpg.Record]:
     """Count by name the submitters and reconcilers that are connected, with the moment since when one has been.
 

@@ -17,8 +17,8 @@ from uuid_utils.compat import uuid7
 
 from enrichment.crms.base import Named
 from store.database import Db, transaction
+from store.partitions import NEWEST
 
-NEWEST = UUID(int=2**128 - 1)  # no id is newer
 OF_A_NAME = 300  # bytes of memory for a named contact: a merge of a few bytes each may name 50,000
 STATES = ("queued", "reading", "done", "skipped")
 

@@ -13,9 +13,7 @@ import asyncpg
 
 from store.database import Db
 from store.deliveries import deliveries_of
-from store.partitions import first_id
-
-NEWEST = UUID(int=2**128 - 1)  # no id is newer
+from store.partitions import NEWEST, first_id
 
 
 async def read_lookups(db: Db, ids: Sequence[UUID]) -> list[dict[str, Any]]:

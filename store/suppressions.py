@@ -20,11 +20,11 @@ from enrichment.wish import Policy
 from store.database import Db, transaction
 from store.endings import follow_ends
 from store.lookups import drop_unneeded
+from store.partitions import NEWEST
 from store.suppressed import drop_questions, end_suppressed
 
 SEEN_AT_ONCE = 5000  # open lookups that one statement looks at
 ENDED_AT_ONCE = 500  # lookups of one commit
-NEWEST = UUID(int=2**128 - 1)  # no id is newer
 
 
 @dataclass(frozen=True, slots=True)

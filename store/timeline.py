@@ -68,7 +68,7 @@ async def read_trail(db: Db, id: UUID, *, with_bodies: bool = False) -> Trail | 
 
 
 async def _event(db: Db, id: UUID, *, with_bodies: bool) -> Arrived | None:
-    """Return the event. Of one that names other people as well, the body is shown to nobody."""
+    """Return the event. Of one that names other people as well, the body is never shown."""
     row = await db.fetchrow(
         """
         SELECT source, received_at AS at, octet_length(body) AS size, CASE WHEN $2 THEN body END AS body

@@ -87,7 +87,7 @@ class CampaignWorker:
             if campaign.layout is None:
                 await self._look(campaign)
                 return
-            # While lookups are held, or the last ones on their way, nobody has to fetch 64 MiB each second.
+            # While lookups are held, or the last ones on their way, 64 MiB need not be fetched each second.
             wants_rows = await self._work(campaign.id, None).wants_rows(campaign)
             file = await self._open(campaign, campaign.layout) if wants_rows else None
         except FileProblem as problem:

@@ -10,6 +10,7 @@ from uuid import UUID
 from enrichment.selection import Filter, Wanted
 from store import export, lookups, reports, selections
 from store.find import find_by_key, find_by_number
+from store.partitions import NEWEST
 from store.timeline import read_trail
 from tests.explained import Db, Deed
 from tests.large_history import NOW, PART, some
@@ -82,7 +83,7 @@ async def finds(db: Db) -> None:
         "/* the test's own */ SELECT keys, id FROM lookups"
         " WHERE reused_from IS NOT NULL AND final_status = 'found' LIMIT 1"
     )
-    given: Any = {"status": None, "source": None, "record_id": None, "before": reports.NEWEST, "limit": 5}
+    given: Any = {"status": None, "source": None, "record_id": None, "before": NEWEST, "limit": 5}
     assert row["id"] in await find_by_key(db, row["keys"][:1], **given)
     assert row["id"] in await find_by_key(db, row["keys"][:1], **given | {"status": "found", "source": "generic"})
     assert len(await find_by_number(db, MOBILE, **given)) == 5

@@ -13,7 +13,7 @@ from uuid_utils.compat import uuid7
 from enrichment.states import DELIVERY_STATES
 from store.deliveries import ClaimedDelivery, DeliveryClaim, Ended, claim, end, list_deliveries, read_deliveries, replay
 from store.leases import DELIVERIES, Postponed
-from store.reports import NEWEST
+from store.partitions import NEWEST
 from tests.factories import delivery
 from tests.order import Order
 

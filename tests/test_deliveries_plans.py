@@ -18,9 +18,8 @@ from store.database import PLANNED_ONCE, SERVER_SETTINGS
 from store.deliveries import Ended
 from store.deliveries_apart import claim_apart
 from store.leases import DELIVERIES, Postponed
-from store.partitions import ensure_partitions
+from store.partitions import NEWEST, ensure_partitions
 from store.recovery import hasten
-from store.reports import NEWEST
 from tests.databases import Databases
 from tests.explained import Node, capture, drawn, explain, rows, walk
 

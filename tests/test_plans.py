@@ -10,7 +10,6 @@ from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from functools import partial
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
@@ -383,9 +382,9 @@ async def test_a_history_reads_no_more_rows_than_its_sample(
     await db.execute(f"SET plan_cache_mode = {mode}; SET default_transaction_isolation = 'repeatable read'")
     big = await big_tables(db)
     span = history.Span.of_days(30, NOW)
-    deed = partial(history.read_history, span=span, sources=("generic", "api"), provider=None, source=None)
+    wanted: dict[str, Any] = {"sources": ("generic", "api"), "provider": None, "source": None}
 
-    plans = await explain(db, await capture(db, deed))
+    plans = await explain(db, await capture(db, lambda pool: history.read_history(pool, span, **wanted)))
 
     read = {node: rows(node) for plan in plans for node in map(Node, walk(plan)) if node.table in big}
     assert "Seq Scan" not in {node.kind for node in read}

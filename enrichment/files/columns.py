@@ -70,7 +70,7 @@ def _comes_late(column: str) -> int:
 
 
 def _is_other_profile(column: str, field: str, table: Table, first: Sequence[Row]) -> bool:
-    """Tell whether a column such as `Profile` holds no LinkedIn profiles: Gold would be read as somebody's slug."""
+    """Tell whether a column such as `Profile` holds no LinkedIn profiles: Gold would be read as a member's slug."""
     folded = fold_field(column)
     if field != "profile_url" or comes_first(column, field, {}) or "linkedin" in folded or "salesnav" in folded:
         return False

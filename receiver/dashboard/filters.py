@@ -1,4 +1,4 @@
-"""Read a list's filters from its address, where a form sends those that nobody chose as empty; and write them."""
+"""Read a list's filters from its address, where a form sends those that were not chosen as empty; and write them."""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -122,19 +122,11 @@ class NowPage:
             {
                 "name": row["name"],
                 "is_asked": row["name"] in self._desk.settings.providers,
-                "state": _state(dict(row), now),
+                "state": present.provider_state(row, now),
                 "why": row["paused_reason"],
                 "until": max((at for at in (row["open_until"], row["rest_until"]) if at and at > now), default=None),
                 "told": told.get(row["name"]),
-                "limits": [asdict(limit) for limit in limits if limit.provider == row["name"]],
+                "limits": [limit for limit in limits if limit.provider == row["name"]],
             }
             for row in await reports.provider_states(pool)
         ]
-
-
-def _state(row: dict[str, Any], now: datetime) -> str:
-    if row["paused_at"]:
-        return "paused"
-    if row["open_until"] and row["open_until"] > now:
-        return "breaker open"
-    return "resting" if row["rest_until"] and row["rest_until"] > now else "well"

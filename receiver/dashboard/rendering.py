@@ -38,7 +38,7 @@ UNITS = ((86_400, "d", 3600, "h"), (3600, "h", 60, "min"), (60, "min", 1, "s"))
 
 
 def as_page(request: Request, template: str, status: int = 200, **content: Any) -> Response:
-    """Render *template* with *content* for the holder of the request's session, who may be nobody."""
+    """Render *template* with *content* for the holder of the request's session, or without one."""
     holder: Holder | None = getattr(request.state, "holder", None)
     pieces = _TEMPLATES.get_template(template).generate(
         holder=holder,
